@@ -1,0 +1,40 @@
+//! Settlement: who owes whom because value that was loaded at one store is spent at another. A pure fold, the same at the hub and in replay.
+//!
+//! `movements → fold → legs → run (new − old) → netting → payments`, and from a run's lines the statements. One file per noun; one per scheme.
+//! No statement is rendered here (see [`crate::statement`]) and nothing is stored.
+//!
+//! Invariants: legs sum to zero over all parties, per currency and business day; the fold of an account depends on the set of its movements
+//! only, never on when they arrived; lots less what is unattributed equal the balance; same cut, scheme and agreement give the same legs.
+//!
+//! # Decisions
+//! - **Return at another store** (restore): the sale is reversed at the store that made it, which owes the value back to whoever stands for the
+//!   drawn lots, and gets its fee back. The store that took the goods is its agent: no money leg, as it neither sold nor was paid; an informational
+//!   leg at the agent lists the worth of goods it holds for the seller. A chain of two legs through the agent would have the same nets and a higher gross.
+//! - **Void of a spend** restores under every agreement; only returns follow `return_lots`.
+//! - **Bonus** stands behind the hub in every scheme, and the loading store owes the hub its share. So the hub's legs are the same in all three, and so
+//!   are the nets once the card liability is back to zero.
+//! - **Fees** round half-up per movement of an account; reversals and claw-backs are cumulative.
+//! - **Too little of a kind**: cash-out takes principal first and bonus only where principal is short, forfeit the reverse, so that nothing waits for a lot while any lot
+//!   holds something.
+
+pub mod agreement;
+mod fifo;
+pub mod fold;
+mod home;
+pub mod leg;
+pub mod lot;
+mod pool;
+pub mod run;
+
+use crate::id::StoreId;
+use crate::party::Party;
+
+/// The party that a journal belongs to: a store, or the hub for head office's own.
+#[must_use]
+pub fn store_party(store: StoreId) -> Party {
+    if store == StoreId::HUB {
+        Party::Hub
+    } else {
+        Party::Store(store)
+    }
+}
