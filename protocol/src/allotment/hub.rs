@@ -1,0 +1,152 @@
+//! The hub's side: what it may grant, from what the stores reported.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Refusal, Side, StoreCounters, positive, raise};
+
+/// The hub's own counters of one account and unit, over all stores and epochs. Each only rises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Pool {
+    /// Put on at the hub: opening balances, corrections, web loads.
+    pub loaded_minor: i64,
+    /// Taken off at the hub: cash-outs, corrections.
+    pub spent_minor: i64,
+    /// Σ `granted` over all lines.
+    pub granted_minor: i64,
+    /// Σ `released` seen over all lines.
+    pub released_minor: i64,
+}
+
+impl Pool {
+    /// `loaded − spent + released − granted`: what may be granted.
+    #[must_use]
+    pub fn free(&self) -> i128 {
+        i128::from(self.loaded_minor) - i128::from(self.spent_minor) + i128::from(self.released_minor)
+            - i128::from(self.granted_minor)
+    }
+
+    /// What may be granted, in minor units.
+    #[must_use]
+    pub fn free_minor(&self) -> i64 {
+        i64::try_from(self.free()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What the hub knows of one purse at one store in one epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Line {
+    /// Granted to the store: the hub writes it.
+    pub granted_minor: i64,
+    /// What the store reported last.
+    pub seen: StoreCounters,
+}
+
+impl Line {
+    /// What the store could spend when it has all that was granted, as far as the hub knows.
+    #[must_use]
+    pub fn held(&self) -> i128 {
+        StoreCounters { adopted_minor: self.granted_minor, ..self.seen }.available()
+    }
+}
+
+/// The state of the hub for one purse and one of its lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HubSide {
+    /// Over all stores.
+    pub pool: Pool,
+    /// For the store that the event concerns.
+    pub line: Line,
+}
+
+/// What can happen at the hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HubEvent {
+    /// Value is put on at the hub.
+    Load {
+        /// Above zero.
+        amount_minor: i64,
+    },
+    /// Value is taken off at the hub.
+    Spend {
+        /// Above zero, at most what is free.
+        amount_minor: i64,
+    },
+    /// Value is granted to the store of the line. Commit before sending.
+    Grant {
+        /// Above zero, at most what is free.
+        amount_minor: i64,
+    },
+    /// The store reported its totals, in any order and any number of times.
+    Report {
+        /// The store's counters at one instant.
+        counters: StoreCounters,
+    },
+}
+
+impl HubSide {
+    fn lowered_by(&self, amount_minor: i64) -> Result<(), Refusal> {
+        let needed_minor = positive(amount_minor)?;
+        if self.pool.free() < i128::from(needed_minor) {
+            return Err(Refusal::Insufficient { available_minor: self.pool.free_minor(), needed_minor });
+        }
+        Ok(())
+    }
+
+    fn reported(&self, counters: StoreCounters) -> Result<Self, Refusal> {
+        for amount_minor in
+            [counters.adopted_minor, counters.loaded_minor, counters.spent_minor, counters.released_minor]
+        {
+            if amount_minor < 0 {
+                return Err(Refusal::Amount { amount_minor });
+            }
+        }
+        if counters.adopted_minor > self.line.granted_minor {
+            return Err(Refusal::AdoptedBeyondGrant {
+                adopted_minor: counters.adopted_minor,
+                granted_minor: self.line.granted_minor,
+            });
+        }
+        if counters.available() < 0 {
+            let available_minor = i64::try_from(counters.available()).unwrap_or(i64::MIN);
+            return Err(Refusal::Overdrawn { available_minor });
+        }
+        if self.line.seen.covers(&counters) {
+            return Ok(*self); // An older report that was overtaken, or the same again.
+        }
+        if !counters.covers(&self.line.seen) {
+            return Err(Refusal::Diverged);
+        }
+        let mut next = *self;
+        next.line.seen = counters;
+        let risen_minor = counters.released_minor - self.line.seen.released_minor;
+        next.pool.released_minor = self.pool.released_minor.checked_add(risen_minor).ok_or(Refusal::Overflow)?;
+        Ok(next)
+    }
+}
+
+impl Side for HubSide {
+    type Event = HubEvent;
+
+    fn apply(&self, event: HubEvent) -> Result<Self, Refusal> {
+        let mut next = *self;
+        match event {
+            HubEvent::Load { amount_minor } => next.pool.loaded_minor = raise(self.pool.loaded_minor, amount_minor)?,
+            HubEvent::Spend { amount_minor } => {
+                self.lowered_by(amount_minor)?;
+                next.pool.spent_minor = raise(self.pool.spent_minor, amount_minor)?;
+            }
+            HubEvent::Grant { amount_minor } => {
+                self.lowered_by(amount_minor)?;
+                next.pool.granted_minor = raise(self.pool.granted_minor, amount_minor)?;
+                next.line.granted_minor = raise(self.line.granted_minor, amount_minor)?;
+            }
+            HubEvent::Report { counters } => next = self.reported(counters)?,
+        }
+        if next.pool.free() > i128::from(i64::MAX) {
+            return Err(Refusal::Overflow);
+        }
+        assert!(next.pool.free() >= 0, "I1: the pool never falls below nothing");
+        assert!(next.line.granted_minor >= next.line.seen.adopted_minor, "nothing is adopted that was not granted");
+        Ok(next)
+    }
+}

@@ -1,0 +1,155 @@
+//! Decline: a business refusal. A value with a code, never an error; it is stored and replayed like an approval.
+
+use serde::{Deserialize, Serialize};
+
+use crate::card::CardNumber;
+use crate::id::StoreId;
+use crate::time::Instant;
+use crate::unit::Unit;
+
+/// Why an operation was refused. The text form is stable: tills and people look it up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeclineCode {
+    /// The account holds less, and the hub knows of no more.
+    Insufficient,
+    /// Less is spendable here, and the hub could not be asked.
+    InsufficientHereOffline,
+    /// Less is spendable here; the rest is parked in stores that cannot be reached now. May be tried again.
+    HeldElsewhere,
+    /// No such card.
+    UnknownCard,
+    /// No such card in the store's replica, and the hub could not be asked.
+    UnknownCardOffline,
+    /// The card is not sold yet, or is over.
+    CardNotActive,
+    /// The card is frozen.
+    CardFrozen,
+    /// The card is reported lost.
+    CardLost,
+    /// The card is past its last day for paying. Its balance stays.
+    CardExpired,
+    /// The card is sold already.
+    CardAlreadySold,
+    /// The card is allocated to another store, and the hub could not be asked.
+    NotAllocatedHere,
+    /// One load would exceed the product's limit.
+    LoadLimit,
+    /// The balance after the load would exceed the product's limit.
+    BalanceLimit,
+    /// A tender may not pay for this.
+    TenderNotAllowed,
+    /// No day is open.
+    DayNotOpen,
+    /// A day is open already.
+    DayAlreadyOpen,
+    /// The day was closed before; its label is used up.
+    DayAlreadyClosed,
+    /// The operation to undo is not of the open day: return the goods instead.
+    NotOfOpenDay,
+    /// The receipt is not of this store.
+    ReceiptUnknown,
+    /// It was undone before.
+    AlreadyVoided,
+    /// Goods of it came back before; return the rest instead.
+    AlreadyReturned,
+    /// This kind of operation cannot be undone.
+    NotVoidable,
+    /// More would come back than was sold.
+    ReturnExceedsSale,
+    /// The value of the load is spent.
+    AlreadySpent,
+    /// The policy does not allow returns without a receipt.
+    WithoutReceiptOff,
+    /// The amount is above the limit for a return without receipt.
+    WithoutReceiptLimit,
+    /// The till has no permission for this.
+    PermissionDenied,
+}
+
+impl DeclineCode {
+    /// One sentence for the cashier's screen.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Insufficient => "the balance is not enough",
+            Self::InsufficientHereOffline => "not enough can be spent here while the line to head office is down",
+            Self::HeldElsewhere => "part of the balance is parked in a store that cannot be reached now; try again later",
+            Self::UnknownCard => "no such card; look at the number again",
+            Self::UnknownCardOffline => "the card is not known here and the line to head office is down",
+            Self::CardNotActive => "the card is not in use",
+            Self::CardFrozen => "the card is frozen",
+            Self::CardLost => "the card is reported lost",
+            Self::CardExpired => "the card has expired; the balance is kept and the card can be exchanged",
+            Self::CardAlreadySold => "the card is sold already",
+            Self::NotAllocatedHere => "the card is allocated to another store and the line to head office is down",
+            Self::LoadLimit => "the load is above the limit for one load",
+            Self::BalanceLimit => "the balance would exceed the limit of the card",
+            Self::TenderNotAllowed => "this tender may not pay for this",
+            Self::DayNotOpen => "no business day is open; open the day first",
+            Self::DayAlreadyOpen => "a business day is open already; close it first",
+            Self::DayAlreadyClosed => "this business day was closed already; open a later one",
+            Self::NotOfOpenDay => "the operation is not of the open business day; return the goods instead",
+            Self::ReceiptUnknown => "the receipt is not of this store",
+            Self::AlreadyVoided => "the operation was voided already",
+            Self::AlreadyReturned => "goods of this receipt were returned already; return the rest instead",
+            Self::NotVoidable => "this kind of operation cannot be voided",
+            Self::ReturnExceedsSale => "more would be returned than was sold",
+            Self::AlreadySpent => "the value of this load is spent already",
+            Self::WithoutReceiptOff => "returns without a receipt are not allowed by policy",
+            Self::WithoutReceiptLimit => "the amount is above the limit for a return without a receipt",
+            Self::PermissionDenied => "this till has no permission for this operation",
+        }
+    }
+}
+
+/// Where value is that cannot be spent here now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// The card asked for.
+    pub card: CardNumber,
+    /// The store that holds it.
+    pub store: StoreId,
+    /// How much, as last reported.
+    pub held_minor: i64,
+    /// When that store was last heard.
+    pub last_seen_ms: Instant,
+}
+
+/// A refusal with what the cashier can tell the customer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decline {
+    /// Why.
+    pub code: DeclineCode,
+    /// The card that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardNumber>,
+    /// What the amounts count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// What can be spent here now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_here_minor: Option<i64>,
+    /// What was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_minor: Option<i64>,
+    /// Where the rest is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+impl Decline {
+    /// A refusal without figures.
+    #[must_use]
+    pub const fn new(code: DeclineCode) -> Self {
+        Self { code, card: None, unit: None, available_here_minor: None, needed_minor: None, elsewhere: Vec::new() }
+    }
+
+    /// A refusal that concerns a card.
+    #[must_use]
+    pub fn of_card(code: DeclineCode, card: CardNumber) -> Self {
+        Self { card: Some(card), ..Self::new(code) }
+    }
+}

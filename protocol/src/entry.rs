@@ -1,0 +1,554 @@
+//! Entry: one immutable fact of a store's journal.
+//!
+//! An entry is written once, as named MessagePack: a map of `header` and `body`, the body packed apart as bytes with its own version. From then
+//! on it is stored, hashed, sent and kept as those bytes; decoding is a view. A reader that does not know a kind or version still reads the
+//! header, keeps the bytes and counts them in the chain. A correction is a new entry.
+//!
+//! The fields that finance, tax and pricing will ask of old journals are here from the first version, also where nothing uses them yet.
+
+use serde::{Deserialize, Serialize};
+
+use crate::card::CardNumber;
+use crate::id::{
+    AccountId, CounterId, EntryId, Epoch, GroupId, MemberId, OperationId, OperatorId, ProductId, Seq, StoreId, SupplierId,
+    TenderCode, TerminalId,
+};
+use crate::money::Currency;
+use crate::movement::Movement;
+use crate::party::Party;
+use crate::seal::Seal;
+use crate::time::{BusinessDay, CivilOffset, Instant, Stamp};
+use crate::unit::Unit;
+
+/// The version of the header that this code writes.
+pub const HEADER_VERSION: u16 = 1;
+/// The version of every body that this code writes.
+pub const BODY_VERSION: u16 = 1;
+/// No entry is larger: a basket of a thousand lines is under half of it.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// What a store's replica held when the entry was decided: dataset versions, 0 where it had none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaVersions {
+    /// The policy in force.
+    pub policy: u64,
+    /// The items.
+    pub items: u64,
+    /// The members.
+    pub members: u64,
+    /// The cards.
+    pub cards: u64,
+}
+
+/// Whether a till or the edge took the operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The edge decided it.
+    #[default]
+    Edge,
+    /// A till took it while the edge was down and posted it later; it is recorded as taken.
+    TillOffline,
+}
+
+/// What is true of every entry. Unknown fields are ignored, so that a newer minor version can add one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// [`HEADER_VERSION`].
+    pub header_version: u16,
+    /// The version of the body.
+    pub body_version: u16,
+    /// What the body is; see [`Body`]. A text, so that unknown kinds can be kept.
+    pub kind: String,
+    /// The retail group.
+    pub group: GroupId,
+    /// The store that wrote it.
+    pub store: StoreId,
+    /// The incarnation of its database.
+    pub epoch: Epoch,
+    /// Its position in the journal.
+    pub seq: Seq,
+    /// The operation of which it is the effect. Entries that no till asked for get one from the edge.
+    pub operation: OperationId,
+    /// The hybrid logical stamp.
+    pub stamp: Stamp,
+    /// The edge's clock.
+    pub at_ms: Instant,
+    /// The offset of the store's wall clock.
+    pub offset_minutes: CivilOffset,
+    /// The business day, for what belongs to one. Allotments between days belong to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_day: Option<BusinessDay>,
+    /// The till.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalId>,
+    /// The till's own gap-free count of what it sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal_seq: Option<u64>,
+    /// Who stood at the till.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorId>,
+    /// Who else approved it, where two are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<OperatorId>,
+    /// Who decided it.
+    #[serde(default)]
+    pub origin: Origin,
+    /// What the replica held.
+    #[serde(default)]
+    pub replica: ReplicaVersions,
+}
+
+impl Header {
+    /// The entry's key.
+    #[must_use]
+    pub fn id(&self) -> EntryId {
+        EntryId { store: self.store, epoch: self.epoch, seq: self.seq }
+    }
+}
+
+/// A payment line, or a refund line of a return.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenderLine {
+    /// Its code in the tender catalogue.
+    pub tender: TenderCode,
+    /// How much, above zero, net of change.
+    pub amount_minor: i64,
+    /// The card, for stored value and points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardNumber>,
+    /// The reference of the payment outside: acquirer, wallet, voucher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// A discount that the till gave, with its reason and who pays for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Markdown {
+    /// How much, above zero.
+    pub amount_minor: i64,
+    /// Why.
+    pub reason: String,
+    /// Who bears it; the store when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub funder: Option<Party>,
+}
+
+/// What must not happen to a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LineFlags {
+    /// No discounts.
+    pub no_discount: bool,
+    /// Earns no points.
+    pub no_points: bool,
+    /// No coupons.
+    pub no_coupon: bool,
+    /// Not payable with stored value.
+    pub no_stored_value: bool,
+}
+
+/// One line of a basket as the till sent it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SaleLine {
+    /// The item.
+    pub sku: String,
+    /// What the receipt calls it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Its category, from the root: `食品/饮料`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub category_path: String,
+    /// Its brand.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub brand: String,
+    /// The concession counter that sold it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counter: Option<CounterId>,
+    /// Who supplies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplier: Option<SupplierId>,
+    /// Who served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clerk: Option<OperatorId>,
+    /// Quantity in thousandths: 1000 is one piece, 250 is a quarter of a kilogram.
+    pub quantity_thousandths: i64,
+    /// The shelf price of one, before any discount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_price_minor: Option<i64>,
+    /// The line before markdowns.
+    pub gross_minor: i64,
+    /// Discounts that the till gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub markdowns: Vec<Markdown>,
+    /// The line after markdowns: what is paid.
+    pub net_minor: i64,
+    /// The tax code.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tax_code: String,
+    /// The tax rate in parts per million, contained in the price.
+    #[serde(default)]
+    pub tax_ppm: u32,
+    /// What must not happen to it.
+    #[serde(default)]
+    pub flags: LineFlags,
+}
+
+/// What may stand on a tax invoice, for one tax rate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invoiceable {
+    /// The rate in parts per million.
+    pub tax_ppm: u32,
+    /// How much.
+    pub invoiceable_minor: i64,
+}
+
+/// A card sold, with its initial load.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CardSale {
+    /// The card.
+    pub card: CardNumber,
+    /// What it opens.
+    pub account: AccountId,
+    /// The kind of card.
+    pub product: ProductId,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// Paid for.
+    pub principal_minor: i64,
+    /// Given with it.
+    pub bonus_minor: i64,
+    /// How it was paid.
+    pub tenders: Vec<TenderLine>,
+    /// What moved.
+    pub movements: Vec<Movement>,
+}
+
+/// A card loaded again. The fields are those of a card sale.
+pub type CardReload = CardSale;
+
+/// A card's status changed at the store.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CardStatusChange {
+    /// The card.
+    pub card: CardNumber,
+    /// What it opens.
+    pub account: AccountId,
+    /// The new status.
+    pub status: crate::card::CardStatus,
+    /// Why, as the operator wrote it.
+    pub reason: String,
+}
+
+/// A sale: lines, tenders, and what it moved.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sale {
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// The member, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
+    /// The basket.
+    pub lines: Vec<SaleLine>,
+    /// How it was paid: sums to the total.
+    pub tenders: Vec<TenderLine>,
+    /// Σ `net_minor`.
+    pub total_minor: i64,
+    /// Which part of each line each tender paid: `allocation[tender][line]`. Returns read it, they never compute it again.
+    pub allocation: Vec<Vec<i64>>,
+    /// What may stand on an invoice, per tax rate.
+    pub invoiceable: Vec<Invoiceable>,
+    /// What moved.
+    pub movements: Vec<Movement>,
+}
+
+/// An operation undone on its day.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Void {
+    /// What is undone.
+    pub of: EntryId,
+    /// Its kind.
+    pub of_kind: String,
+    /// Why, as the operator wrote it.
+    pub reason: String,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// What was paid and goes back, by tender.
+    pub tenders: Vec<TenderLine>,
+    /// What moved.
+    pub movements: Vec<Movement>,
+}
+
+/// Part of a line given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnLine {
+    /// Index of the line in the sale, from 0.
+    pub line: u16,
+    /// How much of it now, in thousandths.
+    pub quantity_thousandths: i64,
+    /// What it is worth.
+    pub amount_minor: i64,
+}
+
+/// Goods of a known sale given back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Return {
+    /// The sale.
+    pub of: EntryId,
+    /// Why, as the operator wrote it.
+    pub reason: String,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// What came back.
+    pub lines: Vec<ReturnLine>,
+    /// Where the money went: each tender what it had paid.
+    pub tenders: Vec<TenderLine>,
+    /// Σ of the lines and Σ of the tenders.
+    pub total_minor: i64,
+    /// What moved.
+    pub movements: Vec<Movement>,
+}
+
+/// Goods given back without a receipt, their value onto a card. Listed for review.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UnreferencedReturn {
+    /// The card.
+    pub card: CardNumber,
+    /// What it opens.
+    pub account: AccountId,
+    /// Why, as the operator wrote it.
+    pub reason: String,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// How much.
+    pub amount_minor: i64,
+    /// What moved.
+    pub movements: Vec<Movement>,
+}
+
+/// Counters that moved without a till: grants adopted, value released. Cumulative totals.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AllotmentChange {
+    /// The account.
+    pub account: AccountId,
+    /// What it counts.
+    pub unit: Unit,
+    /// The new `adopted`, when a grant was adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_minor: Option<i64>,
+    /// The new `released`, when value was released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_minor: Option<i64>,
+}
+
+/// Allotments that changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Allotment {
+    /// Each at most once per account and unit.
+    pub changes: Vec<AllotmentChange>,
+}
+
+/// A day opened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DayOpen {
+    /// The store's time zone, so that the day can be read without the master data.
+    pub time_zone: String,
+    /// Its currency.
+    pub currency: Currency,
+}
+
+/// Balances and corrections that head office brings in, in its own journal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HubPosting {
+    /// What it is: an import's file name, a decision's number.
+    pub reference: String,
+    /// What moved.
+    pub movements: Vec<Movement>,
+}
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $variant:ident($body:ty) = $kind:literal),+ $(,)?) => {
+        /// What an entry says. The kind's text is in the header.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub enum Body { $($(#[$doc])* $variant($body)),+ }
+
+        impl Body {
+            /// Every kind that this code knows.
+            pub const KINDS: &[&str] = &[$($kind),+];
+
+            /// The kind's text.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $kind),+ }
+            }
+
+            fn pack(&self) -> Vec<u8> {
+                match self { $(Self::$variant(body) => rmp_serde::to_vec_named(body)),+ }
+                    .expect("a body has only types that MessagePack can hold")
+            }
+
+            /// Reads a body.
+            ///
+            /// # Errors
+            /// [`EntryError::Unknown`] for a kind or version of another time, [`EntryError::Malformed`] for bytes that are not one.
+            pub fn unpack(kind: &str, version: u16, bytes: &[u8]) -> Result<Self, EntryError> {
+                match (kind, version) {
+                    $(($kind, BODY_VERSION) => crate::wire::from_msgpack(bytes).map(Self::$variant).map_err(EntryError::Malformed),)+
+                    _ => Err(EntryError::Unknown { kind: kind.to_owned(), version }),
+                }
+            }
+        }
+    };
+}
+
+bodies! {
+    /// A card sold.
+    CardSale(CardSale) = "card_sale",
+    /// A card loaded again.
+    CardReload(CardReload) = "card_reload",
+    /// A card's status changed.
+    CardStatus(CardStatusChange) = "card_status",
+    /// A sale.
+    Sale(Sale) = "sale",
+    /// An operation undone.
+    Void(Void) = "void",
+    /// Goods of a known sale given back.
+    Return(Return) = "return",
+    /// Goods given back without a receipt.
+    UnreferencedReturn(UnreferencedReturn) = "unreferenced_return",
+    /// Grants adopted, value released.
+    Allotment(Allotment) = "allotment",
+    /// A day opened.
+    DayOpen(DayOpen) = "day_open",
+    /// A day closed and sealed.
+    Seal(Seal) = "seal",
+    /// Head office's own postings.
+    HubPosting(HubPosting) = "hub_posting",
+}
+
+impl Body {
+    /// What moved, in order; the position is the movement's index.
+    #[must_use]
+    pub fn movements(&self) -> &[Movement] {
+        match self {
+            Self::CardSale(body) | Self::CardReload(body) => &body.movements,
+            Self::Sale(body) => &body.movements,
+            Self::Void(body) => &body.movements,
+            Self::Return(body) => &body.movements,
+            Self::UnreferencedReturn(body) => &body.movements,
+            Self::HubPosting(body) => &body.movements,
+            Self::CardStatus(_) | Self::Allotment(_) | Self::DayOpen(_) | Self::Seal(_) => &[],
+        }
+    }
+
+    /// What was paid in (positive) and out (negative), by tender, in order.
+    pub fn tender_flows(&self) -> impl Iterator<Item = (TenderCode, i64)> + '_ {
+        let (tenders, sign): (&[TenderLine], i64) = match self {
+            Self::CardSale(body) | Self::CardReload(body) => (&body.tenders, 1),
+            Self::Sale(body) => (&body.tenders, 1),
+            Self::Void(body) => (&body.tenders, -1),
+            Self::Return(body) => (&body.tenders, -1),
+            _ => (&[], 1),
+        };
+        tenders.iter().map(move |line| (line.tender, sign * line.amount_minor))
+    }
+}
+
+/// Why bytes are not an entry that this code can read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EntryError {
+    /// The bytes are not a well-formed entry.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// A kind or version that this code does not know. The bytes are kept and count in the chain.
+    #[error("unknown kind {kind} in version {version}")]
+    Unknown {
+        /// The kind.
+        kind: String,
+        /// Its version.
+        version: u16,
+    },
+    /// More than [`ENTRY_BYTES_MAX`].
+    #[error("the entry has {bytes} bytes; at most {ENTRY_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    header: Header,
+    #[serde(with = "serde_bytes", borrow)]
+    body: &'a [u8],
+}
+
+/// An entry whose body may be of another time: the header is read, the body waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EntryView<'a> {
+    /// The header.
+    pub header: Header,
+    /// The packed body.
+    pub body_bytes: &'a [u8],
+}
+
+impl<'a> EntryView<'a> {
+    /// Reads the header of an entry's bytes.
+    ///
+    /// # Errors
+    /// [`EntryError::Malformed`] names the field, [`EntryError::TooLarge`] the size.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, EntryError> {
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(EntryError::TooLarge { bytes: bytes.len() });
+        }
+        let envelope: Envelope<'a> = crate::wire::from_msgpack(bytes).map_err(EntryError::Malformed)?;
+        Ok(Self { header: envelope.header, body_bytes: envelope.body })
+    }
+
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// As [`Body::unpack`].
+    pub fn body(&self) -> Result<Body, EntryError> {
+        Body::unpack(&self.header.kind, self.header.body_version, self.body_bytes)
+    }
+}
+
+/// An entry in full.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// What is true of every entry.
+    pub header: Header,
+    /// What this one says.
+    pub body: Body,
+}
+
+impl Entry {
+    /// The bytes under which the entry is stored, hashed, sent and kept. Called once, by its writer.
+    ///
+    /// # Panics
+    /// When header and body disagree about the kind, which is a mistake of the caller.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        assert_eq!(self.header.kind, self.body.kind(), "the header names the body's kind");
+        let body = self.body.pack();
+        rmp_serde::to_vec_named(&Envelope { header: self.header.clone(), body: &body })
+            .expect("an entry has only types that MessagePack can hold")
+    }
+
+    /// Reads an entry's bytes in full.
+    ///
+    /// # Errors
+    /// As [`EntryView::decode`] and [`Body::unpack`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        let view = EntryView::decode(bytes)?;
+        let body = view.body()?;
+        Ok(Self { header: view.header, body })
+    }
+}

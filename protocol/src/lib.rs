@@ -1,0 +1,22 @@
+//! The pure core of Huitong: the vocabulary and the rules that edge, hub, simulator and replay share.
+//!
+//! What is deliberately absent: input and output, clocks, randomness, threads, async, SQL, HTTP. Time, identities and rows come in as values and
+//! decisions go out as values, so that a price, a balance or a debt has exactly one definition and can be tested without a machine.
+
+pub mod allotment;
+pub mod card;
+pub mod decline;
+pub mod entry;
+pub mod id;
+pub mod journal;
+pub mod money;
+pub mod movement;
+pub mod organisation;
+pub mod party;
+pub mod policy;
+pub mod seal;
+pub mod settlement;
+pub mod till;
+pub mod time;
+pub mod unit;
+pub mod wire;

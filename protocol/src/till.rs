@@ -1,0 +1,531 @@
+//! The till's API: what tills send and what they get back, as JSON (R: architecture of the till's API).
+//!
+//! Amounts are integer minor units. A request that is not well-formed is a [`Fault`] that names the field; a request that is well-formed and
+//! refused by the rules is a decline. Paths and headers are here too, so that client and server cannot disagree.
+
+use serde::{Deserialize, Serialize};
+
+use crate::card::{CardNumber, CardStatus};
+use crate::decline::{Decline, Elsewhere};
+use crate::entry::{Invoiceable, SaleLine, TenderLine};
+use crate::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, OperatorId, Seq, StoreId};
+use crate::journal::Head;
+use crate::money::{Currency, sum};
+use crate::seal::{ControlTotals, Seal};
+use crate::time::{BusinessDay, Instant};
+use crate::unit::Unit;
+
+/// Header of the operation id, made and saved by the till before it sends.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header that marks a stored answer.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+/// Header of the witness, in both directions: the highest (epoch, seq, head) seen.
+pub const WITNESS: &str = "huitong-witness";
+
+/// The most lines of a basket.
+pub const LINES_MAX: usize = 1_000;
+/// The most tenders of a basket.
+pub const TENDERS_MAX: usize = 20;
+/// The longest free text in bytes.
+pub const TEXT_BYTES_MAX: usize = 500;
+/// The largest amount of one operation in minor units: a thousand million of the major unit with two places. Everything summed stays far from 64 bits.
+pub const AMOUNT_MINOR_MAX: i64 = 100_000_000_000;
+/// The largest quantity in thousandths.
+pub const QUANTITY_THOUSANDTHS_MAX: i64 = 1_000_000_000;
+
+/// A request that is not well-formed: where and what.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{field} {fault}")]
+pub struct Fault {
+    /// The path in the request: `lines[2].net_minor`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub fault: String,
+}
+
+impl Fault {
+    /// Names a fault.
+    pub fn new(field: impl Into<String>, fault: impl Into<String>) -> Self {
+        Self { field: field.into(), fault: fault.into() }
+    }
+}
+
+/// Sell a card with its initial load, or load it again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadCard {
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// Paid for. A card may be sold empty; a reload is above zero.
+    pub amount_minor: i64,
+    /// Given with it.
+    #[serde(default)]
+    pub bonus_minor: i64,
+    /// How it is paid; sums to `amount_minor`.
+    #[serde(default)]
+    pub tenders: Vec<TenderLine>,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// Freeze a card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeCard {
+    /// Why.
+    pub reason: String,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// Post a sale.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostSale {
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// The member, when known.
+    #[serde(default)]
+    pub member: Option<MemberId>,
+    /// The basket.
+    pub lines: Vec<SaleLine>,
+    /// How it is paid; sums to the net of the lines.
+    #[serde(default)]
+    pub tenders: Vec<TenderLine>,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// Undo an operation of the open day.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoidOperation {
+    /// Why.
+    pub reason: String,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// Who approved it.
+    #[serde(default)]
+    pub approver: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// Part of a receipt's line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnItem {
+    /// Index of the line, from 0.
+    pub line: u16,
+    /// How much, in thousandths.
+    pub quantity_thousandths: i64,
+}
+
+/// Give goods of a receipt back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostReturn {
+    /// The receipt's number.
+    pub receipt: EntryId,
+    /// What comes back.
+    pub items: Vec<ReturnItem>,
+    /// Why.
+    pub reason: String,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// Who approved it.
+    #[serde(default)]
+    pub approver: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// Give goods back without a receipt, their value onto a card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostUnreferencedReturn {
+    /// The card.
+    pub card: CardNumber,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// How much.
+    pub amount_minor: i64,
+    /// Why.
+    pub reason: String,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// Who approved it.
+    #[serde(default)]
+    pub approver: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// Open a day.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenDay {
+    /// Its label; the store's calendar and rollover hour give it when absent.
+    #[serde(default)]
+    pub business_day: Option<BusinessDay>,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+}
+
+/// Close the open day.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloseDay {
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+}
+
+fn amount(field: &str, amount_minor: i64, least: i64) -> Result<(), Fault> {
+    if (least..=AMOUNT_MINOR_MAX).contains(&amount_minor) {
+        return Ok(());
+    }
+    Err(Fault::new(field, format!("is {amount_minor}; it must be from {least} to {AMOUNT_MINOR_MAX} minor units")))
+}
+
+fn text(field: &str, text: &str, least: usize) -> Result<(), Fault> {
+    if text.trim().len() < least {
+        return Err(Fault::new(field, "is empty; say it in a few words"));
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Fault::new(field, format!("has {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len())));
+    }
+    Ok(())
+}
+
+fn tenders(lines: &[TenderLine]) -> Result<(), Fault> {
+    if lines.len() > TENDERS_MAX {
+        return Err(Fault::new("tenders", format!("has {} lines; at most {TENDERS_MAX} are allowed", lines.len())));
+    }
+    for (index, line) in lines.iter().enumerate() {
+        amount(&format!("tenders[{index}].amount_minor"), line.amount_minor, 1)?;
+        text(&format!("tenders[{index}].reference"), line.reference.as_deref().unwrap_or(""), 0)?;
+    }
+    Ok(())
+}
+
+impl LoadCard {
+    /// Checks what can be checked without looking anything up. `least` is 0 for a sale of the card, 1 for a reload.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self, least: i64) -> Result<(), Fault> {
+        amount("amount_minor", self.amount_minor, least)?;
+        amount("bonus_minor", self.bonus_minor, 0)?;
+        tenders(&self.tenders)?;
+        let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
+        if paid != self.amount_minor {
+            return Err(Fault::new("tenders", format!("sum to {paid}, but amount_minor is {}; they must be equal", self.amount_minor)));
+        }
+        Ok(())
+    }
+}
+
+impl FreezeCard {
+    /// Checks what can be checked without looking anything up.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        text("reason", &self.reason, 1)
+    }
+}
+
+impl PostSale {
+    /// Checks what can be checked without looking anything up, and gives the total.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<i64, Fault> {
+        if self.lines.is_empty() || self.lines.len() > LINES_MAX {
+            return Err(Fault::new("lines", format!("has {} lines; from 1 to {LINES_MAX} are allowed", self.lines.len())));
+        }
+        for (index, line) in self.lines.iter().enumerate() {
+            let path = |field: &str| format!("lines[{index}].{field}");
+            text(&path("sku"), &line.sku, 1)?;
+            for (field, value) in [("name", &line.name), ("category_path", &line.category_path), ("brand", &line.brand), ("tax_code", &line.tax_code)] {
+                text(&path(field), value, 0)?;
+            }
+            if !(1..=QUANTITY_THOUSANDTHS_MAX).contains(&line.quantity_thousandths) {
+                let fault = format!("is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths", line.quantity_thousandths);
+                return Err(Fault::new(path("quantity_thousandths"), fault));
+            }
+            if line.tax_ppm > 1_000_000 {
+                return Err(Fault::new(path("tax_ppm"), format!("is {}; at most 1000000 (100 %) is allowed", line.tax_ppm)));
+            }
+            if let Some(price_minor) = line.list_price_minor {
+                amount(&path("list_price_minor"), price_minor, 0)?;
+            }
+            amount(&path("gross_minor"), line.gross_minor, 0)?;
+            amount(&path("net_minor"), line.net_minor, 0)?;
+            let mut net_minor = line.gross_minor;
+            for (at, markdown) in line.markdowns.iter().enumerate() {
+                amount(&path(&format!("markdowns[{at}].amount_minor")), markdown.amount_minor, 1)?;
+                text(&path(&format!("markdowns[{at}].reason")), &markdown.reason, 1)?;
+                net_minor -= markdown.amount_minor;
+            }
+            if net_minor != line.net_minor {
+                let fault = format!("is {}, but gross_minor less the markdowns is {net_minor}; they must be equal", line.net_minor);
+                return Err(Fault::new(path("net_minor"), fault));
+            }
+        }
+        tenders(&self.tenders)?;
+        let total = sum(self.lines.iter().map(|line| line.net_minor)).unwrap_or(i64::MAX);
+        amount("lines", total, 0)?;
+        let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
+        if paid != total {
+            return Err(Fault::new("tenders", format!("sum to {paid}, but the lines sum to {total}; they must be equal")));
+        }
+        Ok(total)
+    }
+}
+
+impl VoidOperation {
+    /// Checks what can be checked without looking anything up.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        text("reason", &self.reason, 1)
+    }
+}
+
+impl PostReturn {
+    /// Checks what can be checked without looking anything up.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        text("reason", &self.reason, 1)?;
+        if self.items.is_empty() || self.items.len() > LINES_MAX {
+            return Err(Fault::new("items", format!("has {} lines; from 1 to {LINES_MAX} are allowed", self.items.len())));
+        }
+        for (index, item) in self.items.iter().enumerate() {
+            if self.items[..index].iter().any(|other| other.line == item.line) {
+                return Err(Fault::new(format!("items[{index}].line"), format!("{} is there twice; name each line once", item.line)));
+            }
+            if !(1..=QUANTITY_THOUSANDTHS_MAX).contains(&item.quantity_thousandths) {
+                let fault = format!("is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths", item.quantity_thousandths);
+                return Err(Fault::new(format!("items[{index}].quantity_thousandths"), fault));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PostUnreferencedReturn {
+    /// Checks what can be checked without looking anything up.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        amount("amount_minor", self.amount_minor, 1)?;
+        text("reason", &self.reason, 1)
+    }
+}
+
+/// What an account may spend at this store after the operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BalanceHere {
+    /// The account.
+    pub account: AccountId,
+    /// What is counted.
+    pub unit: Unit,
+    /// What can be spent here, also offline.
+    pub available_here_minor: i64,
+}
+
+/// An operation that took effect.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Approved {
+    /// The operation.
+    pub operation: OperationId,
+    /// Its entry in the journal; the receipt's number.
+    pub entry: EntryId,
+    /// The entry's kind.
+    pub kind: String,
+    /// The business day it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_day: Option<BusinessDay>,
+    /// The edge's clock.
+    pub at_ms: Instant,
+    /// The accounts that moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub balances: Vec<BalanceHere>,
+    /// Where money goes back to, for voids and returns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<TenderLine>,
+    /// What may stand on an invoice, for sales.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invoiceable: Vec<Invoiceable>,
+    /// The day as sealed, for closes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
+}
+
+/// The answer to an operation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It took effect, durably.
+    Approved(Box<Approved>),
+    /// It was refused; nothing moved.
+    Declined {
+        /// The operation.
+        operation: OperationId,
+        /// One sentence for the screen.
+        message: String,
+        /// Code and figures.
+        #[serde(flatten)]
+        decline: Box<Decline>,
+    },
+}
+
+/// What is known of a card at the till.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CardState {
+    /// The card.
+    pub card: CardNumber,
+    /// What it opens.
+    pub account: AccountId,
+    /// Where it is in its life, as this store knows.
+    pub status: CardStatus,
+    /// The member it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
+    /// The last day on which it may pay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_on: Option<BusinessDay>,
+    /// What can be spent here, per unit.
+    pub balances: Vec<BalanceHere>,
+    /// The whole balance as the hub knows it, when the hub was asked and answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<TotalBalance>,
+}
+
+/// The whole balance of an account as the hub knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TotalBalance {
+    /// What is counted.
+    pub unit: Unit,
+    /// Everywhere together.
+    pub balance_minor: i64,
+    /// In other stores, as last reported.
+    pub elsewhere: Vec<Elsewhere>,
+    /// The hub's clock.
+    pub as_of_ms: Instant,
+}
+
+/// An X or Z report.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DayReport {
+    /// The day.
+    pub business_day: BusinessDay,
+    /// Whether it is closed (Z) or running (X).
+    pub closed: bool,
+    /// The first entry covered.
+    pub first_seq: Seq,
+    /// The last entry covered.
+    pub last_seq: Seq,
+    /// What is in it.
+    pub totals: ControlTotals,
+}
+
+/// The state of an operation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum OperationState {
+    /// It was decided; this is the stored answer.
+    Decided {
+        /// The stored answer.
+        outcome: Outcome,
+    },
+    /// It never arrived, or is older than answers are kept.
+    Unknown,
+}
+
+/// The state of the edge.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EdgeStatus {
+    /// The store.
+    pub store: StoreId,
+    /// The incarnation of its database.
+    pub epoch: Epoch,
+    /// The journal's end.
+    pub head: Head,
+    /// The open day.
+    pub open_day: Option<BusinessDay>,
+    /// The edge's clock.
+    pub now_ms: Instant,
+    /// Whether the last call to the hub was answered.
+    pub hub_online: bool,
+    /// When the hub last answered.
+    pub hub_last_seen_ms: Option<Instant>,
+    /// What the hub holds of the journal.
+    pub acknowledged_seq: Seq,
+    /// Accounts whose counters moved since the hub last took a report.
+    pub unreported_accounts: u64,
+    /// The policy in force, 0 when there is none.
+    pub policy_version: u64,
+    /// The cards of the replica.
+    pub cards_version: u64,
+    /// True when a listener without TLS was opened to others than this machine.
+    pub insecure_http: bool,
+    /// The program's version.
+    pub version: String,
+}
+
+/// The highest position that a till has seen: an edge whose journal does not contain it has lost its memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Witness {
+    /// The incarnation.
+    pub epoch: Epoch,
+    /// Position and hash.
+    pub head: Head,
+}
+
+impl std::fmt::Display for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.epoch, self.head.seq, self.head.hash)
+    }
+}
+
+impl std::str::FromStr for Witness {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let parse = || {
+            let mut parts = text.splitn(3, ':');
+            let epoch = Epoch(parts.next()?.parse().ok()?);
+            let seq = Seq(parts.next()?.parse().ok()?);
+            let hash: Hash = parts.next()?.parse().ok()?;
+            Some(Self { epoch, head: Head { seq, hash } })
+        };
+        parse().ok_or_else(|| Fault::new(WITNESS, "is not EPOCH:SEQ:HASH; send back the highest one received, unchanged"))
+    }
+}
