@@ -112,11 +112,7 @@ pub struct Agreement {
 impl Agreement {
     /// An agreement without any fee, commission, store-borne bonus or points cost: proportional draws, returns restored.
     #[must_use]
-    pub const fn free_of_charge(
-        effective_from: BusinessDay,
-        scheme: Scheme,
-        currency: Currency,
-    ) -> Self {
+    pub const fn free_of_charge(effective_from: BusinessDay, scheme: Scheme, currency: Currency) -> Self {
         Self {
             effective_from,
             scheme,
@@ -176,9 +172,7 @@ impl TryFrom<Written> for Agreements {
 
 impl From<Agreements> for Written {
     fn from(agreements: Agreements) -> Self {
-        Self {
-            agreement: agreements.0,
-        }
+        Self { agreement: agreements.0 }
     }
 }
 
@@ -189,11 +183,7 @@ impl Agreements {
     /// Every fault at once, as [`faults`] finds them.
     pub fn new(versions: Vec<Agreement>) -> Result<Self, AgreementFaults> {
         let found = faults(&versions);
-        if found.is_empty() {
-            Ok(Self(versions))
-        } else {
-            Err(AgreementFaults(found))
-        }
+        if found.is_empty() { Ok(Self(versions)) } else { Err(AgreementFaults(found)) }
     }
 
     /// The versions, by ascending day.
@@ -214,9 +204,7 @@ impl Agreements {
         if self.0.len() == 1 {
             return &self.0[0];
         }
-        let later = self
-            .0
-            .partition_point(|version| version.effective_from <= day);
+        let later = self.0.partition_point(|version| version.effective_from <= day);
         &self.0[later.saturating_sub(1)]
     }
 
@@ -225,25 +213,10 @@ impl Agreements {
     pub fn hash(&self) -> Hash {
         let mut text = String::new();
         for v in &self.0 {
-            let rates = [
-                v.load_commission_ppm,
-                v.acceptance_fee_ppm,
-                v.bonus_hub_share_ppm,
-                v.points_cost_ppm,
-            ]
-            .map(|rate| rate.0.to_string());
-            let words = [
-                v.scheme.as_str(),
-                v.currency.code(),
-                v.draw_order.as_str(),
-                v.return_lots.as_str(),
-            ];
-            text.push_str(&format!(
-                "{} {} {}\n",
-                v.effective_from,
-                words.join(" "),
-                rates.join(" ")
-            ));
+            let rates = [v.load_commission_ppm, v.acceptance_fee_ppm, v.bonus_hub_share_ppm, v.points_cost_ppm]
+                .map(|rate| rate.0.to_string());
+            let words = [v.scheme.as_str(), v.currency.code(), v.draw_order.as_str(), v.return_lots.as_str()];
+            text.push_str(&format!("{} {} {}\n", v.effective_from, words.join(" "), rates.join(" ")));
         }
         Hash::of(text.as_bytes())
     }
@@ -255,28 +228,18 @@ pub fn faults(versions: &[Agreement]) -> Vec<AgreementFault> {
     let mut found = Vec::new();
     let mut report = |path: String, fault: String| found.push(AgreementFault { path, fault });
     if versions.is_empty() {
-        report(
-            "agreement".into(),
-            "has no version; give at least one".into(),
-        );
+        report("agreement".into(), "has no version; give at least one".into());
     }
     for (index, version) in versions.iter().enumerate() {
         let rates = [
             ("load_commission_ppm", version.load_commission_ppm, Ppm::ONE),
             ("acceptance_fee_ppm", version.acceptance_fee_ppm, Ppm::ONE),
             ("bonus_hub_share_ppm", version.bonus_hub_share_ppm, Ppm::ONE),
-            (
-                "points_cost_ppm",
-                version.points_cost_ppm,
-                POINTS_COST_PPM_MAX,
-            ),
+            ("points_cost_ppm", version.points_cost_ppm, POINTS_COST_PPM_MAX),
         ];
         for (field, rate, max) in rates {
             if !(0..=max.0).contains(&rate.0) {
-                report(
-                    format!("agreement[{index}].{field}"),
-                    format!("is {}; give 0 to {}", rate.0, max.0),
-                );
+                report(format!("agreement[{index}].{field}"), format!("is {}; give 0 to {}", rate.0, max.0));
             }
         }
         if version.currency != versions[0].currency {
@@ -308,17 +271,9 @@ mod tests {
 
     #[test]
     fn the_version_of_a_day_is_the_last_that_began() {
-        let agreements =
-            Agreements::new(vec![version("2026-01-01"), version("2026-07-01")]).unwrap();
-        let check = |day: &str, from: &str| {
-            assert_eq!(
-                agreements
-                    .at(day.parse().unwrap())
-                    .effective_from
-                    .to_string(),
-                from
-            )
-        };
+        let agreements = Agreements::new(vec![version("2026-01-01"), version("2026-07-01")]).unwrap();
+        let check =
+            |day: &str, from: &str| assert_eq!(agreements.at(day.parse().unwrap()).effective_from.to_string(), from);
         check("2026-06-30", "2026-01-01");
         check("2026-07-01", "2026-07-01");
         check("2027-01-01", "2026-07-01");
@@ -331,8 +286,7 @@ mod tests {
         second.acceptance_fee_ppm = Ppm(1_000_001);
         second.points_cost_ppm = Ppm(-1);
         second.currency = Currency::USD;
-        let Err(AgreementFaults(found)) = Agreements::new(vec![version("2026-01-01"), second])
-        else {
+        let Err(AgreementFaults(found)) = Agreements::new(vec![version("2026-01-01"), second]) else {
             panic!("must be refused")
         };
         let paths: Vec<&str> = found.iter().map(|fault| fault.path.as_str()).collect();
@@ -352,19 +306,13 @@ mod tests {
     fn an_agreement_reads_back_and_refuses_unknown_words() {
         let agreements = Agreements::new(vec![version("2026-01-01")]).unwrap();
         let text = serde_json::to_string(&agreements).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Agreements>(&text).unwrap(),
-            agreements
-        );
+        assert_eq!(serde_json::from_str::<Agreements>(&text).unwrap(), agreements);
         for (from, to) in [
             ("\"pool\"", "\"simple_home\""),
             ("scheme", "sceme"),
             ("\"acceptance_fee_ppm\":0", "\"acceptance_fee_ppm\":-1"),
         ] {
-            assert!(
-                serde_json::from_str::<Agreements>(&text.replace(from, to)).is_err(),
-                "{to}"
-            );
+            assert!(serde_json::from_str::<Agreements>(&text.replace(from, to)).is_err(), "{to}");
         }
     }
 
@@ -373,34 +321,13 @@ mod tests {
         let base = version("2026-01-01");
         let hash = |agreement: Agreement| Agreements::new(vec![agreement]).unwrap().hash();
         let changed = [
-            Agreement {
-                load_commission_ppm: Ppm(1),
-                ..base
-            },
-            Agreement {
-                acceptance_fee_ppm: Ppm(1),
-                ..base
-            },
-            Agreement {
-                bonus_hub_share_ppm: Ppm(1),
-                ..base
-            },
-            Agreement {
-                points_cost_ppm: Ppm(1),
-                ..base
-            },
-            Agreement {
-                scheme: Scheme::Fifo,
-                ..base
-            },
-            Agreement {
-                draw_order: DrawOrder::BonusFirst,
-                ..base
-            },
-            Agreement {
-                return_lots: ReturnLots::NewLotHere,
-                ..base
-            },
+            Agreement { load_commission_ppm: Ppm(1), ..base },
+            Agreement { acceptance_fee_ppm: Ppm(1), ..base },
+            Agreement { bonus_hub_share_ppm: Ppm(1), ..base },
+            Agreement { points_cost_ppm: Ppm(1), ..base },
+            Agreement { scheme: Scheme::Fifo, ..base },
+            Agreement { draw_order: DrawOrder::BonusFirst, ..base },
+            Agreement { return_lots: ReturnLots::NewLotHere, ..base },
             version("2026-01-02"),
         ];
         for agreement in changed {

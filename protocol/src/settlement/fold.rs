@@ -23,9 +23,7 @@ pub const ACCOUNT_VOLUME_MINOR_MAX: i64 = i64::MAX / 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     /// A movement does not come after the one before it in the total order.
-    #[error(
-        "movement {index} of account {account} does not follow the one before it in the total order"
-    )]
+    #[error("movement {index} of account {account} does not follow the one before it in the total order")]
     Order {
         /// The account.
         account: AccountId,
@@ -43,9 +41,7 @@ pub enum FoldError {
         index: usize,
     },
     /// Money of another currency than the agreement's.
-    #[error(
-        "movement {index} of account {account} is in {found}, but the agreement settles {expected}"
-    )]
+    #[error("movement {index} of account {account} is in {found}, but the agreement settles {expected}")]
     Currency {
         /// The account.
         account: AccountId,
@@ -69,9 +65,7 @@ pub enum FoldError {
         amount_minor: i64,
     },
     /// The lots do not add up to the movements: a fault of this program.
-    #[error(
-        "the lots of account {account} come to {lots_minor} {unit}, its movements to {movements_minor}"
-    )]
+    #[error("the lots of account {account} come to {lots_minor} {unit}, its movements to {movements_minor}")]
     Unbalanced {
         /// The account.
         account: AccountId,
@@ -129,11 +123,7 @@ pub struct AccountFold {
 ///
 /// # Errors
 /// As [`Folder::fold_account`].
-pub fn fold(
-    scheme: Scheme,
-    agreements: &Agreements,
-    history: &[PostedMovement],
-) -> Result<AccountFold, FoldError> {
+pub fn fold(scheme: Scheme, agreements: &Agreements, history: &[PostedMovement]) -> Result<AccountFold, FoldError> {
     let mut legs = Vec::new();
     let mut folder = Folder::new(scheme, agreements.clone());
     let folded = folder.fold_account(history, &mut |leg| legs.push(leg))?;
@@ -154,13 +144,7 @@ impl Folder {
     /// A folder. Its currency is that of the agreement.
     #[must_use]
     pub fn new(scheme: Scheme, agreements: Agreements) -> Self {
-        Self {
-            scheme,
-            agreements,
-            money: LotBook::default(),
-            points: LotBook::default(),
-            legs: LegBook::default(),
-        }
+        Self { scheme, agreements, money: LotBook::default(), points: LotBook::default(), legs: LegBook::default() }
     }
 
     /// Folds one account's whole history, sorted by [`PostedMovement::order_key`], and hands its cumulative legs to `sink` in the order of their keys.
@@ -176,11 +160,7 @@ impl Folder {
         self.money.clear();
         self.points.clear();
         self.legs.clear();
-        let home = if self.scheme == Scheme::Home {
-            home::home(history)
-        } else {
-            Party::Unattributed
-        };
+        let home = if self.scheme == Scheme::Home { home::home(history) } else { Party::Unattributed };
         if let Some(first) = history.first() {
             let mut account = Account {
                 id: first.account,
@@ -194,11 +174,7 @@ impl Folder {
             account.fold(&mut self.money, &mut self.points)?;
             self.legs.drain(sink);
         }
-        Ok(Folded {
-            folder: self,
-            history,
-            home,
-        })
+        Ok(Folded { folder: self, history, home })
     }
 }
 
@@ -245,11 +221,7 @@ impl Folded<'_> {
     /// The home store (or the hub); unattributed while the card's sale is missing.
     #[must_use]
     pub fn home(&self) -> Party {
-        if self.folder.scheme == Scheme::Home {
-            self.home
-        } else {
-            home::home(self.history)
-        }
+        if self.folder.scheme == Scheme::Home { self.home } else { home::home(self.history) }
     }
 }
 
@@ -258,13 +230,9 @@ fn fee(amount: i64, rate: Ppm) -> i64 {
     if rate == Ppm(0) || amount == 0 {
         return 0;
     }
-    match amount
-        .checked_mul(rate.0)
-        .and_then(|product| product.checked_add(Ppm::ONE.0 / 2))
-    {
+    match amount.checked_mul(rate.0).and_then(|product| product.checked_add(Ppm::ONE.0 / 2)) {
         Some(product) => product / Ppm::ONE.0,
-        None => share(amount, rate, Rounding::HalfUp)
-            .expect("rates and volume are bounded so that a share fits"),
+        None => share(amount, rate, Rounding::HalfUp).expect("rates and volume are bounded so that a share fits"),
     }
 }
 
@@ -285,38 +253,21 @@ impl Account<'_> {
         for (index, movement) in self.history.iter().enumerate() {
             let account = self.id;
             if movement.account != account {
-                return Err(FoldError::Account {
-                    account,
-                    found: movement.account,
-                    index,
-                });
+                return Err(FoldError::Account { account, found: movement.account, index });
             }
             let number = match u32::try_from(index) {
-                Ok(number)
-                    if index == 0 || self.history[index - 1].order_key() < movement.order_key() =>
-                {
-                    number
-                }
+                Ok(number) if index == 0 || self.history[index - 1].order_key() < movement.order_key() => number,
                 _ => return Err(FoldError::Order { account, index }),
             };
             let total = match movement.unit {
                 Unit::Points => &mut points_total,
                 Unit::Money(found) if found == self.currency => &mut money_total,
                 Unit::Money(found) => {
-                    return Err(FoldError::Currency {
-                        account,
-                        index,
-                        found,
-                        expected: self.currency,
-                    });
+                    return Err(FoldError::Currency { account, index, found, expected: self.currency });
                 }
             };
             if !total.add(movement) {
-                return Err(FoldError::Amount {
-                    account,
-                    index,
-                    amount_minor: movement.amount_minor,
-                });
+                return Err(FoldError::Amount { account, index, amount_minor: movement.amount_minor });
             }
             if movement.amount_minor == 0 {
                 continue;
@@ -327,18 +278,12 @@ impl Account<'_> {
             }
         }
         self.leave_unattributed(money, points);
-        for (book, total, unit) in [
-            (&*money, money_total, Unit::Money(self.currency)),
-            (&*points, points_total, Unit::Points),
-        ] {
+        for (book, total, unit) in
+            [(&*money, money_total, Unit::Money(self.currency)), (&*points, points_total, Unit::Points)]
+        {
             if book.balance() != total.balance {
                 let (lots_minor, movements_minor) = (book.balance(), total.balance);
-                return Err(FoldError::Unbalanced {
-                    account: self.id,
-                    unit,
-                    lots_minor,
-                    movements_minor,
-                });
+                return Err(FoldError::Unbalanced { account: self.id, unit, lots_minor, movements_minor });
             }
         }
         Ok(())
@@ -354,25 +299,13 @@ impl Account<'_> {
                 let rate = agreement.load_commission_ppm;
                 self.new_lot(book, number, LotKind::Principal, here, rate);
                 self.entered(LegKind::Load, here, day, amount);
-                self.leg(
-                    LegKind::Commission,
-                    Party::Hub,
-                    here,
-                    day,
-                    fee(amount, rate),
-                );
+                self.leg(LegKind::Commission, Party::Hub, here, day, fee(amount, rate));
             }
             K::Bonus => {
                 let rate = agreement.bonus_hub_share_ppm;
                 self.new_lot(book, number, LotKind::Bonus, here, rate);
                 self.entered(LegKind::Bonus, Party::Hub, day, amount);
-                self.leg(
-                    LegKind::BonusShare,
-                    here,
-                    Party::Hub,
-                    day,
-                    amount - fee(amount, rate),
-                );
+                self.leg(LegKind::BonusShare, here, Party::Hub, day, amount - fee(amount, rate));
             }
             K::Opening => {
                 let owner = movement.origin_store.map_or(Party::Hub, store_party);
@@ -382,27 +315,16 @@ impl Account<'_> {
                 self.new_lot(book, number, LotKind::Principal, Party::Hub, Ppm(0));
                 self.entered(LegKind::AdjustIn, Party::Hub, day, amount);
             }
-            K::SpendVoid | K::SpendReturn | K::UnreferencedReturn => {
-                self.give_back(book, number, movement, &agreement)
-            }
+            K::SpendVoid | K::SpendReturn | K::UnreferencedReturn => self.give_back(book, number, movement, &agreement),
             K::Spend => {
                 book.draw(number, amount, Plan::Order(agreement.draw_order), None);
                 self.left(LegKind::Spend, here, day, amount);
-                self.leg(
-                    LegKind::Fee,
-                    here,
-                    Party::Hub,
-                    day,
-                    fee(amount, agreement.acceptance_fee_ppm),
-                );
+                self.leg(LegKind::Fee, here, Party::Hub, day, fee(amount, agreement.acceptance_fee_ppm));
                 self.attribute(book);
             }
             K::CashOut | K::LoadVoid | K::BonusForfeit | K::BonusVoid => {
-                let first = if matches!(movement.kind, K::CashOut | K::LoadVoid) {
-                    LotKind::Principal
-                } else {
-                    LotKind::Bonus
-                };
+                let first =
+                    if matches!(movement.kind, K::CashOut | K::LoadVoid) { LotKind::Principal } else { LotKind::Bonus };
                 let named = movement.of.and_then(|of| book.lot_of(self.history, of));
                 book.draw(number, amount, Plan::First(first), named);
                 let (kind, taker) = out(movement);
@@ -418,13 +340,7 @@ impl Account<'_> {
     }
 
     /// A void or return of a spend, or a return without one.
-    fn give_back(
-        &mut self,
-        book: &mut LotBook,
-        number: u32,
-        movement: &PostedMovement,
-        agreement: &Agreement,
-    ) {
+    fn give_back(&mut self, book: &mut LotBook, number: u32, movement: &PostedMovement, agreement: &Agreement) {
         let (day, amount) = (movement.business_day, movement.amount_minor);
         let taker = store_party(movement.entry.store);
         let restores = match movement.kind {
@@ -458,23 +374,14 @@ impl Account<'_> {
                 });
                 self.put_back(kind, seller, backer, day, restoration.amount);
             }
-            let rate = self
-                .agreements
-                .at(self.history[before.movement as usize].business_day)
-                .acceptance_fee_ppm;
+            let rate = self.agreements.at(self.history[before.movement as usize].business_day).acceptance_fee_ppm;
             let fee_back = fee(before.restored + restored, rate) - fee(before.restored, rate);
             self.leg(LegKind::FeeReversal, Party::Hub, seller, day, fee_back);
         }
         if amount > restored {
             // The spend is missing, or was smaller: whose value this is will be known when it arrives.
             self.put_back(kind, seller, Party::Unattributed, day, amount - restored);
-            book.open(
-                number,
-                LotKind::Principal,
-                Party::Unattributed,
-                amount - restored,
-                Ppm(0),
-            );
+            book.open(number, LotKind::Principal, Party::Unattributed, amount - restored, Ppm(0));
         }
         self.attribute(book);
     }
@@ -489,8 +396,7 @@ impl Account<'_> {
     fn attribute(&mut self, book: &mut LotBook) {
         for place in 0..book.attributions.len() {
             let Attribution { part, lot, amount } = book.attributions[place];
-            let movement = &self.history
-                [book.draws[book.parts[part as usize].draw as usize].movement as usize];
+            let movement = &self.history[book.draws[book.parts[part as usize].draw as usize].movement as usize];
             let (kind, taker) = out(movement);
             let day = movement.business_day;
             let lot = &mut book.lots[lot as usize];
@@ -527,13 +433,7 @@ impl Account<'_> {
         match movement.kind {
             K::Earn => {
                 book.open(number, LotKind::Principal, here, amount, rate);
-                self.leg(
-                    LegKind::PointsEarn,
-                    here,
-                    Party::Hub,
-                    day,
-                    fee(amount, rate),
-                );
+                self.leg(LegKind::PointsEarn, here, Party::Hub, day, fee(amount, rate));
             }
             K::EarnReversal => {
                 let named = movement.of.and_then(|of| book.lot_of(self.history, of));
@@ -548,27 +448,15 @@ impl Account<'_> {
                 }
             }
             K::BurnReversal => {
-                let draw = movement
-                    .of
-                    .and_then(|of| book.draw_of(self.history, of, K::Burn));
+                let draw = movement.of.and_then(|of| book.draw_of(self.history, of, K::Burn));
                 let restored = draw.map_or(0, |draw| book.restore(draw, amount));
                 if let Some(draw) = draw
                     && restored > 0
                 {
-                    let burnt_at = store_party(
-                        self.history[book.draws[draw as usize].movement as usize]
-                            .entry
-                            .store,
-                    );
+                    let burnt_at = store_party(self.history[book.draws[draw as usize].movement as usize].entry.store);
                     self.take_points_cost_back(book, burnt_at, day);
                 }
-                book.open(
-                    number,
-                    LotKind::Principal,
-                    Party::Unattributed,
-                    amount - restored,
-                    rate,
-                );
+                book.open(number, LotKind::Principal, Party::Unattributed, amount - restored, rate);
             }
             K::Burn => book.draw(number, amount, Plan::First(LotKind::Principal), None),
             _ if movement.kind.direction() == Direction::In => {
@@ -609,14 +497,8 @@ impl Account<'_> {
             let restoration = book.restorations[place];
             let part = &mut book.parts[restoration.part as usize];
             let Some(lot) = restoration.lot else { continue };
-            let back = reversal(
-                part.cost,
-                part.restored,
-                part.taken,
-                part.cost_back,
-                Rounding::HalfUp,
-            )
-            .expect("a share of a cost fits where the cost does");
+            let back = reversal(part.cost, part.restored, part.taken, part.cost_back, Rounding::HalfUp)
+                .expect("a share of a cost fits where the cost does");
             part.cost_back += back;
             let lot = &mut book.lots[lot as usize];
             lot.burnt -= restoration.amount;
@@ -631,13 +513,7 @@ impl Account<'_> {
             for part in money.parts_without_lot() {
                 let movement = &self.history[money.draws[part.draw as usize].movement as usize];
                 let (kind, taker) = out(movement);
-                self.leg(
-                    kind,
-                    Party::Unattributed,
-                    taker,
-                    movement.business_day,
-                    part.taken,
-                );
+                self.leg(kind, Party::Unattributed, taker, movement.business_day, part.taken);
             }
         }
         for part in points.parts_without_lot() {
@@ -681,14 +557,7 @@ impl Account<'_> {
     }
 
     /// Value went back into a lot; only under fifo does it matter whose.
-    fn put_back(
-        &mut self,
-        kind: LegKind,
-        source: Party,
-        backer: Party,
-        day: BusinessDay,
-        amount: i64,
-    ) {
+    fn put_back(&mut self, kind: LegKind, source: Party, backer: Party, day: BusinessDay, amount: i64) {
         if self.scheme == Scheme::Fifo
             && let Some((debtor, creditor)) = fifo::put_back(source, backer)
         {
@@ -696,14 +565,7 @@ impl Account<'_> {
         }
     }
 
-    fn leg(
-        &mut self,
-        kind: LegKind,
-        debtor: Party,
-        creditor: Party,
-        business_day: BusinessDay,
-        amount_minor: i64,
-    ) {
+    fn leg(&mut self, kind: LegKind, debtor: Party, creditor: Party, business_day: BusinessDay, amount_minor: i64) {
         if amount_minor != 0 && (debtor, creditor) != (Party::Hub, Party::Hub) {
             self.legs.add(Leg {
                 account: self.id,
@@ -745,11 +607,7 @@ impl Total {
             return false;
         }
         self.volume += amount;
-        self.balance += if movement.kind.direction() == Direction::In {
-            amount
-        } else {
-            -amount
-        };
+        self.balance += if movement.kind.direction() == Direction::In { amount } else { -amount };
         true
     }
 }

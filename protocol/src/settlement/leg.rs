@@ -163,45 +163,15 @@ impl Leg {
     /// All of it but the amount.
     #[must_use]
     pub fn key(&self) -> LegKey {
-        let Self {
-            account,
-            business_day,
-            kind,
-            debtor,
-            creditor,
-            currency,
-            amount_minor: _,
-        } = *self;
-        LegKey {
-            account,
-            business_day,
-            kind,
-            debtor,
-            creditor,
-            currency,
-        }
+        let Self { account, business_day, kind, debtor, creditor, currency, amount_minor: _ } = *self;
+        LegKey { account, business_day, kind, debtor, creditor, currency }
     }
 
     /// A leg of a key.
     #[must_use]
     pub fn of(key: LegKey, amount_minor: i64) -> Self {
-        let LegKey {
-            account,
-            business_day,
-            kind,
-            debtor,
-            creditor,
-            currency,
-        } = key;
-        Self {
-            account,
-            business_day,
-            kind,
-            debtor,
-            creditor,
-            currency,
-            amount_minor,
-        }
+        let LegKey { account, business_day, kind, debtor, creditor, currency } = key;
+        Self { account, business_day, kind, debtor, creditor, currency, amount_minor }
     }
 
     /// Whether it moves no money because debtor and creditor are the same (see the module's head).
@@ -260,11 +230,7 @@ impl LegBook {
                 Ordering::Greater => {}
             }
         }
-        if length <= LOOK_BACK_LEGS {
-            self.sorted.insert(0, leg)
-        } else {
-            self.stragglers.push(leg)
-        }
+        if length <= LOOK_BACK_LEGS { self.sorted.insert(0, leg) } else { self.stragglers.push(leg) }
     }
 
     /// Hands out all legs in the order of their keys.

@@ -197,14 +197,7 @@ impl LotBook {
     }
 
     /// Opens a lot, and fills from it what waits.
-    pub(super) fn open(
-        &mut self,
-        movement: u32,
-        kind: LotKind,
-        owner: Party,
-        amount: i64,
-        rate: Ppm,
-    ) {
+    pub(super) fn open(&mut self, movement: u32, kind: LotKind, owner: Party, amount: i64, rate: Ppm) {
         if amount == 0 {
             return;
         }
@@ -227,13 +220,7 @@ impl LotBook {
 
     /// Takes from the named lot, then by plan, then from whatever there is; the rest waits.
     pub(super) fn draw(&mut self, movement: u32, amount: i64, plan: Plan, named: Option<u32>) {
-        self.draws.push(Draw {
-            movement,
-            first: NONE,
-            last: NONE,
-            taken: amount,
-            restored: 0,
-        });
+        self.draws.push(Draw { movement, first: NONE, last: NONE, taken: amount, restored: 0 });
         let mut left = amount;
         if let Some(lot) = named {
             left -= self.take(lot as usize, left);
@@ -250,11 +237,7 @@ impl LotBook {
             Plan::Order(DrawOrder::BonusFirst) => LotKind::Bonus,
             Plan::First(kind) => kind,
         };
-        let second = if first == LotKind::Principal {
-            LotKind::Bonus
-        } else {
-            LotKind::Principal
-        };
+        let second = if first == LotKind::Principal { LotKind::Bonus } else { LotKind::Principal };
         left -= self.take_kind(first, left);
         left -= self.take_kind(second, left);
         if left > 0 {
@@ -301,11 +284,7 @@ impl LotBook {
             state.remaining -= taken;
             self.held[state.kind as usize] -= taken;
             let part = self.push_part(index(lot), taken);
-            self.attributions.push(Attribution {
-                part,
-                lot: index(lot),
-                amount: taken,
-            });
+            self.attributions.push(Attribution { part, lot: index(lot), amount: taken });
         }
         taken
     }
@@ -314,15 +293,7 @@ impl LotBook {
     fn push_part(&mut self, lot: u32, taken: i64) -> u32 {
         let part = index(self.parts.len());
         let draw = self.draws.len() - 1;
-        self.parts.push(Part {
-            draw: index(draw),
-            lot,
-            next: NONE,
-            taken,
-            restored: 0,
-            cost: 0,
-            cost_back: 0,
-        });
+        self.parts.push(Part { draw: index(draw), lot, next: NONE, taken, restored: 0, cost: 0, cost_back: 0 });
         let draw = &mut self.draws[draw];
         if draw.last == NONE {
             draw.first = part;
@@ -352,10 +323,7 @@ impl LotBook {
             if amount < part.taken {
                 // The part becomes what the lot fills; what still waits, or went back while nobody stood for it, follows it.
                 let rest = index(self.parts.len());
-                self.parts.push(Part {
-                    taken: part.taken - amount,
-                    ..part
-                });
+                self.parts.push(Part { taken: part.taken - amount, ..part });
                 self.parts[waiting as usize].next = rest;
                 let draw = &mut self.draws[part.draw as usize];
                 if draw.last == waiting {
@@ -368,23 +336,14 @@ impl LotBook {
             state.remaining -= amount;
             self.held[state.kind as usize] -= amount;
             self.unattributed -= amount;
-            self.attributions.push(Attribution {
-                part: waiting,
-                lot: index(lot),
-                amount,
-            });
+            self.attributions.push(Attribution { part: waiting, lot: index(lot), amount });
         }
     }
 
     /// Puts back up to `amount` of a draw and says how much that was; see the module's head for the rule.
     pub(super) fn restore(&mut self, draw: u32, amount: i64) -> i64 {
         self.restorations.clear();
-        let Draw {
-            first,
-            taken,
-            restored,
-            ..
-        } = self.draws[draw as usize];
+        let Draw { first, taken, restored, .. } = self.draws[draw as usize];
         let out = taken - restored;
         let amount = amount.min(out);
         if amount == 0 {
@@ -395,18 +354,14 @@ impl LotBook {
         while next != NONE {
             let part = &mut self.parts[next as usize];
             prefix += part.taken - part.restored;
-            let up_to = ratio(amount, prefix, out, Rounding::HalfUp)
-                .expect("a share of an amount fits where the amount does");
+            let up_to =
+                ratio(amount, prefix, out, Rounding::HalfUp).expect("a share of an amount fits where the amount does");
             let back = up_to - given;
             given = up_to;
             part.restored += back;
             if back > 0 {
                 let lot = (part.lot != NONE).then_some(part.lot);
-                self.restorations.push(Restoration {
-                    part: next,
-                    lot,
-                    amount: back,
-                });
+                self.restorations.push(Restoration { part: next, lot, amount: back });
                 match lot {
                     None => self.unattributed -= back,
                     Some(lot) => {
@@ -429,12 +384,7 @@ impl LotBook {
     }
 
     /// The draw of a movement: the latest of that reference and kind.
-    pub(super) fn draw_of(
-        &self,
-        history: &[PostedMovement],
-        of: MovementRef,
-        kind: MovementKind,
-    ) -> Option<u32> {
+    pub(super) fn draw_of(&self, history: &[PostedMovement], of: MovementRef, kind: MovementKind) -> Option<u32> {
         let found = self.draws.iter().rposition(|draw| {
             let movement = &history[draw.movement as usize];
             movement.kind == kind && movement.reference() == of
@@ -444,10 +394,7 @@ impl LotBook {
 
     /// The lot that a movement opened.
     pub(super) fn lot_of(&self, history: &[PostedMovement], of: MovementRef) -> Option<u32> {
-        self.lots
-            .iter()
-            .rposition(|lot| history[lot.movement as usize].reference() == of)
-            .map(index)
+        self.lots.iter().rposition(|lot| history[lot.movement as usize].reference() == of).map(index)
     }
 
     /// Parts that no lot stands for.
@@ -456,10 +403,7 @@ impl LotBook {
     }
 
     /// Lots as the world sees them.
-    pub(super) fn lots<'a>(
-        &'a self,
-        history: &'a [PostedMovement],
-    ) -> impl Iterator<Item = Lot> + 'a {
+    pub(super) fn lots<'a>(&'a self, history: &'a [PostedMovement]) -> impl Iterator<Item = Lot> + 'a {
         (1..).zip(&self.lots).map(|(no, state)| {
             let movement = &history[state.movement as usize];
             Lot {
@@ -480,11 +424,8 @@ impl LotBook {
         &'a self,
         history: &'a [PostedMovement],
     ) -> impl Iterator<Item = UnattributedDraw> + 'a {
-        self.waiting
-            .iter()
-            .map(|&part| &self.parts[part as usize])
-            .filter(|part| part.taken > part.restored)
-            .map(|part| {
+        self.waiting.iter().map(|&part| &self.parts[part as usize]).filter(|part| part.taken > part.restored).map(
+            |part| {
                 let movement = &history[self.draws[part.draw as usize].movement as usize];
                 UnattributedDraw {
                     movement: movement.reference(),
@@ -492,6 +433,7 @@ impl LotBook {
                     business_day: movement.business_day,
                     amount_minor: part.taken - part.restored,
                 }
-            })
+            },
+        )
     }
 }

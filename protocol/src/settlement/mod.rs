@@ -20,11 +20,16 @@
 pub mod agreement;
 mod fifo;
 pub mod fold;
+#[cfg(test)]
+mod golden;
 mod home;
 pub mod leg;
 pub mod lot;
+pub mod netting;
 mod pool;
 pub mod run;
+#[cfg(test)]
+mod testing;
 
 use crate::id::StoreId;
 use crate::party::Party;
@@ -32,9 +37,5 @@ use crate::party::Party;
 /// The party that a journal belongs to: a store, or the hub for head office's own.
 #[must_use]
 pub fn store_party(store: StoreId) -> Party {
-    if store == StoreId::HUB {
-        Party::Hub
-    } else {
-        Party::Store(store)
-    }
+    if store == StoreId::HUB { Party::Hub } else { Party::Store(store) }
 }

@@ -125,11 +125,7 @@ impl Run {
     /// Whether a line of a business day is this run's own or an adjustment.
     #[must_use]
     pub fn class_of(&self, day: BusinessDay) -> LineClass {
-        if day < self.day_from {
-            LineClass::Adjustment
-        } else {
-            LineClass::Regular
-        }
+        if day < self.day_from { LineClass::Adjustment } else { LineClass::Regular }
     }
 }
 
@@ -177,9 +173,7 @@ pub fn delta(previous: &[Leg], current: &[Leg]) -> Result<Vec<Leg>, RunError> {
         let before = if order.is_le() { old.next() } else { None };
         let after = if order.is_ge() { new.next() } else { None };
         let amount = |leg: Option<&Leg>| leg.map_or(0, |leg| leg.amount_minor);
-        let difference = amount(after)
-            .checked_sub(amount(before))
-            .ok_or(RunError::Overflow)?;
+        let difference = amount(after).checked_sub(amount(before)).ok_or(RunError::Overflow)?;
         if let (Some(leg), true) = (after.or(before), difference != 0) {
             lines.push(Leg::of(leg.key(), difference));
         }
@@ -187,9 +181,7 @@ pub fn delta(previous: &[Leg], current: &[Leg]) -> Result<Vec<Leg>, RunError> {
 }
 
 fn check_sorted(legs: &[Leg]) -> Result<(), RunError> {
-    let fault = legs
-        .windows(2)
-        .position(|pair| pair[0].key() >= pair[1].key());
+    let fault = legs.windows(2).position(|pair| pair[0].key() >= pair[1].key());
     fault.map_or(Ok(()), |index| Err(RunError::Order { index: index + 1 }))
 }
 
@@ -200,18 +192,12 @@ pub type DailyPositions = BTreeMap<(Currency, BusinessDay, Party), i64>;
 ///
 /// # Errors
 /// [`RunError::Overflow`].
-pub fn daily_positions<'a>(
-    legs: impl IntoIterator<Item = &'a Leg>,
-) -> Result<DailyPositions, RunError> {
+pub fn daily_positions<'a>(legs: impl IntoIterator<Item = &'a Leg>) -> Result<DailyPositions, RunError> {
     let mut positions = DailyPositions::new();
     for leg in legs.into_iter().filter(|leg| !leg.is_informational()) {
         for party in [leg.debtor, leg.creditor] {
-            let position = positions
-                .entry((leg.currency, leg.business_day, party))
-                .or_insert(0);
-            *position = position
-                .checked_add(leg.effect_on(party))
-                .ok_or(RunError::Overflow)?;
+            let position = positions.entry((leg.currency, leg.business_day, party)).or_insert(0);
+            *position = position.checked_add(leg.effect_on(party)).ok_or(RunError::Overflow)?;
         }
     }
     Ok(positions)
@@ -230,11 +216,7 @@ pub fn check_zero_sum(positions: &DailyPositions) -> Result<(), RunError> {
         None => Ok(()),
         Some(((currency, business_day), sum)) => {
             let sum_minor = i64::try_from(sum).map_err(|_| RunError::Overflow)?;
-            Err(RunError::NotZero {
-                currency,
-                business_day,
-                sum_minor,
-            })
+            Err(RunError::NotZero { currency, business_day, sum_minor })
         }
     }
 }
