@@ -86,9 +86,7 @@ fn locate<'a>(root: &'a Node, path: &Path) -> (Vec<Step>, &'a Node) {
             (Segment::Map { key: word } | Segment::Enum { variant: word }, Tree::Table(table)) => {
                 table.get(word).map(|node| (Step::Word(word.clone()), node))
             }
-            (Segment::Seq { index }, Tree::Array(items)) => {
-                items.get(*index).map(|node| (Step::Index(*index), node))
-            }
+            (Segment::Seq { index }, Tree::Array(items)) => items.get(*index).map(|node| (Step::Index(*index), node)),
             _ => None,
         };
         let Some((step, node)) = next else { break };
@@ -139,10 +137,7 @@ fn fault(culprit: &Node, error: DecodeError, known: &Known<'_>) -> Fault {
         DecodeError::UnknownVariant { given, choices } => Fault {
             origin,
             key,
-            problem: Problem::WrongType {
-                expected: one_of(choices),
-                found: shown(quoted(&given)),
-            },
+            problem: Problem::WrongType { expected: one_of(choices), found: shown(quoted(&given)) },
             suggestion: suggest::nearest(&given, choices.iter().copied())
                 .filter(|_| !secret)
                 .map(|near| format!("did you mean \"{near}\"?")),
@@ -151,18 +146,11 @@ fn fault(culprit: &Node, error: DecodeError, known: &Known<'_>) -> Fault {
             suggestion: type_suggestion(culprit, &expected),
             origin,
             key,
-            problem: Problem::WrongType {
-                expected: in_words(&expected),
-                found: shown(found),
-            },
+            problem: Problem::WrongType { expected: in_words(&expected), found: shown(found) },
         },
         DecodeError::Missing(field) => Fault {
             origin,
-            key: if key.is_empty() {
-                field.to_owned()
-            } else {
-                format!("{key}.{field}")
-            },
+            key: if key.is_empty() { field.to_owned() } else { format!("{key}.{field}") },
             problem: Problem::Missing,
             suggestion: None,
         },
@@ -170,13 +158,7 @@ fn fault(culprit: &Node, error: DecodeError, known: &Known<'_>) -> Fault {
         DecodeError::Refused(reason) => Fault {
             origin,
             key,
-            problem: Problem::BadValue {
-                reason: if secret {
-                    "the value is not accepted".to_owned()
-                } else {
-                    reason
-                },
-            },
+            problem: Problem::BadValue { reason: if secret { "the value is not accepted".to_owned() } else { reason } },
             suggestion: None,
         },
     }
@@ -192,21 +174,12 @@ fn unknown_key_suggestion(culprit: &Node, siblings: &[&str], known: &Known<'_>) 
     }
     let table = culprit.key.rsplit_once('.').map_or("", |(table, _)| table);
     let here = |word: &&str| {
-        if table.is_empty() {
-            spelled(word)
-        } else {
-            spelled(&format!("{table}.{word}"))
-        }
+        if table.is_empty() { spelled(word) } else { spelled(&format!("{table}.{word}")) }
     };
     (!siblings.is_empty()).then(|| {
         format!(
             "known here: {}",
-            siblings
-                .iter()
-                .map(here)
-                .map(|key| format!("`{key}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
+            siblings.iter().map(here).map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
         )
     })
 }
@@ -218,14 +191,10 @@ fn type_suggestion(culprit: &Node, expected: &str) -> Option<String> {
         Tree::Text(text) if in_file && wants_number(expected) && text.parse::<i64>().is_ok() => {
             "write it without quotes"
         }
-        Tree::Text(text)
-            if in_file && expected == "a boolean" && matches!(text.as_str(), "true" | "false") =>
-        {
+        Tree::Text(text) if in_file && expected == "a boolean" && matches!(text.as_str(), "true" | "false") => {
             "write it without quotes"
         }
-        Tree::Integer(_) | Tree::Float(_) | Tree::Bool(_) if in_file && wants_text(expected) => {
-            "write it in quotes"
-        }
+        Tree::Integer(_) | Tree::Float(_) | Tree::Bool(_) if in_file && wants_text(expected) => "write it in quotes",
         _ => return None,
     };
     Some(advice.to_owned())
@@ -245,10 +214,7 @@ pub(crate) fn env_name(prefix: &str, key: &str) -> String {
 }
 
 fn one_of(choices: &[&str]) -> String {
-    let quoted: Vec<_> = choices
-        .iter()
-        .map(|choice| format!("\"{choice}\""))
-        .collect();
+    let quoted: Vec<_> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
     match quoted.as_slice() {
         [] => "nothing".to_owned(),
         [only] => only.clone(),
@@ -306,10 +272,7 @@ enum DecodeError {
     #[error("unknown field")]
     UnknownField(&'static [&'static str]),
     #[error("unknown variant {given}")]
-    UnknownVariant {
-        given: String,
-        choices: &'static [&'static str],
-    },
+    UnknownVariant { given: String, choices: &'static [&'static str] },
     #[error("expected {expected}, found {found}")]
     Type { expected: String, found: String },
     #[error("missing field {0}")]
@@ -334,10 +297,7 @@ impl serde::de::Error for DecodeError {
             Unexpected::Map => "a table".to_owned(),
             other => other.to_string(),
         };
-        Self::Type {
-            expected: expected.to_string(),
-            found,
-        }
+        Self::Type { expected: expected.to_string(), found }
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -345,10 +305,7 @@ impl serde::de::Error for DecodeError {
     }
 
     fn unknown_variant(given: &str, choices: &'static [&'static str]) -> Self {
-        Self::UnknownVariant {
-            given: given.to_owned(),
-            choices,
-        }
+        Self::UnknownVariant { given: given.to_owned(), choices }
     }
 
     fn unknown_field(_field: &str, siblings: &'static [&'static str]) -> Self {
@@ -381,13 +338,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
             Tree::Integer(number) => visitor.visit_i64(*number),
             Tree::Float(number) => visitor.visit_f64(*number),
             Tree::Text(text) => visitor.visit_borrowed_str(text),
-            Tree::Array(items) => {
-                visitor.visit_seq(SeqDeserializer::new(items.iter().map(NodeDeserializer)))
-            }
+            Tree::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(NodeDeserializer))),
             Tree::Table(table) => visitor.visit_map(MapDeserializer::new(
-                table
-                    .iter()
-                    .map(|(word, node)| (word.as_str(), NodeDeserializer(node))),
+                table.iter().map(|(word, node)| (word.as_str(), NodeDeserializer(node))),
             )),
         }
     }
@@ -422,26 +375,17 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match &self.0.tree {
-            Tree::Text(word) => visitor.visit_enum(
-                IntoDeserializer::<DecodeError>::into_deserializer(word.as_str()),
-            ),
-            Tree::Table(table) if table.len() == 1 => {
-                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(
-                    table
-                        .iter()
-                        .map(|(word, node)| (word.as_str(), NodeDeserializer(node))),
-                )))
-            }
+            Tree::Text(word) => visitor.visit_enum(IntoDeserializer::<DecodeError>::into_deserializer(word.as_str())),
+            Tree::Table(table) if table.len() == 1 => visitor.visit_enum(MapAccessDeserializer::new(
+                MapDeserializer::new(table.iter().map(|(word, node)| (word.as_str(), NodeDeserializer(node)))),
+            )),
             Tree::Table(_) => Err(DecodeError::Type {
                 expected: format!("one key out of {}", one_of(variants)),
                 found: "a table with another number of keys".to_owned(),
             }),
             // The visitor would speak of the program's own type name.
             _ => match self.deserialize_any(visitor) {
-                Err(DecodeError::Type { found, .. }) => Err(DecodeError::Type {
-                    expected: one_of(variants),
-                    found,
-                }),
+                Err(DecodeError::Type { found, .. }) => Err(DecodeError::Type { expected: one_of(variants), found }),
                 other => {
                     debug_assert!(other.is_err(), "enum {name} was made from a bare value");
                     other

@@ -72,12 +72,7 @@ impl Loader {
         N: Into<OsString>,
         V: Into<OsString>,
     {
-        self.environment = Some(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        );
+        self.environment = Some(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
         self
     }
 
@@ -106,8 +101,7 @@ impl Loader {
     /// A value from a flag of its own, such as `--listen` for `api.listen`.
     #[must_use]
     pub fn flag(mut self, name: &str, key: &str, value: impl Into<String>) -> Self {
-        self.flags
-            .push((name.to_owned(), key.to_owned(), value.into()));
+        self.flags.push((name.to_owned(), key.to_owned(), value.into()));
         self
     }
 
@@ -123,22 +117,13 @@ impl Loader {
         // A default that has no JSON form costs the suggestions, not the start; the value itself is checked below.
         let defaults = serde_json::to_value(T::default()).unwrap_or_default();
         let keys = settings::keys(&defaults);
-        let known = Known {
-            env_prefix: &self.env_prefix,
-            keys: &keys,
-        };
+        let known = Known { env_prefix: &self.env_prefix, keys: &keys };
 
         let mut faults = Vec::new();
         let mut whole = Node::root();
-        for (layer, mut layer_faults) in [
-            self.read_file(),
-            self.read_environment(&known),
-            self.read_flags(),
-        ] {
+        for (layer, mut layer_faults) in [self.read_file(), self.read_environment(&known), self.read_flags()] {
             // What the parser guessed around a syntax fault is good for finding nothing but echoes of that fault.
-            if !layer_faults
-                .iter()
-                .any(|fault| matches!(fault.problem, Problem::Syntax { .. } | Problem::Duplicate))
+            if !layer_faults.iter().any(|fault| matches!(fault.problem, Problem::Syntax { .. } | Problem::Duplicate))
                 && !layer.is_empty()
                 && let Err(found) = decode::<T>(layer.clone(), Extent::Layer, &known)
             {
@@ -156,16 +141,11 @@ impl Loader {
             ConfigError::from(Fault {
                 origin: Origin::Default,
                 key: String::new(),
-                problem: Problem::BadValue {
-                    reason: format!("the configuration cannot be shown: {error}"),
-                },
+                problem: Problem::BadValue { reason: format!("the configuration cannot be shown: {error}") },
                 suggestion: None,
             })
         })?;
-        Ok(Loaded {
-            settings: settings::list(&json, &whole),
-            value,
-        })
+        Ok(Loaded { settings: settings::list(&json, &whole), value })
     }
 
     fn read_file(&self) -> (Node, Vec<Fault>) {
@@ -173,20 +153,8 @@ impl Loader {
             return (Node::root(), Vec::new());
         };
         let refused = |line, column, problem| {
-            let origin = Origin::File {
-                path: path.clone(),
-                line,
-                column,
-            };
-            (
-                Node::root(),
-                vec![Fault {
-                    origin,
-                    key: String::new(),
-                    problem,
-                    suggestion: None,
-                }],
-            )
+            let origin = Origin::File { path: path.clone(), line, column };
+            (Node::root(), vec![Fault { origin, key: String::new(), problem, suggestion: None }])
         };
         let bytes = match read_limited(path) {
             Ok(bytes) => bytes,
@@ -197,29 +165,16 @@ impl Loader {
                 };
             }
             Err(error) => {
-                return refused(
-                    0,
-                    0,
-                    Problem::FileUnreadable {
-                        reason: error.to_string(),
-                    },
-                );
+                return refused(0, 0, Problem::FileUnreadable { reason: error.to_string() });
             }
         };
         if u64::try_from(bytes.len()).is_ok_and(|size_bytes| size_bytes > FILE_BYTES_MAX) {
-            return refused(
-                0,
-                0,
-                Problem::FileTooLarge {
-                    limit_bytes: FILE_BYTES_MAX,
-                },
-            );
+            return refused(0, 0, Problem::FileTooLarge { limit_bytes: FILE_BYTES_MAX });
         }
         match std::str::from_utf8(&bytes) {
             Ok(text) => tree::from_file(path, text),
             Err(error) => {
-                let valid =
-                    String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default());
+                let valid = String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default());
                 let (line, column) = Lines::new(&valid).position(valid.len());
                 refused(line, column, Problem::NotText)
             }
@@ -247,18 +202,9 @@ impl Loader {
         let (mut root, mut faults) = (Node::root(), Vec::new());
         for (name, value) in mine {
             let origin = Origin::Env { name: name.clone() };
-            let key = name
-                .strip_prefix(&prefix)
-                .unwrap_or_default()
-                .to_lowercase()
-                .replace("__", ".");
+            let key = name.strip_prefix(&prefix).unwrap_or_default().to_lowercase().replace("__", ".");
             let Some(value) = value.to_str() else {
-                faults.push(Fault {
-                    origin,
-                    key,
-                    problem: Problem::NotText,
-                    suggestion: None,
-                });
+                faults.push(Fault { origin, key, problem: Problem::NotText, suggestion: None });
                 continue;
             };
             if !is_path(&key) {
@@ -267,9 +213,7 @@ impl Loader {
                     origin,
                     key,
                     problem: Problem::UnknownKey,
-                    suggestion: near.map(|near| {
-                        format!("did you mean `{}`?", env_name(&self.env_prefix, &near))
-                    }),
+                    suggestion: near.map(|near| format!("did you mean `{}`?", env_name(&self.env_prefix, &near))),
                 });
                 continue;
             }
@@ -289,10 +233,7 @@ impl Loader {
                     origin,
                     key: key.clone(),
                     problem: Problem::UnknownKey,
-                    suggestion: Some(
-                        "write the key as words with dots between them, such as sync.hub_url"
-                            .to_owned(),
-                    ),
+                    suggestion: Some("write the key as words with dots between them, such as sync.hub_url".to_owned()),
                 });
             } else if let Err(fault) = root.insert(Node::from_raw(key, &origin, value)) {
                 faults.push(*fault);
@@ -309,10 +250,7 @@ impl Loader {
 pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if is_path(key.trim()) => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err(
-            "expected KEY=VALUE with a dotted key, such as sync.hub_url=http://127.0.0.1:7070"
-                .to_owned(),
-        ),
+        _ => Err("expected KEY=VALUE with a dotted key, such as sync.hub_url=http://127.0.0.1:7070".to_owned()),
     }
 }
 
@@ -325,9 +263,7 @@ pub fn file_text<T: Serialize>(value: &T) -> Result<String, ConfigError> {
         ConfigError::from(Fault {
             origin: Origin::Default,
             key: String::new(),
-            problem: Problem::BadValue {
-                reason: format!("the configuration has no TOML form: {error}"),
-            },
+            problem: Problem::BadValue { reason: format!("the configuration has no TOML form: {error}") },
             suggestion: None,
         })
     })
@@ -336,16 +272,13 @@ pub fn file_text<T: Serialize>(value: &T) -> Result<String, ConfigError> {
 /// Reads one byte more than allowed, so that the caller sees that there is more.
 fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Words with single dots between them.
 fn is_path(key: &str) -> bool {
-    key.split('.')
-        .all(|word| !word.is_empty() && !word.contains(char::is_whitespace))
+    key.split('.').all(|word| !word.is_empty() && !word.contains(char::is_whitespace))
 }
 
 #[cfg(test)]

@@ -92,11 +92,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(content: impl AsRef<[u8]>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "huitong-config-{}-{}.toml",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("huitong-config-{}-{}.toml", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, content).unwrap();
         Self(path)
@@ -118,66 +114,37 @@ fn edge() -> Loader {
 
 /// What an operator reads, with the name of the scratch file shortened.
 fn said(loader: &Loader, file: Option<&Scratch>) -> Vec<String> {
-    let error = loader
-        .load::<Edge>()
-        .expect_err("the configuration has faults");
-    let path = file
-        .map(|file| file.0.display().to_string())
-        .unwrap_or_default();
+    let error = loader.load::<Edge>().expect_err("the configuration has faults");
+    let path = file.map(|file| file.0.display().to_string()).unwrap_or_default();
     error
         .faults()
         .iter()
-        .map(|fault| {
-            if path.is_empty() {
-                fault.to_string()
-            } else {
-                fault.to_string().replace(&path, "edge.toml")
-            }
-        })
+        .map(|fault| if path.is_empty() { fault.to_string() } else { fault.to_string().replace(&path, "edge.toml") })
         .collect()
 }
 
 fn check_file(content: &str, expected: &[&str]) {
     let file = Scratch::new(content);
-    assert_eq!(
-        said(&edge().file(&file.0), Some(&file)),
-        expected,
-        "{content}"
-    );
+    assert_eq!(said(&edge().file(&file.0), Some(&file)), expected, "{content}");
 }
 
 fn check_env(name: &str, value: &str, expected: &str) {
-    assert_eq!(
-        said(&edge().environment([(name, value)]), None),
-        [expected],
-        "{name}={value}"
-    );
+    assert_eq!(said(&edge().environment([(name, value)]), None), [expected], "{name}={value}");
 }
 
 #[test]
 fn without_any_layer_the_defaults_hold() {
     let loaded = edge().load::<Edge>().unwrap();
     assert_eq!(loaded.value, Edge::default());
-    assert!(
-        loaded
-            .settings
-            .iter()
-            .all(|setting| setting.origin == Origin::Default)
-    );
+    assert!(loaded.settings.iter().all(|setting| setting.origin == Origin::Default));
 }
 
 #[test]
 fn a_later_layer_wins_and_origins_say_so() {
-    let file = Scratch::new(
-        "store = \"S2\"\n[api]\nworkers = 3\nlisten = \"127.0.0.1:1\"\n[sync]\npoll = \"1m\"\n",
-    );
+    let file = Scratch::new("store = \"S2\"\n[api]\nworkers = 3\nlisten = \"127.0.0.1:1\"\n[sync]\npoll = \"1m\"\n");
     let loaded = edge()
         .file(&file.0)
-        .environment([
-            ("HUITONG_EDGE_API__WORKERS", "4"),
-            ("HUITONG_EDGE_API__LISTEN", "127.0.0.1:2"),
-            ("HOME", "/"),
-        ])
+        .environment([("HUITONG_EDGE_API__WORKERS", "4"), ("HUITONG_EDGE_API__LISTEN", "127.0.0.1:2"), ("HOME", "/")])
         .flag("--listen", "api.listen", "127.0.0.1:3")
         .flags([("sync.skew_ms", "1")])
         .load::<Edge>()
@@ -186,12 +153,7 @@ fn a_later_layer_wins_and_origins_say_so() {
     assert_eq!(loaded.value.api.workers, 4);
     assert_eq!(loaded.value.api.listen.port(), 3);
     assert_eq!(loaded.value.sync.poll, Millis::minutes(1));
-    let origin = |key: &str| {
-        loaded
-            .origin(key)
-            .short()
-            .replace(&file.0.display().to_string(), "edge.toml")
-    };
+    let origin = |key: &str| loaded.origin(key).short().replace(&file.0.display().to_string(), "edge.toml");
     assert_eq!(origin("store"), "file edge.toml:1");
     assert_eq!(origin("api.workers"), "env HUITONG_EDGE_API__WORKERS");
     assert_eq!(origin("api.listen"), "flag --listen");
@@ -203,41 +165,20 @@ fn a_later_layer_wins_and_origins_say_so() {
 #[test]
 fn a_file_that_was_named_must_exist_and_the_default_one_need_not() {
     let path = Path::new("/nonexistent/edge.toml");
-    assert_eq!(
-        said(&edge().file(path), None),
-        ["/nonexistent/edge.toml: the file does not exist"]
-    );
+    assert_eq!(said(&edge().file(path), None), ["/nonexistent/edge.toml: the file does not exist"]);
     assert!(edge().default_file(path).load::<Edge>().is_ok());
     // The one that was named counts, in whichever order the two are given.
-    assert!(
-        edge()
-            .file(path)
-            .default_file("/other")
-            .load::<Edge>()
-            .is_err()
-    );
-    let error = edge()
-        .file(std::env::temp_dir())
-        .load::<Edge>()
-        .unwrap_err();
-    assert!(
-        matches!(error.faults()[0].problem, Problem::FileUnreadable { .. }),
-        "{error}"
-    );
+    assert!(edge().file(path).default_file("/other").load::<Edge>().is_err());
+    let error = edge().file(std::env::temp_dir()).load::<Edge>().unwrap_err();
+    assert!(matches!(error.faults()[0].problem, Problem::FileUnreadable { .. }), "{error}");
 }
 
 #[test]
 fn a_file_that_is_no_text_or_too_large_is_refused() {
     let file = Scratch::new(b"store = \"S1\"\n# caf\xe9\n");
-    assert_eq!(
-        said(&edge().file(&file.0), Some(&file)),
-        ["edge.toml:2:6: not UTF-8 text"]
-    );
+    assert_eq!(said(&edge().file(&file.0), Some(&file)), ["edge.toml:2:6: not UTF-8 text"]);
     let file = Scratch::new("#".repeat(256 * 1024 + 1));
-    assert_eq!(
-        said(&edge().file(&file.0), Some(&file)),
-        ["edge.toml: the file is larger than 262144 bytes"]
-    );
+    assert_eq!(said(&edge().file(&file.0), Some(&file)), ["edge.toml: the file is larger than 262144 bytes"]);
     let file = Scratch::new("#".repeat(256 * 1024));
     assert!(edge().file(&file.0).load::<Edge>().is_ok());
 }
@@ -274,18 +215,8 @@ fn wrong_types_are_all_reported_beside_unknown_keys() {
 #[test]
 fn numbers_keep_their_range() {
     let range = "expected a whole number from 0 to 65535";
-    check_file(
-        "api.workers = -1\n",
-        &[&format!(
-            "edge.toml:1:15: `api.workers`: {range}, found the number -1"
-        )],
-    );
-    check_file(
-        "api.workers = 65536\n",
-        &[&format!(
-            "edge.toml:1:15: `api.workers`: {range}, found the number 65536"
-        )],
-    );
+    check_file("api.workers = -1\n", &[&format!("edge.toml:1:15: `api.workers`: {range}, found the number -1")]);
+    check_file("api.workers = 65536\n", &[&format!("edge.toml:1:15: `api.workers`: {range}, found the number 65536")]);
     check_file(
         "sync.skew_ms = 9223372036854775808\n",
         &[
@@ -315,10 +246,7 @@ fn refused_values_say_why() {
             "edge.toml:1:13: `sync.poll`: expected a duration with its unit, such as \"250ms\" or \"15m\", found the number 25",
         ],
     );
-    check_file(
-        "[api]\nlisten = \"nowhere\"\n",
-        &["edge.toml:2:10: `api.listen`: invalid socket address syntax"],
-    );
+    check_file("[api]\nlisten = \"nowhere\"\n", &["edge.toml:2:10: `api.listen`: invalid socket address syntax"]);
 }
 
 #[test]
@@ -331,9 +259,7 @@ fn a_word_out_of_a_list_is_suggested() {
     );
     check_file(
         "sync.release = 3\n",
-        &[
-            "edge.toml:1:16: `sync.release`: expected \"at_once\", \"when_idle\" or \"at_close\", found the number 3",
-        ],
+        &["edge.toml:1:16: `sync.release`: expected \"at_once\", \"when_idle\" or \"at_close\", found the number 3"],
     );
     check_file(
         "sync.release = { when_idle = { minutes = \"x\" } }\n",
@@ -345,28 +271,14 @@ fn a_word_out_of_a_list_is_suggested() {
 
 #[test]
 fn a_duplicate_key_is_a_fault_in_every_layer() {
-    check_file(
-        "store = \"S1\"\nstore = \"S2\"\n",
-        &["edge.toml:2:1: `store`: is set twice; keep one of the two"],
-    );
-    check_file(
-        "[api]\n[sync]\n[api]\n",
-        &["edge.toml:3:2: `api`: is set twice; keep one of the two"],
-    );
+    check_file("store = \"S1\"\nstore = \"S2\"\n", &["edge.toml:2:1: `store`: is set twice; keep one of the two"]);
+    check_file("[api]\n[sync]\n[api]\n", &["edge.toml:3:2: `api`: is set twice; keep one of the two"]);
     assert_eq!(
-        said(
-            &edge()
-                .flag("--store", "store", "S1")
-                .flags([("store", "S2")]),
-            None
-        ),
+        said(&edge().flag("--store", "store", "S1").flags([("store", "S2")]), None),
         ["flag --set store: `store`: is set twice; it is also set by flag --store"]
     );
     assert_eq!(
-        said(
-            &edge().environment([("HUITONG_EDGE_STORE", "S1"), ("HUITONG_EDGE_store", "S2")]),
-            None
-        ),
+        said(&edge().environment([("HUITONG_EDGE_STORE", "S1"), ("HUITONG_EDGE_store", "S2")]), None),
         [
             "environment variable HUITONG_EDGE_store: `store`: is set twice; it is also set by environment variable HUITONG_EDGE_STORE"
         ]
@@ -388,14 +300,8 @@ fn unknown_variables_are_faults_and_speak_of_variables() {
         "x",
         &(unknown("HUITONG_EDGE_SYNC_HUB_URL", "sync_hub_url") + "`HUITONG_EDGE_SYNC__HUB_URL`?"),
     );
-    check_env(
-        "HUITONG_EDGE_SYNC__",
-        "x",
-        &(unknown("HUITONG_EDGE_SYNC__", "sync.") + "`HUITONG_EDGE_SYNC`?"),
-    );
-    let reserved = edge()
-        .environment([("HUITONG_EDGE_CONFIG", "edge.toml")])
-        .env_reserved("HUITONG_EDGE_CONFIG");
+    check_env("HUITONG_EDGE_SYNC__", "x", &(unknown("HUITONG_EDGE_SYNC__", "sync.") + "`HUITONG_EDGE_SYNC`?"));
+    let reserved = edge().environment([("HUITONG_EDGE_CONFIG", "edge.toml")]).env_reserved("HUITONG_EDGE_CONFIG");
     assert!(reserved.load::<Edge>().is_ok());
 }
 
@@ -405,118 +311,74 @@ fn a_variable_that_is_no_text_is_a_fault() {
     use std::os::unix::ffi::OsStringExt;
     let value = OsString::from_vec(vec![0xff]);
     let loader = edge().environment([(OsString::from("HUITONG_EDGE_STORE"), value)]);
-    assert_eq!(
-        said(&loader, None),
-        ["environment variable HUITONG_EDGE_STORE: `store`: not UTF-8 text"]
-    );
+    assert_eq!(said(&loader, None), ["environment variable HUITONG_EDGE_STORE: `store`: not UTF-8 text"]);
 }
 
 #[test]
 fn text_of_digits_stays_text_when_it_comes_from_outside_a_file() {
     let loaded = edge()
-        .environment([
-            ("HUITONG_EDGE_STORE", "007"),
-            ("HUITONG_EDGE_SYNC__HUB_URL", "1.50"),
-        ])
+        .environment([("HUITONG_EDGE_STORE", "007"), ("HUITONG_EDGE_SYNC__HUB_URL", "1.50")])
         .flags([("sync.enrol_token", "12345678901234567890")])
         .load::<Edge>()
         .unwrap();
     assert_eq!(loaded.value.store, "007");
     assert_eq!(loaded.value.sync.hub_url.as_deref(), Some("1.50"));
-    assert_eq!(
-        loaded.value.sync.enrol_token.as_deref(),
-        Some("12345678901234567890")
-    );
+    assert_eq!(loaded.value.sync.enrol_token.as_deref(), Some("12345678901234567890"));
 }
 
 #[test]
 fn whole_tables_and_lists_may_come_from_a_variable() {
     let loaded = edge()
         .environment([
-            (
-                "HUITONG_EDGE_SYNC__RELEASE",
-                "{ when_idle = { minutes = 5 } }",
-            ),
+            ("HUITONG_EDGE_SYNC__RELEASE", "{ when_idle = { minutes = 5 } }"),
             ("HUITONG_EDGE_TILLS", "[{ name = \"T1\", token = \"t\" }]"),
             ("HUITONG_EDGE_LIMITS__CARD_MINOR", "100000"),
         ])
         .load::<Edge>()
         .unwrap();
     assert_eq!(loaded.value.sync.release, Release::WhenIdle { minutes: 5 });
-    assert_eq!(
-        loaded.value.tills,
-        [Till {
-            name: "T1".into(),
-            token: "t".into()
-        }]
-    );
-    assert_eq!(
-        loaded.value.limits,
-        BTreeMap::from([("card_minor".to_owned(), 100_000)])
-    );
+    assert_eq!(loaded.value.tills, [Till { name: "T1".into(), token: "t".into() }]);
+    assert_eq!(loaded.value.limits, BTreeMap::from([("card_minor".to_owned(), 100_000)]));
 }
 
 #[test]
 fn a_fault_in_a_file_is_found_under_a_variable_that_covers_it() {
     let file = Scratch::new("[api]\nworkers = \"many\"\n");
-    let loader = edge()
-        .file(&file.0)
-        .environment([("HUITONG_EDGE_API__WORKERS", "2")]);
+    let loader = edge().file(&file.0).environment([("HUITONG_EDGE_API__WORKERS", "2")]);
     assert_eq!(
         said(&loader, Some(&file)),
-        [
-            "edge.toml:2:11: `api.workers`: expected a whole number from 0 to 65535, found the text \"many\""
-        ]
+        ["edge.toml:2:11: `api.workers`: expected a whole number from 0 to 65535, found the text \"many\""]
     );
 }
 
 #[test]
 fn faults_of_all_layers_come_in_the_order_of_the_layers() {
     let file = Scratch::new("store = \n");
-    let loader = edge()
-        .file(&file.0)
-        .environment([("HUITONG_EDGE_API__WORKERS", "x")])
-        .flags([("colour", "1")]);
+    let loader = edge().file(&file.0).environment([("HUITONG_EDGE_API__WORKERS", "x")]).flags([("colour", "1")]);
     let said = said(&loader, Some(&file));
     assert_eq!(said.len(), 3, "{said:?}");
-    assert!(
-        said[0].starts_with("edge.toml:1:") && said[0].contains("`store`: not valid TOML"),
-        "{said:?}"
-    );
-    assert!(
-        said[1].starts_with("environment variable HUITONG_EDGE_API__WORKERS: "),
-        "{said:?}"
-    );
+    assert!(said[0].starts_with("edge.toml:1:") && said[0].contains("`store`: not valid TOML"), "{said:?}");
+    assert!(said[1].starts_with("environment variable HUITONG_EDGE_API__WORKERS: "), "{said:?}");
     assert!(said[2].starts_with("flag --set colour: "), "{said:?}");
 }
 
 #[test]
 fn what_is_required_inside_a_list_is_named() {
-    check_file(
-        "[[tills]]\nname = \"T1\"\n",
-        &["edge.toml:1:1: `tills[0].token`: is required and not set"],
-    );
+    check_file("[[tills]]\nname = \"T1\"\n", &["edge.toml:1:1: `tills[0].token`: is required and not set"]);
     check_file(
         "[[tills]]\nname = \"T1\"\ntoken = \"t\"\n[[tills]]\nnane = \"T2\"\ntoken = \"t\"\n",
-        &[
-            "edge.toml:5:1: `tills[1].nane`: there is no such setting; did you mean `tills[1].name`?",
-        ],
+        &["edge.toml:5:1: `tills[1].nane`: there is no such setting; did you mean `tills[1].name`?"],
     );
 }
 
 #[test]
 fn secrets_are_shown_nowhere() {
     const SECRET: &str = "open-sesame";
-    let file = Scratch::new(format!(
-        "[sync]\nenrol_token = \"{SECRET}\"\n[[tills]]\nname = \"T1\"\ntoken = \"{SECRET}\"\n"
-    ));
+    let file =
+        Scratch::new(format!("[sync]\nenrol_token = \"{SECRET}\"\n[[tills]]\nname = \"T1\"\ntoken = \"{SECRET}\"\n"));
     let loaded = edge().file(&file.0).load::<Edge>().unwrap();
     assert_eq!(loaded.value.sync.enrol_token.as_deref(), Some(SECRET));
-    for shown in [
-        loaded.origins_text(),
-        loaded.origins_json().to_string(),
-        format!("{loaded:?}"),
-    ] {
+    for shown in [loaded.origins_text(), loaded.origins_json().to_string(), format!("{loaded:?}")] {
         assert!(shown.contains("***") && !shown.contains(SECRET), "{shown}");
     }
     for faulty in [
@@ -526,10 +388,7 @@ fn secrets_are_shown_nowhere() {
     ] {
         let file = Scratch::new(faulty);
         let error = edge().file(&file.0).load::<Edge>().unwrap_err();
-        assert!(
-            !format!("{error} {error:?} {}", error.to_json()).contains(SECRET),
-            "{error}"
-        );
+        assert!(!format!("{error} {error:?} {}", error.to_json()).contains(SECRET), "{error}");
     }
 }
 
@@ -559,11 +418,8 @@ fn the_list_of_origins_is_aligned_and_complete() {
         hub_url: Option<String>,
         hub_token: Option<String>,
     }
-    let loaded = edge()
-        .environment([("HUITONG_EDGE_NAME", "first")])
-        .flags([("sync.hub_token", "t")])
-        .load::<Small>()
-        .unwrap();
+    let loaded =
+        edge().environment([("HUITONG_EDGE_NAME", "first")]).flags([("sync.hub_token", "t")]).load::<Small>().unwrap();
     assert_eq!(
         loaded.origins_text(),
         "name            \"first\"  env HUITONG_EDGE_NAME\n\
@@ -582,15 +438,9 @@ fn the_list_of_origins_is_aligned_and_complete() {
 
 #[test]
 fn a_daemons_own_rule_is_reported_where_the_value_was_set() {
-    let loaded = edge()
-        .flag("--listen", "api.listen", "0.0.0.0:80")
-        .load::<Edge>()
-        .unwrap();
-    let error = loaded.refuse(
-        "api.listen",
-        "is reachable from outside without TLS",
-        Some("give --insecure-http".into()),
-    );
+    let loaded = edge().flag("--listen", "api.listen", "0.0.0.0:80").load::<Edge>().unwrap();
+    let error =
+        loaded.refuse("api.listen", "is reachable from outside without TLS", Some("give --insecure-http".into()));
     assert_eq!(
         error.to_string(),
         "fault in the configuration: flag --listen: `api.listen`: is reachable from outside without TLS; give --insecure-http"
@@ -600,10 +450,7 @@ fn a_daemons_own_rule_is_reported_where_the_value_was_set() {
 
 #[test]
 fn faults_have_a_form_for_programs() {
-    let error = edge()
-        .flags([("api.workers", "-1")])
-        .load::<Edge>()
-        .unwrap_err();
+    let error = edge().flags([("api.workers", "-1")]).load::<Edge>().unwrap_err();
     assert_eq!(
         error.to_json()["faults"][0]["problem"],
         serde_json::json!({ "code": "wrong_type", "expected": "a whole number from 0 to 65535", "found": "the number -1" })
@@ -634,16 +481,10 @@ impl Seeded {
 
     fn text(&mut self) -> String {
         const ALPHABET: [char; 20] = [
-            'a', 'Z', '0', '7', '.', '=', '#', '"', '\'', '\\', '[', ']', '{', '\n', '\t', ' ',
-            '店', 'é', '\u{7f}', '-',
+            'a', 'Z', '0', '7', '.', '=', '#', '"', '\'', '\\', '[', ']', '{', '\n', '\t', ' ', '店', 'é', '\u{7f}',
+            '-',
         ];
-        (0..self.below(12))
-            .filter_map(|_| {
-                ALPHABET
-                    .get(usize::try_from(self.below(20)).unwrap())
-                    .copied()
-            })
-            .collect()
+        (0..self.below(12)).filter_map(|_| ALPHABET.get(usize::try_from(self.below(20)).unwrap()).copied()).collect()
     }
 
     fn small(&mut self) -> u32 {
@@ -654,10 +495,7 @@ impl Seeded {
         Edge {
             store: self.text(),
             api: Api {
-                listen: SocketAddr::from((
-                    [127, 0, 0, 1],
-                    u16::try_from(self.below(65_536)).unwrap(),
-                )),
+                listen: SocketAddr::from(([127, 0, 0, 1], u16::try_from(self.below(65_536)).unwrap())),
                 body_size_max: if self.below(2) == 0 {
                     ByteSize::bytes(self.small())
                 } else {
@@ -669,29 +507,13 @@ impl Seeded {
             sync: Sync {
                 hub_url: (self.below(2) == 0).then(|| self.text()),
                 enrol_token: (self.below(2) == 0).then(|| self.text()),
-                poll: if self.below(2) == 0 {
-                    Millis::ms(self.small())
-                } else {
-                    Millis::hours(self.small())
-                },
-                release: [
-                    Release::AtOnce,
-                    Release::AtClose,
-                    Release::WhenIdle {
-                        minutes: self.small(),
-                    },
-                ][usize::try_from(self.below(3)).unwrap()],
+                poll: if self.below(2) == 0 { Millis::ms(self.small()) } else { Millis::hours(self.small()) },
+                release: [Release::AtOnce, Release::AtClose, Release::WhenIdle { minutes: self.small() }]
+                    [usize::try_from(self.below(3)).unwrap()],
                 skew_ms: i64::from(self.small()) - 50_000,
             },
-            limits: (0..self.below(3))
-                .map(|n| (format!("limit_{n}"), i64::from(self.small()) - 50_000))
-                .collect(),
-            tills: (0..self.below(3))
-                .map(|_| Till {
-                    name: self.text(),
-                    token: self.text(),
-                })
-                .collect(),
+            limits: (0..self.below(3)).map(|n| (format!("limit_{n}"), i64::from(self.small()) - 50_000)).collect(),
+            tills: (0..self.below(3)).map(|_| Till { name: self.text(), token: self.text() }).collect(),
         }
     }
 }
@@ -702,10 +524,7 @@ fn a_configuration_written_to_a_file_loads_to_the_same_value() {
         let value = Seeded(seed).edge();
         let text = file_text(&value).unwrap();
         let file = Scratch::new(&text);
-        let loaded = edge()
-            .file(&file.0)
-            .load::<Edge>()
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
+        let loaded = edge().file(&file.0).load::<Edge>().unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
         assert_eq!(loaded.value, value, "seed {seed}\n{text}");
     }
 }
@@ -714,16 +533,9 @@ fn a_configuration_written_to_a_file_loads_to_the_same_value() {
 fn a_configuration_given_as_flags_loads_to_the_same_value() {
     for seed in 0..300 {
         let value = Seeded(seed).edge();
-        let toml::Value::Table(table) = toml::Value::try_from(&value).unwrap() else {
-            panic!("a table")
-        };
-        let flags = table
-            .iter()
-            .map(|(key, value)| (key.clone(), value.to_string()));
-        let loaded = edge()
-            .flags(flags)
-            .load::<Edge>()
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let toml::Value::Table(table) = toml::Value::try_from(&value).unwrap() else { panic!("a table") };
+        let flags = table.iter().map(|(key, value)| (key.clone(), value.to_string()));
+        let loaded = edge().flags(flags).load::<Edge>().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         // Text goes through as it stands when it is not TOML; here it always is, quoted.
         assert_eq!(loaded.value, value, "seed {seed}");
     }

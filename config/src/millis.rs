@@ -11,13 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 /// Unit names with their length in milliseconds, longest first.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A length of time, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -47,9 +41,7 @@ pub enum MillisError {
         unit: String,
     },
     /// Units not from long to short, or one twice.
-    #[error(
-        "the units of the duration \"{0}\" must go from long to short, each once, such as \"1h30m\""
-    )]
+    #[error("the units of the duration \"{0}\" must go from long to short, each once, such as \"1h30m\"")]
     Order(String),
     /// More milliseconds than 63 bits hold.
     #[error("the duration \"{0}\" is too long")]
@@ -118,29 +110,19 @@ impl FromStr for Millis {
         let mut total_ms: u64 = 0;
         let mut unit_before_ms = u64::MAX;
         while !rest.is_empty() {
-            let digits_end = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len());
+            let digits_end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             let (digits, after) = rest.split_at(digits_end);
             if after.starts_with(['.', ',']) && !digits.is_empty() {
                 return Err(MillisError::Fraction(given()));
             }
-            let unit_end = after
-                .find(|c: char| c.is_ascii_digit())
-                .unwrap_or(after.len());
+            let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
             let (unit, next) = after.split_at(unit_end);
             if unit.is_empty() {
                 return Err(MillisError::NoUnit(given()));
             }
-            let unit_ms = UNITS
-                .iter()
-                .find(|(name, _)| *name == unit)
-                .map(|(_, ms)| *ms);
+            let unit_ms = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, ms)| *ms);
             let Some(unit_ms) = unit_ms.filter(|_| !digits.is_empty()) else {
-                return Err(MillisError::UnknownUnit {
-                    text: given(),
-                    unit: unit.to_owned(),
-                });
+                return Err(MillisError::UnknownUnit { text: given(), unit: unit.to_owned() });
             };
             if unit_ms >= unit_before_ms {
                 return Err(MillisError::Order(given()));
@@ -154,9 +136,7 @@ impl FromStr for Millis {
                 .ok_or_else(|| MillisError::Overflow(given()))?;
             rest = next;
         }
-        i64::try_from(total_ms)
-            .map(Self)
-            .map_err(|_| MillisError::Overflow(given()))
+        i64::try_from(total_ms).map(Self).map_err(|_| MillisError::Overflow(given()))
     }
 }
 
@@ -167,10 +147,7 @@ impl fmt::Display for Millis {
         if ms == 0 {
             return f.write_str("0s");
         }
-        let (name, unit_ms) = UNITS
-            .iter()
-            .find(|(_, unit_ms)| ms.is_multiple_of(*unit_ms))
-            .unwrap_or(&("ms", 1));
+        let (name, unit_ms) = UNITS.iter().find(|(_, unit_ms)| ms.is_multiple_of(*unit_ms)).unwrap_or(&("ms", 1));
         write!(f, "{}{name}", ms / unit_ms)
     }
 }
@@ -228,52 +205,19 @@ mod tests {
         assert_eq!(fault("1.5s"), MillisError::Fraction("1.5s".into()));
         assert_eq!(fault("250"), MillisError::NoUnit("250".into()));
         assert_eq!(fault("1h30"), MillisError::NoUnit("1h30".into()));
-        assert_eq!(
-            fault("5 min"),
-            MillisError::UnknownUnit {
-                text: "5 min".into(),
-                unit: " min".into()
-            }
-        );
-        assert_eq!(
-            fault("soon"),
-            MillisError::UnknownUnit {
-                text: "soon".into(),
-                unit: "soon".into()
-            }
-        );
-        assert_eq!(
-            fault("五m"),
-            MillisError::UnknownUnit {
-                text: "五m".into(),
-                unit: "五m".into()
-            }
-        );
+        assert_eq!(fault("5 min"), MillisError::UnknownUnit { text: "5 min".into(), unit: " min".into() });
+        assert_eq!(fault("soon"), MillisError::UnknownUnit { text: "soon".into(), unit: "soon".into() });
+        assert_eq!(fault("五m"), MillisError::UnknownUnit { text: "五m".into(), unit: "五m".into() });
         assert_eq!(fault("30m1h"), MillisError::Order("30m1h".into()));
         assert_eq!(fault("1s1s"), MillisError::Order("1s1s".into()));
-        for text in [
-            "9223372036854775808ms",
-            "99999999999999999999s",
-            "106751991168d",
-        ] {
+        for text in ["9223372036854775808ms", "99999999999999999999s", "106751991168d"] {
             assert_eq!(fault(text), MillisError::Overflow(text.into()));
         }
     }
 
     #[test]
     fn what_is_shown_is_read_back() {
-        for ms in [
-            0,
-            1,
-            999,
-            1_000,
-            1_500,
-            60_000,
-            90_000,
-            3_600_000,
-            86_400_000,
-            i64::MAX,
-        ] {
+        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000, i64::MAX] {
             check(&Millis(ms).to_string(), ms);
         }
         assert_eq!(Millis::minutes(90).to_string(), "90m");

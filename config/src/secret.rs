@@ -15,10 +15,9 @@ const ENDINGS: [&str; 3] = ["token", "secret", "password"];
 #[must_use]
 pub fn is_secret(key: &str) -> bool {
     key.split(['.', '[', ']']).any(|word| {
-        ENDINGS.iter().any(|ending| {
-            word.strip_suffix(ending)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))
-        })
+        ENDINGS
+            .iter()
+            .any(|ending| word.strip_suffix(ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('_')))
     })
 }
 
@@ -28,22 +27,10 @@ mod tests {
 
     #[test]
     fn endings_count_whole_words_only() {
-        for key in [
-            "token",
-            "sync.enrol_token",
-            "a.db_password",
-            "tills[2].client_secret",
-            "token.inner",
-        ] {
+        for key in ["token", "sync.enrol_token", "a.db_password", "tills[2].client_secret", "token.inner"] {
             assert!(is_secret(key), "{key}");
         }
-        for key in [
-            "sync.hub_url",
-            "tokens",
-            "broken",
-            "sync.token_ttl",
-            "nonsecret",
-        ] {
+        for key in ["sync.hub_url", "tokens", "broken", "sync.token_ttl", "nonsecret"] {
             assert!(!is_secret(key), "{key}");
         }
     }

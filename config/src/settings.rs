@@ -51,18 +51,11 @@ impl<T> Loaded<T> {
     /// A refusal of the value of `key` by a daemon's own rule, reported where the value was set. `reason` must not quote
     /// a secret.
     #[must_use]
-    pub fn refuse(
-        &self,
-        key: &str,
-        reason: impl Into<String>,
-        suggestion: Option<String>,
-    ) -> ConfigError {
+    pub fn refuse(&self, key: &str, reason: impl Into<String>, suggestion: Option<String>) -> ConfigError {
         ConfigError::from(Fault {
             origin: self.origin(key).clone(),
             key: key.to_owned(),
-            problem: Problem::BadValue {
-                reason: reason.into(),
-            },
+            problem: Problem::BadValue { reason: reason.into() },
             suggestion,
         })
     }
@@ -70,24 +63,12 @@ impl<T> Loaded<T> {
     /// `config print --origin` for people: three aligned columns, one setting per line.
     #[must_use]
     pub fn origins_text(&self) -> String {
-        let rows: Vec<_> = self
-            .settings
-            .iter()
-            .map(|setting| (&setting.key, shown(&setting.value), setting.origin.short()))
-            .collect();
+        let rows: Vec<_> =
+            self.settings.iter().map(|setting| (&setting.key, shown(&setting.value), setting.origin.short())).collect();
         let chars = |text: &str| text.chars().count();
         let key_width = rows.iter().map(|(key, ..)| chars(key)).max().unwrap_or(0);
-        let value_width = rows
-            .iter()
-            .map(|(_, value, _)| chars(value))
-            .max()
-            .unwrap_or(0)
-            .min(VALUE_COLUMN_CHARS_MAX);
-        rows.iter()
-            .map(|(key, value, origin)| {
-                format!("{key:key_width$}  {value:value_width$}  {origin}\n")
-            })
-            .collect()
+        let value_width = rows.iter().map(|(_, value, _)| chars(value)).max().unwrap_or(0).min(VALUE_COLUMN_CHARS_MAX);
+        rows.iter().map(|(key, value, origin)| format!("{key:key_width$}  {value:value_width$}  {origin}\n")).collect()
     }
 
     /// `config print --origin --json`: a list of `{key, value, origin}`.
@@ -103,9 +84,7 @@ impl<T> Loaded<T> {
 impl<T> fmt::Debug for Loaded<T> {
     /// Shows the masked list instead of the value, so that no log shows a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("Loaded").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -124,18 +103,11 @@ pub(crate) fn list(value: &Value, root: &Node) -> Vec<Setting> {
     collect(String::new(), value, &mut |key, value| {
         let origin = match root.setter(&key) {
             // An empty table in the file sets nothing.
-            Some(Node {
-                tree: Tree::Table(table),
-                ..
-            }) if table.is_empty() && value.is_object() => Origin::Default,
+            Some(Node { tree: Tree::Table(table), .. }) if table.is_empty() && value.is_object() => Origin::Default,
             Some(node) => node.at.clone(),
             None => Origin::Default,
         };
-        settings.push(Setting {
-            value: masked(&key, value),
-            key,
-            origin,
-        });
+        settings.push(Setting { value: masked(&key, value), key, origin });
     });
     // The order of the map underneath depends on how the program was built.
     settings.sort_by(|a, b| a.key.cmp(&b.key));
@@ -147,10 +119,7 @@ pub(crate) fn keys(value: &Value) -> Vec<String> {
     let mut keys = Vec::new();
     collect(String::new(), value, &mut |key, _| {
         // The tables on the way to a key are keys as well.
-        let tables = key
-            .match_indices('.')
-            .filter_map(|(at, _)| key.get(..at))
-            .map(str::to_owned);
+        let tables = key.match_indices('.').filter_map(|(at, _)| key.get(..at)).map(str::to_owned);
         keys.extend(tables.chain([key.clone()]));
     });
     keys.sort();
@@ -162,11 +131,7 @@ fn collect(key: String, value: &Value, found: &mut impl FnMut(String, &Value)) {
     match value {
         Value::Object(table) if !table.is_empty() => {
             for (word, value) in table {
-                let key = if key.is_empty() {
-                    word.clone()
-                } else {
-                    format!("{key}.{word}")
-                };
+                let key = if key.is_empty() { word.clone() } else { format!("{key}.{word}") };
                 collect(key, value, found);
             }
         }
@@ -181,10 +146,9 @@ fn masked(key: &str, value: &Value) -> Value {
         Value::Null => Value::Null,
         _ if is_secret(key) => Value::String(MASK.to_owned()),
         Value::Array(items) => items.iter().map(|item| masked(key, item)).collect(),
-        Value::Object(table) => table
-            .iter()
-            .map(|(word, value)| (word.clone(), masked(&format!("{key}.{word}"), value)))
-            .collect(),
+        Value::Object(table) => {
+            table.iter().map(|(word, value)| (word.clone(), masked(&format!("{key}.{word}"), value))).collect()
+        }
         plain => plain.clone(),
     }
 }

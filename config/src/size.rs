@@ -41,9 +41,7 @@ pub enum ByteSizeError {
     #[error("the size \"{0}\" has no unit; use B, KiB, MiB, GiB or TiB")]
     NoUnit(String),
     /// A unit that is not known; letters count, since `MB` and `Mb` are different things.
-    #[error(
-        "\"{unit}\" in the size \"{text}\" is not a unit; use B, KiB, MiB, GiB, TiB, kB, MB, GB or TB"
-    )]
+    #[error("\"{unit}\" in the size \"{text}\" is not a unit; use B, KiB, MiB, GiB, TiB, kB, MB, GB or TB")]
     UnknownUnit {
         /// The text as given.
         text: String,
@@ -104,9 +102,7 @@ impl FromStr for ByteSize {
         if text.starts_with('-') {
             return Err(ByteSizeError::Negative(given()));
         }
-        let digits_end = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (digits, after) = text.split_at(digits_end);
         if after.is_empty() {
             return Err(ByteSizeError::NoUnit(given()));
@@ -114,15 +110,9 @@ impl FromStr for ByteSize {
         if after.starts_with(['.', ',']) && !digits.is_empty() {
             return Err(ByteSizeError::Fraction(given()));
         }
-        let unit_bytes = UNITS
-            .iter()
-            .find(|(name, _)| *name == after)
-            .map(|(_, bytes)| *bytes);
+        let unit_bytes = UNITS.iter().find(|(name, _)| *name == after).map(|(_, bytes)| *bytes);
         let Some(unit_bytes) = unit_bytes.filter(|_| !digits.is_empty()) else {
-            return Err(ByteSizeError::UnknownUnit {
-                text: given(),
-                unit: after.to_owned(),
-            });
+            return Err(ByteSizeError::UnknownUnit { text: given(), unit: after.to_owned() });
         };
         digits
             .parse::<u64>()
@@ -177,11 +167,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, bytes: u64) {
-        assert_eq!(
-            text.parse::<ByteSize>().map(ByteSize::as_bytes),
-            Ok(bytes),
-            "{text}"
-        );
+        assert_eq!(text.parse::<ByteSize>().map(ByteSize::as_bytes), Ok(bytes), "{text}");
     }
 
     #[test]
@@ -203,25 +189,9 @@ mod tests {
         assert_eq!(fault("-1MiB"), ByteSizeError::Negative("-1MiB".into()));
         assert_eq!(fault("1.5MiB"), ByteSizeError::Fraction("1.5MiB".into()));
         assert_eq!(fault("4096"), ByteSizeError::NoUnit("4096".into()));
-        assert_eq!(
-            fault("1mb"),
-            ByteSizeError::UnknownUnit {
-                text: "1mb".into(),
-                unit: "mb".into()
-            }
-        );
-        assert_eq!(
-            fault("MiB"),
-            ByteSizeError::UnknownUnit {
-                text: "MiB".into(),
-                unit: "MiB".into()
-            }
-        );
-        for text in [
-            "9223372036854775808B",
-            "8388608TiB",
-            "99999999999999999999B",
-        ] {
+        assert_eq!(fault("1mb"), ByteSizeError::UnknownUnit { text: "1mb".into(), unit: "mb".into() });
+        assert_eq!(fault("MiB"), ByteSizeError::UnknownUnit { text: "MiB".into(), unit: "MiB".into() });
+        for text in ["9223372036854775808B", "8388608TiB", "99999999999999999999B"] {
             assert_eq!(fault(text), ByteSizeError::Overflow(text.into()));
         }
     }

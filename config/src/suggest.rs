@@ -3,10 +3,7 @@
 use strsim::damerau_levenshtein;
 
 /// The word of `choices` nearest to `given`, when it is near enough to be a slip of the hand.
-pub(crate) fn nearest<'a>(
-    given: &str,
-    choices: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, choices: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // One slip in three letters is as far as a reader still recognises the word.
     let slips_max = (given.chars().count() / 3).max(1);
     choices
@@ -22,11 +19,7 @@ pub(crate) fn nearest<'a>(
 pub(crate) fn key(given: &str, siblings: &[&str], known: &[String]) -> Option<String> {
     let (table, word) = given.rsplit_once('.').unwrap_or(("", given));
     if let Some(sibling) = nearest(word, siblings.iter().copied()) {
-        return Some(if table.is_empty() {
-            sibling.to_owned()
-        } else {
-            format!("{table}.{sibling}")
-        });
+        return Some(if table.is_empty() { sibling.to_owned() } else { format!("{table}.{sibling}") });
     }
     let mut elsewhere = known.iter().filter(|key| last_word(key) == word);
     if let (Some(only), None) = (elsewhere.next(), elsewhere.next()) {
@@ -49,41 +42,24 @@ mod tests {
     use super::*;
 
     fn known() -> Vec<String> {
-        ["sync", "sync.hub_url", "sync.poll", "api", "api.listen"]
-            .map(str::to_owned)
-            .to_vec()
+        ["sync", "sync.hub_url", "sync.poll", "api", "api.listen"].map(str::to_owned).to_vec()
     }
 
     #[test]
     fn a_neighbour_comes_first() {
-        assert_eq!(
-            key("sync.hub_ur", &["hub_url", "poll"], &known()),
-            Some("sync.hub_url".to_owned())
-        );
-        assert_eq!(
-            key("snyc", &["sync", "api"], &known()),
-            Some("sync".to_owned())
-        );
+        assert_eq!(key("sync.hub_ur", &["hub_url", "poll"], &known()), Some("sync.hub_url".to_owned()));
+        assert_eq!(key("snyc", &["sync", "api"], &known()), Some("sync".to_owned()));
     }
 
     #[test]
     fn the_same_word_is_found_in_another_table() {
-        assert_eq!(
-            key("hub_url", &["sync", "api"], &known()),
-            Some("sync.hub_url".to_owned())
-        );
-        assert_eq!(
-            key("api.poll", &["listen"], &known()),
-            Some("sync.poll".to_owned())
-        );
+        assert_eq!(key("hub_url", &["sync", "api"], &known()), Some("sync.hub_url".to_owned()));
+        assert_eq!(key("api.poll", &["listen"], &known()), Some("sync.poll".to_owned()));
     }
 
     #[test]
     fn punctuation_is_forgiven() {
-        assert_eq!(
-            key("sync_hub-url", &["sync", "api"], &known()),
-            Some("sync.hub_url".to_owned())
-        );
+        assert_eq!(key("sync_hub-url", &["sync", "api"], &known()), Some("sync.hub_url".to_owned()));
     }
 
     #[test]

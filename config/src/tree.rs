@@ -56,23 +56,14 @@ impl Node {
     pub(crate) fn from_raw(key: &str, origin: &Origin, raw: &str) -> Self {
         let mut beyond = Vec::new();
         let tree = DeValue::parse(raw).ok().map(|value| {
-            let mut reader = Reader {
-                place: &|_| origin.clone(),
-                faults: &mut beyond,
-            };
+            let mut reader = Reader { place: &|_| origin.clone(), faults: &mut beyond };
             reader.read(key, &value)
         });
         let tree = match tree {
             Some(Some(tree)) if beyond.is_empty() => tree,
             _ => Tree::Text(raw.to_owned()),
         };
-        Self {
-            key: key.to_owned(),
-            key_at: origin.clone(),
-            at: origin.clone(),
-            raw: Some(raw.to_owned()),
-            tree,
-        }
+        Self { key: key.to_owned(), key_at: origin.clone(), at: origin.clone(), raw: Some(raw.to_owned()), tree }
     }
 
     /// Puts `node` at its own key, making the tables on the way.
@@ -84,11 +75,7 @@ impl Node {
         let mut words = path.split('.').peekable();
         let mut here = self;
         while let Some(word) = words.next() {
-            let key = if here.key.is_empty() {
-                word.to_owned()
-            } else {
-                format!("{}.{word}", here.key)
-            };
+            let key = if here.key.is_empty() { word.to_owned() } else { format!("{}.{word}", here.key) };
             let first_at = here.at.clone();
             let Tree::Table(table) = &mut here.tree else {
                 return Err(Box::new(Fault {
@@ -162,11 +149,7 @@ pub(crate) fn from_file(path: &Path, text: &str) -> (Node, Vec<Fault>) {
     let lines = Lines::new(text);
     let place = |offset: usize| {
         let (line, column) = lines.position(offset);
-        Origin::File {
-            path: path.to_owned(),
-            line,
-            column,
-        }
+        Origin::File { path: path.to_owned(), line, column }
     };
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut faults: Vec<Fault> = Vec::new();
@@ -174,36 +157,23 @@ pub(crate) fn from_file(path: &Path, text: &str) -> (Node, Vec<Fault>) {
         let span = error.span().unwrap_or(text.len()..text.len());
         let (line, _) = lines.position(span.start);
         // One slip makes the parser stumble several times on its line; the first is the one to mend.
-        if faults
-            .iter()
-            .any(|fault| matches!(&fault.origin, Origin::File { line: seen, .. } if *seen == line))
-        {
+        if faults.iter().any(|fault| matches!(&fault.origin, Origin::File { line: seen, .. } if *seen == line)) {
             continue;
         }
         let duplicate = error.message() == DUPLICATE_MESSAGE;
         faults.push(Fault {
             origin: place(span.start),
-            key: if duplicate {
-                text.get(span).unwrap_or_default().to_owned()
-            } else {
-                lines.key_on(line).to_owned()
-            },
+            key: if duplicate { text.get(span).unwrap_or_default().to_owned() } else { lines.key_on(line).to_owned() },
             problem: if duplicate {
                 Problem::Duplicate
             } else {
-                Problem::Syntax {
-                    reason: error.message().to_owned(),
-                }
+                Problem::Syntax { reason: error.message().to_owned() }
             },
             suggestion: duplicate.then(|| "keep one of the two".to_owned()),
         });
     }
     let mut root = Node::root();
-    root.tree = Reader {
-        place: &place,
-        faults: &mut faults,
-    }
-    .read_table("", table.get_ref());
+    root.tree = Reader { place: &place, faults: &mut faults }.read_table("", table.get_ref());
     (root, faults)
 }
 
@@ -223,12 +193,10 @@ impl Reader<'_> {
             DeValue::String(text) => Some(Tree::Text(text.clone().into_owned())),
             DeValue::Boolean(yes) => Some(Tree::Bool(*yes)),
             DeValue::Datetime(datetime) => Some(Tree::Text(datetime.to_string())),
-            DeValue::Integer(integer) => {
-                match i64::from_str_radix(integer.as_str(), integer.radix()) {
-                    Ok(number) => Some(Tree::Integer(number)),
-                    Err(_) => self.beyond(key, value, "a whole number of at most 63 bits", integer),
-                }
-            }
+            DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(number) => Some(Tree::Integer(number)),
+                Err(_) => self.beyond(key, value, "a whole number of at most 63 bits", integer),
+            },
             DeValue::Float(float) => match float.as_str().parse() {
                 Ok(number) => Some(Tree::Float(number)),
                 Err(_) => self.beyond(key, value, "a number", float),
@@ -238,13 +206,7 @@ impl Reader<'_> {
                     let key = format!("{key}[{index}]");
                     let at = (self.place)(item.span().start);
                     let tree = self.read(&key, item)?;
-                    Some(Node {
-                        key,
-                        key_at: at.clone(),
-                        at,
-                        raw: None,
-                        tree,
-                    })
+                    Some(Node { key, key_at: at.clone(), at, raw: None, tree })
                 });
                 Some(Tree::Array(nodes.collect()))
             }
@@ -255,11 +217,7 @@ impl Reader<'_> {
     fn read_table(&mut self, key: &str, table: &DeTable<'_>) -> Tree {
         let mut nodes = BTreeMap::new();
         for (word, value) in table {
-            let key = if key.is_empty() {
-                word.get_ref().to_string()
-            } else {
-                format!("{key}.{}", word.get_ref())
-            };
+            let key = if key.is_empty() { word.get_ref().to_string() } else { format!("{key}.{}", word.get_ref()) };
             let key_at = (self.place)(word.span().start);
             let at = match value.get_ref() {
                 // The parser's place of a table is its header or its first brace; the key is what a reader looks for.
@@ -267,16 +225,7 @@ impl Reader<'_> {
                 _ => (self.place)(value.span().start),
             };
             if let Some(tree) = self.read(&key, value) {
-                nodes.insert(
-                    word.get_ref().to_string(),
-                    Node {
-                        key,
-                        key_at,
-                        at,
-                        raw: None,
-                        tree,
-                    },
-                );
+                nodes.insert(word.get_ref().to_string(), Node { key, key_at, at, raw: None, tree });
             }
         }
         Tree::Table(nodes)
@@ -289,18 +238,11 @@ impl Reader<'_> {
         expected: &str,
         found: &dyn std::fmt::Display,
     ) -> Option<Tree> {
-        let found = if crate::is_secret(key) {
-            crate::MASK.to_owned()
-        } else {
-            format!("the number {found}")
-        };
+        let found = if crate::is_secret(key) { crate::MASK.to_owned() } else { format!("the number {found}") };
         self.faults.push(Fault {
             origin: (self.place)(value.span().start),
             key: key.to_owned(),
-            problem: Problem::WrongType {
-                expected: expected.to_owned(),
-                found,
-            },
+            problem: Problem::WrongType { expected: expected.to_owned(), found },
             suggestion: None,
         });
         None
@@ -316,38 +258,23 @@ pub(crate) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, starts }
     }
 
     /// Line and column, both from 1, the column in characters.
     pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= offset);
-        let start = line
-            .checked_sub(1)
-            .and_then(|index| self.starts.get(index))
-            .copied()
-            .unwrap_or(0);
-        let column = self
-            .text
-            .get(start..offset)
-            .map_or(0, |before| before.chars().count());
+        let start = line.checked_sub(1).and_then(|index| self.starts.get(index)).copied().unwrap_or(0);
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
         (line, column + 1)
     }
 
     /// The key that a broken line seems to set, as far as that can be seen; nothing that could be part of a value.
     fn key_on(&self, line: usize) -> &'a str {
-        let text = self
-            .text
-            .lines()
-            .nth(line.saturating_sub(1))
-            .unwrap_or_default();
+        let text = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         let key = text.split_once('=').map_or("", |(key, _)| key.trim());
-        let plain = key
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.');
+        let plain = key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.');
         if plain { key } else { "" }
     }
 }
@@ -362,53 +289,34 @@ mod tests {
     }
 
     fn env(key: &str, raw: &str) -> Node {
-        Node::from_raw(
-            key,
-            &Origin::Env {
-                name: key.to_uppercase(),
-            },
-            raw,
-        )
+        Node::from_raw(key, &Origin::Env { name: key.to_uppercase() }, raw)
     }
 
     #[test]
     fn every_node_knows_its_key_and_place() {
-        let (root, faults) = read(
-            "# 店\n[sync]\nhub_url = \"http://hub\"\npoll.fast = 1\n[[tills]]\nname = \"一\"\n",
-        );
+        let (root, faults) = read("# 店\n[sync]\nhub_url = \"http://hub\"\npoll.fast = 1\n[[tills]]\nname = \"一\"\n");
         assert!(faults.is_empty(), "{faults:?}");
         let place = |key: &str| root.setter(key).map(|node| node.at.to_string());
         assert_eq!(place("sync.hub_url").as_deref(), Some("edge.toml:3:11"));
         assert_eq!(place("sync.poll.fast").as_deref(), Some("edge.toml:4:13"));
         assert_eq!(place("sync").as_deref(), Some("edge.toml:2:2"));
         assert_eq!(place("sync.other"), None);
-        let Some(Tree::Array(tills)) = root.setter("tills").map(|node| &node.tree) else {
-            panic!("tills")
-        };
+        let Some(Tree::Array(tills)) = root.setter("tills").map(|node| &node.tree) else { panic!("tills") };
         assert_eq!(tills[0].key, "tills[0]");
     }
 
     #[test]
     fn a_duplicate_key_is_told_from_other_syntax_faults() {
         let (_, faults) = read("[sync]\npoll = 1\npoll = 2\n");
-        assert_eq!(
-            faults,
-            ["edge.toml:3:1: `poll`: is set twice; keep one of the two"]
-        );
+        assert_eq!(faults, ["edge.toml:3:1: `poll`: is set twice; keep one of the two"]);
     }
 
     #[test]
     fn syntax_faults_on_different_lines_are_all_reported() {
         let (_, faults) = read("a = \nb = 1\nc = nonsense\n");
         assert_eq!(faults.len(), 2, "{faults:?}");
-        assert!(
-            faults[0].starts_with("edge.toml:1:") && faults[0].contains("`a`: not valid TOML"),
-            "{faults:?}"
-        );
-        assert!(
-            faults[1].starts_with("edge.toml:3:") && faults[1].contains("`c`: not valid TOML"),
-            "{faults:?}"
-        );
+        assert!(faults[0].starts_with("edge.toml:1:") && faults[0].contains("`a`: not valid TOML"), "{faults:?}");
+        assert!(faults[1].starts_with("edge.toml:3:") && faults[1].contains("`c`: not valid TOML"), "{faults:?}");
     }
 
     #[test]
@@ -428,20 +336,8 @@ mod tests {
         assert!(matches!(env("a", "true").tree, Tree::Bool(true)));
         assert!(matches!(env("a", "1.5").tree, Tree::Float(_)));
         assert!(matches!(env("a", "[1, 2]").tree, Tree::Array(_)));
-        for text in [
-            "15m",
-            "",
-            "http://hub",
-            "[::1]:8080",
-            "1 2",
-            "99999999999999999999",
-            "a=b",
-            "0x",
-        ] {
-            assert!(
-                matches!(env("a", text).tree, Tree::Text(seen) if seen == text),
-                "{text}"
-            );
+        for text in ["15m", "", "http://hub", "[::1]:8080", "1 2", "99999999999999999999", "a=b", "0x"] {
+            assert!(matches!(env("a", text).tree, Tree::Text(seen) if seen == text), "{text}");
         }
         assert!(matches!(env("a", "\"quoted\"").tree, Tree::Text(seen) if seen == "quoted"));
     }
@@ -451,18 +347,9 @@ mod tests {
         let mut root = Node::root();
         root.insert(env("sync.poll", "1")).unwrap();
         root.insert(env("sync.hub_url", "x")).unwrap();
-        assert_eq!(
-            root.insert(env("sync.poll", "2")).unwrap_err().problem,
-            Problem::Duplicate
-        );
-        assert_eq!(
-            root.insert(env("sync.poll.fast", "2")).unwrap_err().problem,
-            Problem::Duplicate
-        );
-        assert_eq!(
-            root.insert(env("sync", "2")).unwrap_err().problem,
-            Problem::Duplicate
-        );
+        assert_eq!(root.insert(env("sync.poll", "2")).unwrap_err().problem, Problem::Duplicate);
+        assert_eq!(root.insert(env("sync.poll.fast", "2")).unwrap_err().problem, Problem::Duplicate);
+        assert_eq!(root.insert(env("sync", "2")).unwrap_err().problem, Problem::Duplicate);
     }
 
     #[test]
@@ -470,13 +357,8 @@ mod tests {
         let (mut below, _) = read("[sync]\npoll = 1\nlist = [1, 2]\n");
         let (above, _) = read("[sync]\nlist = [3]\n[api]\nlisten = \"x\"\n");
         below.overlay(above);
-        assert!(matches!(
-            below.setter("sync.poll").unwrap().tree,
-            Tree::Integer(1)
-        ));
-        assert!(
-            matches!(&below.setter("sync.list").unwrap().tree, Tree::Array(items) if items.len() == 1)
-        );
+        assert!(matches!(below.setter("sync.poll").unwrap().tree, Tree::Integer(1)));
+        assert!(matches!(&below.setter("sync.list").unwrap().tree, Tree::Array(items) if items.len() == 1));
         assert!(below.setter("api.listen").is_some());
     }
 }

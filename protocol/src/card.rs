@@ -248,7 +248,11 @@ impl CardStatus {
     /// # Errors
     /// [`IdError::Form`] when it is no status.
     pub fn new(text: &str) -> Result<Self, IdError> {
-        Self::ALL.iter().copied().find(|status| status.as_str() == text).ok_or(IdError::Form { expected: "a card status" })
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|status| status.as_str() == text)
+            .ok_or(IdError::Form { expected: "a card status" })
     }
 
     /// May be sold.

@@ -74,7 +74,9 @@ impl DeclineCode {
         match self {
             Self::Insufficient => "the balance is not enough",
             Self::InsufficientHereOffline => "not enough can be spent here while the line to head office is down",
-            Self::HeldElsewhere => "part of the balance is parked in a store that cannot be reached now; try again later",
+            Self::HeldElsewhere => {
+                "part of the balance is parked in a store that cannot be reached now; try again later"
+            }
             Self::UnknownCard => "no such card; look at the number again",
             Self::UnknownCardOffline => "the card is not known here and the line to head office is down",
             Self::CardNotActive => "the card is not in use",

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::CardNumber;
 use crate::id::{
-    AccountId, CounterId, EntryId, Epoch, GroupId, MemberId, OperationId, OperatorId, ProductId, Seq, StoreId, SupplierId,
-    TenderCode, TerminalId,
+    AccountId, CounterId, EntryId, Epoch, GroupId, MemberId, OperationId, OperatorId, ProductId, Seq, StoreId,
+    SupplierId, TenderCode, TerminalId,
 };
 use crate::money::Currency;
 use crate::movement::Movement;

@@ -212,8 +212,10 @@ pub fn split(amount: i64, weights: &[i64]) -> Result<Vec<i64>, MoneyError> {
         parts[index] += 1;
     }
     let sign = i128::from(amount.signum());
-    let parts: Vec<i64> =
-        parts.into_iter().map(|part| i64::try_from(sign * part).map_err(|_| MoneyError::Overflow)).collect::<Result<_, _>>()?;
+    let parts: Vec<i64> = parts
+        .into_iter()
+        .map(|part| i64::try_from(sign * part).map_err(|_| MoneyError::Overflow))
+        .collect::<Result<_, _>>()?;
     assert_eq!(sum(parts.iter().copied())?, amount, "the parts of a split sum to what was split");
     Ok(parts)
 }
@@ -235,7 +237,9 @@ mod tests {
 
     #[test]
     fn money_prints_with_the_places_of_its_currency() {
-        let check = |minor, code: &str, text: &str| assert_eq!(Money { minor, currency: code.parse().unwrap() }.to_string(), text);
+        let check = |minor, code: &str, text: &str| {
+            assert_eq!(Money { minor, currency: code.parse().unwrap() }.to_string(), text)
+        };
         check(123_456, "CNY", "1234.56 CNY");
         check(-5, "CNY", "-0.05 CNY");
         check(7, "JPY", "7 JPY");

@@ -166,7 +166,9 @@ impl Policy {
             if product.ranges.is_empty() {
                 fault(format!("{path}.ranges"), "is empty; a product needs at least one range of numbers".to_owned());
             }
-            for (field, amount_minor) in [("load_minor_max", product.load_minor_max), ("balance_minor_max", product.balance_minor_max)] {
+            for (field, amount_minor) in
+                [("load_minor_max", product.load_minor_max), ("balance_minor_max", product.balance_minor_max)]
+            {
                 if amount_minor <= 0 {
                     fault(format!("{path}.{field}"), format!("is {amount_minor}; it must be above zero"));
                 }
@@ -178,7 +180,13 @@ impl Policy {
                 }
                 let earlier = self.products[..index].iter().flat_map(|p| &p.ranges).chain(&product.ranges[..at]);
                 if let Some(other) = earlier.into_iter().find(|other| overlap(other, range)) {
-                    fault(path, format!("overlaps the range {}… of length {}; a number must belong to one range", other.prefix, other.length));
+                    fault(
+                        path,
+                        format!(
+                            "overlaps the range {}… of length {}; a number must belong to one range",
+                            other.prefix, other.length
+                        ),
+                    );
                 }
             }
         }
@@ -194,7 +202,10 @@ impl Policy {
             fault("tenders".to_owned(), "names no external tender; a store must be able to take cash".to_owned());
         }
         if self.allotment.park_minor < 0 {
-            fault("allotment.park_minor".to_owned(), format!("is {}; it must not be negative", self.allotment.park_minor));
+            fault(
+                "allotment.park_minor".to_owned(),
+                format!("is {}; it must not be negative", self.allotment.park_minor),
+            );
         }
         if self.returns.without_receipt_minor_max < 0 {
             fault("returns.without_receipt_minor_max".to_owned(), "must not be negative; 0 means no limit".to_owned());

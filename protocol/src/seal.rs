@@ -108,7 +108,9 @@ impl Tally {
             let (count, in_minor, out_minor) = self.tenders.entry(tender).or_default();
             *count += 1;
             let side = if amount_minor < 0 { out_minor } else { in_minor };
-            *side = side.checked_add(amount_minor.checked_abs().ok_or(MoneyError::Overflow)?).ok_or(MoneyError::Overflow)?;
+            *side = side
+                .checked_add(amount_minor.checked_abs().ok_or(MoneyError::Overflow)?)
+                .ok_or(MoneyError::Overflow)?;
         }
         for movement in body.movements() {
             let (count, amount_minor) = self.movements.entry((movement.unit, movement.kind)).or_default();
@@ -146,8 +148,12 @@ impl ControlTotals {
         if self.entries != counted.entries {
             lines.push(format!("entries: sealed {}, counted {}", self.entries, counted.entries));
         }
-        fn rows<K: Ord + Clone, V: PartialEq + Clone>(sealed: Vec<(K, V)>, counted: Vec<(K, V)>) -> Vec<(K, Option<V>, Option<V>)> {
-            let (sealed, counted): (BTreeMap<K, V>, BTreeMap<K, V>) = (sealed.into_iter().collect(), counted.into_iter().collect());
+        fn rows<K: Ord + Clone, V: PartialEq + Clone>(
+            sealed: Vec<(K, V)>,
+            counted: Vec<(K, V)>,
+        ) -> Vec<(K, Option<V>, Option<V>)> {
+            let (sealed, counted): (BTreeMap<K, V>, BTreeMap<K, V>) =
+                (sealed.into_iter().collect(), counted.into_iter().collect());
             let keys: std::collections::BTreeSet<K> = sealed.keys().chain(counted.keys()).cloned().collect();
             keys.into_iter()
                 .filter(|key| sealed.get(key) != counted.get(key))
@@ -161,14 +167,18 @@ impl ControlTotals {
         for (kind, sealed, found) in rows(kinds(self), kinds(counted)) {
             lines.push(format!("kind {kind}: sealed {}, counted {}", sealed.unwrap_or(0), found.unwrap_or(0)));
         }
-        let tenders =
-            |totals: &Self| totals.tenders.iter().map(|row| (row.tender, (row.count, row.in_minor, row.out_minor))).collect();
+        let tenders = |totals: &Self| {
+            totals.tenders.iter().map(|row| (row.tender, (row.count, row.in_minor, row.out_minor))).collect()
+        };
         for (tender, sealed, found) in rows(tenders(self), tenders(counted)) {
             let ((a, b, c), (d, e, f)) = (sealed.unwrap_or_default(), found.unwrap_or_default());
-            lines.push(format!("tender {tender}: sealed {a} lines, in {b}, out {c}; counted {d} lines, in {e}, out {f}"));
+            lines.push(format!(
+                "tender {tender}: sealed {a} lines, in {b}, out {c}; counted {d} lines, in {e}, out {f}"
+            ));
         }
-        let movements =
-            |totals: &Self| totals.movements.iter().map(|row| ((row.unit, row.kind), (row.count, row.amount_minor))).collect();
+        let movements = |totals: &Self| {
+            totals.movements.iter().map(|row| ((row.unit, row.kind), (row.count, row.amount_minor))).collect()
+        };
         for ((unit, kind), sealed, found) in rows(movements(self), movements(counted)) {
             let ((a, b), (c, d)) = (sealed.unwrap_or_default(), found.unwrap_or_default());
             lines.push(format!("movement {unit} {kind}: sealed {a} of {b}, counted {c} of {d}"));

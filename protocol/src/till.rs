@@ -239,7 +239,10 @@ impl LoadCard {
         tenders(&self.tenders)?;
         let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
         if paid != self.amount_minor {
-            return Err(Fault::new("tenders", format!("sum to {paid}, but amount_minor is {}; they must be equal", self.amount_minor)));
+            return Err(Fault::new(
+                "tenders",
+                format!("sum to {paid}, but amount_minor is {}; they must be equal", self.amount_minor),
+            ));
         }
         Ok(())
     }
@@ -262,20 +265,34 @@ impl PostSale {
     /// The first [`Fault`].
     pub fn check(&self) -> Result<i64, Fault> {
         if self.lines.is_empty() || self.lines.len() > LINES_MAX {
-            return Err(Fault::new("lines", format!("has {} lines; from 1 to {LINES_MAX} are allowed", self.lines.len())));
+            return Err(Fault::new(
+                "lines",
+                format!("has {} lines; from 1 to {LINES_MAX} are allowed", self.lines.len()),
+            ));
         }
         for (index, line) in self.lines.iter().enumerate() {
             let path = |field: &str| format!("lines[{index}].{field}");
             text(&path("sku"), &line.sku, 1)?;
-            for (field, value) in [("name", &line.name), ("category_path", &line.category_path), ("brand", &line.brand), ("tax_code", &line.tax_code)] {
+            for (field, value) in [
+                ("name", &line.name),
+                ("category_path", &line.category_path),
+                ("brand", &line.brand),
+                ("tax_code", &line.tax_code),
+            ] {
                 text(&path(field), value, 0)?;
             }
             if !(1..=QUANTITY_THOUSANDTHS_MAX).contains(&line.quantity_thousandths) {
-                let fault = format!("is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths", line.quantity_thousandths);
+                let fault = format!(
+                    "is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths",
+                    line.quantity_thousandths
+                );
                 return Err(Fault::new(path("quantity_thousandths"), fault));
             }
             if line.tax_ppm > 1_000_000 {
-                return Err(Fault::new(path("tax_ppm"), format!("is {}; at most 1000000 (100 %) is allowed", line.tax_ppm)));
+                return Err(Fault::new(
+                    path("tax_ppm"),
+                    format!("is {}; at most 1000000 (100 %) is allowed", line.tax_ppm),
+                ));
             }
             if let Some(price_minor) = line.list_price_minor {
                 amount(&path("list_price_minor"), price_minor, 0)?;
@@ -289,7 +306,10 @@ impl PostSale {
                 net_minor -= markdown.amount_minor;
             }
             if net_minor != line.net_minor {
-                let fault = format!("is {}, but gross_minor less the markdowns is {net_minor}; they must be equal", line.net_minor);
+                let fault = format!(
+                    "is {}, but gross_minor less the markdowns is {net_minor}; they must be equal",
+                    line.net_minor
+                );
                 return Err(Fault::new(path("net_minor"), fault));
             }
         }
@@ -298,7 +318,10 @@ impl PostSale {
         amount("lines", total, 0)?;
         let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
         if paid != total {
-            return Err(Fault::new("tenders", format!("sum to {paid}, but the lines sum to {total}; they must be equal")));
+            return Err(Fault::new(
+                "tenders",
+                format!("sum to {paid}, but the lines sum to {total}; they must be equal"),
+            ));
         }
         Ok(total)
     }
@@ -322,14 +345,23 @@ impl PostReturn {
     pub fn check(&self) -> Result<(), Fault> {
         text("reason", &self.reason, 1)?;
         if self.items.is_empty() || self.items.len() > LINES_MAX {
-            return Err(Fault::new("items", format!("has {} lines; from 1 to {LINES_MAX} are allowed", self.items.len())));
+            return Err(Fault::new(
+                "items",
+                format!("has {} lines; from 1 to {LINES_MAX} are allowed", self.items.len()),
+            ));
         }
         for (index, item) in self.items.iter().enumerate() {
             if self.items[..index].iter().any(|other| other.line == item.line) {
-                return Err(Fault::new(format!("items[{index}].line"), format!("{} is there twice; name each line once", item.line)));
+                return Err(Fault::new(
+                    format!("items[{index}].line"),
+                    format!("{} is there twice; name each line once", item.line),
+                ));
             }
             if !(1..=QUANTITY_THOUSANDTHS_MAX).contains(&item.quantity_thousandths) {
-                let fault = format!("is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths", item.quantity_thousandths);
+                let fault = format!(
+                    "is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths",
+                    item.quantity_thousandths
+                );
                 return Err(Fault::new(format!("items[{index}].quantity_thousandths"), fault));
             }
         }
@@ -526,6 +558,7 @@ impl std::str::FromStr for Witness {
             let hash: Hash = parts.next()?.parse().ok()?;
             Some(Self { epoch, head: Head { seq, hash } })
         };
-        parse().ok_or_else(|| Fault::new(WITNESS, "is not EPOCH:SEQ:HASH; send back the highest one received, unchanged"))
+        parse()
+            .ok_or_else(|| Fault::new(WITNESS, "is not EPOCH:SEQ:HASH; send back the highest one received, unchanged"))
     }
 }

@@ -190,7 +190,11 @@ mod tests {
     #[test]
     fn a_stamp_follows_its_clock_its_past_and_what_it_saw() {
         assert_eq!(Stamp::next(Instant(100), Stamp(5), Stamp(7)), Stamp(100));
-        assert_eq!(Stamp::next(Instant(3), Stamp(5), Stamp(2)), Stamp(6), "a clock that went back does not reorder the store");
+        assert_eq!(
+            Stamp::next(Instant(3), Stamp(5), Stamp(2)),
+            Stamp(6),
+            "a clock that went back does not reorder the store"
+        );
         assert_eq!(Stamp::next(Instant(3), Stamp(5), Stamp(9)), Stamp(10), "what was seen comes before");
     }
 

@@ -89,10 +89,12 @@ const DEPTH_MAX: usize = 32;
 pub fn from_msgpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH_MAX);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| named(&error.path().to_string(), &error.inner().to_string()))?;
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| named(&error.path().to_string(), &error.inner().to_string()))?;
     // A message is one value; what follows it is not ours.
     let mut rest = bytes;
-    serde::de::IgnoredAny::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)).map_err(|error| error.to_string())?;
+    serde::de::IgnoredAny::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
+        .map_err(|error| error.to_string())?;
     if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes follow the message", rest.len())) }
 }
 
@@ -548,4 +550,3 @@ pub struct Refused {
     /// In words: what is wrong and what to do.
     pub message: String,
 }
-

@@ -60,8 +60,12 @@ impl World {
 
     fn act(&mut self, act: &Act) {
         match *act {
-            Act::Load(s, a) => self.loads += if self.store(s, StoreEvent::Load { amount_minor: a }) { i128::from(a) } else { 0 },
-            Act::Spend(s, a) => self.spends += if self.store(s, StoreEvent::Spend { amount_minor: a }) { i128::from(a) } else { 0 },
+            Act::Load(s, a) => {
+                self.loads += if self.store(s, StoreEvent::Load { amount_minor: a }) { i128::from(a) } else { 0 }
+            }
+            Act::Spend(s, a) => {
+                self.spends += if self.store(s, StoreEvent::Spend { amount_minor: a }) { i128::from(a) } else { 0 }
+            }
             Act::Release(s, a) => {
                 self.store(s, StoreEvent::Release { amount_minor: a });
             }
@@ -73,12 +77,16 @@ impl World {
             }
             Act::DeliverGrant(n) => {
                 if let Some(&(s, granted_minor)) = self.grants.get(n % self.grants.len().max(1)) {
-                    assert!(self.store(s, StoreEvent::Adopt { granted_minor }), "a grant that was sent can always be adopted");
+                    assert!(
+                        self.store(s, StoreEvent::Adopt { granted_minor }),
+                        "a grant that was sent can always be adopted"
+                    );
                 }
             }
             Act::DeliverReport(n) => {
                 if let Some(&(s, counters)) = self.reports.get(n % self.reports.len().max(1)) {
-                    self.hub(s, HubEvent::Report { counters }).expect("an honest report is never refused, however late");
+                    self.hub(s, HubEvent::Report { counters })
+                        .expect("an honest report is never refused, however late");
                 }
             }
             Act::HubLoad(a) => {
@@ -96,13 +104,24 @@ impl World {
     /// Conservation, and that what could be spent anywhere never exceeds what is there.
     fn check(&self) -> Result<(), String> {
         let available: i128 = self.stores.iter().map(StoreCounters::available).sum();
-        let grants_in_flight: i128 =
-            self.lines.iter().zip(&self.stores).map(|(l, s)| i128::from(l.granted_minor) - i128::from(s.adopted_minor)).sum();
-        let releases_in_flight: i128 =
-            self.lines.iter().zip(&self.stores).map(|(l, s)| i128::from(s.released_minor) - i128::from(l.seen.released_minor)).sum();
+        let grants_in_flight: i128 = self
+            .lines
+            .iter()
+            .zip(&self.stores)
+            .map(|(l, s)| i128::from(l.granted_minor) - i128::from(s.adopted_minor))
+            .sum();
+        let releases_in_flight: i128 = self
+            .lines
+            .iter()
+            .zip(&self.stores)
+            .map(|(l, s)| i128::from(s.released_minor) - i128::from(l.seen.released_minor))
+            .sum();
         let free = self.pool.free();
         if free + available + grants_in_flight + releases_in_flight != self.loads - self.spends {
-            return Err(format!("conservation: {free} + {available} + {grants_in_flight} + {releases_in_flight} != {} - {}", self.loads, self.spends));
+            return Err(format!(
+                "conservation: {free} + {available} + {grants_in_flight} + {releases_in_flight} != {} - {}",
+                self.loads, self.spends
+            ));
         }
         if free < 0 || grants_in_flight < 0 || releases_in_flight < 0 || self.stores.iter().any(|s| s.available() < 0) {
             return Err("a term of the identity is negative".to_owned());
@@ -184,17 +203,27 @@ mod mutants {
 #[test]
 fn a_report_of_a_rolled_back_store_is_refused() {
     let counters = StoreCounters { adopted_minor: 50, loaded_minor: 10, spent_minor: 20, released_minor: 5 };
-    let side = HubSide { pool: Pool { loaded_minor: 50, granted_minor: 50, ..Pool::default() }, line: Line { granted_minor: 50, ..Line::default() } };
+    let side = HubSide {
+        pool: Pool { loaded_minor: 50, granted_minor: 50, ..Pool::default() },
+        line: Line { granted_minor: 50, ..Line::default() },
+    };
     let side = step(&side, HubEvent::Report { counters }).unwrap();
     assert_eq!(side.pool.free_minor(), 5);
     assert_eq!(side.line.held(), 35);
     let rolled_back = StoreCounters { loaded_minor: 11, spent_minor: 19, ..counters };
     assert_eq!(step(&side, HubEvent::Report { counters: rolled_back }), Err(Refusal::Diverged));
     let forged = StoreCounters { adopted_minor: 51, ..counters };
-    assert_eq!(step(&side, HubEvent::Report { counters: forged }), Err(Refusal::AdoptedBeyondGrant { adopted_minor: 51, granted_minor: 50 }));
+    assert_eq!(
+        step(&side, HubEvent::Report { counters: forged }),
+        Err(Refusal::AdoptedBeyondGrant { adopted_minor: 51, granted_minor: 50 })
+    );
     let overdrawn = StoreCounters { spent_minor: 56, ..counters };
     assert_eq!(step(&side, HubEvent::Report { counters: overdrawn }), Err(Refusal::Overdrawn { available_minor: -1 }));
-    assert_eq!(step(&side, HubEvent::Report { counters: StoreCounters::default() }), Ok(side), "an old report changes nothing");
+    assert_eq!(
+        step(&side, HubEvent::Report { counters: StoreCounters::default() }),
+        Ok(side),
+        "an old report changes nothing"
+    );
 }
 
 #[test]
@@ -205,5 +234,8 @@ fn amounts_of_nothing_and_beyond_64_bits_are_refused() {
     let full = step(&store, StoreEvent::Load { amount_minor: i64::MAX }).unwrap();
     assert_eq!(step(&full, StoreEvent::Load { amount_minor: 1 }), Err(Refusal::Overflow));
     assert_eq!(step(&full, StoreEvent::Adopt { granted_minor: 1 }), Err(Refusal::Overflow));
-    assert_eq!(step(&store, StoreEvent::Spend { amount_minor: 1 }), Err(Refusal::Insufficient { available_minor: 0, needed_minor: 1 }));
+    assert_eq!(
+        step(&store, StoreEvent::Spend { amount_minor: 1 }),
+        Err(Refusal::Insufficient { available_minor: 0, needed_minor: 1 })
+    );
 }

@@ -29,7 +29,7 @@ pub mod netting;
 mod pool;
 pub mod run;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::id::StoreId;
 use crate::party::Party;
