@@ -15,6 +15,7 @@ pub mod movement;
 pub mod organisation;
 pub mod party;
 pub mod policy;
+pub mod reconcile;
 pub mod seal;
 pub mod settlement;
 pub mod statement;

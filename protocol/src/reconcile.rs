@@ -1,0 +1,231 @@
+//! Reconcile: compares what stores say in different ways and names what does not agree. It reports, it never fails and never corrects.
+//!
+//! Sources are compared at a common point only: a report may be ahead of the journal and a journal ahead of the report, and neither is a fault.
+//! Invariant: an honest store in any order, loss and repetition of its messages gives no [`Class::ReportDiffers`].
+
+use crate::allotment::{Purse, StoreCounters};
+use crate::id::{Epoch, Seq, StoreId};
+use crate::journal::Head;
+use crate::seal::{ControlTotals, Seal};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// To be looked at some day.
+    Info,
+    /// To be looked at soon.
+    Warning,
+    /// Money or trust is at stake: to be looked at now.
+    Alarm,
+}
+
+impl Severity {
+    /// The text form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Alarm => "alarm",
+        }
+    }
+}
+
+macro_rules! classes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal $severity:ident $proposal:literal),+ $(,)?) => {
+        /// What kind of thing was found.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Class { $($(#[$doc])* $variant),+ }
+
+        impl Class {
+            /// All classes.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The text form, stable.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// How much it matters.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity),+ }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn proposal(self) -> &'static str {
+                match self { $(Self::$variant => $proposal),+ }
+            }
+        }
+    };
+}
+
+classes! {
+    /// A report line that the hub could not take.
+    ReportRefused = "report_refused" Alarm "Look at the store's journal for the account; when the database was restored or copied, enrol the store again.",
+    /// A report whose counters fell: the store's memory went back.
+    CounterBackwards = "counter_backwards" Alarm "The store's database is older than what it told before; stop it and enrol it again.",
+    /// A card's status could not be changed as the store reported it.
+    CardChangeRefused = "card_change_refused" Warning "Look at the card and set its status at head office.",
+    /// A store's clock runs ahead of the hub's.
+    ClockSkew = "clock_skew" Warning "Set the store's clock; its entries may be attributed out of order until then.",
+    /// An entry that the hub keeps and cannot use.
+    Quarantined = "quarantined" Alarm "Update the hub when the kind or version is newer; otherwise ask the maker of the store's software.",
+    /// Two journals of one store.
+    Fork = "fork" Alarm "Two copies of the store's database have been running; stop both, keep both, and enrol one again.",
+    /// A store that has less than it gave to the hub before.
+    StoreBehind = "store_behind" Alarm "The store's database was restored from a backup; enrol it again.",
+    /// A seal that the hub cannot confirm.
+    SealDiffers = "seal_differs" Alarm "Compare the differences with the store's Z report before the day is settled as final.",
+    /// One operation with two entries.
+    DuplicateOperation = "duplicate_operation" Alarm "Look at both entries; void one if both took effect.",
+    /// Reported counters that the journal does not confirm.
+    ReportDiffers = "report_differs" Alarm "Compare the store's report with its journal; value was granted or withheld on the strength of the report.",
+    /// Goods taken back without a receipt.
+    UnreferencedReturn = "unreferenced_return" Info "Review the return with the store.",
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Something that somebody should look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What kind of thing.
+    pub class: Class,
+    /// The store that it concerns.
+    pub store: Option<StoreId>,
+    /// What it is about; with the class, its identity.
+    pub subject: String,
+    /// What was found, in words.
+    pub evidence: String,
+}
+
+/// One purse of one store as both sources have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CounterPair {
+    /// The store.
+    pub store: StoreId,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// What the counters belong to.
+    pub purse: Purse,
+    /// What the hub saw in reports.
+    pub reported: StoreCounters,
+    /// What the entries that the hub holds add up to.
+    pub journalled: StoreCounters,
+}
+
+/// How far each source of a store reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reach {
+    /// The furthest journal position of a report.
+    pub reported: Seq,
+    /// Whether the report of that position carried everything that was not reported before.
+    pub whole: bool,
+    /// The end of the journal that the hub holds.
+    pub journalled: Seq,
+}
+
+/// Compares a purse's report with its journal.
+///
+/// Counters only rise along the journal. When no report reaches beyond the journal's end, none may be above it; when a whole report was made exactly
+/// there, all must be equal. In every other case nothing can be said yet.
+#[must_use]
+pub fn counters(pair: &CounterPair, reach: Reach) -> Option<Finding> {
+    if reach.reported > reach.journalled {
+        return None;
+    }
+    let above = !pair.journalled.covers(&pair.reported);
+    let below = reach.whole && reach.reported == reach.journalled && pair.reported != pair.journalled;
+    (above || below).then(|| {
+        let (r, j) = (pair.reported, pair.journalled);
+        Finding {
+            class: Class::ReportDiffers,
+            store: Some(pair.store),
+            subject: format!("{}-{} account {} {}", pair.store, pair.epoch, pair.purse.account, pair.purse.unit),
+            evidence: format!(
+                "up to entry {}: adopted reported {} journal {}, loaded {} and {}, spent {} and {}, released {} and {}",
+                reach.journalled,
+                r.adopted_minor,
+                j.adopted_minor,
+                r.loaded_minor,
+                j.loaded_minor,
+                r.spent_minor,
+                j.spent_minor,
+                r.released_minor,
+                j.released_minor
+            ),
+        }
+    })
+}
+
+/// What is wrong with a seal: one line of words per difference, empty when the day is accepted.
+///
+/// `before` is the chain's end before the seal's own entry, `sealed` the position of the seal before it, `counted` what the holder of the journal counted
+/// from the entry after `sealed` to `before`.
+#[must_use]
+pub fn seal(seal: &Seal, before: Head, sealed: Seq, counted: &ControlTotals) -> Vec<String> {
+    let mut differences = Vec::new();
+    if seal.first_seq != sealed.next() {
+        differences.push(format!("first entry: sealed {}, the seal before is entry {sealed}", seal.first_seq));
+    }
+    if seal.last.seq != before.seq {
+        differences.push(format!("last entry: sealed {}, the entry before the seal is {}", seal.last.seq, before.seq));
+    } else if seal.last.hash != before.hash {
+        differences.push(format!("hash of entry {}: sealed {}, counted {}", before.seq, seal.last.hash, before.hash));
+    }
+    differences.extend(seal.totals.differences(counted));
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Hash;
+    use crate::unit::Unit;
+
+    fn pair(reported: [i64; 4], journalled: [i64; 4]) -> CounterPair {
+        let of = |c: [i64; 4]| StoreCounters { adopted_minor: c[0], loaded_minor: c[1], spent_minor: c[2], released_minor: c[3] };
+        CounterPair {
+            store: "S1".parse().unwrap(),
+            epoch: Epoch(1),
+            purse: Purse { account: 7.try_into().unwrap(), unit: Unit::Points },
+            reported: of(reported),
+            journalled: of(journalled),
+        }
+    }
+
+    fn check(reported: [i64; 4], journalled: [i64; 4], reach: (u64, bool, u64), found: bool) {
+        let reach = Reach { reported: Seq(reach.0), whole: reach.1, journalled: Seq(reach.2) };
+        assert_eq!(counters(&pair(reported, journalled), reach).is_some(), found, "{reported:?} {journalled:?} {reach:?}");
+    }
+
+    #[test]
+    fn a_report_is_compared_only_where_both_are_known() {
+        let (less, more) = ([0, 100, 40, 0], [0, 100, 70, 0]);
+        check(more, less, (9, true, 8), false); // The report is ahead: the journal follows.
+        check(less, more, (7, true, 8), false); // The journal is ahead: the report follows.
+        check(less, more, (8, false, 8), false); // The report came in parts: the rest follows.
+        check(more, more, (8, true, 8), false);
+        check(more, less, (8, false, 8), true);
+        check(more, less, (7, true, 8), true);
+        check(less, more, (8, true, 8), true);
+    }
+
+    #[test]
+    fn a_seal_must_join_the_one_before_and_end_where_it_stands() {
+        let head = Head { seq: Seq(9), hash: Hash::of(b"nine") };
+        let good = Seal { business_day: "2026-01-02".parse().unwrap(), first_seq: Seq(5), last: head, totals: ControlTotals::default() };
+        assert_eq!(seal(&good, head, Seq(4), &ControlTotals::default()), Vec::<String>::new());
+        assert_eq!(seal(&good, head, Seq(3), &ControlTotals::default()).len(), 1);
+        assert_eq!(seal(&good, Head { seq: Seq(10), ..head }, Seq(4), &ControlTotals::default()).len(), 1);
+        assert_eq!(seal(&good, Head { hash: Hash::ZERO, ..head }, Seq(4), &ControlTotals::default()).len(), 1);
+        assert_eq!(seal(&good, head, Seq(4), &ControlTotals { entries: 1, ..ControlTotals::default() }), ["entries: sealed 0, counted 1"]);
+    }
+}
