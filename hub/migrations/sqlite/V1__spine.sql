@@ -1,0 +1,295 @@
+-- The spine of money at the hub, for SQLite (INTEGER here is BIGINT on PostgreSQL). Money in minor units, time in epoch milliseconds, enums as TEXT with CHECK.
+-- The journal is the truth; movement, balances, positions and runs are projections of it.
+
+CREATE TABLE hub (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    group_id TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    incarnation INTEGER NOT NULL,
+    next_account INTEGER NOT NULL,
+    next_member INTEGER NOT NULL,
+    next_ingested_no INTEGER NOT NULL,
+    next_run INTEGER NOT NULL,
+    next_exception INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE dataset (
+    name TEXT PRIMARY KEY,
+    version INTEGER NOT NULL
+) STRICT;
+INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('members', 0), ('cards', 0);
+
+CREATE TABLE legal_entity (
+    legal_entity_id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    register_number TEXT NOT NULL,
+    taxpayer_kind TEXT NOT NULL,
+    bank_account TEXT NOT NULL,
+    version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX legal_entity_by_version ON legal_entity (version);
+
+CREATE TABLE store (
+    store_id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    legal_entity_id TEXT NOT NULL REFERENCES legal_entity (legal_entity_id),
+    time_zone TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    rollover_hour INTEGER NOT NULL,
+    opened_on TEXT,
+    closed_on TEXT,
+    version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX store_by_version ON store (version);
+
+CREATE TABLE member (
+    member_id INTEGER PRIMARY KEY,
+    number TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    active INTEGER NOT NULL CHECK (active IN (0, 1)),
+    version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX member_by_version ON member (version);
+
+CREATE TABLE card (
+    number TEXT PRIMARY KEY,
+    product TEXT NOT NULL,
+    account_id INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('blank', 'active', 'frozen', 'lost', 'replaced', 'refunded', 'destroyed')),
+    status_stamp INTEGER NOT NULL,
+    allocated_store TEXT REFERENCES store (store_id),
+    member_id INTEGER REFERENCES member (member_id),
+    expires_on TEXT,
+    version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX card_by_version ON card (version);
+CREATE INDEX card_by_account ON card (account_id);
+
+CREATE TABLE policy (
+    version INTEGER PRIMARY KEY,
+    effective_from TEXT NOT NULL,
+    document TEXT NOT NULL,
+    signature BLOB NOT NULL,
+    published_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE agreement (
+    effective_from TEXT PRIMARY KEY,
+    document TEXT NOT NULL,
+    published_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- Enrolment: a one-time token becomes a device with a key.
+CREATE TABLE enrolment_token (
+    token_hash BLOB PRIMARY KEY,
+    store_id TEXT NOT NULL REFERENCES store (store_id),
+    created_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    used_at_ms INTEGER
+) STRICT;
+
+CREATE TABLE device (
+    store_id TEXT PRIMARY KEY REFERENCES store (store_id),
+    epoch INTEGER NOT NULL,
+    public_key BLOB NOT NULL,
+    enrolled_at_ms INTEGER NOT NULL,
+    last_seen_ms INTEGER,
+    -- The furthest journal position of a report, and whether everything up to it was in that report.
+    reported_seq INTEGER NOT NULL DEFAULT 0,
+    reported_whole INTEGER NOT NULL DEFAULT 0 CHECK (reported_whole IN (0, 1))
+) STRICT;
+
+-- Stored value. One line per purse, store and epoch; the pool is the sum that grants are checked against.
+CREATE TABLE pool (
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    loaded_minor INTEGER NOT NULL,
+    spent_minor INTEGER NOT NULL,
+    granted_minor INTEGER NOT NULL,
+    released_minor INTEGER NOT NULL,
+    stamp INTEGER NOT NULL,
+    PRIMARY KEY (account_id, unit)
+) STRICT;
+
+CREATE TABLE allotment (
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    granted_minor INTEGER NOT NULL,
+    adopted_minor INTEGER NOT NULL,
+    loaded_minor INTEGER NOT NULL,
+    spent_minor INTEGER NOT NULL,
+    released_minor INTEGER NOT NULL,
+    PRIMARY KEY (account_id, unit, store_id, epoch)
+) STRICT;
+
+-- How often value moved, for people who ask whether it does.
+CREATE TABLE allotment_count (
+    name TEXT PRIMARY KEY CHECK (name IN ('reports', 'grants', 'releases', 'recalls', 'grant_requests', 'short')),
+    count INTEGER NOT NULL
+) STRICT;
+
+-- The stores' journals, byte by byte. ingested_no is commit-ordered over all stores.
+CREATE TABLE journal (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    forked INTEGER NOT NULL CHECK (forked IN (0, 1)),
+    -- The position of the last seal: the next one must begin after it.
+    sealed_seq INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (store_id, epoch)
+) STRICT;
+
+-- The counters that the journal adds up to, to be compared with what the store reported. A projection of the entries.
+CREATE TABLE journal_counter (
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    adopted_minor INTEGER NOT NULL,
+    loaded_minor INTEGER NOT NULL,
+    spent_minor INTEGER NOT NULL,
+    released_minor INTEGER NOT NULL,
+    PRIMARY KEY (account_id, unit, store_id, epoch)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entry (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    ingested_no INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    operation BLOB NOT NULL,
+    business_day TEXT,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (store_id, epoch, seq)
+) STRICT;
+CREATE UNIQUE INDEX entry_by_ingested_no ON entry (ingested_no);
+CREATE INDEX entry_by_operation ON entry (operation);
+
+-- Segments that arrived before the ones in front of them.
+CREATE TABLE waiting_segment (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    last_hash BLOB NOT NULL,
+    segment BLOB NOT NULL,
+    received_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (store_id, epoch, first_seq, last_seq, last_hash)
+) STRICT;
+
+CREATE TABLE movement (
+    account_id INTEGER NOT NULL,
+    stamp INTEGER NOT NULL,
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    ingested_no INTEGER NOT NULL,
+    business_day TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    of_entry TEXT,
+    of_idx INTEGER,
+    origin_store TEXT,
+    PRIMARY KEY (account_id, stamp, store_id, epoch, seq, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX movement_by_ingested_no ON movement (ingested_no, account_id);
+
+-- Business days per store. accepted: the hub's own count agrees with the seal; differs: it does not.
+CREATE TABLE day (
+    store_id TEXT NOT NULL,
+    business_day TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seal_seq INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('open', 'accepted', 'differs')),
+    ingested_no INTEGER NOT NULL,
+    totals BLOB,
+    -- What the hub counted differently, a line each.
+    differences TEXT NOT NULL DEFAULT '',
+    accepted_at_ms INTEGER,
+    PRIMARY KEY (store_id, business_day)
+) STRICT;
+
+CREATE TABLE exception (
+    exception_no INTEGER PRIMARY KEY,
+    class TEXT NOT NULL,
+    severity TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'alarm')),
+    state TEXT NOT NULL CHECK (state IN ('open', 'resolved')),
+    store_id TEXT,
+    subject TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    proposal TEXT NOT NULL,
+    raised_at_ms INTEGER NOT NULL,
+    resolved_at_ms INTEGER,
+    resolution TEXT,
+    UNIQUE (class, subject)
+) STRICT;
+
+-- Sync requests that changed nothing because they were forged, replayed, foreign or malformed.
+CREATE TABLE refused_request (
+    refused_no INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    store TEXT NOT NULL,
+    path TEXT NOT NULL,
+    fault TEXT NOT NULL,
+    message TEXT NOT NULL
+) STRICT;
+
+-- Settlement. A leg is cumulative per key over all runs of its scheme; a run's lines are what it added.
+CREATE TABLE settlement_run (
+    run_no INTEGER PRIMARY KEY,
+    scheme TEXT NOT NULL CHECK (scheme IN ('pool', 'fifo', 'home')),
+    standing TEXT NOT NULL CHECK (standing IN ('booked', 'memo')),
+    finality TEXT NOT NULL CHECK (finality IN ('provisional', 'final')),
+    day_from TEXT NOT NULL,
+    day_to TEXT NOT NULL,
+    cut_ingested_no INTEGER NOT NULL,
+    previous_run_no INTEGER,
+    agreements BLOB NOT NULL,
+    code_version TEXT NOT NULL,
+    stores_complete INTEGER NOT NULL,
+    stores_late INTEGER NOT NULL,
+    created_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE settlement_line (
+    run_no INTEGER NOT NULL REFERENCES settlement_run (run_no),
+    account_id INTEGER NOT NULL,
+    debtor TEXT NOT NULL,
+    creditor TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    business_day TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    PRIMARY KEY (run_no, account_id, debtor, creditor, kind, business_day, currency)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE settlement_leg (
+    scheme TEXT NOT NULL,
+    account_id INTEGER NOT NULL,
+    debtor TEXT NOT NULL,
+    creditor TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    business_day TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    PRIMARY KEY (scheme, account_id, debtor, creditor, kind, business_day, currency)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schedule (
+    name TEXT PRIMARY KEY,
+    next_due_ms INTEGER NOT NULL,
+    lease_until_ms INTEGER,
+    last_started_ms INTEGER,
+    last_finished_ms INTEGER,
+    last_outcome TEXT,
+    runs INTEGER NOT NULL,
+    failures INTEGER NOT NULL
+) STRICT;

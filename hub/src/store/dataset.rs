@@ -1,0 +1,175 @@
+//! Dataset: what flows down to the stores, each row with the version at which it last changed.
+//!
+//! Invariant: versions are given in commit order (the dataset's row is locked until the transaction ends), so that a store that has everything
+//! up to a version never misses a row below it.
+
+use huitong_protocol::card::{Card, CardStatus};
+use huitong_protocol::organisation::{LegalEntity, Member, Store};
+use huitong_protocol::time::Stamp;
+use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, PolicyRow};
+
+use super::{Row, StoreError, Tx};
+
+/// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn advance(tx: &mut Tx<'_>, dataset: DatasetKind, rows: i64) -> Result<i64, StoreError> {
+    tx.query_one(
+        "UPDATE dataset SET version = version + $1 WHERE name = $2 RETURNING version - $1 + 1",
+        &[rows.into(), dataset.as_str().into()],
+        |row| row.integer(0),
+    )?
+    .ok_or(StoreError::Rows { operation: "advance a dataset", table: "dataset", rows: 0, expected: 1 })
+}
+
+/// The newest version of every dataset, in the order in which stores apply them.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<DatasetVersion>, StoreError> {
+    DatasetKind::ALL
+        .iter()
+        .map(|&dataset| {
+            let version = tx
+                .query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| row.integer(0))?
+                .unwrap_or(0);
+            Ok(DatasetVersion { dataset, version: u64::try_from(version).unwrap_or(0) })
+        })
+        .collect()
+}
+
+/// A page of what changed after a version.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest) -> Result<DatasetPage, StoreError> {
+    let limit = request.limit.clamp(1, DATASET_ROWS_MAX);
+    let after = i64::try_from(request.after_version).unwrap_or(i64::MAX);
+    let select = select(request.dataset);
+    let mut rows = tx.query(&format!("{select} WHERE version > $1 ORDER BY version LIMIT $2"), &[after.into(), (limit + 1).into()], |row| {
+        read(request.dataset, row)
+    })?;
+    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut through = newest(tx, request.dataset)?.max(after);
+    if more {
+        // The page ends where a version ends: what was cut off is left to the next page, unless it is all that there is.
+        let cut = rows.pop().map_or(after, |(version, _)| version);
+        if rows.first().is_some_and(|(version, _)| *version == cut) {
+            rows = tx.query(&format!("{select} WHERE version = $1"), &[cut.into()], |row| read(request.dataset, row))?;
+        } else {
+            rows.retain(|(version, _)| *version != cut);
+        }
+        through = rows.last().map_or(after, |(version, _)| *version);
+    }
+    Ok(DatasetPage {
+        dataset: request.dataset,
+        through_version: u64::try_from(through).unwrap_or(0),
+        more,
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
+    })
+}
+
+fn newest(tx: &mut Tx<'_>, dataset: DatasetKind) -> Result<i64, StoreError> {
+    Ok(tx.query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| row.integer(0))?.unwrap_or(0))
+}
+
+/// The version is the last column of each.
+const fn select(dataset: DatasetKind) -> &'static str {
+    match dataset {
+        DatasetKind::LegalEntities => "SELECT legal_entity_id, name, register_number, taxpayer_kind, bank_account, version FROM legal_entity",
+        DatasetKind::Stores => {
+            "SELECT store_id, name, legal_entity_id, time_zone, currency, rollover_hour, opened_on, closed_on, version FROM store"
+        }
+        DatasetKind::Members => "SELECT member_id, number, name, tier, active, version FROM member",
+        DatasetKind::Cards => {
+            "SELECT number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on, version FROM card"
+        }
+        DatasetKind::Policies => "SELECT version, effective_from, document, signature, version FROM policy",
+    }
+}
+
+fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreError> {
+    Ok(match dataset {
+        DatasetKind::LegalEntities => (
+            row.integer(5)?,
+            DatasetRow::LegalEntity(LegalEntity {
+                id: row.parsed(0, "legal_entity", "legal_entity_id")?,
+                name: row.text(1)?.to_owned(),
+                register_number: row.text(2)?.to_owned(),
+                taxpayer_kind: row.text(3)?.to_owned(),
+                bank_account: row.text(4)?.to_owned(),
+            }),
+        ),
+        DatasetKind::Stores => (row.integer(8)?, DatasetRow::Store(read_store(row)?)),
+        DatasetKind::Members => (
+            row.integer(5)?,
+            DatasetRow::Member(Member {
+                id: row.integer(0)?.try_into().map_err(|fault| invalid("member", "member_id", row, &fault))?,
+                number: row.text(1)?.to_owned(),
+                name: row.text(2)?.to_owned(),
+                tier: row.text(3)?.to_owned(),
+                active: row.integer(4)? != 0,
+            }),
+        ),
+        DatasetKind::Cards => (row.integer(8)?, DatasetRow::Card(read_card(row)?)),
+        DatasetKind::Policies => (
+            row.integer(4)?,
+            DatasetRow::Policy(PolicyRow {
+                version: u64::try_from(row.integer(0)?).unwrap_or(0),
+                effective_from: row.parsed(1, "policy", "effective_from")?,
+                document: row.text(2)?.to_owned(),
+                signature: row.bytes(3)?.to_vec(),
+            }),
+        ),
+    })
+}
+
+/// The columns of a store, in the order of [`read_store`].
+pub(super) const STORE_COLUMNS: &str = "store_id, name, legal_entity_id, time_zone, currency, rollover_hour, opened_on, closed_on";
+
+/// Reads a store from its columns.
+///
+/// # Errors
+/// [`StoreError::Value`].
+pub(super) fn read_store(row: &Row<'_>) -> Result<Store, StoreError> {
+    Ok(Store {
+        id: row.parsed(0, "store", "store_id")?,
+        name: row.text(1)?.to_owned(),
+        legal_entity: row.parsed(2, "store", "legal_entity_id")?,
+        time_zone: row.text(3)?.to_owned(),
+        currency: row.parsed(4, "store", "currency")?,
+        rollover_hour: u8::try_from(row.integer(5)?).map_err(|fault| invalid("store", "rollover_hour", row, &fault))?,
+        opened_on: row.maybe_parsed(6, "store", "opened_on")?,
+        closed_on: row.maybe_parsed(7, "store", "closed_on")?,
+    })
+}
+
+/// The columns of a card, in the order of [`read_card`].
+pub(super) const CARD_COLUMNS: &str = "number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on";
+
+/// Reads a card from its columns.
+///
+/// # Errors
+/// [`StoreError::Value`].
+pub(super) fn read_card(row: &Row<'_>) -> Result<Card, StoreError> {
+    Ok(Card {
+        number: row.parsed(0, "card", "number")?,
+        product: row.parsed(1, "card", "product")?,
+        account: row.integer(2)?.try_into().map_err(|fault| invalid("card", "account_id", row, &fault))?,
+        status: CardStatus::new(row.text(3)?).map_err(|fault| invalid("card", "status", row, &fault))?,
+        status_stamp: Stamp(row.integer(4)?),
+        allocated_store: row.maybe_parsed(5, "card", "allocated_store")?,
+        member: match row.maybe_integer(6)? {
+            Some(number) => Some(number.try_into().map_err(|fault| invalid("card", "member_id", row, &fault))?),
+            None => None,
+        },
+        expires_on: row.maybe_parsed(7, "card", "expires_on")?,
+    })
+}
+
+fn invalid(table: &'static str, column: &'static str, row: &Row<'_>, fault: &dyn std::fmt::Display) -> StoreError {
+    // A card's number does not go into logs; the others may.
+    let row = if table == "card" { "(a card)".to_owned() } else { row.text(0).map(str::to_owned).unwrap_or_default() };
+    StoreError::Value { table, column, row, fault: fault.to_string() }
+}
