@@ -207,9 +207,9 @@ impl StatementBook {
                     *amount = amount.checked_add(effect).ok_or(StatementError::Overflow)?;
                 }
             }
-            if let Some(((backer, acceptor), amount)) = cell {
+            if let Some(MatrixCell { backer, acceptor, amount_minor }) = cell {
                 let entry = page.matrix.entry((backer, acceptor)).or_insert(0);
-                *entry = entry.checked_add(amount).ok_or(StatementError::Overflow)?;
+                *entry = entry.checked_add(amount_minor).ok_or(StatementError::Overflow)?;
             }
             if line.is_informational() {
                 if line.kind == LegKind::AgentGoods {
@@ -241,11 +241,14 @@ impl StatementBook {
 }
 
 /// The matrix cell that a line belongs to, with its sign.
-fn cell(line: &Leg) -> Result<Option<((Party, Party), i64)>, StatementError> {
-    let back = line.amount_minor.checked_neg().ok_or(StatementError::Overflow)?;
+fn cell(line: &Leg) -> Result<Option<MatrixCell>, StatementError> {
+    let Leg { debtor, creditor, amount_minor, .. } = *line;
+    let back_minor = amount_minor.checked_neg().ok_or(StatementError::Overflow)?;
     Ok(match line.kind {
-        LegKind::Spend => Some(((line.debtor, line.creditor), line.amount_minor)),
-        LegKind::SpendVoid | LegKind::Return | LegKind::AgentReturn => Some(((line.creditor, line.debtor), back)),
+        LegKind::Spend => Some(MatrixCell { backer: debtor, acceptor: creditor, amount_minor }),
+        LegKind::SpendVoid | LegKind::Return | LegKind::AgentReturn => {
+            Some(MatrixCell { backer: creditor, acceptor: debtor, amount_minor: back_minor })
+        }
         _ => None,
     })
 }

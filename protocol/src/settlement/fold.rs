@@ -31,7 +31,7 @@ pub enum FoldError {
         index: usize,
     },
     /// A movement of another account.
-    #[error("movement {index} belongs to account {found}, not to {account}")]
+    #[error("movement {index} belongs to account {found}, the history to account {account}")]
     Account {
         /// The account of the history's first movement.
         account: AccountId,

@@ -27,6 +27,8 @@ pub mod leg;
 pub mod lot;
 pub mod netting;
 mod pool;
+#[cfg(test)]
+mod properties;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod testing;
