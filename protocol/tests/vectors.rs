@@ -1,0 +1,472 @@
+//! Wire vectors: messages and entries as bytes, kept for ever under `protocol/vectors/<version>/`.
+//!
+//! A journal written today is read in ten years, and a store one version behind is served: so the bytes of each version stay here and are replayed. A
+//! failing comparison is a protocol review. After one, `UPDATE_VECTORS=1 cargo test -p huitong-protocol --test vectors` writes new ones.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use huitong_protocol::allotment::StoreCounters;
+use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
+use huitong_protocol::decline::Elsewhere;
+use huitong_protocol::entry::{
+    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, Entry, HEADER_VERSION, Header,
+    HubPosting, Invoiceable, LineFlags, Markdown, Origin, ReplicaVersions, Return, ReturnLine, Sale, SaleLine,
+    TenderLine, UnreferencedReturn, Void,
+};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
+use huitong_protocol::journal::{Head, Range};
+use huitong_protocol::money::Currency;
+use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
+use huitong_protocol::organisation::{LegalEntity, Member, Store};
+use huitong_protocol::party::Party;
+use huitong_protocol::seal::{ControlTotals, KindTotal, MovementTotal, Seal, TenderTotal};
+use huitong_protocol::till::TotalBalance;
+use huitong_protocol::time::{CivilOffset, Instant, Stamp};
+use huitong_protocol::unit::Unit;
+use huitong_protocol::wire::{
+    Answer, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol, Enrolled, Grant,
+    GrantAnswer, GrantRequest, Hello, Need, Nothing, PolicyRow, Poll, Polled, Purpose, Quarantined, Recall, Refused,
+    RefusedLine, Report, ReportLine, ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome,
+    from_msgpack, to_msgpack,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn text<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: Debug,
+{
+    text.parse().unwrap()
+}
+
+fn card() -> CardNumber {
+    CardNumber::new("660100000017").unwrap()
+}
+
+fn account() -> AccountId {
+    AccountId::new(17).unwrap()
+}
+
+fn head() -> Head {
+    Head { seq: Seq(88), hash: Hash::of(b"88") }
+}
+
+fn entry_id() -> EntryId {
+    text("S1-1-87")
+}
+
+const CNY: Unit = Unit::Money(Currency::CNY);
+
+fn movement(kind: MovementKind) -> Movement {
+    Movement {
+        account: account(),
+        unit: CNY,
+        kind,
+        amount_minor: 12_345,
+        of: None,
+        origin_store: None,
+        shortfall_minor: 0,
+    }
+}
+
+fn undoing(kind: MovementKind) -> Movement {
+    Movement { of: Some(MovementRef { entry: entry_id(), index: 1 }), shortfall_minor: 5, ..movement(kind) }
+}
+
+fn tender(code: &str) -> TenderLine {
+    TenderLine { tender: text(code), amount_minor: 12_345, card: Some(card()), reference: Some("4200001".to_owned()) }
+}
+
+fn bodies() -> Vec<Body> {
+    let load = CardSale {
+        card: card(),
+        account: account(),
+        product: text("SV"),
+        currency: Currency::CNY,
+        principal_minor: 12_345,
+        bonus_minor: 100,
+        tenders: vec![tender("cash")],
+        movements: vec![movement(MovementKind::CardSale), movement(MovementKind::Bonus)],
+    };
+    let line = SaleLine {
+        sku: "6901234567892".to_owned(),
+        name: "乌龙茶".to_owned(),
+        category_path: "食品/饮料".to_owned(),
+        brand: "汇".to_owned(),
+        counter: Some(text("C7")),
+        supplier: Some(text("SUP1")),
+        clerk: Some(text("K9")),
+        quantity_thousandths: 1_500,
+        list_price_minor: Some(8_500),
+        gross_minor: 12_750,
+        markdowns: vec![Markdown {
+            amount_minor: 405,
+            reason: "near its date".to_owned(),
+            funder: Some(Party::Store(text("S1"))),
+        }],
+        net_minor: 12_345,
+        tax_code: "1030307".to_owned(),
+        tax_ppm: 130_000,
+        flags: LineFlags { no_points: true, ..LineFlags::default() },
+    };
+    let totals = ControlTotals {
+        entries: 3,
+        kinds: vec![KindTotal { kind: "sale".to_owned(), count: 3 }],
+        tenders: vec![TenderTotal { tender: text("cash"), count: 1, in_minor: 5, out_minor: 2 }],
+        movements: vec![MovementTotal { unit: CNY, kind: MovementKind::Spend, count: 2, amount_minor: 7 }],
+    };
+    vec![
+        Body::CardSale(load.clone()),
+        Body::CardReload(load),
+        Body::CardStatus(CardStatusChange {
+            card: card(),
+            account: account(),
+            status: CardStatus::Frozen,
+            reason: "found in the street".to_owned(),
+        }),
+        Body::Sale(Sale {
+            currency: Currency::CNY,
+            member: Some(MemberId::new(3).unwrap()),
+            lines: vec![line],
+            tenders: vec![tender("stored_value")],
+            total_minor: 12_345,
+            allocation: vec![vec![12_345]],
+            invoiceable: vec![Invoiceable { tax_ppm: 130_000, invoiceable_minor: 0 }],
+            movements: vec![movement(MovementKind::Spend)],
+        }),
+        Body::Void(Void {
+            of: entry_id(),
+            of_kind: "sale".to_owned(),
+            reason: "typed twice".to_owned(),
+            currency: Currency::CNY,
+            tenders: vec![tender("stored_value")],
+            movements: vec![undoing(MovementKind::SpendVoid)],
+        }),
+        Body::Return(Return {
+            of: entry_id(),
+            reason: "broken".to_owned(),
+            currency: Currency::CNY,
+            lines: vec![ReturnLine { line: 0, quantity_thousandths: 500, amount_minor: 12_345 }],
+            tenders: vec![tender("stored_value")],
+            total_minor: 12_345,
+            movements: vec![undoing(MovementKind::SpendReturn)],
+        }),
+        Body::UnreferencedReturn(UnreferencedReturn {
+            card: card(),
+            account: account(),
+            reason: "no receipt".to_owned(),
+            currency: Currency::CNY,
+            amount_minor: 12_345,
+            movements: vec![movement(MovementKind::UnreferencedReturn)],
+        }),
+        Body::Allotment(Allotment {
+            changes: vec![AllotmentChange {
+                account: account(),
+                unit: Unit::Points,
+                adopted_minor: Some(10),
+                released_minor: Some(5),
+            }],
+        }),
+        Body::DayOpen(DayOpen { time_zone: "Asia/Shanghai".to_owned(), currency: Currency::CNY }),
+        Body::Seal(Seal { business_day: text("2026-11-22"), first_seq: Seq(1), last: head(), totals }),
+        Body::HubPosting(HubPosting {
+            reference: "opening.csv".to_owned(),
+            movements: vec![Movement { origin_store: Some(text("S2")), ..movement(MovementKind::Opening) }],
+        }),
+    ]
+}
+
+fn entry(body: Body) -> Entry {
+    let header = Header {
+        header_version: HEADER_VERSION,
+        body_version: BODY_VERSION,
+        kind: body.kind().to_owned(),
+        group: text("HT"),
+        store: text("S1"),
+        epoch: Epoch(1),
+        seq: Seq(88),
+        operation: OperationId(uuid::Uuid::from_u128(0x0193_5000_0000_7000_8000_0000_0000_0001)),
+        stamp: Stamp(1_795_300_000_001),
+        at_ms: Instant(1_795_300_000_000),
+        offset_minutes: CivilOffset::new(480).unwrap(),
+        business_day: Some(text("2026-11-22")),
+        terminal: Some(text("T1")),
+        terminal_seq: Some(9),
+        operator: Some(text("1001")),
+        approver: Some(text("1002")),
+        origin: Origin::Edge,
+        replica: ReplicaVersions { policy: 4, items: 3, members: 2, cards: 1 },
+    };
+    Entry { header, body }
+}
+
+/// All vectors of a run: name to bytes. Each message is read back before it is kept.
+#[derive(Default)]
+struct Vectors(BTreeMap<String, Vec<u8>>);
+
+impl Vectors {
+    fn add<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, message: &T) {
+        let bytes = to_msgpack(message);
+        assert_eq!(&from_msgpack::<T>(&bytes).unwrap(), message, "{name} reads back");
+        if let Ok(kept) = std::fs::read_to_string(path(name)) {
+            assert_eq!(
+                &from_msgpack::<T>(&unhex(&kept)).unwrap(),
+                message,
+                "the kept bytes of {name} still say the same"
+            );
+        }
+        assert!(self.0.insert(name.to_owned(), bytes).is_none(), "{name} is there twice");
+    }
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/1.0").join(format!("{name}.hex"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(40) {
+        line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        text.push('\n');
+    }
+    text
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+fn counters() -> StoreCounters {
+    StoreCounters { adopted_minor: 50, loaded_minor: 100, spent_minor: 30, released_minor: 20 }
+}
+
+fn report() -> Report {
+    Report {
+        epoch: Epoch(1),
+        head: head(),
+        stamp: Stamp(9),
+        counters: vec![ReportLine { account: account(), unit: CNY, counters: counters(), stamp: Stamp(8) }],
+        cards: vec![CardChange { number: card(), status: CardStatus::Active, stamp: Stamp(7) }],
+    }
+}
+
+fn request<T>(body: T) -> Request<T> {
+    Request { report: Some(report()), body }
+}
+
+fn answer<T>(body: T) -> Answer<T> {
+    Answer {
+        server_time_ms: Instant(10),
+        grants: vec![Grant { account: account(), unit: CNY, granted_minor: 50, stamp: Stamp(6) }],
+        refused: vec![RefusedLine {
+            account: account(),
+            unit: CNY,
+            reason: "a reported counter went backwards".to_owned(),
+        }],
+        body,
+    }
+}
+
+fn sync_messages(vectors: &mut Vectors) {
+    let store = Store {
+        id: text("S1"),
+        name: "一店".to_owned(),
+        legal_entity: text("E1"),
+        time_zone: "Asia/Shanghai".to_owned(),
+        currency: Currency::CNY,
+        rollover_hour: 4,
+        opened_on: Some(text("2020-01-01")),
+        closed_on: None,
+    };
+    let entity = LegalEntity {
+        id: text("E1"),
+        name: "汇通商贸有限公司".to_owned(),
+        register_number: "91310000X".to_owned(),
+        taxpayer_kind: "一般纳税人".to_owned(),
+        bank_account: "6222".to_owned(),
+    };
+    let member = Member {
+        id: MemberId::new(3).unwrap(),
+        number: "M3".to_owned(),
+        name: "王小明".to_owned(),
+        tier: "gold".to_owned(),
+        active: true,
+    };
+    let card_row = Card {
+        number: card(),
+        product: text("SV"),
+        account: account(),
+        status: CardStatus::Blank,
+        status_stamp: Stamp(1),
+        allocated_store: Some(text("S1")),
+        member: Some(MemberId::new(3).unwrap()),
+        expires_on: Some(text("2029-12-31")),
+    };
+    let policy = PolicyRow {
+        version: 4,
+        effective_from: text("2026-11-22"),
+        document: "name = \"x\"\n".to_owned(),
+        signature: vec![1, 2, 3],
+    };
+    let need = Need { card: card(), unit: CNY, missing_minor: 20, purpose: Purpose::Spend };
+    let elsewhere = Elsewhere { card: card(), store: text("S2"), held_minor: 30, last_seen_ms: Instant(5) };
+    let total = TotalBalance { unit: CNY, balance_minor: 100, elsewhere: vec![elsewhere], as_of_ms: Instant(10) };
+    let versions = vec![DatasetVersion { dataset: DatasetKind::Cards, version: 12 }];
+    vectors.add("enrol", &Enrol { protocol: (1, 0), token: "t".to_owned(), public_key: vec![7; 32] });
+    vectors.add("enrolled", &Enrolled { group: text("HT"), store: store.clone(), epoch: Epoch(1) });
+    vectors
+        .add("hello", &Hello { protocol: (1, 0), group: text("HT"), store: text("S1"), epoch: Epoch(1), head: head() });
+    vectors.add(
+        "welcome",
+        &Welcome {
+            session: "s".to_owned(),
+            hub_incarnation: 1,
+            server_time_ms: Instant(10),
+            journal_head: head(),
+            datasets: versions.clone(),
+        },
+    );
+    vectors.add("report_request", &request(ReportOnly {}));
+    vectors.add("report_answer", &answer(Nothing {}));
+    vectors.add("grant_request", &request(GrantRequest { needs: vec![need], totals: true }));
+    vectors.add(
+        "grant_answer",
+        &answer(GrantAnswer { cards: vec![card_row.clone()], elsewhere: vec![elsewhere], totals: vec![total] }),
+    );
+    vectors.add("poll_request", &request(Poll { wait_ms: 25_000, recalls_through: 3 }));
+    vectors.add(
+        "poll_answer",
+        &answer(Polled {
+            recalls: vec![Recall { account: account(), unit: CNY }],
+            recalls_through: 4,
+            datasets: versions,
+        }),
+    );
+    vectors.add(
+        "upload_request",
+        &request(Segment {
+            epoch: Epoch(1),
+            previous: Head::START,
+            last: head(),
+            raw_bytes: 5,
+            entries_zstd: vec![1, 2],
+        }),
+    );
+    vectors.add(
+        "upload_answer",
+        &answer(Uploaded {
+            journal_head: head(),
+            missing: Some(Range { first: Seq(89), last: Seq(90) }),
+            quarantined: vec![Quarantined { seq: Seq(5), reason: "unknown kind".to_owned() }],
+            days: vec![DayVerdict {
+                business_day: text("2026-11-22"),
+                seal_seq: Seq(88),
+                differences: vec!["entries: sealed 3, counted 2".to_owned()],
+            }],
+        }),
+    );
+    vectors.add(
+        "segment_entries",
+        &SegmentEntries(vec![serde_bytes::ByteBuf::from(vec![1, 2]), serde_bytes::ByteBuf::from(vec![3])]),
+    );
+    vectors.add(
+        "dataset_request",
+        &request(DatasetRequest { dataset: DatasetKind::Cards, after_version: 11, limit: 5_000 }),
+    );
+    let rows = vec![
+        DatasetRow::LegalEntity(entity),
+        DatasetRow::Store(store),
+        DatasetRow::Member(member),
+        DatasetRow::Card(card_row),
+        DatasetRow::Policy(policy),
+    ];
+    vectors.add(
+        "dataset_answer",
+        &answer(DatasetPage { dataset: DatasetKind::Cards, through_version: 12, more: false, rows }),
+    );
+    vectors.add("refused", &Refused { fault: SyncFault::Replayed, message: "the nonce was used before".to_owned() });
+}
+
+#[test]
+fn the_bytes_of_every_message_and_entry_stay_what_they_were() {
+    let mut vectors = Vectors::default();
+    sync_messages(&mut vectors);
+    for body in bodies() {
+        let (name, entry) = (format!("entry_{}", body.kind()), entry(body));
+        let bytes = entry.encode();
+        assert_eq!(Entry::decode(&bytes).unwrap(), entry, "{name} reads back");
+        if let Ok(kept) = std::fs::read_to_string(path(&name)) {
+            assert_eq!(Entry::decode(&unhex(&kept)).unwrap(), entry, "the kept bytes of {name} still say the same");
+        }
+        vectors.0.insert(name, bytes);
+    }
+    assert_eq!(Body::KINDS.len(), bodies().len(), "every kind of entry has its vector");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/1.0");
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        vectors.0.iter().for_each(|(name, bytes)| std::fs::write(path(name), hex(bytes)).unwrap());
+    }
+    for (name, bytes) in &vectors.0 {
+        let kept = std::fs::read_to_string(path(name))
+            .unwrap_or_else(|_| panic!("{name} has no vector; see the head of this file"));
+        assert_eq!(kept, hex(bytes), "the bytes of {name} changed: a protocol review");
+    }
+    let kept = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(kept, vectors.0.len(), "a vector whose message is gone: old bytes must stay readable");
+}
+
+#[test]
+fn an_entry_of_another_time_is_kept_and_its_header_read() {
+    let known = entry(bodies().remove(0)).encode();
+    let mut value: BTreeMap<String, rmpv_lite::Value> = from_msgpack(&known).unwrap();
+    let rmpv_lite::Value::Map(header) = value.get_mut("header").unwrap() else { panic!("a header") };
+    header.insert("kind".to_owned(), rmpv_lite::Value::Text("hologram".to_owned()));
+    header.insert("new_field".to_owned(), rmpv_lite::Value::Text("of tomorrow".to_owned()));
+    let bytes = to_msgpack(&value);
+    let view = huitong_protocol::entry::EntryView::decode(&bytes).unwrap();
+    assert_eq!(view.header.seq, Seq(88));
+    assert_eq!(view.body().unwrap_err().to_string(), "unknown kind hologram in version 1");
+}
+
+#[test]
+fn malformed_bytes_name_the_field() {
+    let check = |bytes: &[u8], says: &str| {
+        let error = from_msgpack::<Request<Poll>>(bytes).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    };
+    let good = to_msgpack(&Request { report: None, body: Poll { wait_ms: 1, recalls_through: 0 } });
+    check(&good[..good.len() - 1], "body.recalls_through");
+    check(&[&good[..], &[0xc0]].concat(), "1 bytes follow");
+    check(&[], "body");
+    // The same key twice.
+    let twice = [&[0x82, 0xa4][..], b"body", &good[6..], &[0xa4], b"body", &good[6..]].concat();
+    check(&twice, "duplicate field `body`");
+    // A negative number where none may be, and one that does not fit.
+    let nested = |value: &[u8]| {
+        [&[0x81, 0xa4][..], b"body", &[0x82, 0xa7], b"wait_ms", value, &[0xaf], b"recalls_through", &[0]].concat()
+    };
+    check(&nested(&[0xff]), "body.wait_ms");
+    check(&nested(&[0xcb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0]), "body.wait_ms");
+    // Nesting that would exhaust a stack.
+    check(&[0x91; 5_000], "");
+}
+
+/// Just enough of a dynamic value to change a header.
+mod rmpv_lite {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Value {
+        Map(BTreeMap<String, Value>),
+        Text(String),
+        Integer(i64),
+        Bytes(serde_bytes::ByteBuf),
+        None(()),
+    }
+}
