@@ -1,0 +1,143 @@
+-- The spine of money at a store. Money in minor units, time in epoch milliseconds, enums as TEXT with CHECK.
+-- The journal (entry) is the truth of what the store did; allotment, card status, receipt and day follow from it in the same transaction.
+
+CREATE TABLE setting (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+
+-- Who this store is. One row, written by enrolment.
+CREATE TABLE identity (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    group_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    store TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE entry (
+    seq INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    operation BLOB NOT NULL,
+    business_day TEXT,
+    stamp INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+
+-- available_minor is what the counters leave, as the pure core computed it; SQL never adds counters.
+CREATE TABLE allotment (
+    account INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    adopted_minor INTEGER NOT NULL,
+    loaded_minor INTEGER NOT NULL,
+    spent_minor INTEGER NOT NULL,
+    released_minor INTEGER NOT NULL,
+    available_minor INTEGER NOT NULL CHECK (available_minor >= 0),
+    stamp INTEGER NOT NULL,
+    change_no INTEGER NOT NULL,
+    last_move_ms INTEGER NOT NULL,
+    PRIMARY KEY (account, unit)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX allotment_by_change ON allotment (change_no);
+CREATE INDEX allotment_idle ON allotment (last_move_ms) WHERE available_minor > 0;
+
+CREATE TABLE card (
+    number TEXT PRIMARY KEY,
+    product TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('blank', 'active', 'frozen', 'lost', 'replaced', 'refunded', 'destroyed')),
+    status_stamp INTEGER NOT NULL,
+    allocated_store TEXT,
+    member INTEGER,
+    expires_on TEXT,
+    version INTEGER NOT NULL,
+    local_change_no INTEGER
+) STRICT;
+CREATE INDEX card_by_local_change ON card (local_change_no) WHERE local_change_no IS NOT NULL;
+
+CREATE TABLE member (
+    member INTEGER PRIMARY KEY,
+    number TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    active INTEGER NOT NULL CHECK (active IN (0, 1))
+) STRICT;
+
+CREATE TABLE legal_entity (
+    legal_entity TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE store (
+    store TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE policy (
+    version INTEGER PRIMARY KEY,
+    effective_from TEXT NOT NULL,
+    document TEXT NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE dataset (
+    name TEXT PRIMARY KEY,
+    version INTEGER NOT NULL
+) STRICT;
+
+-- What each operation of a till was answered, for replay. entry_seq is NULL for declines.
+CREATE TABLE operation (
+    operation BLOB PRIMARY KEY,
+    terminal TEXT NOT NULL,
+    body_hash BLOB NOT NULL,
+    status INTEGER NOT NULL,
+    answer BLOB NOT NULL,
+    entry_seq INTEGER,
+    at_ms INTEGER NOT NULL
+) STRICT;
+
+-- What the store remembers of a receipt, so that nothing comes back twice.
+CREATE TABLE receipt (
+    seq INTEGER PRIMARY KEY,
+    state BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE day (
+    business_day TEXT PRIMARY KEY,
+    opened_seq INTEGER NOT NULL,
+    closed_seq INTEGER,
+    seal BLOB,
+    verdict BLOB
+) STRICT;
+
+CREATE TABLE till (
+    token_hash BLOB PRIMARY KEY,
+    terminal TEXT NOT NULL,
+    permissions TEXT NOT NULL,
+    paired_at_ms INTEGER NOT NULL,
+    revoked_at_ms INTEGER
+) STRICT;
+
+-- What the hub holds of us, as it said. One row.
+CREATE TABLE sync_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    acknowledged_seq INTEGER NOT NULL,
+    acknowledged_hash BLOB NOT NULL,
+    reported_change_no INTEGER NOT NULL,
+    recalls_through INTEGER NOT NULL
+) STRICT;
+INSERT INTO sync_state (id, acknowledged_seq, acknowledged_hash, reported_change_no, recalls_through) VALUES (1, 0, zeroblob(32), 0, 0);
+
+CREATE TABLE schedule (
+    name TEXT PRIMARY KEY,
+    spec TEXT NOT NULL,
+    next_due_ms INTEGER NOT NULL,
+    policy TEXT NOT NULL,
+    lease_until_ms INTEGER,
+    last_started_ms INTEGER,
+    last_finished_ms INTEGER,
+    last_outcome TEXT,
+    runs INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0
+) STRICT;

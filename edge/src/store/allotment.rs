@@ -1,0 +1,279 @@
+//! Allotments: the store's counters per purse. They change only through `protocol::allotment::step`; here they are read and stored.
+//!
+//! Every change gets the next change number, so that a report is "what changed after the number that the hub took".
+
+use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent, step};
+use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
+use huitong_protocol::id::AccountId;
+use huitong_protocol::time::{Instant, Stamp};
+use huitong_protocol::wire::{Grant, ReportLine};
+use rusqlite::Row;
+
+use super::{Appended, EntryMeta, ReadTx, StoreError, WriteTx, cell, column, parsed};
+
+fn read_counters(row: &Row<'_>, at: usize) -> Result<StoreCounters, StoreError> {
+    Ok(StoreCounters {
+        adopted_minor: cell(row, at)?,
+        loaded_minor: cell(row, at + 1)?,
+        spent_minor: cell(row, at + 2)?,
+        released_minor: cell(row, at + 3)?,
+    })
+}
+
+fn read_purse(row: &Row<'_>, at: usize) -> Result<Purse, StoreError> {
+    let account = AccountId::new(cell(row, at)?).map_err(|error| StoreError::Value {
+        table: "allotment",
+        column: "account",
+        fault: error.to_string(),
+    })?;
+    Ok(Purse { account, unit: parsed(row, at + 1, "allotment", "unit")? })
+}
+
+/// The counters of a purse; none yet are all zero.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn get(tx: &ReadTx<'_>, purse: Purse) -> Result<StoreCounters, StoreError> {
+    let row = tx.one(
+        "read an allotment",
+        "SELECT adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment WHERE account = ?1 AND unit = ?2",
+        (purse.account.get(), purse.unit.as_str()),
+        |row| read_counters(row, 0),
+    )?;
+    Ok(row.unwrap_or_default())
+}
+
+/// Every purse of an account.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn of_account(tx: &ReadTx<'_>, account: AccountId) -> Result<Vec<(Purse, StoreCounters)>, StoreError> {
+    tx.all(
+        "read an account's allotments",
+        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment WHERE account = ?1 ORDER BY unit",
+        [account.get()],
+        |row| Ok((read_purse(row, 0)?, read_counters(row, 2)?)),
+    )
+}
+
+/// Stores the counters that `step` returned, with the stamp of the entry that moved them.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn put(
+    tx: &mut WriteTx<'_>,
+    purse: Purse,
+    counters: StoreCounters,
+    stamp: Stamp,
+    now: Instant,
+) -> Result<(), StoreError> {
+    let change_no = tx.next_change_no();
+    tx.execute_one(
+        "write an allotment",
+        "INSERT INTO allotment (account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, available_minor, stamp, change_no, last_move_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (account, unit) DO UPDATE SET adopted_minor = excluded.adopted_minor, loaded_minor = excluded.loaded_minor,
+           spent_minor = excluded.spent_minor, released_minor = excluded.released_minor, available_minor = excluded.available_minor,
+           stamp = excluded.stamp, change_no = excluded.change_no, last_move_ms = excluded.last_move_ms",
+        (
+            purse.account.get(),
+            purse.unit.as_str(),
+            counters.adopted_minor,
+            counters.loaded_minor,
+            counters.spent_minor,
+            counters.released_minor,
+            counters.available_minor(),
+            stamp.0,
+            change_no,
+            now.0,
+        ),
+    )
+}
+
+pub(super) fn last_change_no(tx: &ReadTx<'_>) -> Result<i64, StoreError> {
+    let last =
+        tx.one("find the last change", "SELECT MAX(change_no) FROM allotment", [], |row| cell::<Option<i64>>(row, 0))?;
+    Ok(last.flatten().unwrap_or(0))
+}
+
+/// What changed after a change number, oldest first, each with its number.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn changed_after(tx: &ReadTx<'_>, change_no: i64, limit: usize) -> Result<Vec<(i64, ReportLine)>, StoreError> {
+    tx.all(
+        "read changed allotments",
+        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, stamp, change_no
+         FROM allotment WHERE change_no > ?1 ORDER BY change_no LIMIT ?2",
+        (change_no, column(limit as u64)),
+        |row| {
+            let purse = read_purse(row, 0)?;
+            let counters = read_counters(row, 2)?;
+            let line = ReportLine { account: purse.account, unit: purse.unit, counters, stamp: Stamp(cell(row, 6)?) };
+            Ok((cell(row, 7)?, line))
+        },
+    )
+}
+
+/// How many purses changed after a change number.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn changed_count(tx: &ReadTx<'_>, change_no: i64) -> Result<u64, StoreError> {
+    let count = tx.one(
+        "count changed allotments",
+        "SELECT COUNT(*) FROM allotment WHERE change_no > ?1",
+        [change_no],
+        |row| super::counted(row, 0, "allotment", "change_no"),
+    )?;
+    Ok(count.unwrap_or(0))
+}
+
+/// A purse with something available, for those who release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The purse.
+    pub purse: Purse,
+    /// Its counters.
+    pub counters: StoreCounters,
+    /// When it last moved.
+    pub last_move_ms: Instant,
+}
+
+/// Purses that hold more than `park_minor` and last moved at or before an instant, longest at rest first.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn idle_since(tx: &ReadTx<'_>, before: Instant, park_minor: i64, limit: usize) -> Result<Vec<Held>, StoreError> {
+    tx.all(
+        "find idle allotments",
+        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, last_move_ms
+         FROM allotment WHERE available_minor > 0 AND available_minor > ?1 AND last_move_ms <= ?2 ORDER BY last_move_ms LIMIT ?3",
+        (park_minor, before.0, column(limit as u64)),
+        |row| {
+            let (purse, counters) = (read_purse(row, 0)?, read_counters(row, 2)?);
+            Ok(Held { purse, counters, last_move_ms: Instant(cell(row, 6)?) })
+        },
+    )
+}
+
+/// When the purse that has rested longest, of those that hold more than `park_minor`, last moved.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn longest_idle(tx: &ReadTx<'_>, park_minor: i64) -> Result<Option<Instant>, StoreError> {
+    Ok(idle_since(tx, Instant(i64::MAX), park_minor, 1)?.first().map(|held| held.last_move_ms))
+}
+
+/// Purses that hold more than `park_minor`, whenever they moved.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn with_available(tx: &ReadTx<'_>, park_minor: i64, limit: usize) -> Result<Vec<Held>, StoreError> {
+    idle_since(tx, Instant(i64::MAX), park_minor, limit)
+}
+
+/// Adopts grants: writes one Allotment entry for those that are new, nothing when none is. Grants are totals, so old and doubled ones change nothing.
+///
+/// # Errors
+/// [`StoreError`] of the engine; [`StoreError::Rule`] when a grant is impossible (negative, or beyond what can be counted).
+pub fn adopt_grants(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant]) -> Result<Option<Appended>, StoreError> {
+    let mut changed = Vec::new();
+    for grant in grants {
+        tx.observe(grant.stamp);
+        let purse = Purse { account: grant.account, unit: grant.unit };
+        let event = StoreEvent::Adopt { granted_minor: grant.granted_minor };
+        let mut one = Change::of(tx, &changed, purse)?;
+        one.step(event).map_err(|refusal| StoreError::Rule {
+            operation: "adopt a grant",
+            fault: format!("account {} {}: {refusal}", purse.account, purse.unit),
+        })?;
+        one.keep(&mut changed);
+    }
+    write(tx, now, changed, |change| AllotmentChange {
+        account: change.purse.account,
+        unit: change.purse.unit,
+        adopted_minor: Some(change.after.adopted_minor),
+        released_minor: None,
+    })
+}
+
+/// Releases value to the hub's pool: writes one Allotment entry for what could be released, nothing when nothing could. A purse that meanwhile holds
+/// less than asked releases what it holds.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn release(tx: &mut WriteTx<'_>, now: Instant, amounts: &[(Purse, i64)]) -> Result<Option<Appended>, StoreError> {
+    let mut changed = Vec::new();
+    for &(purse, amount_minor) in amounts {
+        let mut one = Change::of(tx, &changed, purse)?;
+        let amount_minor = amount_minor.min(one.after.available_minor());
+        if amount_minor > 0 {
+            one.step(StoreEvent::Release { amount_minor }).map_err(|refusal| StoreError::Rule {
+                operation: "release value",
+                fault: format!("account {} {}: {refusal}", purse.account, purse.unit),
+            })?;
+            one.keep(&mut changed);
+        }
+    }
+    write(tx, now, changed, |change| AllotmentChange {
+        account: change.purse.account,
+        unit: change.purse.unit,
+        adopted_minor: None,
+        released_minor: Some(change.after.released_minor),
+    })
+}
+
+/// A purse while it changes.
+struct Change {
+    purse: Purse,
+    before: StoreCounters,
+    after: StoreCounters,
+}
+
+impl Change {
+    fn of(tx: &ReadTx<'_>, changed: &[Self], purse: Purse) -> Result<Self, StoreError> {
+        let known = changed.iter().find(|change| change.purse == purse).map(|change| (change.before, change.after));
+        let (before, after) = match known {
+            Some(known) => known,
+            None => {
+                let counters = get(tx, purse)?;
+                (counters, counters)
+            }
+        };
+        Ok(Self { purse, before, after })
+    }
+
+    fn step(&mut self, event: StoreEvent) -> Result<(), huitong_protocol::allotment::Refusal> {
+        self.after = step(&self.after, event)?;
+        Ok(())
+    }
+
+    fn keep(self, changed: &mut Vec<Self>) {
+        if self.before == self.after {
+            return;
+        }
+        match changed.iter_mut().find(|change| change.purse == self.purse) {
+            Some(change) => *change = self,
+            None => changed.push(self),
+        }
+    }
+}
+
+fn write(
+    tx: &mut WriteTx<'_>,
+    now: Instant,
+    changed: Vec<Change>,
+    describe: impl Fn(&Change) -> AllotmentChange,
+) -> Result<Option<Appended>, StoreError> {
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    let meta = EntryMeta { business_day: tx.chain().open_day, ..EntryMeta::default() };
+    let body = Body::Allotment(Allotment { changes: changed.iter().map(describe).collect() });
+    let appended = tx.append(now, meta, body)?;
+    for change in changed {
+        put(tx, change.purse, change.after, appended.stamp, now)?;
+    }
+    Ok(Some(appended))
+}
