@@ -3,6 +3,8 @@
 //! A journal written today is read in ten years, and a store one version behind is served: so the bytes of each version stay here and are replayed. A
 //! failing comparison is a protocol review. After one, `UPDATE_VECTORS=1 cargo test -p huitong-protocol --test vectors` writes new ones.
 
+#![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fmt::Write as _;
