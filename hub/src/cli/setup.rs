@@ -1,0 +1,77 @@
+//! `huitong-hub init | config`.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use huitong_protocol::id::GroupId;
+use huitong_protocol::money::Currency;
+use serde_json::json;
+
+use super::{Failure, Output, Place, READERS};
+use crate::init;
+use crate::store::engine::Store;
+
+/// Makes the hub's database and tells it its group.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The code of the retail group.
+    #[arg(long)]
+    group: GroupId,
+    /// The currency that the group settles in (ISO 4217).
+    #[arg(long)]
+    currency: Currency,
+}
+
+impl Init {
+    pub(crate) fn run(self, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+        let database = place.database()?;
+        let folder = database.parent().unwrap_or_else(|| Path::new("."));
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::Failed(
+                anyhow::Error::new(error).context(format!("could not make the folder {}", folder.display())),
+            )
+        })?;
+        let store = Store::open(&database, READERS)?;
+        let made = init::init(&store, self.group, self.currency);
+        store.close();
+        let made = made?;
+        let answer = json!({ "group": self.group, "currency": self.currency, "database": database, "made": made });
+        out.show(&answer, |text| {
+            let what = if made { "Made" } else { "Already there:" };
+            writeln!(text, "{what} the hub of group {} in {} at {}", self.group, self.currency, database.display())
+        })?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration.
+    Check,
+    /// Print every key and its value.
+    Print {
+        /// And where the value came from.
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+impl ConfigCommand {
+    pub(crate) fn run(self, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+        let loaded = place.load()?;
+        match self {
+            Self::Check => out.show(&json!({ "valid": true }), |text| writeln!(text, "The configuration is fine."))?,
+            Self::Print { origin: true } => {
+                out.show(&loaded.origins_json(), |text| text.write_all(loaded.origins_text().as_bytes()))?
+            }
+            Self::Print { origin: false } => {
+                let values: serde_json::Map<String, serde_json::Value> =
+                    loaded.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
+                out.show(&values, |text| {
+                    loaded.settings.iter().try_for_each(|setting| writeln!(text, "{} = {}", setting.key, setting.value))
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

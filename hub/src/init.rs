@@ -1,0 +1,33 @@
+//! Makes a hub out of an empty database: its group and currency, once and for ever.
+
+use huitong_protocol::id::GroupId;
+use huitong_protocol::money::Currency;
+
+use crate::store::engine::{Store, StoreError};
+use crate::store::root::{self, Hub};
+
+/// Why a hub was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// It is there already, as something else.
+    #[error("this database already belongs to group {} in {}; a hub never changes its group or currency\n  hint: name another --data folder for another group", .0.group, .0.currency)]
+    Other(Hub),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes the hub; doing it again with the same words changes nothing. Gives whether it was made now.
+///
+/// # Errors
+/// [`InitError`].
+pub fn init(store: &Store, group: GroupId, currency: Currency) -> Result<bool, InitError> {
+    store.write_blocking(move |tx| match root::hub_or_none(tx)? {
+        None => {
+            root::insert(tx, group, currency)?;
+            Ok(true)
+        }
+        Some(hub) if hub.group == group && hub.currency == currency => Ok(false),
+        Some(hub) => Err(InitError::Other(hub)),
+    })
+}

@@ -1,0 +1,310 @@
+//! The hub's command line as an operator meets it: results, JSON, exit codes and what it says when it refuses.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use huitong_hub::cli::{EXIT_CONFIG, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, World};
+use huitong_hub::clock::Clock;
+use huitong_protocol::time::Instant;
+use serde_json::Value;
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Instant {
+        Instant(1_790_000_000_000)
+    }
+}
+
+/// A hub in a folder of its own, and a way to say commands to it.
+struct Office {
+    folder: tempfile::TempDir,
+}
+
+struct Said {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+fn policies() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/policies")
+}
+
+impl Office {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn say(&self, line: &str) -> Said {
+        let data = self.folder.path().to_str().unwrap().to_owned();
+        let words = ["huitong-hub", "--data", &data]
+            .into_iter()
+            .chain(line.split_whitespace())
+            .map(OsString::from)
+            .collect::<Vec<_>>();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let world = World { clock: Arc::new(Noon), progress: false };
+        let code = world.main(words, &mut out, &mut err);
+        Said { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+    }
+
+    fn ok(&self, line: &str) -> Value {
+        let said = self.say(&format!("{line} --json"));
+        assert_eq!(said.code, EXIT_OK, "{line}: {}", said.err);
+        serde_json::from_str(&said.out).unwrap_or_else(|why| panic!("{line}: {why}: {}", said.out))
+    }
+
+    fn refused(&self, line: &str) -> String {
+        let said = self.say(line);
+        assert_eq!(said.code, EXIT_REFUSED, "{line}: {}{}", said.out, said.err);
+        said.err
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// A group of two stores with the standard policy and the pool agreement.
+    fn opened() -> Self {
+        let office = Self::new();
+        office.ok("init --group G1 --currency CNY");
+        let file = office.file("entities.csv", "legal_entity,name\nE1,苏州汇通商贸有限公司\n");
+        office.ok(&format!("legal-entity import {file}"));
+        let file = office.file(
+            "stores.csv",
+            "store,name,legal_entity,time_zone\nS1,观前街店,E1,Asia/Shanghai\nS2,园区店,E1,Asia/Shanghai\n",
+        );
+        office.ok(&format!("store import {file}"));
+        office
+            .ok(&format!("policy publish {} --effective-from 2026-01-01", policies().join("standard.toml").display()));
+        office.ok(&format!("agreement publish {}", policies().join("agreement-pool.toml").display()));
+        office
+    }
+}
+
+#[test]
+fn a_hub_is_made_once() {
+    let office = Office::new();
+    assert!(office.refused("store list").contains("huitong-hub init"), "the way out is named");
+    assert_eq!(office.ok("init --group G1 --currency CNY")["made"], true);
+    assert_eq!(office.ok("init --group G1 --currency CNY")["made"], false);
+    assert!(office.refused("init --group G2 --currency CNY").contains("already belongs to group G1"));
+}
+
+#[test]
+fn a_token_is_for_a_known_store() {
+    let office = Office::opened();
+    let token = office.ok("store enrol-token S1 --valid-hours 2");
+    assert_eq!(token["token"].as_str().unwrap().len(), 32);
+    assert_eq!(token["expires_at_ms"], 1_790_007_200_000_i64);
+    assert!(office.refused("store enrol-token S9").contains("store S9 is unknown"));
+}
+
+#[test]
+fn cards_are_made_imported_and_opened() {
+    let office = Office::opened();
+    let made = office.ok("card make --product SV --count 3 --store S1");
+    let numbers: Vec<&str> = made["numbers"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
+    assert_eq!(numbers.len(), 3);
+    let card = office.ok(&format!("card show {}", numbers[0]));
+    assert_eq!((card["status"].as_str(), card["allocated_store"].as_str()), (Some("blank"), Some("S1")));
+    let file = office.file(
+        "opening.csv",
+        &format!("card,amount,business_day,store\n{},12.34,2026-09-01,S2\n{},5,2026-09-01,\n", numbers[0], numbers[1]),
+    );
+    let rehearsed = office.ok(&format!("opening import {file} --dry-run"));
+    assert_eq!((&rehearsed["dry_run"], &rehearsed["amount_minor"]), (&Value::from(true), &Value::from(1734)));
+    assert_eq!(office.ok(&format!("card show {}", numbers[0]))["status"], "blank", "a rehearsal changes nothing");
+    office.ok(&format!("opening import {file}"));
+    let view = office.ok(&format!("account show {}", numbers[0]));
+    assert_eq!(view["purses"][0]["balance_minor"], 1234);
+    assert_eq!(view["journal_balance_minor"], 1234);
+    assert_eq!(view["lots"][0]["owner"], "store:S2");
+    assert_eq!(view["cards"][0]["status"], "active");
+    assert!(office.refused(&format!("opening import {file}")).contains("imported before"));
+    let file = office.file("again.csv", &format!("card,amount,business_day\n{},1,2026-09-02\n", numbers[0]));
+    assert!(
+        office.refused(&format!("opening import {file}")).contains("has its opening balance already, by entry HUB-1-1")
+    );
+    let text = office.say(&format!("account show {}", numbers[0])).out;
+    assert!(text.contains("CNY: 12.34 by the stores' reports, 12.34 of it in the hub's pool"), "{text}");
+}
+
+#[test]
+fn a_bad_line_keeps_the_whole_file_out() {
+    let office = Office::opened();
+    let check = |kind: &str, content: &str, says: &[&str]| {
+        let file = office.file("bad.csv", content);
+        let err = office.refused(&format!("{kind} import {file}"));
+        for words in says {
+            assert!(err.contains(words), "{kind}: {words:?} is not in\n{err}");
+        }
+    };
+    check(
+        "store",
+        "store,name,legal_entity,time_zone\nS3,好,E1,Asia/Shanghai\nS4,坏,E9,Asia/Shanghai\n",
+        &["line 3: legal_entity: E9 is unknown"],
+    );
+    check(
+        "store",
+        "store,name,legal_entity,time_zone\nHUB,x,E1,Asia/Shanghai\nS3,y,E1,Mars/Base\nS3,z,E1,Asia/Shanghai\n",
+        &[
+            "line 2: store: HUB is the code of head office",
+            "line 3: time_zone: \"Mars/Base\" is not a time zone",
+            "line 4: store: S3 stands in line 3 and again in line 4",
+        ],
+    );
+    check(
+        "store",
+        "store,name,legal_entity,time_zone,currency,rollover_hour,opened_on,closed_on\nS3,x,E1,Asia/Shanghai,USD,24,2026-01-02,2026-01-01\n",
+        &[
+            "line 2: currency: USD is not CNY",
+            "line 2: rollover_hour: 24 is not an hour",
+            "line 2: closed_on: 2026-01-01 is before 2026-01-02",
+        ],
+    );
+    check(
+        "store",
+        "store,title\nS3,x\n",
+        &["column \"title\" is unknown", "column \"name\" is missing", "columns: store, name"],
+    );
+    check(
+        "member",
+        "number,name,active\nM1,Li,maybe\n,Wang,1\n",
+        &["line 2: active: \"maybe\" is neither", "line 3: number: is empty"],
+    );
+    check(
+        "card",
+        "number,product,allocated_store,account_of\n6601000000000000,SV,S9,\n12,SV,,\n6601012345678901,XX,,\n",
+        &[
+            "line 2: number: ****0000 of SV: the check digit is wrong",
+            "line 3: number: \"12\" is not a card number of 6 to 24 digits",
+            "line 4: product: XX is not in the newest policy; it has SV, GC",
+        ],
+    );
+    check(
+        "opening",
+        "card,amount,business_day\n660100000,1.234,2026-09-01\n660100001,-1,2026-09-01\n660100002,1,yesterday\n",
+        &[
+            "line 2: amount: \"1.234\" has 3 decimal places; CNY has 2",
+            "line 3: amount: \"-1\" is not above zero",
+            "line 4: business_day: \"yesterday\" is not a business day",
+        ],
+    );
+    assert_eq!(office.ok("store list").as_array().unwrap().len(), 2, "nothing of it was imported");
+}
+
+#[test]
+fn many_cards_may_open_one_account() {
+    let office = Office::opened();
+    let made = office.ok("card make --product SV --count 1");
+    let old = made["numbers"][0].as_str().unwrap().to_owned();
+    let range =
+        huitong_protocol::card::NumberRange { prefix: "66010".to_owned(), length: 16, check: Default::default() };
+    let number = |random: u128| range.make(random).unwrap().reveal().to_owned();
+    let (a, b, c, lost) = (number(1), number(2), number(3), number(4));
+    let file = office.file("cards.csv", &format!("number,product,account_of\n{a},SV,{b}\n{b},SV,{old}\n{c},SV,\n"));
+    assert_eq!(office.ok(&format!("card import {file}"))["new"], 3);
+    let account = |number: &str| office.ok(&format!("card show {number}"))["account"].as_i64().unwrap();
+    assert_eq!((account(&a), account(&b)), (account(&old), account(&old)));
+    assert_ne!(account(&c), account(&old));
+    assert_eq!(office.ok(&format!("card import {file}"))["unchanged"], 3, "the same file again changes nothing");
+    let file = office.file(
+        "ring.csv",
+        &format!("number,product,account_of\n{},SV,{}\n{},SV,{}\n", number(5), number(6), number(6), number(5)),
+    );
+    assert!(office.refused(&format!("card import {file}")).contains("leads back to itself"));
+    let file = office.file("lost.csv", &format!("number,product,account_of\n{},SV,{lost}\n", number(7)));
+    assert!(office.refused(&format!("card import {file}")).contains("is neither in this file nor known"));
+    let file = office.file("moved.csv", &format!("number,product,account_of\n{c},SV,{a}\n"));
+    assert!(office.refused(&format!("card import {file}")).contains("a card never changes its account"));
+}
+
+#[test]
+fn policies_and_agreements_only_rise() {
+    let office = Office::opened();
+    let standard = std::fs::read_to_string(policies().join("standard.toml")).unwrap();
+    let file = office.file("same.toml", &standard);
+    assert!(
+        office
+            .refused(&format!("policy publish {file} --effective-from 2026-02-01"))
+            .contains("version 1 is this very document")
+    );
+    let file = office.file("new.toml", &standard.replace("minutes = 15", "minutes = 5"));
+    assert!(
+        office
+            .refused(&format!("policy publish {file} --effective-from 2025-12-31"))
+            .contains("cannot begin before it")
+    );
+    assert_eq!(office.ok(&format!("policy publish {file} --effective-from 2026-02-01"))["version"], 2);
+    assert_eq!(office.ok("policy list").as_array().unwrap().len(), 2);
+    let file = office.file("bad.toml", &standard.replace("minutes = 15", "minutes = -1"));
+    assert!(office.refused(&format!("policy check {file}")).contains("line 11, column"));
+    let file = office.file("bad.toml", &standard.replace("prefix = \"66020\"", "prefix = \"66010\""));
+    let said = office.refused(&format!("policy check {file}"));
+    assert!(said.contains("products[1].ranges[0]: overlaps") && said.contains("line 3"), "{said}");
+    let pool = std::fs::read_to_string(policies().join("agreement-pool.toml")).unwrap();
+    let file = office.file("pool.toml", &pool.replace("acceptance_fee_ppm = 0", "acceptance_fee_ppm = 1"));
+    assert!(office.refused(&format!("agreement publish {file}")).contains("published with other terms"));
+    let later = pool.replace("2026-01-01", "2026-10-01").replace("acceptance_fee_ppm = 0", "acceptance_fee_ppm = 1");
+    let file = office.file("later.toml", &format!("{pool}\n{later}"));
+    assert_eq!(office.ok(&format!("agreement publish {file}"))["published"][0], "2026-10-01");
+    let file = office.file("bad.toml", &later.replace("acceptance_fee_ppm = 1", "acceptance_fee_ppm = 2000000"));
+    let said = office.refused(&format!("agreement check {file}"));
+    assert!(said.contains("agreement[0].acceptance_fee_ppm: is 2000000; give 0 to 1000000"), "{said}");
+}
+
+#[test]
+fn every_sample_is_a_good_document() {
+    let office = Office::new();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(policies()).unwrap() {
+        let path = entry.unwrap().path();
+        let noun =
+            if path.file_name().unwrap().to_str().unwrap().starts_with("agreement-") { "agreement" } else { "policy" };
+        office.ok(&format!("{noun} check {}", path.display()));
+        seen += 1;
+    }
+    assert!(seen >= 5);
+}
+
+#[test]
+fn the_process_tells_by_its_exit_code() {
+    let run = |args: &[&str], env: Option<(&str, &str)>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_huitong-hub"));
+        command.args(args).env_clear();
+        if let Some((name, value)) = env {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        (
+            u8::try_from(output.status.code().unwrap()).unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    assert_eq!(run(&["--version"], None).0, EXIT_OK);
+    assert!(run(&["--help"], None).1.contains("Exit codes:"));
+    assert_eq!(run(&["stoer", "list"], None).0, EXIT_USAGE);
+    assert_eq!(run(&["init", "--group", "G 1", "--currency", "CNY", "--data", data], None).0, EXIT_USAGE);
+    assert_eq!(run(&["store", "list", "--data", data], None).0, EXIT_REFUSED);
+    assert_eq!(run(&["init", "--group", "G1", "--currency", "CNY", "--data", data], None).0, EXIT_OK);
+    assert_eq!(run(&["policy", "check", "no-such-file.toml"], None).0, 1);
+    let (code, _, err) = run(&["store", "list", "--data", data], Some(("HUITONG_HUB_LISTNE", "x")));
+    assert!(
+        code == EXIT_CONFIG && err.contains("HUITONG_HUB_LISTNE") && err.contains("HUITONG_HUB_LISTEN"),
+        "{code} {err}"
+    );
+    let (code, out, _) = run(&["store", "enrol-token", "S1", "--data", data, "--json"], None);
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert!(code == EXIT_REFUSED && answer["error"]["exit"] == EXIT_REFUSED, "{out}");
+    let (code, out, _) = run(&["config", "print", "--origin", "--data", data], None);
+    assert!(code == EXIT_OK && out.contains("flag --data"), "{out}");
+}
