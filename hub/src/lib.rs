@@ -4,12 +4,80 @@
 //! handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod enrol;
+pub mod grant;
+pub mod hub;
 pub mod import;
+pub mod ingest;
 pub mod init;
 pub mod make;
 pub mod publish;
+pub mod recall;
 pub mod refold;
+pub mod refusal;
+pub mod report;
+pub mod session;
 pub mod store;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::config::HubConfig;
+use crate::hub::Hub;
+use crate::store::{Store, StoreError};
+
+/// Why the hub stopped before it was asked to, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The listener failed.
+    #[error("could not serve on the listening address")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Serves stores on a bound listener until `shutdown`, then finishes what is under way and closes the database.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(
+    listener: TcpListener,
+    config: HubConfig,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let hub = Hub::new(config, store, clock).await?;
+    serve(listener, hub, shutdown).await
+}
+
+/// As [`run`], for a hub that somebody else also holds.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn serve(
+    listener: TcpListener,
+    hub: Hub,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let stopping = hub.stopping.clone();
+    let served = axum::serve(listener, api::router(hub.clone()))
+        .with_graceful_shutdown(async move {
+            shutdown.await;
+            // Long polls end now; what else is under way is finished.
+            stopping.cancel();
+        })
+        .await;
+    hub.stopping.cancel();
+    let store = hub.store.clone();
+    // Closing waits for the writer's thread.
+    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    served.map_err(RunError::Serve)
+}

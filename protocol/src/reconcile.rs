@@ -191,7 +191,12 @@ mod tests {
     use crate::unit::Unit;
 
     fn pair(reported: [i64; 4], journalled: [i64; 4]) -> CounterPair {
-        let of = |c: [i64; 4]| StoreCounters { adopted_minor: c[0], loaded_minor: c[1], spent_minor: c[2], released_minor: c[3] };
+        let of = |c: [i64; 4]| StoreCounters {
+            adopted_minor: c[0],
+            loaded_minor: c[1],
+            spent_minor: c[2],
+            released_minor: c[3],
+        };
         CounterPair {
             store: "S1".parse().unwrap(),
             epoch: Epoch(1),
@@ -203,7 +208,11 @@ mod tests {
 
     fn check(reported: [i64; 4], journalled: [i64; 4], reach: (u64, bool, u64), found: bool) {
         let reach = Reach { reported: Seq(reach.0), whole: reach.1, journalled: Seq(reach.2) };
-        assert_eq!(counters(&pair(reported, journalled), reach).is_some(), found, "{reported:?} {journalled:?} {reach:?}");
+        assert_eq!(
+            counters(&pair(reported, journalled), reach).is_some(),
+            found,
+            "{reported:?} {journalled:?} {reach:?}"
+        );
     }
 
     #[test]
@@ -221,11 +230,19 @@ mod tests {
     #[test]
     fn a_seal_must_join_the_one_before_and_end_where_it_stands() {
         let head = Head { seq: Seq(9), hash: Hash::of(b"nine") };
-        let good = Seal { business_day: "2026-01-02".parse().unwrap(), first_seq: Seq(5), last: head, totals: ControlTotals::default() };
+        let good = Seal {
+            business_day: "2026-01-02".parse().unwrap(),
+            first_seq: Seq(5),
+            last: head,
+            totals: ControlTotals::default(),
+        };
         assert_eq!(seal(&good, head, Seq(4), &ControlTotals::default()), Vec::<String>::new());
         assert_eq!(seal(&good, head, Seq(3), &ControlTotals::default()).len(), 1);
         assert_eq!(seal(&good, Head { seq: Seq(10), ..head }, Seq(4), &ControlTotals::default()).len(), 1);
         assert_eq!(seal(&good, Head { hash: Hash::ZERO, ..head }, Seq(4), &ControlTotals::default()).len(), 1);
-        assert_eq!(seal(&good, head, Seq(4), &ControlTotals { entries: 1, ..ControlTotals::default() }), ["entries: sealed 0, counted 1"]);
+        assert_eq!(
+            seal(&good, head, Seq(4), &ControlTotals { entries: 1, ..ControlTotals::default() }),
+            ["entries: sealed 0, counted 1"]
+        );
     }
 }

@@ -6,7 +6,9 @@
 use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::organisation::{LegalEntity, Member, Store};
 use huitong_protocol::time::Stamp;
-use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, PolicyRow};
+use huitong_protocol::wire::{
+    DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, PolicyRow,
+};
 
 use super::{Row, StoreError, Tx};
 
@@ -32,7 +34,9 @@ pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<DatasetVersion>, StoreError> {
         .iter()
         .map(|&dataset| {
             let version = tx
-                .query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| row.integer(0))?
+                .query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| {
+                    row.integer(0)
+                })?
                 .unwrap_or(0);
             Ok(DatasetVersion { dataset, version: u64::try_from(version).unwrap_or(0) })
         })
@@ -47,16 +51,19 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest) -> Result<DatasetPage, St
     let limit = request.limit.clamp(1, DATASET_ROWS_MAX);
     let after = i64::try_from(request.after_version).unwrap_or(i64::MAX);
     let select = select(request.dataset);
-    let mut rows = tx.query(&format!("{select} WHERE version > $1 ORDER BY version LIMIT $2"), &[after.into(), (limit + 1).into()], |row| {
-        read(request.dataset, row)
-    })?;
+    let mut rows = tx.query(
+        &format!("{select} WHERE version > $1 ORDER BY version LIMIT $2"),
+        &[after.into(), (limit + 1).into()],
+        |row| read(request.dataset, row),
+    )?;
     let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     let mut through = newest(tx, request.dataset)?.max(after);
     if more {
         // The page ends where a version ends: what was cut off is left to the next page, unless it is all that there is.
         let cut = rows.pop().map_or(after, |(version, _)| version);
         if rows.first().is_some_and(|(version, _)| *version == cut) {
-            rows = tx.query(&format!("{select} WHERE version = $1"), &[cut.into()], |row| read(request.dataset, row))?;
+            rows =
+                tx.query(&format!("{select} WHERE version = $1"), &[cut.into()], |row| read(request.dataset, row))?;
         } else {
             rows.retain(|(version, _)| *version != cut);
         }
@@ -71,13 +78,17 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest) -> Result<DatasetPage, St
 }
 
 fn newest(tx: &mut Tx<'_>, dataset: DatasetKind) -> Result<i64, StoreError> {
-    Ok(tx.query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| row.integer(0))?.unwrap_or(0))
+    Ok(tx
+        .query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| row.integer(0))?
+        .unwrap_or(0))
 }
 
 /// The version is the last column of each.
 const fn select(dataset: DatasetKind) -> &'static str {
     match dataset {
-        DatasetKind::LegalEntities => "SELECT legal_entity_id, name, register_number, taxpayer_kind, bank_account, version FROM legal_entity",
+        DatasetKind::LegalEntities => {
+            "SELECT legal_entity_id, name, register_number, taxpayer_kind, bank_account, version FROM legal_entity"
+        }
         DatasetKind::Stores => {
             "SELECT store_id, name, legal_entity_id, time_zone, currency, rollover_hour, opened_on, closed_on, version FROM store"
         }
@@ -126,7 +137,8 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
 }
 
 /// The columns of a store, in the order of [`read_store`].
-pub(super) const STORE_COLUMNS: &str = "store_id, name, legal_entity_id, time_zone, currency, rollover_hour, opened_on, closed_on";
+pub(super) const STORE_COLUMNS: &str =
+    "store_id, name, legal_entity_id, time_zone, currency, rollover_hour, opened_on, closed_on";
 
 /// Reads a store from its columns.
 ///
@@ -146,7 +158,8 @@ pub(super) fn read_store(row: &Row<'_>) -> Result<Store, StoreError> {
 }
 
 /// The columns of a card, in the order of [`read_card`].
-pub(super) const CARD_COLUMNS: &str = "number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on";
+pub(super) const CARD_COLUMNS: &str =
+    "number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on";
 
 /// Reads a card from its columns.
 ///

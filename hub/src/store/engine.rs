@@ -236,12 +236,22 @@ impl Row<'_> {
     ///
     /// # Errors
     /// [`StoreError::Value`] names table and column.
-    pub fn parsed<T: std::str::FromStr>(&self, column: usize, table: &'static str, name: &'static str) -> Result<T, StoreError>
+    pub fn parsed<T: std::str::FromStr>(
+        &self,
+        column: usize,
+        table: &'static str,
+        name: &'static str,
+    ) -> Result<T, StoreError>
     where
         T::Err: std::fmt::Display,
     {
         let text = self.text(column)?;
-        text.parse().map_err(|fault: T::Err| StoreError::Value { table, column: name, row: text.to_owned(), fault: fault.to_string() })
+        text.parse().map_err(|fault: T::Err| StoreError::Value {
+            table,
+            column: name,
+            row: text.to_owned(),
+            fault: fault.to_string(),
+        })
     }
 }
 
@@ -250,7 +260,12 @@ impl Row<'_> {
     ///
     /// # Errors
     /// As [`Row::parsed`].
-    pub fn maybe_parsed<T: std::str::FromStr>(&self, column: usize, table: &'static str, name: &'static str) -> Result<Option<T>, StoreError>
+    pub fn maybe_parsed<T: std::str::FromStr>(
+        &self,
+        column: usize,
+        table: &'static str,
+        name: &'static str,
+    ) -> Result<Option<T>, StoreError>
     where
         T::Err: std::fmt::Display,
     {
@@ -278,7 +293,13 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError::Rows`] when it touched another number.
-    pub fn execute_one(&mut self, operation: &'static str, table: &'static str, sql: &str, values: &[Value<'_>]) -> Result<(), StoreError> {
+    pub fn execute_one(
+        &mut self,
+        operation: &'static str,
+        table: &'static str,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<(), StoreError> {
         match self.execute(sql, values)? {
             1 => Ok(()),
             rows => Err(StoreError::Rows { operation, table, rows, expected: 1 }),
@@ -396,7 +417,10 @@ impl Store {
             .spawn(move || write_loop(connection, &jobs))
             .map_err(|_| StoreError::Stopped)?;
         Ok(Self {
-            writer: Arc::new(Writer { queue: std::sync::Mutex::new(Some(queue)), thread: std::sync::Mutex::new(Some(thread)) }),
+            writer: Arc::new(Writer {
+                queue: std::sync::Mutex::new(Some(queue)),
+                thread: std::sync::Mutex::new(Some(thread)),
+            }),
             readers: Arc::new(Readers {
                 path: path.to_owned(),
                 idle: std::sync::Mutex::new(Vec::new()),
@@ -522,17 +546,23 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn in_savepoint<T, E: From<StoreError>>(connection: &Connection, f: impl Fn(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+fn in_savepoint<T, E: From<StoreError>>(
+    connection: &Connection,
+    f: impl Fn(&mut Tx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
     // Some errors (a full disk) end the whole transaction: what follows in its batch must not begin one of its own.
     if connection.is_autocommit() {
         return Err(StoreError::Stopped.into());
     }
     connection.execute_batch("SAVEPOINT one").map_err(StoreError::during("set a savepoint"))?;
     // A rule that panics (a broken invariant) must not take the writer down with it.
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut Tx { connection }))).unwrap_or_else(|panic| {
-        let fault = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(StoreError::Rule { operation: "write", fault: fault.unwrap_or("a panic without words").to_owned() }.into())
-    });
+    let result =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut Tx { connection }))).unwrap_or_else(|panic| {
+            let fault =
+                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(StoreError::Rule { operation: "write", fault: fault.unwrap_or("a panic without words").to_owned() }
+                .into())
+        });
     let end = if result.is_ok() { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" };
     connection.execute_batch(end).map_err(StoreError::during("end a savepoint"))?;
     result
@@ -555,7 +585,11 @@ fn write_loop(mut connection: Connection, jobs: &std_mpsc::Receiver<Job>) {
             transaction.commit()
         })();
         if let Err(error) = &committed {
-            tracing::error!(error = error as &dyn std::error::Error, "Could not commit {} writes; none of them took effect", answers.len());
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "Could not commit {} writes; none of them took effect",
+                answers.len()
+            );
         }
         for answer in answers {
             answer(committed.is_ok());
@@ -600,7 +634,13 @@ mod tests {
         let (_folder, store) = store();
         store.write_blocking(|tx| token(tx, "E1", 77)).unwrap();
         let found = store
-            .read_blocking(|tx| tx.query_one("SELECT legal_entity_id, version FROM legal_entity WHERE version = $2 AND legal_entity_id = $1", &["E1".into(), 77_i64.into()], |row| Ok::<_, StoreError>((row.text(0)?.to_owned(), row.integer(1)?))))
+            .read_blocking(|tx| {
+                tx.query_one(
+                    "SELECT legal_entity_id, version FROM legal_entity WHERE version = $2 AND legal_entity_id = $1",
+                    &["E1".into(), 77_i64.into()],
+                    |row| Ok::<_, StoreError>((row.text(0)?.to_owned(), row.integer(1)?)),
+                )
+            })
             .unwrap();
         assert_eq!(found, Some(("E1".to_owned(), 77)));
     }

@@ -41,12 +41,20 @@ pub struct Exception {
 /// [`StoreError`].
 pub fn raise(tx: &mut Tx<'_>, finding: &Finding, now: Instant) -> Result<bool, StoreError> {
     let class = finding.class.as_str();
-    let held = tx.query_one("SELECT 1 FROM exception WHERE class = $1 AND subject = $2", &[class.into(), (&finding.subject).into()], |row| row.integer(0))?;
+    let held = tx.query_one(
+        "SELECT 1 FROM exception WHERE class = $1 AND subject = $2",
+        &[class.into(), (&finding.subject).into()],
+        |row| row.integer(0),
+    )?;
     if held.is_some() {
         return Ok(false);
     }
     let number = tx
-        .query_one("UPDATE hub SET next_exception = next_exception + 1 WHERE id = 1 RETURNING next_exception - 1", &[], |row| row.integer(0))?
+        .query_one(
+            "UPDATE hub SET next_exception = next_exception + 1 WHERE id = 1 RETURNING next_exception - 1",
+            &[],
+            |row| row.integer(0),
+        )?
         .ok_or(StoreError::Rows { operation: "number an exception", table: "hub", rows: 0, expected: 1 })?;
     let rows = tx.execute(
         "INSERT INTO exception (exception_no, class, severity, state, store_id, subject, evidence, proposal, raised_at_ms) \
@@ -63,7 +71,13 @@ pub fn raise(tx: &mut Tx<'_>, finding: &Finding, now: Instant) -> Result<bool, S
         ],
     )?;
     if rows == 1 && finding.class.severity() == Severity::Alarm {
-        tracing::warn!(exception.class = class, exception.subject = finding.subject, "Raised alarm {class} about {}: {}", finding.subject, finding.evidence);
+        tracing::warn!(
+            exception.class = class,
+            exception.subject = finding.subject,
+            "Raised alarm {class} about {}: {}",
+            finding.subject,
+            finding.evidence
+        );
     }
     Ok(rows == 1)
 }

@@ -1,11 +1,18 @@
 //! Store: the hub's database. `engine` knows the engine; the other files hold plain functions over `&mut Tx`, one noun per file.
 
 pub mod account;
+pub mod allotment;
+pub mod card;
 pub mod dataset;
+pub mod day;
+pub mod device;
 pub mod engine;
 pub mod exception;
+pub mod journal;
 pub mod organisation;
+pub mod policy;
 pub mod posting;
+pub mod refused;
 pub mod root;
 pub mod token;
 

@@ -1,0 +1,27 @@
+//! Enrol: a token becomes a device. Not signed by a session; the one-time token authorises it.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use huitong_protocol::wire::{Enrol, Enrolled, from_msgpack, path};
+
+use super::{Body, whole};
+use crate::api::problem::respond;
+use crate::enrol as rules;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+
+pub(in crate::api) async fn enrol(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
+    let outcome = serve(&hub, body).await;
+    respond(&hub, path::ENROL, &headers, outcome).await
+}
+
+async fn serve(hub: &Hub, body: Body) -> Result<Enrolled, Refusal> {
+    let request: Enrol = from_msgpack(&whole(body)?).map_err(Refusal::malformed)?;
+    let now = hub.now();
+    let enrolled = hub.store.write(move |tx| rules::enrol(tx, &request, now)).await?;
+    // Sessions of the key before are over.
+    hub.sessions.end(enrolled.store.id);
+    tracing::info!(store.id = %enrolled.store.id, epoch = enrolled.epoch.0, "Enrolled store {} with epoch {}", enrolled.store.id, enrolled.epoch);
+    Ok(enrolled)
+}

@@ -1,0 +1,112 @@
+//! Edge: what stores call. Every request but the first is signed; all bodies are MessagePack; a report may ride on each.
+
+pub(super) mod dataset;
+pub(super) mod enrol;
+pub(super) mod grant;
+pub(super) mod hello;
+pub(super) mod poll;
+pub(super) mod report;
+pub(super) mod upload;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
+use data_encoding::BASE64;
+use huitong_protocol::id::{AccountId, StoreId};
+use huitong_protocol::wire::{Answer, BODY_BYTES_MAX, Grant, Report, Request, from_msgpack, header};
+use serde::de::DeserializeOwned;
+
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::report::{self as rules, Taken};
+use crate::session::{Caller, Signed};
+use crate::store::{StoreError, Tx, allotment};
+
+/// A body as axum gives it: whole, or refused for its size.
+pub(super) type Body = Result<Bytes, BytesRejection>;
+
+fn whole(body: Body) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| {
+        Refusal::malformed(format!("body: {rejection}; at most {BODY_BYTES_MAX} bytes are allowed"))
+    })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
+    let value = headers.get(name).ok_or_else(|| Refusal::malformed(format!("header {name}: is missing")))?;
+    value.to_str().map_err(|_| Refusal::malformed(format!("header {name}: is not text")))
+}
+
+/// Who a request says that it is from, and its signature; nothing is proved yet.
+struct Claim<'a> {
+    store: StoreId,
+    session: &'a str,
+    nonce: u64,
+    signature: Vec<u8>,
+}
+
+fn claim(headers: &HeaderMap) -> Result<Claim<'_>, Refusal> {
+    let malformed = |name: &str, fault: &dyn std::fmt::Display| Refusal::malformed(format!("header {name}: {fault}"));
+    Ok(Claim {
+        store: text(headers, header::STORE)?.parse().map_err(|fault| malformed(header::STORE, &fault))?,
+        session: if headers.contains_key(header::SESSION) { text(headers, header::SESSION)? } else { "" },
+        nonce: text(headers, header::NONCE)?.parse().map_err(|fault| malformed(header::NONCE, &fault))?,
+        signature: BASE64
+            .decode(text(headers, header::SIGNATURE)?.as_bytes())
+            .map_err(|fault| malformed(header::SIGNATURE, &fault))?,
+    })
+}
+
+impl Claim<'_> {
+    fn signed<'a>(&'a self, path: &'a str, body: &'a [u8]) -> Signed<'a> {
+        Signed { store: self.store, session: self.session, nonce: self.nonce, path, body, signature: &self.signature }
+    }
+}
+
+/// Proves who asks and reads what is asked, the report checked.
+fn proved<T: DeserializeOwned>(
+    hub: &Hub,
+    path: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Caller, Request<T>), Refusal> {
+    let body = whole(body)?;
+    let claim = claim(headers)?;
+    let caller = hub.sessions.prove(&claim.signed(path, &body))?;
+    hub.heard(caller.store, hub.now());
+    let request: Request<T> = from_msgpack(&body).map_err(Refusal::malformed)?;
+    if let Some(report) = &request.report {
+        rules::check(caller, report)?;
+    }
+    Ok((caller, request))
+}
+
+/// Takes the report of a request that has nothing else to write.
+async fn take_report(hub: &Hub, caller: Caller, report: Option<Report>) -> Result<(Taken, Vec<Grant>), StoreError> {
+    let Some(report) = report else { return Ok((Taken::default(), Vec::new())) };
+    let (shared, now) = (hub.clone(), hub.now());
+    let (taken, grants) = hub
+        .store
+        .write(move |tx| {
+            let taken = rules::take(tx, &shared.root, caller, &report, now)?;
+            let grants = undelivered(tx, caller, &taken.accounts)?;
+            Ok::<_, StoreError>((taken, grants))
+        })
+        .await?;
+    hub.announce(&taken);
+    Ok((taken, grants))
+}
+
+fn undelivered(tx: &mut Tx<'_>, caller: Caller, accounts: &[AccountId]) -> Result<Vec<Grant>, StoreError> {
+    let mut accounts = accounts.to_vec();
+    accounts.sort_unstable();
+    accounts.dedup();
+    let mut grants = Vec::new();
+    for account in accounts {
+        grants.extend(allotment::undelivered(tx, account, caller.store, caller.epoch)?);
+    }
+    Ok(grants)
+}
+
+fn answer<T>(hub: &Hub, taken: Taken, grants: Vec<Grant>, body: T) -> Answer<T> {
+    Answer { server_time_ms: hub.now(), grants, refused: taken.refused, body }
+}

@@ -1,0 +1,44 @@
+//! Poll: held open until another store needs value, a dataset has changed, or the store's patience ends.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use huitong_protocol::wire::{Answer, Poll, Polled, path};
+
+use super::{Body, answer, proved, take_report};
+use crate::api::problem::respond;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+
+/// The longest that a poll is held: below the half minute after which many proxies hang up.
+const WAIT_MS_MAX: u64 = 25_000;
+/// How often a waiting poll looks at the datasets itself: a command line beside the daemon changes them without a word.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(in crate::api) async fn poll(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
+    let outcome = serve(&hub, &headers, body).await;
+    respond(&hub, path::POLL, &headers, outcome).await
+}
+
+async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Polled>, Refusal> {
+    let (caller, request) = proved::<Poll>(hub, path::POLL, headers, body)?;
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(request.body.wait_ms.min(WAIT_MS_MAX));
+    let open = hub.recalls.poll(caller.store);
+    let (taken, grants) = take_report(hub, caller, request.report).await?;
+    loop {
+        let datasets = hub.datasets().await?;
+        let (recalls, recalls_through) = open.recalls(request.body.recalls_through);
+        let over = tokio::time::Instant::now() >= deadline || hub.stopping.is_cancelled();
+        if over || !recalls.is_empty() || !open.knows(&datasets) {
+            hub.recalls.told(caller.store, &datasets);
+            return Ok(answer(hub, taken, grants, Polled { recalls, recalls_through, datasets }));
+        }
+        tokio::select! {
+            () = open.woken() => {}
+            () = hub.stopping.cancelled() => {}
+            () = tokio::time::sleep_until(deadline.min(tokio::time::Instant::now() + LOOK_EVERY)) => {}
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Upload: a segment of the store's journal, answered when it is on disk.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use huitong_protocol::wire::{Answer, Segment, SyncFault, Uploaded, path};
+
+use super::{Body, answer, proved, undelivered};
+use crate::api::problem::respond;
+use crate::hub::Hub;
+use crate::ingest::{self, Place};
+use crate::refusal::Refusal;
+use crate::report::{self, Taken};
+use crate::store::StoreError;
+
+pub(in crate::api) async fn upload(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
+    let outcome = serve(&hub, &headers, body).await;
+    respond(&hub, path::UPLOAD, &headers, outcome).await
+}
+
+async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Uploaded>, Refusal> {
+    let (caller, request) = proved::<Segment>(hub, path::UPLOAD, headers, body)?;
+    let segment = request.body;
+    // A journal of an epoch before this one may still be brought in; one that was never minted may not.
+    if segment.epoch > caller.epoch || segment.epoch.0 == 0 {
+        let words = format!("body.epoch: is {}, the store is enrolled with {}", segment.epoch, caller.epoch);
+        return Err(Refusal::new(SyncFault::Foreign, words));
+    }
+    let place = Place { group: hub.root.group, currency: hub.root.currency, store: caller.store, epoch: segment.epoch };
+    // Hashing and unpacking some megabytes takes long enough to get out of the way of others.
+    let (segment, unpacked) = tokio::task::spawn_blocking(move || {
+        let unpacked = ingest::unpack(&place, &segment);
+        (segment, unpacked)
+    })
+    .await
+    .map_err(|_| Refusal::new(SyncFault::Internal, "the hub met a fault of its own; its log says which"))?;
+    let work = Arc::new((request.report, segment, unpacked.map_err(Refusal::malformed)?));
+    let (shared, now) = (hub.clone(), hub.now());
+    let (reported, grants, taken) = hub
+        .store
+        .write(move |tx| {
+            let (report, segment, unpacked) = &*work;
+            let reported = match report {
+                Some(report) => report::take(tx, &shared.root, caller, report, now)?,
+                None => Taken::default(),
+            };
+            let grants = undelivered(tx, caller, &reported.accounts)?;
+            let taken = ingest::take(tx, &place, segment, unpacked, now)?;
+            Ok::<_, StoreError>((reported, grants, taken))
+        })
+        .await?;
+    hub.announce(&reported);
+    match taken {
+        ingest::Taken::Uploaded(uploaded) => Ok(answer(hub, reported, grants, uploaded)),
+        ingest::Taken::Forked(evidence) => Err(Refusal::new(SyncFault::Fork, evidence)),
+        ingest::Taken::Full => {
+            Err(Refusal::new(SyncFault::Busy, "too many segments wait for one that is missing; send that one first"))
+        }
+    }
+}

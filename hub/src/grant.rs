@@ -1,0 +1,295 @@
+//! Grant: value for a store that lacks it, from the pool and, when that is short, from connected stores that hold some.
+//!
+//! Everything is decided and written in one transaction before it is sent; waiting for other stores happens between transactions. What is granted and
+//! not used is harmless. Invariant: the pool never falls below nothing, whoever races; `protocol::allotment::step` sees to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use huitong_protocol::allotment::{self, HubEvent, HubSide, Purse};
+use huitong_protocol::card::{Card, CardNumber, CardStatus};
+use huitong_protocol::decline::Elsewhere;
+use huitong_protocol::id::{AccountId, StoreId};
+use huitong_protocol::policy::GrantSize;
+use huitong_protocol::till::TotalBalance;
+use huitong_protocol::time::Instant;
+use huitong_protocol::unit::Unit;
+use huitong_protocol::wire::{Answer, Grant, GrantAnswer, GrantRequest, NEEDS_MAX, Need, Purpose, Report};
+
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::report::{self, Taken};
+use crate::session::Caller;
+use crate::store::allotment::{self as rows, Counted, StoreLine};
+use crate::store::{StoreError, Tx, card};
+
+/// What one look at the database gave.
+struct Attempt {
+    taken: Taken,
+    cards: Vec<Card>,
+    grants: Vec<Grant>,
+    /// What is still lacking, by purse.
+    short: BTreeMap<Purse, i64>,
+    /// Other stores that hold some of it, as far as the hub knows.
+    holders: Vec<(StoreId, Purse)>,
+    elsewhere: Vec<Elsewhere>,
+    totals: Vec<TotalBalance>,
+    moved_card: bool,
+}
+
+/// One look: what to take, what to try, and whether it is the last.
+struct Look {
+    caller: Caller,
+    report: Option<Report>,
+    request: GrantRequest,
+    /// What is still lacking; on the first look everything that is asked.
+    lacking: Option<BTreeMap<Purse, i64>>,
+    last: bool,
+    now: Instant,
+}
+
+/// Serves a request for grants, with the report that came with it.
+///
+/// # Errors
+/// [`Refusal`]; nothing is changed then.
+pub async fn serve(
+    hub: &Hub,
+    caller: Caller,
+    report: Option<Report>,
+    request: GrantRequest,
+) -> Result<Answer<GrantAnswer>, Refusal> {
+    check(&request)?;
+    let deadline = tokio::time::Instant::now() + hub.config.recall_wait.duration();
+    let accounts = accounts_of(hub, &request).await?;
+    let waiter = hub.recalls.wait_for(accounts);
+    let first = Look { caller, report, request: request.clone(), lacking: None, last: false, now: hub.now() };
+    let mut attempt = look(hub, first).await?;
+    hub.announce(&attempt.taken);
+    let taken = std::mem::take(&mut attempt.taken);
+    let mut asked = BTreeSet::new();
+    let mut moved_card = attempt.moved_card;
+    while !attempt.short.is_empty() {
+        let reachable: Vec<_> =
+            attempt.holders.iter().filter(|(store, _)| hub.recalls.is_connected(*store)).copied().collect();
+        let mut recalls = 0;
+        for &(store, purse) in &reachable {
+            if asked.insert((store, purse)) {
+                recalls += usize::from(hub.recalls.ask(store, purse));
+            }
+        }
+        if recalls > 0 {
+            hub.store.write(move |tx| rows::count(tx, Counted::Recalls, recalls)).await?;
+        }
+        let last = reachable.is_empty() || !waiter.moved_before(deadline).await;
+        let lacking = Some(std::mem::take(&mut attempt.short));
+        let again = Look { caller, report: None, request: request.clone(), lacking, last, now: hub.now() };
+        attempt = look(hub, again).await?;
+        moved_card |= attempt.moved_card;
+        if last {
+            break;
+        }
+    }
+    if moved_card {
+        hub.recalls.wake_all();
+    }
+    Ok(Answer {
+        server_time_ms: hub.now(),
+        grants: attempt.grants,
+        refused: taken.refused,
+        body: GrantAnswer { cards: attempt.cards, elsewhere: attempt.elsewhere, totals: attempt.totals },
+    })
+}
+
+fn check(request: &GrantRequest) -> Result<(), Refusal> {
+    if request.needs.len() > NEEDS_MAX {
+        return Err(Refusal::malformed(format!(
+            "body.needs: has {} rows; at most {NEEDS_MAX} are allowed",
+            request.needs.len()
+        )));
+    }
+    for (index, need) in request.needs.iter().enumerate() {
+        if need.missing_minor < 0 {
+            return Err(Refusal::malformed(format!(
+                "body.needs[{index}].missing_minor: is {}; it must not be negative",
+                need.missing_minor
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn accounts_of(hub: &Hub, request: &GrantRequest) -> Result<Vec<AccountId>, StoreError> {
+    let needed: Vec<CardNumber> =
+        request.needs.iter().filter(|need| need.missing_minor > 0).map(|need| need.card).collect();
+    if needed.is_empty() {
+        return Ok(Vec::new());
+    }
+    hub.store
+        .read(move |tx| {
+            let mut accounts = BTreeSet::new();
+            for number in needed {
+                accounts.extend(card::find(tx, number)?.map(|card| card.account));
+            }
+            Ok(accounts.into_iter().collect())
+        })
+        .await
+}
+
+async fn look(hub: &Hub, look: Look) -> Result<Attempt, StoreError> {
+    let (shared, look) = (hub.clone(), Arc::new(look));
+    hub.store.write(move |tx| attempt(tx, &shared, &look)).await
+}
+
+fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreError> {
+    let taken = match &look.report {
+        Some(report) => report::take(tx, &hub.root, look.caller, report, look.now)?,
+        None => Taken::default(),
+    };
+    let (cards, moved_card) = resolve(tx, look)?;
+    let lacking = match &look.lacking {
+        Some(lacking) => lacking.clone(),
+        None => {
+            rows::count(tx, Counted::GrantRequests, 1)?;
+            lacking(&cards, &look.request.needs, Unit::Money(hub.root.currency))
+        }
+    };
+    let size = if lacking.is_empty() { GrantSize::default() } else { hub.grant_size(tx, look.now)? };
+    let (mut short, mut holders) = (BTreeMap::new(), Vec::new());
+    for (purse, missing_minor) in lacking {
+        let left_minor = give(tx, look, purse, missing_minor, size)?;
+        if left_minor > 0 {
+            short.insert(purse, left_minor);
+            holders.extend(others(tx, look.caller, purse)?.into_iter().map(|line| (line.store, purse)));
+        }
+    }
+    let by_number: BTreeMap<CardNumber, &Card> = cards.iter().map(|card| (card.number, card)).collect();
+    let mut elsewhere = Vec::new();
+    if look.last && !short.is_empty() {
+        rows::count(tx, Counted::Short, 1)?;
+        for need in &look.request.needs {
+            let Some(card) = by_number.get(&need.card) else { continue };
+            let purse = Purse { account: card.account, unit: need.unit };
+            if short.contains_key(&purse) {
+                elsewhere.extend(places(tx, hub, look.caller, purse, need.card)?);
+            }
+        }
+        elsewhere.sort_by_key(|place| (place.card, place.store));
+        elsewhere.dedup();
+    }
+    let mut totals = Vec::new();
+    if look.request.totals {
+        for need in &look.request.needs {
+            totals.push(total(tx, hub, look, need, by_number.get(&need.card).copied())?);
+        }
+    }
+    let mut accounts: BTreeSet<AccountId> = taken.accounts.iter().copied().collect();
+    accounts.extend(cards.iter().map(|card| card.account));
+    let mut grants = Vec::new();
+    for account in accounts {
+        grants.extend(rows::undelivered(tx, account, look.caller.store, look.caller.epoch)?);
+    }
+    Ok(Attempt { taken, cards, grants, short, holders, elsewhere, totals, moved_card })
+}
+
+/// The cards asked for, each once; a blank one to be sold becomes the asker's.
+fn resolve(tx: &mut Tx<'_>, look: &Look) -> Result<(Vec<Card>, bool), StoreError> {
+    let (mut cards, mut moved): (Vec<Card>, bool) = (Vec::new(), false);
+    for need in &look.request.needs {
+        if cards.iter().any(|card| card.number == need.card && need.purpose != Purpose::Sell) {
+            continue;
+        }
+        let Some(mut card) = card::find(tx, need.card)? else { continue };
+        if need.purpose == Purpose::Sell && card.status.may_sell() && card.allocated_store != Some(look.caller.store) {
+            card::allocate(tx, card.number, look.caller.store)?;
+            card.allocated_store = Some(look.caller.store);
+            moved = true;
+        }
+        cards.retain(|other| other.number != card.number);
+        cards.push(card);
+    }
+    Ok((cards, moved))
+}
+
+/// What is lacking by purse: the needs of all cards of an account together. A card that is not sold yet, or is over, gets nothing; a stopped one does,
+/// since a load on it may have to be undone.
+fn lacking(cards: &[Card], needs: &[Need], money: Unit) -> BTreeMap<Purse, i64> {
+    let mut lacking = BTreeMap::new();
+    for need in needs.iter().filter(|need| need.missing_minor > 0 && need.purpose == Purpose::Spend) {
+        let served = |card: &&Card| {
+            card.number == need.card
+                && matches!(card.status, CardStatus::Active | CardStatus::Frozen | CardStatus::Lost)
+        };
+        let Some(card) = cards.iter().find(served) else { continue };
+        if need.unit != money && need.unit != Unit::Points {
+            continue;
+        }
+        let missing_minor: &mut i64 = lacking.entry(Purse { account: card.account, unit: need.unit }).or_default();
+        *missing_minor = missing_minor.saturating_add(need.missing_minor);
+    }
+    lacking
+}
+
+/// Grants what is missing, or on the last look what there is. Gives what is still missing.
+fn give(tx: &mut Tx<'_>, look: &Look, purse: Purse, missing_minor: i64, size: GrantSize) -> Result<i64, StoreError> {
+    let (pool, stamp) = rows::take_pool(tx, purse)?;
+    let free_minor = pool.free_minor();
+    if free_minor < missing_minor && (!look.last || free_minor <= 0) {
+        return Ok(missing_minor);
+    }
+    let amount_minor = match size {
+        GrantSize::Pool => free_minor,
+        GrantSize::Shortfall => missing_minor.min(free_minor),
+    };
+    let caller = look.caller;
+    let line = rows::line(tx, purse, caller.store, caller.epoch)?.unwrap_or_default();
+    let after = allotment::step(&HubSide { pool, line }, HubEvent::Grant { amount_minor })
+        .map_err(|fault| StoreError::Rule { operation: "grant", fault: fault.to_string() })?;
+    rows::put_pool(tx, purse, &after.pool, stamp)?;
+    rows::put_line(tx, purse, caller.store, caller.epoch, &after.line)?;
+    rows::count(tx, Counted::Grants, 1)?;
+    Ok(missing_minor.saturating_sub(amount_minor).max(0))
+}
+
+/// Lines of other stores, and of the asker's epochs before this one, that hold something.
+fn others(tx: &mut Tx<'_>, caller: Caller, purse: Purse) -> Result<Vec<StoreLine>, StoreError> {
+    let mut lines = rows::lines(tx, purse)?;
+    lines.retain(|other| (other.store, other.epoch) != (caller.store, caller.epoch) && other.line.held() > 0);
+    Ok(lines)
+}
+
+fn places(
+    tx: &mut Tx<'_>,
+    hub: &Hub,
+    caller: Caller,
+    purse: Purse,
+    card: CardNumber,
+) -> Result<Vec<Elsewhere>, StoreError> {
+    let mut places: Vec<Elsewhere> = Vec::new();
+    for other in others(tx, caller, purse)? {
+        let held_minor = i64::try_from(other.line.held()).unwrap_or(i64::MAX);
+        match places.iter_mut().find(|place| place.store == other.store) {
+            Some(place) => place.held_minor = place.held_minor.saturating_add(held_minor),
+            None => {
+                let last_seen_ms = hub.last_seen(tx, other.store)?;
+                places.push(Elsewhere { card, store: other.store, held_minor, last_seen_ms });
+            }
+        }
+    }
+    Ok(places)
+}
+
+fn total(
+    tx: &mut Tx<'_>,
+    hub: &Hub,
+    look: &Look,
+    need: &Need,
+    card: Option<&Card>,
+) -> Result<TotalBalance, StoreError> {
+    let nothing = TotalBalance { unit: need.unit, balance_minor: 0, elsewhere: Vec::new(), as_of_ms: look.now };
+    let Some(card) = card else { return Ok(nothing) };
+    let purse = Purse { account: card.account, unit: need.unit };
+    let free = rows::pool(tx, purse)?.0.free();
+    let held: i128 = rows::lines(tx, purse)?.iter().map(|line| line.line.held()).sum();
+    let balance_minor = i64::try_from(free + held).unwrap_or(i64::MAX);
+    Ok(TotalBalance { balance_minor, elsewhere: places(tx, hub, look.caller, purse, need.card)?, ..nothing })
+}

@@ -1,0 +1,147 @@
+//! Hub: what the handlers share. The database, the clock, the configuration, and what lives in memory only: sessions, recalls, who was heard when.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use huitong_protocol::id::StoreId;
+use huitong_protocol::policy::{GrantSize, Policy};
+use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::wire::DatasetVersion;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::HubConfig;
+use crate::recall::Recalls;
+use crate::report::Taken;
+use crate::session::Sessions;
+use crate::store::root::{self, Hub as Root};
+use crate::store::{Store, StoreError, Tx, dataset, device, policy};
+
+/// The hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+/// What all handlers share.
+pub struct Shared {
+    /// The database.
+    pub store: Store,
+    /// Who this hub is.
+    pub root: Root,
+    /// The clock; read by handlers only.
+    pub clock: Arc<dyn Clock>,
+    /// What it was told before it started.
+    pub config: HubConfig,
+    /// Who is asking.
+    pub sessions: Sessions,
+    /// Who is asked to give value back, and who waits for it.
+    pub recalls: Recalls,
+    /// Ends the long polls when the hub stops.
+    pub stopping: CancellationToken,
+    seen: Mutex<HashMap<StoreId, Instant>>,
+    grant_size: Mutex<Option<(i64, GrantSize)>>,
+}
+
+impl std::ops::Deref for Hub {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Hub {
+    /// Makes a hub on a database that `huitong-hub init` has prepared.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when the database was never initialised.
+    pub async fn new(config: HubConfig, store: Store, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let root = store.read(root::hub).await?;
+        let recalls = Recalls::new(config.connected_grace.duration(), clock.now());
+        Ok(Self(Arc::new(Shared {
+            store,
+            root,
+            clock,
+            config,
+            sessions: Sessions::default(),
+            recalls,
+            stopping: CancellationToken::new(),
+            seen: Mutex::default(),
+            grant_size: Mutex::default(),
+        })))
+    }
+
+    /// Now, by the hub's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// A store was heard.
+    pub fn heard(&self, store: StoreId, now: Instant) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(store, now);
+    }
+
+    /// When a store was last heard, as far as this life of the hub knows.
+    #[must_use]
+    pub fn heard_at(&self, store: StoreId) -> Option<Instant> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&store).copied()
+    }
+
+    /// When a store was last heard: in memory, else as its last report says; the epoch's beginning when never.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn last_seen(&self, tx: &mut Tx<'_>, store: StoreId) -> Result<Instant, StoreError> {
+        match self.heard_at(store) {
+            Some(at) => Ok(at),
+            None => Ok(device::last_seen(tx, store)?.unwrap_or(Instant(0))),
+        }
+    }
+
+    /// After a report was committed: wakes who waits for its accounts, and all stores when a card changed.
+    pub fn announce(&self, taken: &Taken) {
+        self.recalls.moved(&taken.accounts);
+        if taken.cards_changed {
+            self.recalls.wake_all();
+        }
+    }
+
+    /// The newest version per dataset.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn datasets(&self) -> Result<Vec<DatasetVersion>, StoreError> {
+        self.store.read(dataset::versions).await
+    }
+
+    /// How much a grant gives by the policy in force today, on the clock of the hub's zone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn grant_size(&self, tx: &mut Tx<'_>, now: Instant) -> Result<GrantSize, StoreError> {
+        let today = self.today(now);
+        let Some((version, document)) = policy::in_force(tx, today)? else { return Ok(GrantSize::default()) };
+        let mut known = self.grant_size.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, size)) = *known
+            && of == version
+        {
+            return Ok(size);
+        }
+        let policy: Policy = toml::from_str(&document).map_err(|fault| StoreError::Value {
+            table: "policy",
+            column: "document",
+            row: version.to_string(),
+            fault: fault.to_string(),
+        })?;
+        *known = Some((version, policy.allotment.grant));
+        Ok(policy.allotment.grant)
+    }
+
+    /// Today, on the clock of the hub's zone.
+    #[must_use]
+    pub fn today(&self, now: Instant) -> BusinessDay {
+        let zone = jiff::tz::TimeZone::get(&self.config.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let at = jiff::Timestamp::from_millisecond(now.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        BusinessDay::of(at.to_zoned(zone).date())
+    }
+}

@@ -1,0 +1,398 @@
+//! Ingest: a store's journal into the hub's, one segment and one transaction at a time.
+//!
+//! The chain is proved before anything is believed, and the bytes are kept as they came. What cannot be read or used is quarantined: kept, counted in
+//! the chain, raised as an exception, and never in the way of the rest. A segment that comes before its time waits. Invariant: whatever the order,
+//! repetition and cut of segments, the same journal gives the same rows; of two journals that contradict each other the second is refused.
+
+use std::collections::BTreeMap;
+
+use huitong_protocol::allotment::{Purse, StoreCounters};
+use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header};
+use huitong_protocol::id::{EntryId, Epoch, GroupId, Hash, Seq, StoreId};
+use huitong_protocol::journal::{self, Head};
+use huitong_protocol::money::Currency;
+use huitong_protocol::movement::{Direction, Movement, MovementKind};
+use huitong_protocol::reconcile::{self, Class, Finding};
+use huitong_protocol::seal::Seal;
+use huitong_protocol::time::Instant;
+use huitong_protocol::unit::Unit;
+use huitong_protocol::wire::{
+    DayVerdict, Quarantined, SEGMENT_BYTES_MAX, SEGMENT_ENTRIES_MAX, Segment, SegmentEntries, Uploaded, from_msgpack,
+    to_msgpack,
+};
+
+use crate::store::journal::{self as rows, Journal, Waiting};
+use crate::store::{StoreError, Tx, day, exception};
+
+/// What the packing adds to the entries of a segment at most.
+const PACKING_BYTES_MAX: usize = 5 + 5 * SEGMENT_ENTRIES_MAX;
+/// Segments of one journal that may wait for the ones before them: some days of a busy store.
+pub const WAITING_MAX: i64 = 1_000;
+
+/// Whose journal it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The group.
+    pub group: GroupId,
+    /// The currency of its stored value.
+    pub currency: Currency,
+    /// The store.
+    pub store: StoreId,
+    /// The incarnation.
+    pub epoch: Epoch,
+}
+
+/// An entry as far as it can be read, and what is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inspected {
+    /// The header, when it can be read.
+    pub header: Option<Header>,
+    /// The body, when it can be read.
+    pub body: Option<Body>,
+    /// Why it is quarantined; nothing of it becomes a movement then.
+    pub fault: Option<String>,
+}
+
+/// Reads an entry at its place. The same bytes at the same place always give the same.
+#[must_use]
+pub fn inspect(place: &Place, seq: Seq, bytes: &[u8]) -> Inspected {
+    let view = match EntryView::decode(bytes) {
+        Ok(view) => view,
+        Err(fault) => return Inspected { header: None, body: None, fault: Some(fault.to_string()) },
+    };
+    let (body, unread) = match view.body() {
+        Ok(body) => (Some(body), None),
+        Err(fault) => (None, Some(fault.to_string())),
+    };
+    let header = view.header;
+    let misplaced = || {
+        let says = |field: &str, found: &dyn std::fmt::Display, expected: &dyn std::fmt::Display| {
+            format!("header.{field}: is {found}, its place in the journal is {expected}")
+        };
+        match () {
+            () if header.group != place.group => Some(says("group", &header.group, &place.group)),
+            () if header.store != place.store => Some(says("store", &header.store, &place.store)),
+            () if header.epoch != place.epoch => Some(says("epoch", &header.epoch, &place.epoch)),
+            () if header.seq != seq => Some(says("seq", &header.seq, &seq)),
+            () => None,
+        }
+    };
+    let fault = misplaced().or(unread).or_else(|| body.as_ref().and_then(|body| unusable(place, &header, body)));
+    Inspected { header: Some(header), body, fault }
+}
+
+/// Why a body that can be read cannot be used.
+fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
+    let movements = body.movements();
+    if !movements.is_empty() && header.business_day.is_none() {
+        return Some("header.business_day: is missing, and the entry moves value".to_owned());
+    }
+    if movements.len() > usize::from(u16::MAX) {
+        return Some(format!("movements: are {}; an entry has at most {}", movements.len(), u16::MAX));
+    }
+    movements.iter().enumerate().find_map(|(index, movement)| {
+        let Movement { unit, kind, amount_minor, .. } = *movement;
+        let least = i64::from(kind != MovementKind::CardSale);
+        if amount_minor < least {
+            return Some(format!("movements[{index}].amount_minor: is {amount_minor}; at least {least} is allowed"));
+        }
+        let foreign = unit != Unit::Points && unit != Unit::Money(place.currency);
+        foreign.then(|| format!("movements[{index}].unit: is {unit}, the group counts in {}", place.currency))
+    })
+}
+
+/// An entry of a segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proved {
+    /// Its position.
+    pub seq: Seq,
+    /// Its hash, computed here.
+    pub hash: Hash,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it says.
+    pub inspected: Inspected,
+}
+
+/// A segment whose entries lead from its beginning to its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unpacked {
+    /// The chain before it.
+    pub previous: Head,
+    /// Its entries, at least one.
+    pub entries: Vec<Proved>,
+    /// The chain after it.
+    pub last: Head,
+}
+
+/// Unpacks a segment and proves its chain. Never makes more memory than the largest segment needs.
+///
+/// # Errors
+/// A text that names the field.
+pub fn unpack(place: &Place, segment: &Segment) -> Result<Unpacked, String> {
+    let bytes_max = SEGMENT_BYTES_MAX + PACKING_BYTES_MAX;
+    let raw_bytes = usize::try_from(segment.raw_bytes).ok().filter(|bytes| *bytes <= bytes_max);
+    let raw_bytes = raw_bytes
+        .ok_or_else(|| format!("body.raw_bytes: is {}; at most {bytes_max} are allowed", segment.raw_bytes))?;
+    if segment.previous.seq.0.saturating_add(SEGMENT_ENTRIES_MAX as u64) > i64::MAX.unsigned_abs() {
+        return Err(format!("body.previous.seq: {} is no position of a journal", segment.previous.seq));
+    }
+    let packed = zstd::bulk::decompress(&segment.entries_zstd, raw_bytes)
+        .map_err(|fault| format!("body.entries_zstd: does not unpack into {raw_bytes} bytes: {fault}"))?;
+    if packed.len() != raw_bytes {
+        return Err(format!("body.raw_bytes: is {raw_bytes}, the entries have {}", packed.len()));
+    }
+    let SegmentEntries(entries) = from_msgpack(&packed).map_err(|fault| format!("body.entries_zstd: {fault}"))?;
+    if entries.is_empty() || entries.len() > SEGMENT_ENTRIES_MAX {
+        return Err(format!(
+            "body.entries_zstd: has {} entries; 1 to {SEGMENT_ENTRIES_MAX} are allowed",
+            entries.len()
+        ));
+    }
+    let mut head = segment.previous;
+    let mut proved = Vec::with_capacity(entries.len());
+    for (index, bytes) in entries.into_iter().enumerate() {
+        let bytes = bytes.into_vec();
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(format!(
+                "body.entries_zstd[{index}]: has {} bytes; at most {ENTRY_BYTES_MAX} are allowed",
+                bytes.len()
+            ));
+        }
+        head = head.push(&bytes);
+        let inspected = inspect(place, head.seq, &bytes);
+        proved.push(Proved { seq: head.seq, hash: head.hash, bytes, inspected });
+    }
+    if head != segment.last {
+        return Err(format!(
+            "body.last: is entry {} with hash {}, the entries lead to {} with {}",
+            segment.last.seq, segment.last.hash, head.seq, head.hash
+        ));
+    }
+    Ok(Unpacked { previous: segment.previous, entries: proved, last: head })
+}
+
+/// What became of a segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// It is held, or waits.
+    Uploaded(Uploaded),
+    /// It contradicts what is held. The alarm is raised, nothing else changed.
+    Forked(String),
+    /// Too many segments wait already.
+    Full,
+}
+
+/// Takes a segment into the journal, and those that waited for it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn take(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    segment: &Segment,
+    unpacked: &Unpacked,
+    now: Instant,
+) -> Result<Taken, StoreError> {
+    let mut journal = rows::find(tx, place.store, place.epoch)?;
+    if journal.forked {
+        return Ok(Taken::Forked(format!(
+            "journal {}-{} has forked; it is closed at entry {} until head office has looked into it",
+            place.store, place.epoch, journal.head.seq
+        )));
+    }
+    let mut uploaded =
+        Uploaded { journal_head: journal.head, missing: None, quarantined: Vec::new(), days: Vec::new() };
+    if unpacked.previous.seq > journal.head.seq {
+        let waiting =
+            Waiting { first: unpacked.previous.seq.next(), last: unpacked.last, segment: to_msgpack(segment) };
+        if !rows::wait(tx, place.store, place.epoch, &waiting, now, WAITING_MAX)? {
+            return Ok(Taken::Full);
+        }
+    } else {
+        let mut fork = join(tx, place, &mut journal, unpacked, now, &mut uploaded)?;
+        while fork.is_none()
+            && let Some(waiting) = rows::stop_waiting(tx, place.store, place.epoch, journal.head.seq)?
+        {
+            let unpacked = from_msgpack::<Segment>(&waiting.segment).and_then(|segment| unpack(place, &segment));
+            let unpacked = unpacked.map_err(|fault| StoreError::Value {
+                table: "waiting_segment",
+                column: "segment",
+                row: format!("{}-{}-{}", place.store, place.epoch, waiting.first),
+                fault,
+            })?;
+            fork = join(tx, place, &mut journal, &unpacked, now, &mut uploaded)?;
+        }
+        journal.forked = fork.is_some();
+        rows::put(tx, place.store, place.epoch, &journal)?;
+        if let Some(evidence) = fork {
+            let subject = format!("{}-{}", place.store, place.epoch);
+            raise(tx, place, Class::Fork, subject, evidence.clone(), now)?;
+            return Ok(Taken::Forked(evidence));
+        }
+    }
+    uploaded.journal_head = journal.head;
+    let wanted = rows::wanted(tx, place.store, place.epoch)?;
+    uploaded.missing = wanted.and_then(|wanted| journal::missing(journal.head.seq, wanted));
+    Ok(Taken::Uploaded(uploaded))
+}
+
+/// Joins a segment that begins at or before the head. Gives what contradicts, when something does; nothing is changed then.
+fn join(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    journal: &mut Journal,
+    segment: &Unpacked,
+    now: Instant,
+    uploaded: &mut Uploaded,
+) -> Result<Option<String>, StoreError> {
+    // The hash of a position proves everything before it: one comparison, at the last position that both have.
+    let common = segment.last.seq.min(journal.head.seq);
+    let theirs =
+        segment.entries.iter().find(|entry| entry.seq == common).map_or(segment.previous.hash, |entry| entry.hash);
+    let ours = rows::hash_at(tx, place.store, place.epoch, common)?;
+    if ours != Some(theirs) {
+        let ours = ours.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
+        return Ok(Some(format!(
+            "entry {}-{}-{common} is held with hash {ours} and came with {theirs}",
+            place.store, place.epoch
+        )));
+    }
+    let new: Vec<&Proved> = segment.entries.iter().filter(|entry| entry.seq > common).collect();
+    for held in segment.entries.iter().filter(|entry| entry.seq <= common) {
+        report_again(tx, place, held, uploaded)?;
+    }
+    if new.is_empty() {
+        return Ok(None);
+    }
+    let first_no = rows::take_ingested_no(tx, new.len())?;
+    let mut counters: BTreeMap<Purse, StoreCounters> = BTreeMap::new();
+    for (ingested_no, entry) in (first_no..).zip(new) {
+        append(tx, place, journal, entry, ingested_no, &mut counters, now, uploaded)?;
+        journal.head = Head { seq: entry.seq, hash: entry.hash };
+    }
+    for (purse, counters) in &counters {
+        rows::put_counters(tx, *purse, place.store, place.epoch, counters)?;
+    }
+    Ok(None)
+}
+
+/// What the answer says of an entry that is held already: the same as the first time.
+fn report_again(tx: &mut Tx<'_>, place: &Place, held: &Proved, uploaded: &mut Uploaded) -> Result<(), StoreError> {
+    if let Some(reason) = &held.inspected.fault {
+        uploaded.quarantined.push(Quarantined { seq: held.seq, reason: reason.clone() });
+    } else if let Some(Body::Seal(_)) = &held.inspected.body {
+        uploaded.days.extend(day::verdict(tx, place.store, place.epoch, held.seq)?);
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "one step of a loop, named for reading")]
+fn append(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    journal: &mut Journal,
+    entry: &Proved,
+    ingested_no: i64,
+    counters: &mut BTreeMap<Purse, StoreCounters>,
+    now: Instant,
+    uploaded: &mut Uploaded,
+) -> Result<(), StoreError> {
+    let id = EntryId { store: place.store, epoch: place.epoch, seq: entry.seq };
+    let Inspected { header, body, fault } = &entry.inspected;
+    rows::append(tx, id, entry.hash, ingested_no, header.as_ref(), &entry.bytes)?;
+    if let Some(reason) = fault {
+        raise(tx, place, Class::Quarantined, id.to_string(), reason.clone(), now)?;
+        uploaded.quarantined.push(Quarantined { seq: entry.seq, reason: reason.clone() });
+        return Ok(());
+    }
+    let (Some(header), Some(body)) = (header, body) else { return Ok(()) };
+    if let Some(other) = rows::other_with_operation(tx, header.operation, id)? {
+        let evidence = format!("entries {other} and {id} are both operation {}", header.operation);
+        raise(tx, place, Class::DuplicateOperation, header.operation.to_string(), evidence, now)?;
+    }
+    for (index, movement) in (0_u16..).zip(body.movements()) {
+        // Checked by `inspect`: an entry that moves value has a day.
+        let Some(day) = header.business_day else { break };
+        rows::post(tx, id, header.stamp, index, ingested_no, day, movement)?;
+        let purse = Purse { account: movement.account, unit: movement.unit };
+        let counted = counted(tx, place, counters, purse)?;
+        let counter = match movement.kind.direction() {
+            Direction::In => &mut counted.loaded_minor,
+            Direction::Out => &mut counted.spent_minor,
+        };
+        *counter = counter.saturating_add(movement.amount_minor);
+    }
+    match body {
+        Body::Allotment(allotment) => {
+            for change in &allotment.changes {
+                let purse = Purse { account: change.account, unit: change.unit };
+                let counted = counted(tx, place, counters, purse)?;
+                counted.adopted_minor = counted.adopted_minor.max(change.adopted_minor.unwrap_or(0));
+                counted.released_minor = counted.released_minor.max(change.released_minor.unwrap_or(0));
+            }
+        }
+        Body::UnreferencedReturn(body) => {
+            let evidence = format!("{} {} onto card {}: {}", body.amount_minor, body.currency, body.card, body.reason);
+            raise(tx, place, Class::UnreferencedReturn, id.to_string(), evidence, now)?;
+        }
+        Body::DayOpen(_) => {
+            if let Some(day) = header.business_day {
+                day::open(tx, place.store, day, place.epoch, ingested_no)?;
+            }
+        }
+        Body::Seal(seal) => {
+            let verdict = close(tx, place, journal, seal, entry.seq, ingested_no, now)?;
+            journal.sealed = entry.seq;
+            uploaded.days.push(verdict);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn counted<'a>(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    counters: &'a mut BTreeMap<Purse, StoreCounters>,
+    purse: Purse,
+) -> Result<&'a mut StoreCounters, StoreError> {
+    match counters.entry(purse) {
+        std::collections::btree_map::Entry::Occupied(held) => Ok(held.into_mut()),
+        std::collections::btree_map::Entry::Vacant(place_of) => {
+            Ok(place_of.insert(rows::counters(tx, purse, place.store, place.epoch)?))
+        }
+    }
+}
+
+/// Counts a sealed day for itself and keeps the verdict.
+fn close(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    journal: &Journal,
+    seal: &Seal,
+    seq: Seq,
+    ingested_no: i64,
+    now: Instant,
+) -> Result<DayVerdict, StoreError> {
+    let counted = rows::tally(tx, place.store, place.epoch, journal.sealed.next(), journal.head.seq)?;
+    let differences = reconcile::seal(seal, journal.head, journal.sealed, &counted);
+    let verdict = DayVerdict { business_day: seal.business_day, seal_seq: seq, differences };
+    day::seal(tx, place.store, place.epoch, ingested_no, &verdict, &counted, now)?;
+    if !verdict.differences.is_empty() {
+        let subject = format!("{} {} seal {}-{}-{seq}", place.store, seal.business_day, place.store, place.epoch);
+        raise(tx, place, Class::SealDiffers, subject, verdict.differences.join("; "), now)?;
+    }
+    Ok(verdict)
+}
+
+fn raise(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    class: Class,
+    subject: String,
+    evidence: String,
+    now: Instant,
+) -> Result<(), StoreError> {
+    exception::raise(tx, &Finding { class, store: Some(place.store), subject, evidence }, now).map(|_| ())
+}

@@ -1,0 +1,190 @@
+//! Recall: asking other stores to give value back, over the long polls that they hold open.
+//!
+//! All of it is in memory and may be lost: a recall only asks, and who needed it asks again. Per store a bounded queue of numbered recalls, one
+//! per purse; a recall is repeated until a poll says that it arrived. Whoever waits for an account is woken when a report on it was taken.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use huitong_protocol::allotment::Purse;
+use huitong_protocol::id::{AccountId, StoreId};
+use huitong_protocol::time::Instant;
+use huitong_protocol::wire::{DatasetVersion, Recall};
+use tokio::sync::Notify;
+
+/// Recalls that one store may have waiting: more than its tills could cause while a poll is under way.
+pub const RECALLS_PER_STORE_MAX: usize = 2_000;
+
+#[derive(Default)]
+struct Line {
+    polls_open: usize,
+    last_poll: Option<tokio::time::Instant>,
+    queue: BTreeMap<u64, Purse>,
+    wake: Arc<Notify>,
+    told: Vec<DatasetVersion>,
+}
+
+#[derive(Default)]
+struct Inner {
+    lines: HashMap<StoreId, Line>,
+    last_number: u64,
+    waiting: HashMap<AccountId, Vec<Arc<Notify>>>,
+}
+
+/// All recalls and who waits.
+pub struct Recalls {
+    grace: Duration,
+    inner: Mutex<Inner>,
+}
+
+impl Recalls {
+    /// `grace`: how long after its last poll a store counts as connected. Numbers begin at the clock's reading, so that those of a hub that was
+    /// restarted are above those of its life before.
+    #[must_use]
+    pub fn new(grace: Duration, now: Instant) -> Self {
+        let inner = Inner { last_number: u64::try_from(now.0).unwrap_or(0), ..Inner::default() };
+        Self { grace, inner: Mutex::new(inner) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a store holds a poll open, or did a moment ago.
+    #[must_use]
+    pub fn is_connected(&self, store: StoreId) -> bool {
+        self.inner()
+            .lines
+            .get(&store)
+            .is_some_and(|line| line.polls_open > 0 || line.last_poll.is_some_and(|last| last.elapsed() < self.grace))
+    }
+
+    /// Asks a store to release a purse. Gives whether it is asked now; a recall that waits already is not doubled.
+    pub fn ask(&self, store: StoreId, purse: Purse) -> bool {
+        let mut inner = self.inner();
+        let number = inner.last_number + 1;
+        let line = inner.lines.entry(store).or_default();
+        if line.queue.len() >= RECALLS_PER_STORE_MAX || line.queue.values().any(|queued| *queued == purse) {
+            return false;
+        }
+        line.queue.insert(number, purse);
+        line.wake.notify_one();
+        inner.last_number = number;
+        true
+    }
+
+    /// Opens a poll of a store: it counts as connected until the guard is dropped.
+    #[must_use]
+    pub fn poll(&self, store: StoreId) -> OpenPoll<'_> {
+        let mut inner = self.inner();
+        let line = inner.lines.entry(store).or_default();
+        line.polls_open += 1;
+        OpenPoll { recalls: self, store, wake: Arc::clone(&line.wake) }
+    }
+
+    /// Remembers which versions a store was told of.
+    pub fn told(&self, store: StoreId, versions: &[DatasetVersion]) {
+        self.inner().lines.entry(store).or_default().told = versions.to_vec();
+    }
+
+    /// Wakes all polls: there is something new for every store.
+    pub fn wake_all(&self) {
+        for line in self.inner().lines.values() {
+            line.wake.notify_one();
+        }
+    }
+
+    /// Begins to wait for reports on accounts. Begin before looking, so that nothing is missed.
+    #[must_use]
+    pub fn wait_for(&self, accounts: Vec<AccountId>) -> Waiter<'_> {
+        let notify = Arc::new(Notify::new());
+        let mut inner = self.inner();
+        for account in &accounts {
+            inner.waiting.entry(*account).or_default().push(Arc::clone(&notify));
+        }
+        Waiter { recalls: self, accounts, notify }
+    }
+
+    /// Wakes who waits for any of these accounts.
+    pub fn moved(&self, accounts: &[AccountId]) {
+        let inner = self.inner();
+        if inner.waiting.is_empty() {
+            return;
+        }
+        for notify in accounts.iter().filter_map(|account| inner.waiting.get(account)).flatten() {
+            notify.notify_one();
+        }
+    }
+}
+
+/// A poll that is open.
+pub struct OpenPoll<'a> {
+    recalls: &'a Recalls,
+    store: StoreId,
+    wake: Arc<Notify>,
+}
+
+impl OpenPoll<'_> {
+    /// The recalls after those that arrived, and the number of the last.
+    #[must_use]
+    pub fn recalls(&self, through: u64) -> (Vec<Recall>, u64) {
+        let mut inner = self.recalls.inner();
+        // A number that was never given out is of another life of the hub: it says nothing about what arrived.
+        let known = through <= inner.last_number;
+        let Some(line) = inner.lines.get_mut(&self.store) else { return (Vec::new(), through) };
+        if known {
+            line.queue = line.queue.split_off(&through.saturating_add(1));
+        }
+        let recalls = line.queue.values().map(|purse| Recall { account: purse.account, unit: purse.unit }).collect();
+        (recalls, line.queue.keys().next_back().copied().unwrap_or(through))
+    }
+
+    /// Whether the store was told of these versions.
+    #[must_use]
+    pub fn knows(&self, versions: &[DatasetVersion]) -> bool {
+        self.recalls.inner().lines.get(&self.store).is_some_and(|line| line.told == versions)
+    }
+
+    /// Until there may be something to say.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl Drop for OpenPoll<'_> {
+    fn drop(&mut self) {
+        if let Some(line) = self.recalls.inner().lines.get_mut(&self.store) {
+            line.polls_open = line.polls_open.saturating_sub(1);
+            line.last_poll = Some(tokio::time::Instant::now());
+        }
+    }
+}
+
+/// Somebody who waits for reports on accounts.
+pub struct Waiter<'a> {
+    recalls: &'a Recalls,
+    accounts: Vec<AccountId>,
+    notify: Arc<Notify>,
+}
+
+impl Waiter<'_> {
+    /// Until a report on one of the accounts was taken since the last time. Gives `false` at the deadline.
+    pub async fn moved_before(&self, deadline: tokio::time::Instant) -> bool {
+        tokio::time::timeout_at(deadline, self.notify.notified()).await.is_ok()
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.recalls.inner();
+        for account in &self.accounts {
+            if let Some(waiting) = inner.waiting.get_mut(account) {
+                waiting.retain(|notify| !Arc::ptr_eq(notify, &self.notify));
+                if waiting.is_empty() {
+                    inner.waiting.remove(account);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Report: what a store says of its counters and cards, taken into the hub's view line by line. A line that cannot be right is refused and recorded; the
+//! others are taken.
+//!
+//! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
+
+use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Purse, Refusal as Step};
+use huitong_protocol::card::{CardChange, CardStatus};
+use huitong_protocol::id::AccountId;
+use huitong_protocol::reconcile::{Class, Finding};
+use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
+use huitong_protocol::unit::Unit;
+use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, SyncFault};
+
+use crate::refusal::Refusal;
+use crate::session::Caller;
+use crate::store::allotment::{self as rows, Counted};
+use crate::store::root::Hub as Root;
+use crate::store::{StoreError, Tx, card, device, exception};
+
+/// What became of a report.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    /// Lines that were refused.
+    pub refused: Vec<RefusedLine>,
+    /// Accounts that it was about.
+    pub accounts: Vec<AccountId>,
+    /// Whether a card changed, which other stores must hear of.
+    pub cards_changed: bool,
+}
+
+/// Whether a report may be taken at all.
+///
+/// # Errors
+/// [`SyncFault::Foreign`] for another epoch, [`SyncFault::Malformed`] for too many lines.
+pub fn check(caller: Caller, report: &Report) -> Result<(), Refusal> {
+    if report.epoch != caller.epoch {
+        let words = format!("report.epoch: is {}, the store is enrolled with {}", report.epoch, caller.epoch);
+        return Err(Refusal::new(SyncFault::Foreign, words));
+    }
+    for (field, count) in [("counters", report.counters.len()), ("cards", report.cards.len())] {
+        if count > REPORT_LINES_MAX {
+            return Err(Refusal::malformed(format!(
+                "report.{field}: has {count} rows; at most {REPORT_LINES_MAX} are allowed"
+            )));
+        }
+    }
+    if i64::try_from(report.head.seq.0).is_err() {
+        return Err(Refusal::malformed(format!("report.head.seq: {} is no position of a journal", report.head.seq)));
+    }
+    Ok(())
+}
+
+/// Takes a checked report.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: Instant) -> Result<Taken, StoreError> {
+    let mut taken = Taken::default();
+    let mut releases = 0;
+    let mut skew = (!report.stamp.is_plausible_at(now)).then_some(report.stamp);
+    for line in &report.counters {
+        taken.accounts.push(line.account);
+        if !line.stamp.is_plausible_at(now) {
+            skew = skew.max(Some(line.stamp));
+        }
+        match take_line(tx, root, caller, line, now)? {
+            Ok(released) => releases += usize::from(released),
+            Err((class, reason)) => {
+                let finding = Finding {
+                    class,
+                    store: Some(caller.store),
+                    subject: format!("{}-{} account {} {}", caller.store, caller.epoch, line.account, line.unit),
+                    evidence: format!("entry {}: {reason}", report.head.seq),
+                };
+                exception::raise(tx, &finding, now)?;
+                taken.refused.push(RefusedLine { account: line.account, unit: line.unit, reason });
+            }
+        }
+    }
+    for change in &report.cards {
+        taken.cards_changed |= take_card(tx, caller, change, now)?;
+    }
+    if let Some(stamp) = skew {
+        let finding = Finding {
+            class: Class::ClockSkew,
+            store: Some(caller.store),
+            subject: format!("{}-{}", caller.store, caller.epoch),
+            evidence: format!("stamp {} is {} ms ahead of the hub's clock", stamp.0, stamp.0.saturating_sub(now.0)),
+        };
+        exception::raise(tx, &finding, now)?;
+    }
+    // A report with as many lines as one may have is a part of a larger one.
+    let whole = report.counters.len() < REPORT_LINES_MAX;
+    device::reported(tx, caller.store, report.head.seq, whole, now)?;
+    rows::count(tx, Counted::Reports, 1)?;
+    rows::count(tx, Counted::Releases, releases)?;
+    Ok(taken)
+}
+
+type Judged = Result<bool, (Class, String)>;
+
+/// Gives whether the line gave value back, or why it is refused.
+fn take_line(
+    tx: &mut Tx<'_>,
+    root: &Root,
+    caller: Caller,
+    reported: &ReportLine,
+    now: Instant,
+) -> Result<Judged, StoreError> {
+    let purse: Purse = reported.purse();
+    if purse.unit != Unit::Points && purse.unit != Unit::Money(root.currency) {
+        return Ok(Err((Class::ReportRefused, format!("the unit {} is not one of this group", purse.unit))));
+    }
+    let (pool, stamp) = rows::take_pool(tx, purse)?;
+    let held = rows::line(tx, purse, caller.store, caller.epoch)?;
+    if held.is_none() && !card::opens(tx, purse.account)? {
+        return Ok(Err((Class::ReportRefused, format!("account {} does not exist", purse.account))));
+    }
+    let before = HubSide { pool, line: held.unwrap_or_default() };
+    let after = match allotment::step(&before, HubEvent::Report { counters: reported.counters }) {
+        Ok(after) => after,
+        Err(refusal) => {
+            let class = if refusal == Step::Diverged { Class::CounterBackwards } else { Class::ReportRefused };
+            return Ok(Err((class, refusal.to_string())));
+        }
+    };
+    let risen = if reported.stamp.is_plausible_at(now) { stamp.max(reported.stamp) } else { stamp };
+    if after != before || risen != stamp || held.is_none() {
+        write(tx, purse, caller, &before, &after, stamp, risen)?;
+    }
+    Ok(Ok(after.pool.released_minor > before.pool.released_minor))
+}
+
+fn write(
+    tx: &mut Tx<'_>,
+    purse: Purse,
+    caller: Caller,
+    before: &HubSide,
+    after: &HubSide,
+    stamp: Stamp,
+    risen: Stamp,
+) -> Result<(), StoreError> {
+    if after.pool != before.pool || risen != stamp || before.line == Line::default() {
+        rows::put_pool(tx, purse, &after.pool, risen)?;
+    }
+    if after.line != before.line || before.line == Line::default() {
+        rows::put_line(tx, purse, caller.store, caller.epoch, &after.line)?;
+    }
+    Ok(())
+}
+
+/// Gives whether the card changed.
+fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant) -> Result<bool, StoreError> {
+    const BY_STORES: [CardStatus; 4] = [CardStatus::Blank, CardStatus::Active, CardStatus::Frozen, CardStatus::Lost];
+    let refused = |tx: &mut Tx<'_>, why: String| {
+        let finding = Finding {
+            class: Class::CardChangeRefused,
+            store: Some(caller.store),
+            subject: format!("{}-{} card {} {}", caller.store, caller.epoch, change.number, change.stamp.0),
+            evidence: why,
+        };
+        exception::raise(tx, &finding, now).map(|_| false)
+    };
+    let Some(card) = card::find(tx, change.number)? else {
+        return refused(tx, format!("no card {} to be {}", change.number, change.status));
+    };
+    // News from a clock that runs ahead counts as of now: it must not overrule what others say later.
+    let stamp = change.stamp.min(Stamp(now.0.saturating_add(STAMP_AHEAD_MS_MAX)));
+    if stamp <= card.status_stamp || (stamp != change.stamp && change.status == card.status) {
+        return Ok(false);
+    }
+    if !BY_STORES.contains(&card.status) || !BY_STORES.contains(&change.status) {
+        return refused(
+            tx,
+            format!("card {} is {}; a store cannot make it {}", change.number, card.status, change.status),
+        );
+    }
+    card::set_status(tx, change.number, change.status, stamp)?;
+    Ok(true)
+}

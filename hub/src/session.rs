@@ -1,0 +1,228 @@
+//! Session: who is asking. A store's key signs every request; a nonce is good once.
+//!
+//! Sessions live in memory: after a restart stores say hello again. What a signature covers is in `protocol::wire::signed_text`.
+//! Invariant: nothing is done for a request whose signature, session and nonce were not checked here.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use huitong_protocol::id::{Epoch, Hash, StoreId};
+use huitong_protocol::wire::{SyncFault, signed_text};
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ED25519, UnparsedPublicKey};
+
+use crate::refusal::Refusal;
+use crate::store::device::Device;
+
+/// Sessions kept per store: one in use, and some that a store lost the answer of.
+pub const SESSIONS_PER_STORE_MAX: usize = 4;
+/// How far below the highest nonce an unused one is still taken: requests overtake each other on several connections.
+pub const NONCE_WINDOW: u64 = 4_096;
+/// Random bytes of a session's name: nobody guesses 128 bits.
+const SESSION_BYTES: usize = 16;
+
+/// Who is asking, proved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The store.
+    pub store: StoreId,
+    /// Its incarnation.
+    pub epoch: Epoch,
+}
+
+/// A request as far as its signature covers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    /// The store that it names.
+    pub store: StoreId,
+    /// The session that it names; empty on hello.
+    pub session: &'a str,
+    /// Its nonce.
+    pub nonce: u64,
+    /// The path asked.
+    pub path: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// Ed25519 over all of these.
+    pub signature: &'a [u8],
+}
+
+impl Signed<'_> {
+    /// Checks the signature against a key.
+    ///
+    /// # Errors
+    /// [`SyncFault::Forged`].
+    pub fn verify(&self, public_key: &[u8]) -> Result<(), Refusal> {
+        let text = signed_text("POST", self.path, self.store, self.session, self.nonce, self.body);
+        UnparsedPublicKey::new(&ED25519, public_key).verify(text.as_bytes(), self.signature).map_err(|_| {
+            Refusal::new(
+                SyncFault::Forged,
+                "the signature is not that of the store's key; was the store enrolled on another machine?",
+            )
+        })
+    }
+}
+
+/// Which nonces were used: the highest, and a bit for each below it.
+#[derive(Clone, Debug)]
+struct Nonces {
+    highest: Option<u64>,
+    used: [u64; (NONCE_WINDOW / 64) as usize],
+}
+
+impl Nonces {
+    const fn new() -> Self {
+        Self { highest: None, used: [0; (NONCE_WINDOW / 64) as usize] }
+    }
+
+    /// Uses a nonce. Gives whether it was unused.
+    fn take(&mut self, nonce: u64) -> bool {
+        match self.highest {
+            Some(highest) if nonce <= highest => {
+                if highest - nonce >= NONCE_WINDOW || self.is_used(nonce) {
+                    return false;
+                }
+            }
+            Some(highest) => {
+                // The ring's places between the old and the new highest belong to numbers from now on.
+                for passed in 1..=(nonce - highest).min(NONCE_WINDOW) {
+                    self.mark(highest.wrapping_add(passed), false);
+                }
+                self.highest = Some(nonce);
+            }
+            None => self.highest = Some(nonce),
+        }
+        self.mark(nonce, true);
+        true
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a position within the window")]
+    const fn place(nonce: u64) -> (usize, u64) {
+        let at = nonce % NONCE_WINDOW;
+        ((at / 64) as usize, 1 << (at % 64))
+    }
+
+    const fn is_used(&self, nonce: u64) -> bool {
+        let (word, bit) = Self::place(nonce);
+        self.used[word] & bit != 0
+    }
+
+    const fn mark(&mut self, nonce: u64, used: bool) {
+        let (word, bit) = Self::place(nonce);
+        if used {
+            self.used[word] |= bit;
+        } else {
+            self.used[word] &= !bit;
+        }
+    }
+}
+
+struct Session {
+    name: String,
+    /// The hello that it was made for; the same one again replaces it instead of pushing out others.
+    hello: Hash,
+    epoch: Epoch,
+    public_key: Vec<u8>,
+    nonces: Nonces,
+}
+
+/// All sessions.
+pub struct Sessions {
+    random: SystemRandom,
+    stores: Mutex<HashMap<StoreId, VecDeque<Session>>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { random: SystemRandom::new(), stores: Mutex::default() }
+    }
+}
+
+impl Sessions {
+    fn stores(&self) -> MutexGuard<'_, HashMap<StoreId, VecDeque<Session>>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a session for a device whose hello was verified, and gives its name.
+    ///
+    /// # Errors
+    /// [`SyncFault::Internal`] when the machine has no random numbers.
+    pub fn open(&self, device: Device, hello: &Signed<'_>) -> Result<String, Refusal> {
+        let mut bytes = [0; SESSION_BYTES];
+        self.random
+            .fill(&mut bytes)
+            .map_err(|_| Refusal::new(SyncFault::Internal, "the hub's machine gives no random numbers"))?;
+        let name = data_encoding::HEXLOWER.encode(&bytes);
+        let hello = Hash::of(hello.signature);
+        let session = Session {
+            name: name.clone(),
+            hello,
+            epoch: device.epoch,
+            public_key: device.public_key,
+            nonces: Nonces::new(),
+        };
+        let mut stores = self.stores();
+        let sessions = stores.entry(device.store).or_default();
+        sessions.retain(|session| session.hello != hello);
+        sessions.push_back(session);
+        while sessions.len() > SESSIONS_PER_STORE_MAX {
+            sessions.pop_front();
+        }
+        Ok(name)
+    }
+
+    /// Ends all sessions of a store: it has a new key.
+    pub fn end(&self, store: StoreId) {
+        self.stores().remove(&store);
+    }
+
+    /// Proves who asks: session, then signature, then nonce, so that a forged request uses up nothing.
+    ///
+    /// # Errors
+    /// [`SyncFault::SessionUnknown`], [`SyncFault::Forged`], [`SyncFault::Replayed`].
+    pub fn prove(&self, signed: &Signed<'_>) -> Result<Caller, Refusal> {
+        let unknown =
+            || Refusal::new(SyncFault::SessionUnknown, "the session is not known here (any more); say hello again");
+        let (epoch, public_key) = {
+            let stores = self.stores();
+            let session =
+                stores.get(&signed.store).and_then(|all| all.iter().find(|session| session.name == signed.session));
+            session.map(|session| (session.epoch, session.public_key.clone())).ok_or_else(unknown)?
+        };
+        signed.verify(&public_key)?;
+        let mut stores = self.stores();
+        let session = stores
+            .get_mut(&signed.store)
+            .and_then(|all| all.iter_mut().find(|session| session.name == signed.session))
+            .ok_or_else(unknown)?;
+        if session.nonces.take(signed.nonce) {
+            Ok(Caller { store: signed.store, epoch })
+        } else {
+            Err(Refusal::new(SyncFault::Replayed, format!("nonce {} was used before, or is too old", signed.nonce)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_good_once_within_the_window() {
+        let mut nonces = Nonces::new();
+        let check = |nonces: &mut Nonces, nonce, good| assert_eq!(nonces.take(nonce), good, "nonce {nonce}");
+        check(&mut nonces, 10, true);
+        check(&mut nonces, 10, false);
+        check(&mut nonces, 8, true);
+        check(&mut nonces, 9, true);
+        check(&mut nonces, 8, false);
+        check(&mut nonces, 10 + NONCE_WINDOW, true);
+        check(&mut nonces, 10, false);
+        check(&mut nonces, 11, true);
+        check(&mut nonces, 11, false);
+        check(&mut nonces, u64::MAX, true);
+        check(&mut nonces, u64::MAX, false);
+        check(&mut nonces, u64::MAX - 1, true);
+        check(&mut nonces, 12, false);
+    }
+}

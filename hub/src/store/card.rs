@@ -1,0 +1,57 @@
+//! Card rows as the sync side changes them: status as stores tell it, allocation as stores ask for it.
+//!
+//! Invariant: every change gets the next version of the dataset in the same transaction, so that all stores hear of it.
+
+use huitong_protocol::card::{Card, CardNumber, CardStatus};
+use huitong_protocol::id::{AccountId, StoreId};
+use huitong_protocol::time::Stamp;
+use huitong_protocol::wire::DatasetKind;
+
+use super::dataset::{self, CARD_COLUMNS};
+use super::{StoreError, Tx};
+
+/// A card by its number.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Card>, StoreError> {
+    tx.query_one(&format!("SELECT {CARD_COLUMNS} FROM card WHERE number = $1"), &[(&number).into()], dataset::read_card)
+}
+
+/// Whether any card opens the account: the hub mints an account only with its card.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn opens(tx: &mut Tx<'_>, account: AccountId) -> Result<bool, StoreError> {
+    let found =
+        tx.query_one("SELECT 1 FROM card WHERE account_id = $1 LIMIT 1", &[account.into()], |row| row.integer(0))?;
+    Ok(found.is_some())
+}
+
+/// Sets a card's status.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn set_status(tx: &mut Tx<'_>, number: CardNumber, status: CardStatus, stamp: Stamp) -> Result<(), StoreError> {
+    let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+    tx.execute_one(
+        "set a card's status",
+        "card",
+        "UPDATE card SET status = $2, status_stamp = $3, version = $4 WHERE number = $1",
+        &[(&number).into(), status.into(), stamp.into(), version.into()],
+    )
+}
+
+/// Moves a blank card's allocation to a store.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn allocate(tx: &mut Tx<'_>, number: CardNumber, store: StoreId) -> Result<(), StoreError> {
+    let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+    tx.execute_one(
+        "allocate a card",
+        "card",
+        "UPDATE card SET allocated_store = $2, version = $3 WHERE number = $1",
+        &[(&number).into(), (&store).into(), version.into()],
+    )
+}

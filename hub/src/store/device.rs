@@ -1,0 +1,152 @@
+//! Device: the one enrolled edge of a store, its key, its incarnation, and how far its reports reach.
+//!
+//! Invariant: an epoch only rises and only here; a key belongs to one epoch.
+
+use std::collections::HashMap;
+
+use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
+use huitong_protocol::reconcile::Reach;
+use huitong_protocol::time::Instant;
+
+use super::{StoreError, Tx};
+
+/// An enrolled edge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Device {
+    /// The store.
+    pub store: StoreId,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// Its Ed25519 public key.
+    pub public_key: Vec<u8>,
+}
+
+/// The device of a store.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find(tx: &mut Tx<'_>, store: StoreId) -> Result<Option<Device>, StoreError> {
+    tx.query_one("SELECT epoch, public_key FROM device WHERE store_id = $1", &[(&store).into()], |row| {
+        Ok(Device { store, epoch: epoch(row.integer(0)?)?, public_key: row.bytes(1)?.to_vec() })
+    })
+}
+
+fn epoch(number: i64) -> Result<Epoch, StoreError> {
+    u32::try_from(number).map(Epoch).map_err(|fault| StoreError::Value {
+        table: "device",
+        column: "epoch",
+        row: number.to_string(),
+        fault: fault.to_string(),
+    })
+}
+
+/// Gives the store a device with this key: epoch 1 the first time, one more each time after.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn enrol(tx: &mut Tx<'_>, store: StoreId, public_key: &[u8], now: Instant) -> Result<Epoch, StoreError> {
+    let number = tx.query_one(
+        "INSERT INTO device (store_id, epoch, public_key, enrolled_at_ms, last_seen_ms) VALUES ($1, 1, $2, $3, $3) \
+         ON CONFLICT (store_id) DO UPDATE SET epoch = device.epoch + 1, public_key = excluded.public_key, \
+         enrolled_at_ms = excluded.enrolled_at_ms, last_seen_ms = excluded.last_seen_ms, reported_seq = 0, reported_whole = 0 \
+         RETURNING epoch",
+        &[(&store).into(), public_key.into(), now.into()],
+        |row| row.integer(0),
+    )?;
+    epoch(number.unwrap_or_default())
+}
+
+/// What became of an enrolment token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// For which store it was made.
+    pub store: StoreId,
+    /// Until when it may be used.
+    pub expires_at_ms: Instant,
+    /// Whether it was used.
+    pub used: bool,
+}
+
+/// Looks a token up by its hash.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn token(tx: &mut Tx<'_>, token: &str) -> Result<Option<Token>, StoreError> {
+    let hash = Hash::of(token.as_bytes());
+    tx.query_one(
+        "SELECT store_id, expires_at_ms, used_at_ms FROM enrolment_token WHERE token_hash = $1",
+        &[(&hash).into()],
+        |row| {
+            Ok(Token {
+                store: row.parsed(0, "enrolment_token", "store_id")?,
+                expires_at_ms: Instant(row.integer(1)?),
+                used: row.maybe_integer(2)?.is_some(),
+            })
+        },
+    )
+}
+
+/// Uses a token up. Gives whether it was unused.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn use_token(tx: &mut Tx<'_>, token: &str, now: Instant) -> Result<bool, StoreError> {
+    let hash = Hash::of(token.as_bytes());
+    let rows = tx.execute(
+        "UPDATE enrolment_token SET used_at_ms = $2 WHERE token_hash = $1 AND used_at_ms IS NULL",
+        &[(&hash).into(), now.into()],
+    )?;
+    Ok(rows == 1)
+}
+
+/// Notes that a store reported up to a position. An older report than the furthest one only shows that the store is there.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn reported(tx: &mut Tx<'_>, store: StoreId, head: Seq, whole: bool, now: Instant) -> Result<(), StoreError> {
+    tx.execute_one(
+        "note a report",
+        "device",
+        "UPDATE device SET last_seen_ms = $4, \
+         reported_whole = CASE WHEN $2 > reported_seq THEN $3 WHEN $2 = reported_seq AND $3 = 1 THEN 1 ELSE reported_whole END, \
+         reported_seq = CASE WHEN $2 > reported_seq THEN $2 ELSE reported_seq END WHERE store_id = $1",
+        &[(&store).into(), head.into(), whole.into(), now.into()],
+    )
+}
+
+/// When each store was last heard.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn last_seen(tx: &mut Tx<'_>, store: StoreId) -> Result<Option<Instant>, StoreError> {
+    Ok(tx
+        .query_one("SELECT last_seen_ms FROM device WHERE store_id = $1", &[(&store).into()], |row| {
+            row.maybe_integer(0)
+        })?
+        .flatten()
+        .map(Instant))
+}
+
+/// How far report and journal of every device reach. A store that was heard within `quiet_ms` counts as still reporting: its last report may have
+/// company on the way.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn reaches(tx: &mut Tx<'_>, now: Instant, quiet_ms: i64) -> Result<HashMap<(StoreId, Epoch), Reach>, StoreError> {
+    let rows = tx.query(
+        "SELECT d.store_id, d.epoch, d.reported_seq, d.reported_whole, d.last_seen_ms, j.seq \
+         FROM device d LEFT JOIN journal j ON j.store_id = d.store_id AND j.epoch = d.epoch",
+        &[],
+        |row| {
+            let quiet = now.0.saturating_sub(row.maybe_integer(4)?.unwrap_or(0)) >= quiet_ms;
+            let seq = |number: i64| Seq(u64::try_from(number).unwrap_or(0));
+            let reach = Reach {
+                reported: seq(row.integer(2)?),
+                whole: row.integer(3)? == 1 && quiet,
+                journalled: seq(row.maybe_integer(5)?.unwrap_or(0)),
+            };
+            Ok::<_, StoreError>(((row.parsed(0, "device", "store_id")?, epoch(row.integer(1)?)?), reach))
+        },
+    )?;
+    Ok(rows.into_iter().collect())
+}

@@ -1,0 +1,369 @@
+//! Journal rows: the stores' entries byte by byte, where each chain ends, what moved, and segments that wait for the ones before them.
+//!
+//! Entries are never changed or removed. Invariant: for each store and epoch the positions run 1, 2, 3 … without a gap up to the journal's head, and
+//! `ingested_no` rises in the order in which transactions commit.
+
+use huitong_protocol::allotment::{Purse, StoreCounters};
+use huitong_protocol::entry::{EntryView, Header};
+use huitong_protocol::id::{EntryId, Epoch, Hash, OperationId, Seq, StoreId};
+use huitong_protocol::journal::Head;
+use huitong_protocol::movement::Movement;
+use huitong_protocol::seal::{ControlTotals, Tally};
+use huitong_protocol::time::{BusinessDay, Instant, Stamp};
+
+use super::{Row, StoreError, Tx, Value};
+
+/// Where a journal stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Journal {
+    /// The last entry held without gap.
+    pub head: Head,
+    /// Whether a second chain of this journal was seen; nothing more is taken then.
+    pub forked: bool,
+    /// The position of the last seal.
+    pub sealed: Seq,
+}
+
+fn seq(number: i64) -> Seq {
+    Seq(u64::try_from(number).unwrap_or(0))
+}
+
+fn hash(row: &Row<'_>, column: usize, table: &'static str) -> Result<Hash, StoreError> {
+    Hash::from_slice(row.bytes(column)?).map_err(|fault| StoreError::Value {
+        table,
+        column: "hash",
+        row: String::new(),
+        fault: fault.to_string(),
+    })
+}
+
+/// Where a journal stands; at its start when nothing is held.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Journal, StoreError> {
+    let found = tx.query_one(
+        "SELECT seq, hash, forked, sealed_seq FROM journal WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into()],
+        |row| {
+            Ok::<_, StoreError>(Journal {
+                head: Head { seq: seq(row.integer(0)?), hash: hash(row, 1, "journal")? },
+                forked: row.integer(2)? == 1,
+                sealed: seq(row.integer(3)?),
+            })
+        },
+    )?;
+    Ok(found.unwrap_or(Journal { head: Head::START, forked: false, sealed: Seq::ZERO }))
+}
+
+/// Writes where a journal stands.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn put(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, journal: &Journal) -> Result<(), StoreError> {
+    tx.execute_one(
+        "write a journal's head",
+        "journal",
+        "INSERT INTO journal (store_id, epoch, seq, hash, forked, sealed_seq) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (store_id, epoch) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, forked = excluded.forked, \
+         sealed_seq = excluded.sealed_seq",
+        &[
+            (&store).into(),
+            epoch.into(),
+            journal.head.seq.into(),
+            (&journal.head.hash).into(),
+            journal.forked.into(),
+            journal.sealed.into(),
+        ],
+    )
+}
+
+/// The hash held at a position.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn hash_at(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, at: Seq) -> Result<Option<Hash>, StoreError> {
+    if at == Seq::ZERO {
+        return Ok(Some(Hash::ZERO));
+    }
+    tx.query_one(
+        "SELECT hash FROM entry WHERE store_id = $1 AND epoch = $2 AND seq = $3",
+        &[(&store).into(), epoch.into(), at.into()],
+        |row| hash(row, 0, "entry"),
+    )
+}
+
+/// Takes `count` ingest numbers and gives the first. The hub's row is locked until the transaction ends, so they are commit-ordered.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn take_ingested_no(tx: &mut Tx<'_>, count: usize) -> Result<i64, StoreError> {
+    tx.query_one(
+        "UPDATE hub SET next_ingested_no = next_ingested_no + $1 WHERE id = 1 RETURNING next_ingested_no - $1",
+        &[i64::try_from(count).unwrap_or(i64::MAX).into()],
+        |row| row.integer(0),
+    )?
+    .ok_or(StoreError::Rows { operation: "take ingest numbers", table: "hub", rows: 0, expected: 1 })
+}
+
+/// Appends an entry. A header that cannot be read leaves kind, operation and day unknown.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn append(
+    tx: &mut Tx<'_>,
+    id: EntryId,
+    hash: Hash,
+    ingested_no: i64,
+    header: Option<&Header>,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let day = header.and_then(|header| header.business_day).map(|day| day.to_string());
+    let operation: &[u8] = header.map_or(&[], |header| header.operation.0.as_bytes());
+    tx.execute_one(
+        "append an entry",
+        "entry",
+        "INSERT INTO entry (store_id, epoch, seq, hash, ingested_no, kind, operation, business_day, bytes) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        &[
+            (&id.store).into(),
+            id.epoch.into(),
+            id.seq.into(),
+            (&hash).into(),
+            ingested_no.into(),
+            header.map_or("", |header| header.kind.as_str()).into(),
+            operation.into(),
+            day.as_deref().into(),
+            bytes.into(),
+        ],
+    )
+}
+
+/// Appends a movement of an entry.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn post(
+    tx: &mut Tx<'_>,
+    id: EntryId,
+    stamp: Stamp,
+    index: u16,
+    ingested_no: i64,
+    day: BusinessDay,
+    movement: &Movement,
+) -> Result<(), StoreError> {
+    let of_entry = movement.of.map(|of| of.entry.to_string());
+    tx.execute_one(
+        "post a movement",
+        "movement",
+        "INSERT INTO movement (account_id, stamp, store_id, epoch, seq, idx, ingested_no, business_day, unit, kind, amount_minor, of_entry, \
+         of_idx, origin_store) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        &[
+            movement.account.into(),
+            stamp.into(),
+            (&id.store).into(),
+            id.epoch.into(),
+            id.seq.into(),
+            index.into(),
+            ingested_no.into(),
+            (&day.to_string()).into(),
+            movement.unit.into(),
+            movement.kind.into(),
+            movement.amount_minor.into(),
+            of_entry.as_deref().into(),
+            movement.of.map(|of| of.index).into(),
+            movement.origin_store.as_ref().into(),
+        ],
+    )
+}
+
+/// Another entry with the same operation, when there is one.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn other_with_operation(
+    tx: &mut Tx<'_>,
+    operation: OperationId,
+    than: EntryId,
+) -> Result<Option<EntryId>, StoreError> {
+    let mut other = None;
+    tx.for_each(
+        "SELECT store_id, epoch, seq FROM entry WHERE operation = $1 LIMIT 2",
+        &[Value::Bytes(operation.0.as_bytes())],
+        |row| {
+            let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
+            let id = EntryId { store: row.parsed(0, "entry", "store_id")?, epoch, seq: seq(row.integer(2)?) };
+            if id != than {
+                other = Some(id);
+            }
+            Ok::<_, StoreError>(())
+        },
+    )?;
+    Ok(other)
+}
+
+/// Counts the entries of a run for itself, from their bytes.
+///
+/// # Errors
+/// [`StoreError`]; [`StoreError::Rule`] when a sum does not fit.
+pub fn tally(
+    tx: &mut Tx<'_>,
+    store: StoreId,
+    epoch: Epoch,
+    first: Seq,
+    last: Seq,
+) -> Result<ControlTotals, StoreError> {
+    let mut tally = Tally::default();
+    tx.for_each(
+        "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 AND seq >= $3 AND seq <= $4 ORDER BY seq",
+        &[(&store).into(), epoch.into(), first.into(), last.into()],
+        |row| {
+            // A header that cannot be read cannot be counted; the seal then differs and says so.
+            let Ok(view) = EntryView::decode(row.bytes(0)?) else { return Ok(()) };
+            let body = view.body().ok();
+            tally
+                .add(&view.header, body.as_ref())
+                .map_err(|fault| StoreError::Rule { operation: "count a day", fault: fault.to_string() })
+        },
+    )?;
+    Ok(tally.totals())
+}
+
+/// What the journal adds up to for a purse at a store.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn counters(tx: &mut Tx<'_>, purse: Purse, store: StoreId, epoch: Epoch) -> Result<StoreCounters, StoreError> {
+    let found = tx.query_one(
+        "SELECT adopted_minor, loaded_minor, spent_minor, released_minor FROM journal_counter \
+         WHERE account_id = $1 AND unit = $2 AND store_id = $3 AND epoch = $4",
+        &[purse.account.into(), purse.unit.into(), (&store).into(), epoch.into()],
+        |row| read_counters(row, 0),
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) fn read_counters(row: &Row<'_>, first: usize) -> Result<StoreCounters, StoreError> {
+    Ok(StoreCounters {
+        adopted_minor: row.integer(first)?,
+        loaded_minor: row.integer(first + 1)?,
+        spent_minor: row.integer(first + 2)?,
+        released_minor: row.integer(first + 3)?,
+    })
+}
+
+/// Writes what the journal adds up to.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn put_counters(
+    tx: &mut Tx<'_>,
+    purse: Purse,
+    store: StoreId,
+    epoch: Epoch,
+    counters: &StoreCounters,
+) -> Result<(), StoreError> {
+    tx.execute_one(
+        "write a journal's counters",
+        "journal_counter",
+        "INSERT INTO journal_counter (account_id, unit, store_id, epoch, adopted_minor, loaded_minor, spent_minor, released_minor) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (account_id, unit, store_id, epoch) DO UPDATE SET \
+         adopted_minor = excluded.adopted_minor, loaded_minor = excluded.loaded_minor, spent_minor = excluded.spent_minor, \
+         released_minor = excluded.released_minor",
+        &[
+            purse.account.into(),
+            purse.unit.into(),
+            (&store).into(),
+            epoch.into(),
+            counters.adopted_minor.into(),
+            counters.loaded_minor.into(),
+            counters.spent_minor.into(),
+            counters.released_minor.into(),
+        ],
+    )
+}
+
+/// A segment that waits, packed as it came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// The position of its first entry.
+    pub first: Seq,
+    /// The chain's end after it.
+    pub last: Head,
+    /// The packed segment.
+    pub segment: Vec<u8>,
+}
+
+/// Keeps a segment until the ones before it arrive. Gives whether there was room for it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn wait(
+    tx: &mut Tx<'_>,
+    store: StoreId,
+    epoch: Epoch,
+    waiting: &Waiting,
+    now: Instant,
+    max: i64,
+) -> Result<bool, StoreError> {
+    let held = tx.query_one(
+        "SELECT COUNT(*) FROM waiting_segment WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into()],
+        |row| row.integer(0),
+    )?;
+    if held.unwrap_or(0) >= max {
+        return Ok(false);
+    }
+    tx.execute(
+        "INSERT INTO waiting_segment (store_id, epoch, first_seq, last_seq, last_hash, segment, received_at_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (store_id, epoch, first_seq, last_seq, last_hash) DO NOTHING",
+        &[
+            (&store).into(),
+            epoch.into(),
+            waiting.first.into(),
+            waiting.last.seq.into(),
+            (&waiting.last.hash).into(),
+            (&waiting.segment).into(),
+            now.into(),
+        ],
+    )?;
+    Ok(true)
+}
+
+/// Takes the first waiting segment away that joins or overlaps the head.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn stop_waiting(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, head: Seq) -> Result<Option<Waiting>, StoreError> {
+    let found = tx.query_one(
+        "SELECT first_seq, last_seq, last_hash, segment FROM waiting_segment \
+         WHERE store_id = $1 AND epoch = $2 AND first_seq <= $3 ORDER BY first_seq LIMIT 1",
+        &[(&store).into(), epoch.into(), head.next().into()],
+        |row| {
+            let last = Head { seq: seq(row.integer(1)?), hash: hash(row, 2, "waiting_segment")? };
+            Ok::<_, StoreError>(Waiting { first: seq(row.integer(0)?), last, segment: row.bytes(3)?.to_vec() })
+        },
+    )?;
+    if let Some(waiting) = &found {
+        tx.execute_one(
+            "take a waiting segment",
+            "waiting_segment",
+            "DELETE FROM waiting_segment WHERE store_id = $1 AND epoch = $2 AND first_seq = $3 AND last_seq = $4 AND last_hash = $5",
+            &[(&store).into(), epoch.into(), waiting.first.into(), waiting.last.seq.into(), (&waiting.last.hash).into()],
+        )?;
+    }
+    Ok(found)
+}
+
+/// The position before the first waiting segment.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn wanted(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Option<Seq>, StoreError> {
+    let first = tx.query_one(
+        "SELECT MIN(first_seq) FROM waiting_segment WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into()],
+        |row| row.maybe_integer(0),
+    )?;
+    Ok(first.flatten().map(|first| seq(first.saturating_sub(1))))
+}

@@ -1,0 +1,70 @@
+//! Refused requests: what the hub turned away, for people who look into it. Bounded, so that nobody can fill the disk with refusals.
+
+use huitong_protocol::time::Instant;
+
+use super::{StoreError, Tx};
+
+/// The newest refusals kept: enough to see a pattern over days, a few megabytes at most.
+pub const REFUSED_MAX: i64 = 10_000;
+/// The longest message kept, in characters.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// A request that changed nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// When.
+    pub at_ms: Instant,
+    /// The store that the request named, as it named it.
+    pub store: String,
+    /// What was asked.
+    pub path: String,
+    /// Why it was refused.
+    pub fault: String,
+    /// In words.
+    pub message: String,
+}
+
+/// Keeps a refusal and drops the oldest beyond [`REFUSED_MAX`].
+///
+/// # Errors
+/// [`StoreError`].
+pub fn record(tx: &mut Tx<'_>, refused: &Refused) -> Result<(), StoreError> {
+    let cut = |text: &str, max: usize| text.chars().take(max).collect::<String>();
+    tx.execute_one(
+        "record a refusal",
+        "refused_request",
+        "INSERT INTO refused_request (at_ms, store, path, fault, message) VALUES ($1, $2, $3, $4, $5)",
+        &[
+            refused.at_ms.into(),
+            (&cut(&refused.store, 32)).into(),
+            (&refused.path).into(),
+            (&refused.fault).into(),
+            (&cut(&refused.message, MESSAGE_CHARS_MAX)).into(),
+        ],
+    )?;
+    tx.execute(
+        "DELETE FROM refused_request WHERE refused_no <= (SELECT MAX(refused_no) FROM refused_request) - $1",
+        &[REFUSED_MAX.into()],
+    )?;
+    Ok(())
+}
+
+/// The newest refusals, newest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn list(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<Refused>, StoreError> {
+    tx.query(
+        "SELECT at_ms, store, path, fault, message FROM refused_request ORDER BY refused_no DESC LIMIT $1",
+        &[limit.into()],
+        |row| {
+            Ok(Refused {
+                at_ms: Instant(row.integer(0)?),
+                store: row.text(1)?.to_owned(),
+                path: row.text(2)?.to_owned(),
+                fault: row.text(3)?.to_owned(),
+                message: row.text(4)?.to_owned(),
+            })
+        },
+    )
+}
