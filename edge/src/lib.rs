@@ -5,7 +5,12 @@
 
 pub mod api;
 pub mod clock;
+pub mod config;
+pub mod enrol;
+pub mod identity;
 pub mod ledger;
 pub mod line;
+pub mod schedule;
 pub mod store;
+pub mod sync;
 pub mod till;

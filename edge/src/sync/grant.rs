@@ -1,0 +1,48 @@
+//! Grant: asks the hub for value that a till needs now, within a bound, and not at all while the line is known to be down.
+//!
+//! This is what the ledger sees of the hub. Adopting what was granted is the ledger's, in the transaction that spends it; the report rides along,
+//! so that the hub knows this store's counters before it decides.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use huitong_protocol::wire::{GrantAnswer, GrantRequest, NEEDS_MAX, Need, path};
+
+use super::hub_client::HubDown;
+use super::session::CallError;
+use super::{Link, SyncError};
+use crate::ledger::{Hub, HubReply};
+
+/// The hub as tills' operations ask it.
+pub struct HubAtCall(pub Arc<Link>);
+
+#[async_trait]
+impl Hub for HubAtCall {
+    async fn ask(&self, needs: Vec<Need>, totals: bool) -> HubReply {
+        let link = &self.0;
+        if needs.len() > NEEDS_MAX || !link.circuit.may_ask(tokio::time::Instant::now()) {
+            return HubReply::Unreachable;
+        }
+        let timeout = link.config.grant_timeout.duration();
+        let ask = link.exchange::<_, GrantAnswer>(path::GRANT, GrantRequest { needs, totals }, timeout);
+        // Over all: a hello may come first.
+        let error = match tokio::time::timeout(timeout, ask).await {
+            Ok(Ok(answer)) => {
+                let GrantAnswer { cards, elsewhere, totals } = answer.body;
+                return HubReply::Answered { grants: answer.grants, cards, elsewhere, totals };
+            }
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let silent = CallError::Down(HubDown::Silent { timeout_ms: timeout.as_millis() });
+                link.circuit.failed(&silent, tokio::time::Instant::now());
+                silent.into()
+            }
+        };
+        if let SyncError::Call(refused @ CallError::Refused { .. }) = &error {
+            // The line stands, yet nothing will be granted before somebody puts it right: tills need not ask each time.
+            link.circuit.failed(refused, tokio::time::Instant::now());
+        }
+        tracing::warn!(error = %error, "Could not ask the hub for value: {error}");
+        HubReply::Unreachable
+    }
+}

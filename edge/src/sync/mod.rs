@@ -1,0 +1,331 @@
+//! Sync: everything between this store and the hub, off the tills' path.
+//!
+//! Up: reports and released value as soon as something moved, journal segments by and by. Down: grants, recalls, published datasets. One file
+//! each; this one holds what they share (the [`Link`]) and the tasks that drive them. Invariant: nothing here decides about money.
+//! Counters change through `store::allotment` alone, and whatever the hub says is a total that may come late, twice or in any order.
+
+pub mod circuit;
+pub mod download;
+pub mod grant;
+pub mod hub_client;
+pub mod recall;
+pub mod release;
+pub mod report;
+pub mod session;
+pub mod status;
+pub mod upload;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use huitong_protocol::allotment::Purse;
+use huitong_protocol::time::Instant;
+use huitong_protocol::wire::{Answer, Grant, RefusedLine, SyncFault, path};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::circuit::{Backoff, Circuit};
+use self::report::Reported;
+use self::session::{CallError, Live, Session};
+use self::status::Notices;
+use crate::clock::Clock;
+use crate::config::SyncConfig;
+use crate::line::Line;
+use crate::store::{Store, StoreError, allotment, sync_state};
+
+/// Why something between store and hub did not work out.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The hub gave no answer, or refused.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The store's own database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the hub holds is not a part of this journal: the store or the hub lost its memory, or another store has our name.
+    #[error(
+        "the hub holds position {hub_seq} of this store's journal with other contents than ours (we are at {own_seq})"
+    )]
+    Diverged {
+        /// Where the hub is.
+        hub_seq: u64,
+        /// Where we are.
+        own_seq: u64,
+    },
+    /// The hub took what was sent, yet does not hold more than before.
+    #[error("the hub stays at position {hub_seq} whatever is sent")]
+    Stalled {
+        /// Where the hub is.
+        hub_seq: u64,
+    },
+    /// The hub published something that this store cannot use.
+    #[error("what the hub published cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl SyncError {
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Call(call) => call.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+/// What all parts share: the database, the session, and what is known of the other side.
+pub struct Link {
+    pub(crate) store: Store,
+    pub(crate) session: Session,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: SyncConfig,
+    pub(crate) circuit: Circuit,
+    pub(crate) notices: Notices,
+    reported: Reported,
+    /// The last session whose welcome was read.
+    greeted: AtomicU64,
+    reporting: Mutex<()>,
+    releasing: Mutex<release::Cursor>,
+    uploading: Mutex<upload::Cursor>,
+    downloading: Mutex<()>,
+    /// The hub announced a newer dataset.
+    news: Notify,
+    /// Value was adopted or the line came back: there may be something to release or report although no till did anything.
+    stir: Notify,
+}
+
+impl Link {
+    /// Makes the link of an enrolled store. Nothing is called yet.
+    ///
+    /// # Errors
+    /// The sync state could not be read.
+    pub fn new(
+        store: Store,
+        session: Session,
+        clock: Arc<dyn Clock>,
+        config: SyncConfig,
+        line: Arc<Line>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let state = store.read(sync_state::get)?;
+        Ok(Arc::new(Self {
+            circuit: Circuit::new(line, config.retry_min.duration()),
+            reported: Reported::starting_at(state.reported_change_no),
+            notices: Notices::default(),
+            store,
+            session,
+            clock,
+            config,
+            greeted: AtomicU64::new(0),
+            reporting: Mutex::default(),
+            releasing: Mutex::default(),
+            uploading: Mutex::default(),
+            downloading: Mutex::default(),
+            news: Notify::new(),
+            stir: Notify::new(),
+        }))
+    }
+
+    /// The running session. What the hub says in its welcome is taken to heart.
+    pub(crate) async fn live(&self) -> Result<Live, SyncError> {
+        match self.session.live().await {
+            Ok(live) => {
+                if self.greeted.fetch_max(live.number, Ordering::Relaxed) < live.number {
+                    self.answered();
+                    self.reported.meet(live.welcome.hub_incarnation);
+                }
+                Ok(live)
+            }
+            Err(error) => Err(self.failed(path::HELLO, error)),
+        }
+    }
+
+    /// Calls the hub with the report riding along, notes how the line is, and adopts the grants that came back.
+    pub(crate) async fn call<Q, A>(&self, path: &'static str, body: Q) -> Result<A, SyncError>
+    where
+        Q: Serialize + Send + Sync,
+        A: DeserializeOwned,
+    {
+        let answer = self.exchange(path, body, self.config.call_timeout.duration()).await?;
+        self.adopt(answer.grants).await?;
+        Ok(answer.body)
+    }
+
+    /// As [`Link::call`], but leaves the grants to the caller.
+    pub(crate) async fn exchange<Q, A>(
+        &self,
+        path: &'static str,
+        body: Q,
+        timeout: Duration,
+    ) -> Result<Answer<A>, SyncError>
+    where
+        Q: Serialize + Send + Sync,
+        A: DeserializeOwned,
+    {
+        let live = self.live().await?;
+        match self.exchange_within(&live, path, &body, timeout).await {
+            // Neither is an answer to what was asked: the hub began anew, or the wire sent the message twice and brought the second reply.
+            Err(SyncError::Call(CallError::Refused {
+                fault: SyncFault::SessionUnknown | SyncFault::Replayed, ..
+            })) => {
+                let live = self.live().await?;
+                self.exchange_within(&live, path, &body, timeout).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// As [`Link::exchange`], within one session and once: for what has no meaning in another.
+    pub(crate) async fn exchange_within<Q, A>(
+        &self,
+        live: &Live,
+        path: &'static str,
+        body: &Q,
+        timeout: Duration,
+    ) -> Result<Answer<A>, SyncError>
+    where
+        Q: Serialize + Send + Sync,
+        A: DeserializeOwned,
+    {
+        let (report, covered) = report::build(self)?.unzip();
+        let answer = self.session.call(live, path, report, body, timeout).await;
+        let answer = answer.map_err(|error| self.failed(path, error))?;
+        self.answered();
+        if let Some(covered) = covered {
+            self.reported.took(covered);
+        }
+        self.refused(&answer.refused);
+        Ok(answer)
+    }
+
+    fn failed(&self, path: &'static str, error: CallError) -> SyncError {
+        // A refusal is an answer: the line stands. Bulk that does not come through says little of the small messages that tills wait for.
+        let is_bulk = matches!(path, path::UPLOAD | path::DATASET);
+        if !is_bulk && !matches!(error, CallError::Refused { .. }) {
+            self.circuit.failed(&error, tokio::time::Instant::now());
+        }
+        error.into()
+    }
+
+    fn answered(&self) {
+        let was_up = self.circuit.is_up();
+        self.circuit.answered(self.clock.now());
+        if !was_up {
+            self.stir.notify_one();
+        }
+    }
+
+    fn refused(&self, lines: &[RefusedLine]) {
+        for line in lines {
+            tracing::error!(
+                account = line.account.get(), unit = %line.unit, reason = line.reason,
+                "The hub refused the report of account {}: {}", line.account, line.reason
+            );
+        }
+        self.notices.refused_lines(lines);
+    }
+
+    /// Adopts grants that came without being asked for here: the answer that brought them first was lost, or their till gave up.
+    pub(crate) async fn adopt(&self, grants: Vec<Grant>) -> Result<(), SyncError> {
+        if grants.is_empty() {
+            return Ok(());
+        }
+        // Mostly they are known, and a look takes no turn at the writer.
+        let news = self.store.read(|tx| {
+            let mut news = Vec::new();
+            for grant in grants {
+                let held = allotment::get(tx, Purse { account: grant.account, unit: grant.unit })?;
+                if held.adopted_minor < grant.granted_minor {
+                    news.push(grant);
+                }
+            }
+            Ok::<_, StoreError>(news)
+        })?;
+        if !news.is_empty() {
+            let now = self.clock.now();
+            self.store.write(move |tx| allotment::adopt_grants(tx, now, &news)).await?;
+            self.stir.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits after a failure; the line coming back, as the poll notices it, ends the wait early.
+    pub(crate) async fn pause(&self, wait: Duration) {
+        let mut line = self.circuit.watch();
+        line.mark_unchanged();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = line.changed() => {}
+        }
+    }
+
+    fn backoff(&self, task: &str) -> Backoff {
+        let seed = format!("{}/{task}", self.session.enrolment().store);
+        Backoff::new(self.config.retry_min.duration(), self.config.retry_max.duration(), &seed)
+    }
+}
+
+/// Starts the tasks of a link: poll, tend (release and report), upload, download. They end when the token is cancelled.
+pub fn start(link: &Arc<Link>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let spawn = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(task));
+    };
+    spawn(Box::pin(recall::poll(link.clone())));
+    spawn(Box::pin(tend(link.clone())));
+    spawn(Box::pin(upload::keep_sent(link.clone())));
+    spawn(Box::pin(download::keep_current(link.clone())));
+}
+
+/// Releases what need not be kept and reports what moved, each time something did.
+async fn tend(link: Arc<Link>) {
+    let mut changes = link.store.changed();
+    let mut backoff = link.backoff("report");
+    loop {
+        let wait = match tend_once(&link).await {
+            Ok(()) => {
+                backoff.reset();
+                None
+            }
+            Err(SyncError::Store(error)) => {
+                tracing::error!(error = %error, "Could not release or report: {error}");
+                Some(backoff.next(None))
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, "Could not report: {error}");
+                Some(backoff.next(error.retry_after()))
+            }
+        };
+        if let Some(wait) = wait {
+            // The line coming back, noticed by the poll, ends the wait early.
+            link.pause(wait).await;
+            continue;
+        }
+        let due = release::next_due(&link).await;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = link.stir.notified() => {}
+            () = sleep_until(&link, due) => {}
+        }
+        tokio::time::sleep(link.config.report_debounce.duration()).await;
+        changes.mark_unchanged();
+    }
+}
+
+async fn sleep_until(link: &Link, due: Option<Instant>) {
+    match due {
+        Some(at) => link.clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One turn of [`tend`]. Also what `wait_reported` does.
+pub(crate) async fn tend_once(link: &Link) -> Result<(), SyncError> {
+    if link.circuit.is_up() {
+        release::by_policy(link).await?;
+    }
+    report::send(link).await
+}

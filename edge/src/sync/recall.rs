@@ -1,0 +1,81 @@
+//! Recall: a long poll that brings the hub's wishes at once. Another store needs value that rests here: all that is available of it goes back,
+//! parked or not, and the report is sent right after, as a till is waiting over there.
+//!
+//! The poll is also the pulse of the line: when it is answered the line is up. Invariant: a recall counts as received only after what it asked
+//! for is on disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use huitong_protocol::wire::{DatasetVersion, Poll, Polled, SyncFault, path};
+
+use super::session::CallError;
+use super::{Link, SyncError, download, release, report};
+
+/// How much longer than the hub may hold a poll its answer may be on the way.
+const POLL_SLACK: Duration = Duration::from_secs(10);
+
+/// Recalls are numbered by the hub for as long as it lives; a new session may be with a hub that counts from the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Received {
+    session: u64,
+    through: u64,
+}
+
+/// Polls for ever.
+pub(super) async fn poll(link: Arc<Link>) {
+    let mut backoff = link.backoff("poll");
+    let mut received = Received::default();
+    loop {
+        match poll_once(&link, &mut received).await {
+            Ok(()) => backoff.reset(),
+            // The hub was started anew: hello, and on.
+            Err(SyncError::Call(CallError::Refused { fault: SyncFault::SessionUnknown, .. })) if backoff.is_fresh() => {
+                backoff.next(None);
+            }
+            Err(error) => {
+                let wait = backoff.next(error.retry_after());
+                let wait_ms = wait.as_millis();
+                match &error {
+                    SyncError::Call(CallError::Refused { fault, message }) => {
+                        tracing::error!(fault = ?fault, wait_ms, "The hub refuses this store: {message}");
+                    }
+                    other => tracing::debug!(error = %other, wait_ms, "Could not poll the hub: {other}"),
+                }
+                link.notices.poll_failed(&error.to_string());
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError> {
+    let live = link.live().await?;
+    if received.session != live.number {
+        *received = Received { session: live.number, through: 0 };
+        announced(link, &live.welcome.datasets)?;
+    }
+    let wait = link.config.poll_wait;
+    let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through };
+    let answer = link.exchange_within::<_, Polled>(&live, path::POLL, &poll, wait.duration() + POLL_SLACK).await?;
+    link.notices.poll_answered();
+    link.adopt(answer.grants).await?;
+    let Polled { recalls, recalls_through, datasets } = answer.body;
+    if !recalls.is_empty() {
+        tracing::debug!(recalls = recalls.len(), "The hub recalls value of {} accounts", recalls.len());
+        release::recalled(link, &recalls).await?;
+        received.through = recalls_through;
+        // Also when nothing was there to release: the hub waits for this store's word.
+        report::send_alive(link).await?;
+    }
+    received.through = recalls_through;
+    announced(link, &datasets)
+}
+
+/// Wakes the download when the hub has more than this store.
+fn announced(link: &Link, datasets: &[DatasetVersion]) -> Result<(), SyncError> {
+    if download::is_behind(link, datasets)? {
+        link.news.notify_one();
+    }
+    Ok(())
+}

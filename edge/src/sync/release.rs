@@ -1,0 +1,148 @@
+//! Release: gives back to the hub's pool what the store need not keep, by policy, down to the policy's `park_minor`.
+//!
+//! Only while the line is up: value released into a dead line would be nowhere for the member who stands here. After the close of the day the
+//! customers are gone, and everything above the parked amount goes back under every policy. Invariant: what is released was available in the
+//! transaction that wrote it, and a release is one journal entry for many accounts, reported right after.
+
+use huitong_protocol::allotment::Purse;
+use huitong_protocol::policy::{AllotmentRules, Release};
+use huitong_protocol::time::Instant;
+use huitong_protocol::wire::Recall;
+
+use super::{Link, SyncError};
+use crate::store::{StoreError, allotment};
+
+/// Accounts of one release entry: small enough that a till waiting for the writer does not notice it.
+pub const RELEASE_ACCOUNTS_MAX: usize = 500;
+/// Idle accounts are looked for at most this often, so that a busy store does not look after every commit.
+const IDLE_LOOK_MS_MIN: i64 = 1_000;
+
+/// What is released now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scope {
+    /// Nothing: the day is open and the policy waits for its close.
+    Nothing,
+    /// All purses.
+    Everything,
+    /// Purses without a movement for this long.
+    Idle { idle_ms: i64 },
+}
+
+/// How far releases have come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    /// Under what it was looked the last time.
+    looked: Option<(Scope, i64)>,
+    /// Under [`Scope::Everything`]: purses that changed no later than this were seen.
+    seen_change_no: i64,
+    /// Under [`Scope::Idle`]: nothing becomes idle before this.
+    next_due: Option<Instant>,
+}
+
+fn scope(rules: &AllotmentRules, is_open: bool) -> Scope {
+    match (rules.release, is_open) {
+        (_, false) | (Release::AtOnce, true) => Scope::Everything,
+        (Release::AtClose, true) => Scope::Nothing,
+        (Release::WhenIdle { minutes }, true) => Scope::Idle { idle_ms: i64::from(minutes) * 60_000 },
+    }
+}
+
+/// Releases what policy says, in as many entries as it takes. The report is the caller's.
+///
+/// # Errors
+/// The database failed.
+pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
+    let mut cursor = link.releasing.lock().await;
+    let now = link.clock.now();
+    let committed = link.store.committed();
+    let Some(in_force) = &committed.policy else {
+        return Ok(());
+    };
+    let rules = &in_force.policy.allotment;
+    let (scope, park_minor) = (scope(rules, committed.open_day.is_some()), rules.park_minor);
+    if cursor.looked != Some((scope, park_minor)) {
+        *cursor = Cursor { looked: Some((scope, park_minor)), ..Cursor::default() };
+    }
+    match scope {
+        Scope::Nothing => {}
+        Scope::Everything => {
+            // What is released changes too, and is seen once more, at the parked amount.
+            while cursor.seen_change_no < link.store.committed().change_no {
+                let after = cursor.seen_change_no;
+                let found = link.store.read(|tx| allotment::changed_after(tx, after, RELEASE_ACCOUNTS_MAX))?;
+                let Some((last, _)) = found.last().copied() else {
+                    cursor.seen_change_no = after.max(committed.change_no);
+                    break;
+                };
+                let above = found.iter().filter(|(_, line)| line.counters.releasable_minor(park_minor) > 0);
+                give_back(link, now, above.map(|(_, line)| line.purse()).collect(), park_minor).await?;
+                cursor.seen_change_no = last;
+            }
+        }
+        Scope::Idle { idle_ms } => {
+            if cursor.next_due.is_some_and(|due| now < due) {
+                return Ok(());
+            }
+            loop {
+                let before = now.plus_ms(-idle_ms);
+                let found =
+                    link.store.read(|tx| allotment::idle_since(tx, before, park_minor, RELEASE_ACCOUNTS_MAX))?;
+                let is_all = found.len() < RELEASE_ACCOUNTS_MAX;
+                give_back(link, now, found.into_iter().map(|held| held.purse).collect(), park_minor).await?;
+                if is_all {
+                    break;
+                }
+            }
+            let oldest = link.store.read(|tx| allotment::longest_idle(tx, park_minor))?;
+            // With nothing to wait for, the next commit's account is idle a whole span from now at the earliest.
+            let due = oldest.unwrap_or(now).plus_ms(idle_ms);
+            cursor.next_due = Some(due.max(now.plus_ms(IDLE_LOOK_MS_MIN)));
+        }
+    }
+    Ok(())
+}
+
+/// When something becomes idle, `None` when nothing will by itself.
+pub(super) async fn next_due(link: &Link) -> Option<Instant> {
+    let cursor = link.releasing.lock().await;
+    match cursor.looked {
+        Some((Scope::Idle { .. }, _)) if link.circuit.is_up() => cursor.next_due,
+        _ => None,
+    }
+}
+
+/// Releases all of the recalled purses, the parked amount too: another store needs it now.
+///
+/// # Errors
+/// The database failed.
+pub async fn recalled(link: &Link, recalls: &[Recall]) -> Result<(), SyncError> {
+    let now = link.clock.now();
+    for recalls in recalls.chunks(RELEASE_ACCOUNTS_MAX) {
+        let purses = recalls.iter().map(|recall| Purse { account: recall.account, unit: recall.unit }).collect();
+        give_back(link, now, purses, 0).await?;
+    }
+    Ok(())
+}
+
+/// One entry for all purses that still hold more than `park_minor` when the writer comes to it.
+async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i64) -> Result<(), StoreError> {
+    if purses.is_empty() {
+        return Ok(());
+    }
+    let released = link
+        .store
+        .write(move |tx| {
+            let mut amounts = Vec::with_capacity(purses.len());
+            for purse in purses {
+                let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor);
+                if amount_minor > 0 {
+                    amounts.push((purse, amount_minor));
+                }
+            }
+            allotment::release(tx, now, &amounts)?;
+            Ok::<_, StoreError>(amounts.len())
+        })
+        .await?;
+    tracing::debug!(accounts = released, "Released value of {released} accounts");
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Report: tells the hub the totals of every purse that moved since it last took a report. Rides on each call, and is sent alone when there is none.
+//!
+//! What counts as told is remembered only when a call that carried it was answered; an answer that was lost makes the next call say it again,
+//! which changes nothing at the hub. Invariant: a report names a journal head only if it holds, or the hub has taken before, every counter as it
+//! is at that head, so that the hub may compare report and journal there.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use huitong_protocol::id::{Hash, Seq};
+use huitong_protocol::journal::Head;
+use huitong_protocol::time::Stamp;
+use huitong_protocol::wire::{Nothing, REPORT_LINES_MAX, Report, ReportOnly, path};
+
+use super::{Link, SyncError};
+use crate::store::{ReadTx, StoreError, allotment, card, sync_state};
+
+/// What was told is written down after this many changes, and when the store stops: a restart repeats the rest, which is harmless.
+const NOTE_EVERY_CHANGES: i64 = 1_000;
+
+/// How far the hub knows what moved.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    change_no: i64,
+    /// The head of the last report that was complete, once there was one since the start.
+    head: Option<Head>,
+    noted_change_no: i64,
+    incarnation: Option<u64>,
+}
+
+/// What the hub has taken of our reports.
+pub struct Reported(Mutex<Told>);
+
+/// What a report covers, for when it was taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Covered {
+    change_no: i64,
+    /// The head, when nothing was left for another report.
+    head: Option<Head>,
+}
+
+impl Reported {
+    /// Everything up to here was taken before the store last stopped, perhaps more.
+    #[must_use]
+    pub fn starting_at(change_no: i64) -> Self {
+        Self(Mutex::new(Told { change_no, noted_change_no: change_no, ..Told::default() }))
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last change that the hub took.
+    #[must_use]
+    pub fn change_no(&self) -> i64 {
+        self.told().change_no
+    }
+
+    /// A report was taken. Reports overlap and their answers may change places: the furthest counts.
+    pub(super) fn took(&self, covered: Covered) {
+        let mut told = self.told();
+        told.change_no = told.change_no.max(covered.change_no);
+        if let Some(head) = covered.head
+            && told.head.is_none_or(|known| known.seq < head.seq)
+        {
+            told.head = Some(head);
+        }
+    }
+
+    /// A hub that was restored has forgotten reports: everything is told again.
+    pub(super) fn meet(&self, incarnation: u64) {
+        let mut told = self.told();
+        if told.incarnation.replace(incarnation).is_some_and(|known| known != incarnation) {
+            *told = Told { incarnation: Some(incarnation), ..Told::default() };
+        }
+    }
+}
+
+/// The report of what the hub does not know yet, as much as fits; `None` when it knows everything.
+pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError> {
+    let told = *link.reported.told();
+    let committed = link.store.committed();
+    if told.change_no >= committed.change_no && told.head == Some(committed.head) {
+        return Ok(None);
+    }
+    link.store.read(|tx| {
+        // One read transaction: the head is that of the counters.
+        let (head, stamp) = end(tx)?;
+        let rows = allotment::changed_after(tx, told.change_no, REPORT_LINES_MAX)?;
+        let changes = card::status_changes_after(tx, told.change_no, REPORT_LINES_MAX)?;
+        // Both lists are cut at the same change, so that nothing between them is left out.
+        let last_row = rows.last().map_or(told.change_no, |(change_no, _)| *change_no);
+        let last_change = changes.last().map_or(told.change_no, |(change_no, _)| *change_no);
+        let (rows_cut, changes_cut) = (rows.len() == REPORT_LINES_MAX, changes.len() == REPORT_LINES_MAX);
+        let through = match (rows_cut, changes_cut) {
+            (false, false) => last_row.max(last_change),
+            (true, false) => last_row,
+            (false, true) => last_change,
+            (true, true) => last_row.min(last_change),
+        };
+        let complete = (!rows_cut && !changes_cut).then_some(head);
+        let report = Report {
+            epoch: link.session.enrolment().epoch,
+            head: complete.or(told.head).unwrap_or(Head::START),
+            stamp,
+            counters: rows.into_iter().filter(|(no, _)| *no <= through).map(|(_, line)| line).collect(),
+            cards: changes.into_iter().filter(|(no, _)| *no <= through).map(|(_, change)| change).collect(),
+        };
+        Ok(Some((report, Covered { change_no: through, head: complete })))
+    })
+}
+
+/// The journal's end as this transaction sees it.
+fn end(tx: &ReadTx<'_>) -> Result<(Head, Stamp), StoreError> {
+    let last =
+        tx.one("read the journal's end", "SELECT seq, hash, stamp FROM entry ORDER BY seq DESC LIMIT 1", (), |row| {
+            let read = || Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, i64>(2)?));
+            read().map_err(StoreError::during("read the journal's end"))
+        })?;
+    Ok(last.map_or((Head::START, Stamp::ZERO), |(seq, hash, stamp)| {
+        (Head { seq: Seq(seq.unsigned_abs()), hash: Hash(hash) }, Stamp(stamp))
+    }))
+}
+
+/// Sends reports until the hub knows everything that had moved when this was called.
+///
+/// # Errors
+/// The hub did not answer; what it took before counts.
+pub async fn send(link: &Link) -> Result<(), SyncError> {
+    let goal = link.store.committed();
+    // Tasks that have something to tell at the same time send it once.
+    let _one = link.reporting.lock().await;
+    loop {
+        let told = *link.reported.told();
+        if told.change_no >= goal.change_no && told.head.is_some_and(|head| head.seq >= goal.head.seq) {
+            break;
+        }
+        let Nothing {} = link.call(path::REPORT, ReportOnly {}).await?;
+    }
+    let told = *link.reported.told();
+    if told.change_no >= told.noted_change_no.saturating_add(NOTE_EVERY_CHANGES) {
+        note(link).await?;
+    }
+    Ok(())
+}
+
+/// Sends a report also when the hub knows everything: the store is alive.
+///
+/// # Errors
+/// The hub did not answer.
+pub async fn send_alive(link: &Link) -> Result<(), SyncError> {
+    let Nothing {} = link.call(path::REPORT, ReportOnly {}).await?;
+    send(link).await
+}
+
+/// Writes down how far the hub was told.
+///
+/// # Errors
+/// The database could not be written.
+pub async fn note(link: &Link) -> Result<(), StoreError> {
+    let change_no = link.reported.change_no();
+    link.store.write(move |tx| sync_state::reported(tx, change_no)).await?;
+    link.reported.told().noted_change_no = change_no;
+    Ok(())
+}
