@@ -1,10 +1,38 @@
-//! Ledger (being written): the hub as tills' operations ask it.
+//! Ledger: what a till's operation does here. Decided by the pure core on rows read in the writer's transaction, then entry, counters, card,
+//! receipt and the stored answer are written in that same transaction: all of it or nothing, once, whatever the till repeats.
+//!
+//! An operation that needs the hub leaves the batch, asks for everything in one call with no transaction open, and comes back; what was granted
+//! and not used is harmless. A refusal by the rules is an answer that is stored like any other. Sync, HTTP and the time are not here.
+
+mod day;
+mod look;
+mod order;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use huitong_protocol::card::Card;
-use huitong_protocol::decline::Elsewhere;
-use huitong_protocol::till::TotalBalance;
+use huitong_protocol::decline::{Decline, Elsewhere};
+use huitong_protocol::entry::{Body, Invoiceable};
+use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
+use huitong_protocol::ledger as core;
+use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
+use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, TotalBalance};
+use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Grant, Need};
+
+use crate::store::operation::NewAnswer;
+use crate::store::{Appended, EntryMeta, Store, StoreError, WriteTx, allotment, card, operation, receipt};
+use crate::till::Permissions;
+
+pub use look::{CardLook, OperationLook};
+pub use order::{Order, Reference};
 
 /// Head office, as an operation asks it: all that is lacking in one call, with no transaction open.
 #[async_trait]
@@ -29,4 +57,262 @@ pub enum HubReply {
     },
     /// It could not be reached.
     Unreachable,
+}
+
+/// Who asks for an operation, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The operation's id, made and saved by the till before it sent.
+    pub operation: OperationId,
+    /// Hash of what was asked: method, path and body.
+    pub body_hash: Hash,
+    /// The till.
+    pub terminal: TerminalId,
+    /// What the till may do.
+    pub permissions: Permissions,
+    /// The edge's clock when the request came in.
+    pub now: Instant,
+}
+
+/// The answer to an operation: JSON of an `Outcome`, as stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The bytes.
+    pub json: Bytes,
+    /// Whether they were stored by an earlier request.
+    pub replayed: bool,
+}
+
+/// Why an operation has no answer. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The request is not well-formed, or contradicts the store's own data.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The key was used for something else, or by another till.
+    #[error("the idempotency key was used for another request or by another till")]
+    KeyReused,
+    /// The same operation is being decided now.
+    #[error("the operation is being decided; ask again")]
+    InFlight,
+    /// No policy has ever been received.
+    #[error("the store has no policy yet; download from head office first")]
+    NoPolicy,
+    /// The database could not do it.
+    #[error("the operation could not be stored")]
+    Store(#[from] StoreError),
+}
+
+/// The heart of the edge. Shared by every handler.
+pub struct Ledger {
+    store: Store,
+    hub: Arc<dyn Hub>,
+    in_flight: Mutex<HashSet<OperationId>>,
+}
+
+/// What one visit to the writer's transaction gave.
+enum Visit {
+    Answered(Answer),
+    Ask(Vec<Need>),
+    Faulty(Fault),
+    KeyReused,
+    NoPolicy,
+}
+
+/// What was decided, as far as it was written.
+enum Done {
+    Approved(Box<Approved>, Seq),
+    Declined(Box<Decline>),
+    Ask(Vec<Need>),
+    Faulty(Fault),
+}
+
+impl Ledger {
+    /// Makes a ledger over a store and its line to the hub.
+    #[must_use]
+    pub fn new(store: Store, hub: Arc<dyn Hub>) -> Self {
+        Self { store, hub, in_flight: Mutex::new(HashSet::new()) }
+    }
+
+    /// The store that it writes to.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Does an operation once, and gives its answer, now and whenever it is asked again.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was stored then.
+    pub async fn execute(&self, call: Call, order: Order) -> Result<Answer, LedgerError> {
+        let _guard = self.enter(call.operation)?;
+        let order = Arc::new(order);
+        let needs = match self.visit(call, &order, None).await? {
+            Visit::Ask(needs) => needs,
+            visit => return settled(visit),
+        };
+        let reply = self.hub.ask(needs, false).await;
+        settled(self.visit(call, &order, Some(reply)).await?)
+    }
+
+    async fn visit(&self, call: Call, order: &Arc<Order>, reply: Option<HubReply>) -> Result<Visit, StoreError> {
+        let order = Arc::clone(order);
+        self.store.write(move |tx| visit(tx, &call, &order, reply)).await
+    }
+
+    fn enter(&self, operation: OperationId) -> Result<InFlight<'_>, LedgerError> {
+        if self.lock().insert(operation) {
+            Ok(InFlight { ledger: self, operation })
+        } else {
+            Err(LedgerError::InFlight)
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<OperationId>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Marks an operation as being decided, until it is dropped. A till that went away leaves: what it queued is found by its retry.
+struct InFlight<'a> {
+    ledger: &'a Ledger,
+    operation: OperationId,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.ledger.lock().remove(&self.operation);
+    }
+}
+
+fn settled(visit: Visit) -> Result<Answer, LedgerError> {
+    match visit {
+        Visit::Answered(answer) => Ok(answer),
+        Visit::Faulty(fault) => Err(fault.into()),
+        Visit::KeyReused => Err(LedgerError::KeyReused),
+        Visit::NoPolicy => Err(LedgerError::NoPolicy),
+        Visit::Ask(_) => Err(StoreError::Rule {
+            operation: "decide an operation",
+            fault: "it asks the hub a second time".to_owned(),
+        }
+        .into()),
+    }
+}
+
+fn visit(tx: &mut WriteTx<'_>, call: &Call, order: &Order, reply: Option<HubReply>) -> Result<Visit, StoreError> {
+    if let Some(known) = operation::find(tx, call.operation)? {
+        if known.terminal != call.terminal || known.body_hash != call.body_hash {
+            return Ok(Visit::KeyReused);
+        }
+        return Ok(Visit::Answered(Answer { json: known.answer.into(), replayed: true }));
+    }
+    let Some(policy) = tx.chain().policy.clone() else {
+        tx.identity()?;
+        return Ok(Visit::NoPolicy);
+    };
+    let hub = take_reply(tx, call.now, reply)?;
+    let done = match order {
+        Order::OpenDay(request) => day::open(tx, call, request)?,
+        Order::CloseDay(request) => day::close(tx, call, request)?,
+        _ => match order.decide(tx, call, &policy.policy, &hub)? {
+            Decision::Approved(plan) => approve(tx, call, order, *plan)?,
+            Decision::Declined(decline) => Done::Declined(decline),
+            Decision::AskHub(needs) => Done::Ask(needs),
+            Decision::Faulty(fault) => Done::Faulty(fault),
+        },
+    };
+    let (outcome, entry_seq) = match done {
+        Done::Approved(approved, seq) => (Outcome::Approved(approved), Some(seq)),
+        Done::Declined(decline) => {
+            let message = decline.code.message().to_owned();
+            (Outcome::Declined { operation: call.operation, message, decline }, None)
+        }
+        Done::Ask(needs) => return Ok(Visit::Ask(needs)),
+        Done::Faulty(fault) => return Ok(Visit::Faulty(fault)),
+    };
+    let json = serde_json::to_vec(&outcome)
+        .map_err(|error| StoreError::Rule { operation: "write an answer", fault: error.to_string() })?;
+    operation::insert(
+        tx,
+        &NewAnswer {
+            operation: call.operation,
+            terminal: call.terminal,
+            body_hash: call.body_hash,
+            status: 200,
+            answer: &json,
+            entry_seq,
+            at: call.now,
+        },
+    )?;
+    Ok(Visit::Answered(Answer { json: json.into(), replayed: false }))
+}
+
+/// Stores what the hub sent, in the transaction that then decides with it.
+fn take_reply(tx: &mut WriteTx<'_>, now: Instant, reply: Option<HubReply>) -> Result<core::Hub, StoreError> {
+    let (grants, cards, elsewhere) = match reply {
+        None => return Ok(core::Hub::NotAsked),
+        Some(HubReply::Unreachable) => return Ok(core::Hub::Unreachable),
+        Some(HubReply::Answered { grants, cards, elsewhere, .. }) => (grants, cards, elsewhere),
+    };
+    take_news(tx, now, &grants, &cards)?;
+    Ok(core::Hub::Answered { elsewhere })
+}
+
+/// Stores grants and cards of a hub's answer.
+fn take_news(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant], cards: &[Card]) -> Result<(), StoreError> {
+    match allotment::adopt_grants(tx, now, grants) {
+        // A grant that no hub can have made concerns that grant; the store goes on with what it has.
+        Err(StoreError::Rule { operation, fault }) => tracing::error!("Could not {operation}: {fault}"),
+        adopted => drop(adopted?),
+    }
+    cards.iter().try_for_each(|card| card::upsert_from_hub(tx, card, None))
+}
+
+fn approve(tx: &mut WriteTx<'_>, call: &Call, order: &Order, plan: Plan) -> Result<Done, StoreError> {
+    let Plan { body, counters, card: card_change, receipt: receipt_change, refunds } = plan;
+    let kind = body.kind();
+    let invoiceable: Vec<Invoiceable> = match &body {
+        Body::Sale(sale) => sale.invoiceable.clone(),
+        _ => Vec::new(),
+    };
+    let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
+    let appended = tx.append(call.now, meta, body)?;
+    let mut balances = Vec::with_capacity(counters.len());
+    for (purse, counters) in counters {
+        allotment::put(tx, purse, counters, appended.stamp, call.now)?;
+        balances.push(BalanceHere {
+            account: purse.account,
+            unit: purse.unit,
+            available_here_minor: counters.available_minor(),
+        });
+    }
+    if let Some((number, status)) = card_change {
+        card::set_status(tx, number, status, appended.stamp)?;
+    }
+    match receipt_change {
+        None => {}
+        Some(ReceiptChange::Returned { of, state }) => receipt::put(tx, of.seq, &state)?,
+        Some(ReceiptChange::Voided { of }) => {
+            let mut state = receipt::get(tx, of.seq)?;
+            state.voided_by = Some(appended.id);
+            receipt::put(tx, of.seq, &state)?;
+        }
+    }
+    let mut approved = approved(tx, call, kind, &appended);
+    (approved.balances, approved.refunds, approved.invoiceable) = (balances, refunds, invoiceable);
+    Ok(Done::Approved(Box::new(approved), appended.id.seq))
+}
+
+fn approved(tx: &WriteTx<'_>, call: &Call, kind: &str, appended: &Appended) -> Approved {
+    Approved {
+        operation: call.operation,
+        entry: appended.id,
+        kind: kind.to_owned(),
+        business_day: tx.chain().open_day,
+        at_ms: call.now,
+        balances: Vec::new(),
+        refunds: Vec::new(),
+        invoiceable: Vec::new(),
+        seal: None,
+    }
 }

@@ -1,0 +1,137 @@
+//! Look-ups: a card's state and balance, and what became of an operation. They move nothing; news from the hub is kept as it comes.
+
+use bytes::Bytes;
+use huitong_protocol::allotment::StoreCounters;
+use huitong_protocol::card::{Card, CardNumber};
+use huitong_protocol::id::OperationId;
+use huitong_protocol::till::{BalanceHere, CardState, TotalBalance};
+use huitong_protocol::time::Instant;
+use huitong_protocol::unit::Unit;
+use huitong_protocol::wire::{Need, Purpose};
+
+use super::order::Reference;
+use super::{HubReply, Ledger, take_news};
+use crate::store::{ReadTx, StoreError, allotment, card, journal, operation};
+
+/// What is known of a card.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CardLook {
+    /// Its state.
+    Known(Box<CardState>),
+    /// The hub says that there is no such card.
+    Unknown,
+    /// The replica does not have it and the hub could not be asked.
+    UnknownOffline,
+}
+
+/// What became of an operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OperationLook {
+    /// The stored answer.
+    Decided(Bytes),
+    /// It is being decided now.
+    InFlight,
+    /// It never arrived, or is older than answers are kept.
+    Unknown,
+}
+
+impl Ledger {
+    /// Looks a card up: in the replica, and at the hub when it is not there or when `total` asks for the whole balance.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the engine.
+    pub async fn card(&self, now: Instant, number: CardNumber, total: bool) -> Result<CardLook, StoreError> {
+        let here = self.store().read(|tx| card_here(tx, number))?;
+        if let (Some((card, balances)), false) = (&here, total) {
+            return Ok(CardLook::Known(Box::new(state(card, balances, self.unit(), None))));
+        }
+        let Some(unit) = self.unit() else { return Ok(CardLook::UnknownOffline) };
+        let need = Need { card: number, unit, missing_minor: 0, purpose: Purpose::Look };
+        let (cards, grants, mut totals) = match self.hub.ask(vec![need], total).await {
+            HubReply::Answered { cards, grants, totals, .. } => (cards, grants, totals),
+            HubReply::Unreachable => {
+                return Ok(here.map_or(CardLook::UnknownOffline, |(card, balances)| {
+                    CardLook::Known(Box::new(state(&card, &balances, Some(unit), None)))
+                }));
+            }
+        };
+        let known = here.as_ref().map(|(card, _)| card);
+        if !grants.is_empty() || cards.iter().any(|card| Some(card) != known) {
+            self.store().write(move |tx| take_news(tx, now, &grants, &cards)).await?;
+        }
+        let total = if totals.is_empty() { None } else { Some(totals.swap_remove(0)) };
+        let here = self.store().read(|tx| card_here(tx, number))?;
+        Ok(here.map_or(CardLook::Unknown, |(card, balances)| {
+            CardLook::Known(Box::new(state(&card, &balances, Some(unit), total)))
+        }))
+    }
+
+    /// What the store counts in.
+    fn unit(&self) -> Option<Unit> {
+        let committed = self.store().committed();
+        committed.identity.as_ref().map(|identity| Unit::Money(identity.store.currency))
+    }
+
+    /// What became of an operation, by its id or by the entry that it made.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the engine.
+    pub fn operation(&self, of: Reference) -> Result<OperationLook, StoreError> {
+        let (known, id) = self.store().read(|tx| {
+            let id = match of {
+                Reference::Operation(id) => Some(id),
+                Reference::Entry(entry) => operation_of(tx, self, entry)?,
+            };
+            let known = match id {
+                Some(id) => operation::find(tx, id)?,
+                None => None,
+            };
+            Ok::<_, StoreError>((known, id))
+        })?;
+        Ok(match (known, id) {
+            (Some(known), _) => OperationLook::Decided(known.answer.into()),
+            (None, Some(id)) if self.lock().contains(&id) => OperationLook::InFlight,
+            (None, _) => OperationLook::Unknown,
+        })
+    }
+}
+
+fn operation_of(
+    tx: &ReadTx<'_>,
+    ledger: &Ledger,
+    entry: huitong_protocol::id::EntryId,
+) -> Result<Option<OperationId>, StoreError> {
+    let committed = ledger.store().committed();
+    let own = committed.identity.as_ref().map(|identity| (identity.store.id, identity.epoch));
+    if own != Some((entry.store, entry.epoch)) {
+        return Ok(None);
+    }
+    Ok(journal::decoded(tx, entry.seq)?.map(|entry| entry.header.operation))
+}
+
+type Balances = Vec<(Unit, StoreCounters)>;
+
+fn card_here(tx: &ReadTx<'_>, number: CardNumber) -> Result<Option<(Card, Balances)>, StoreError> {
+    let Some(card) = card::find(tx, number)? else { return Ok(None) };
+    let balances = allotment::of_account(tx, card.account)?;
+    Ok(Some((card, balances.into_iter().map(|(purse, counters)| (purse.unit, counters)).collect())))
+}
+
+fn state(card: &Card, balances: &Balances, unit: Option<Unit>, total: Option<TotalBalance>) -> CardState {
+    let here = |unit, available_here_minor| BalanceHere { account: card.account, unit, available_here_minor };
+    let mut balances: Vec<BalanceHere> =
+        balances.iter().map(|(unit, counters)| here(*unit, counters.available_minor())).collect();
+    // A card that nothing was ever done with here shows a plain zero.
+    if let (true, Some(unit)) = (balances.is_empty(), unit) {
+        balances.push(here(unit, 0));
+    }
+    CardState {
+        card: card.number,
+        account: card.account,
+        status: card.status,
+        member: card.member,
+        expires_on: card.expires_on,
+        balances,
+        total,
+    }
+}

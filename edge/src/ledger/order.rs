@@ -1,0 +1,231 @@
+//! Orders: what a till can ask for, the rows that each is decided on, and the core's function that decides it.
+
+use huitong_protocol::allotment::Purse;
+use huitong_protocol::card::{Card, CardNumber};
+use huitong_protocol::decline::{Decline, DeclineCode};
+use huitong_protocol::entry::Entry;
+use huitong_protocol::id::{EntryId, IdError, OperationId, OperatorId};
+use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation};
+use huitong_protocol::policy::Policy;
+use huitong_protocol::till::{
+    CloseDay, FreezeCard, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, VoidOperation,
+};
+use huitong_protocol::unit::Unit;
+
+use super::Call;
+use crate::store::{EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, receipt};
+
+/// An operation that a till named: by its receipt number or by its operation id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reference {
+    /// The receipt number.
+    Entry(EntryId),
+    /// The operation id.
+    Operation(OperationId),
+}
+
+impl std::str::FromStr for Reference {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if let Ok(operation) = text.parse() {
+            return Ok(Self::Operation(operation));
+        }
+        text.parse()
+            .map(Self::Entry)
+            .map_err(|_| IdError::Form { expected: "a receipt number like S1-1-88 or the id of an operation" })
+    }
+}
+
+/// What a till asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Sell a card with its initial load.
+    SellCard {
+        /// The card.
+        card: CardNumber,
+        /// How.
+        request: LoadCard,
+    },
+    /// Load a card again.
+    ReloadCard {
+        /// The card.
+        card: CardNumber,
+        /// How.
+        request: LoadCard,
+    },
+    /// Freeze a card.
+    FreezeCard {
+        /// The card.
+        card: CardNumber,
+        /// Why.
+        request: FreezeCard,
+    },
+    /// Post a sale.
+    Sale(PostSale),
+    /// Undo an operation of the open day.
+    Void {
+        /// Which.
+        of: Reference,
+        /// Why.
+        request: VoidOperation,
+    },
+    /// Give goods of a receipt back.
+    Return(PostReturn),
+    /// Give goods back without a receipt.
+    UnreferencedReturn(PostUnreferencedReturn),
+    /// Open a day.
+    OpenDay(OpenDay),
+    /// Close the open day.
+    CloseDay(CloseDay),
+}
+
+impl Order {
+    /// What the entry's header says of the till. The business day is the writer's to say.
+    pub(super) fn meta(&self, call: &Call) -> EntryMeta {
+        type Said = (Option<OperatorId>, Option<OperatorId>, Option<u64>);
+        let (operator, approver, terminal_seq): Said = match self {
+            Self::SellCard { request, .. } | Self::ReloadCard { request, .. } => {
+                (request.operator, None, request.terminal_seq)
+            }
+            Self::FreezeCard { request, .. } => (request.operator, None, request.terminal_seq),
+            Self::Sale(request) => (request.operator, None, request.terminal_seq),
+            Self::Void { request, .. } => (request.operator, request.approver, request.terminal_seq),
+            Self::Return(request) => (request.operator, request.approver, request.terminal_seq),
+            Self::UnreferencedReturn(request) => (request.operator, request.approver, request.terminal_seq),
+            Self::OpenDay(request) => (request.operator, None, None),
+            Self::CloseDay(request) => (request.operator, None, None),
+        };
+        EntryMeta {
+            operation: Some(call.operation),
+            business_day: None,
+            terminal: Some(call.terminal),
+            terminal_seq,
+            operator,
+            approver,
+        }
+    }
+
+    /// Reads the rows and decides. Opening and closing a day is not decided here.
+    pub(super) fn decide(
+        &self,
+        tx: &WriteTx<'_>,
+        call: &Call,
+        policy: &Policy,
+        hub: &core::Hub,
+    ) -> Result<Decision, StoreError> {
+        let identity = tx.identity()?;
+        let situation = Situation { store: identity.store.id, policy, day: tx.chain().open_day, hub };
+        let unit = Unit::Money(policy.currency);
+        let one = |number: CardNumber| rows(tx, std::iter::once(number), unit, None);
+        Ok(match self {
+            Self::SellCard { card, request } => {
+                let (cards, holdings) = one(*card)?;
+                core::sell_card(&situation, *card, &cards, &holdings, request)
+            }
+            Self::ReloadCard { card, request } => {
+                let (cards, holdings) = one(*card)?;
+                core::reload_card(&situation, *card, &cards, &holdings, request)
+            }
+            Self::FreezeCard { card, request } => {
+                let (cards, _) = one(*card)?;
+                core::freeze_card(&situation, *card, &cards, request)
+            }
+            Self::Sale(request) => {
+                let (cards, holdings) = rows(tx, request.tenders.iter().filter_map(|line| line.card), unit, None)?;
+                core::post_sale(&situation, &cards, &holdings, request)
+            }
+            Self::Void { of, request } => match self.original(tx, *of, request.check().err())? {
+                Original::Found(entry, state) => {
+                    let (cards, holdings) = rows(tx, std::iter::empty(), unit, Some(&entry))?;
+                    core::void(&situation, &entry, &state, &cards, &holdings, request)
+                }
+                Original::Refused(decision) => decision,
+            },
+            Self::Return(request) => {
+                match self.original(tx, Reference::Entry(request.receipt), request.check().err())? {
+                    Original::Found(entry, state) => {
+                        let (cards, holdings) = rows(tx, std::iter::empty(), unit, Some(&entry))?;
+                        core::post_return(&situation, &entry, &state, &cards, &holdings, request)
+                    }
+                    Original::Refused(decision) => decision,
+                }
+            }
+            Self::UnreferencedReturn(request) => {
+                let (cards, holdings) = one(request.card)?;
+                let permitted = call.permissions.return_without_receipt;
+                core::post_unreferenced_return(&situation, permitted, &cards, &holdings, request)
+            }
+            Self::OpenDay(_) | Self::CloseDay(_) => {
+                return Err(StoreError::Rule {
+                    operation: "decide an operation",
+                    fault: "a day is opened and closed apart".to_owned(),
+                });
+            }
+        })
+    }
+
+    /// The operation that this one refers to. Only the store's own journal is looked at.
+    fn original(
+        &self,
+        tx: &WriteTx<'_>,
+        of: Reference,
+        fault: Option<huitong_protocol::till::Fault>,
+    ) -> Result<Original, StoreError> {
+        if let Some(fault) = fault {
+            return Ok(Original::Refused(Decision::Faulty(fault)));
+        }
+        let declined = |code| Ok(Original::Refused(Decision::Declined(Box::new(Decline::new(code)))));
+        if tx.chain().open_day.is_none() {
+            return declined(DeclineCode::DayNotOpen);
+        }
+        let identity = tx.identity()?;
+        let seq = match of {
+            Reference::Entry(id) if (id.store, id.epoch) == (identity.store.id, identity.epoch) => Some(id.seq),
+            Reference::Entry(_) => None,
+            Reference::Operation(operation) => operation::find(tx, operation)?.and_then(|known| known.entry_seq),
+        };
+        let entry = match seq {
+            Some(seq) => journal::decoded(tx, seq)?,
+            None => None,
+        };
+        match entry {
+            Some(entry) => {
+                let state = receipt::get(tx, entry.header.seq)?;
+                Ok(Original::Found(Box::new(entry), state))
+            }
+            None => declined(DeclineCode::ReceiptUnknown),
+        }
+    }
+}
+
+enum Original {
+    Found(Box<Entry>, ReceiptState),
+    Refused(Decision),
+}
+
+/// The cards of an operation as far as the replica has them, and the purses that it may touch.
+fn rows(
+    tx: &WriteTx<'_>,
+    numbers: impl Iterator<Item = CardNumber>,
+    unit: Unit,
+    original: Option<&Entry>,
+) -> Result<(Vec<Card>, Holdings), StoreError> {
+    let mut cards: Vec<Card> = Vec::new();
+    let mut holdings = Holdings::default();
+    for number in numbers {
+        if cards.iter().any(|card| card.number == number) {
+            continue;
+        }
+        if let Some(card) = card::find(tx, number)? {
+            let purse = Purse { account: card.account, unit };
+            holdings.put(purse, allotment::get(tx, purse)?);
+            cards.push(card);
+        }
+    }
+    for movement in original.map(|entry| entry.body.movements()).unwrap_or_default() {
+        let purse = Purse { account: movement.account, unit: movement.unit };
+        holdings.put(purse, allotment::get(tx, purse)?);
+    }
+    Ok((cards, holdings))
+}
