@@ -1,0 +1,144 @@
+//! Posted: what every request that changes something has in common: a till, an idempotency key, a bounded JSON body.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use huitong_protocol::id::{Hash, OperationId};
+use huitong_protocol::till::{Fault, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+use huitong_protocol::wire::from_json;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::{Api, BODY_BYTES_MAX, Code, Problem, Till};
+use crate::ledger::{Answer, Call, Order};
+
+/// A request that changes something, read in full.
+pub struct Posted {
+    /// Who asks, for what operation, when.
+    pub call: Call,
+    /// The till.
+    pub till: Till,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl FromRequest<Api> for Posted {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let till = Till::from_request_parts(&mut parts, api).await?;
+        let operation = key(&parts.headers)?;
+        let too_large = || {
+            Problem::new(
+                Code::BodyTooLarge,
+                format!("at most {BODY_BYTES_MAX} bytes are allowed; send a smaller basket"),
+            )
+        };
+        let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if said.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
+            return Err(too_large());
+        }
+        // The limit is the only way in which this fails for somebody who still listens.
+        let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+        if !body.is_empty() && !is_json(&parts.headers) {
+            return Err(Problem::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
+        }
+        let mut hasher = blake3::Hasher::new();
+        for part in [parts.method.as_str(), "\n", parts.uri.path(), "\n"] {
+            hasher.update(part.as_bytes());
+        }
+        let body_hash = Hash(*hasher.update(&body).finalize().as_bytes());
+        let now = api.clock().now();
+        let call = Call { operation, body_hash, terminal: till.terminal, permissions: till.permissions, now };
+        Ok(Self { call, till, body })
+    }
+}
+
+impl Posted {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// A problem that names the field.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        from_json(&self.body).map_err(|fault| json_problem(&self.body, fault))
+    }
+
+    /// The body as JSON; no body at all is one with every field left out.
+    ///
+    /// # Errors
+    /// As [`Posted::json`].
+    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
+    /// Has the order done and makes the answer.
+    ///
+    /// # Errors
+    /// The problem to answer.
+    pub async fn execute(&self, api: &Api, order: Order) -> Result<Response, Problem> {
+        let Answer { json, replayed } = api.ledger().execute(self.call, order).await?;
+        let mut response = json_response(json);
+        if replayed {
+            response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
+}
+
+/// Bytes that are JSON already.
+pub(super) fn json_response(json: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+}
+
+/// Reads a part of the path.
+pub(super) fn path_part<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| Problem::field(Fault::new(name, error.to_string())))
+}
+
+fn key(headers: &HeaderMap) -> Result<OperationId, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = keys.next() else {
+        return Err(Problem::new(
+            Code::IdempotencyKeyMissing,
+            "make a UUID, save it, and send it as `Idempotency-Key`, so that the request can be repeated",
+        ));
+    };
+    let fault = |what: String| Problem::field(Fault::new(IDEMPOTENCY_KEY, what));
+    if keys.next().is_some() {
+        return Err(fault("is there twice; send one".to_owned()));
+    }
+    let text = value.to_str().map_err(|_| fault("is not text".to_owned()))?;
+    text.parse().map_err(|error: huitong_protocol::id::IdError| fault(error.to_string()))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Tells JSON that cannot be read from JSON with a field that is not right, and names the field.
+fn json_problem(body: &[u8], fault: Fault) -> Problem {
+    if serde_json::from_slice::<IgnoredAny>(body).is_err() {
+        return Problem::new(Code::Malformed, fault.to_string());
+    }
+    Problem::field(named(fault))
+}
+
+/// serde names a missing, unknown or doubled field in its text and gives the path of what contains it.
+fn named(fault: Fault) -> Fault {
+    let inner = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|begin| fault.fault.strip_prefix(begin)?.split_once('`').map(|(name, _)| name.to_owned()));
+    let Some(name) = inner else { return fault };
+    let field = match fault.field.as_str() {
+        "body" => name,
+        path if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+        path => format!("{path}.{name}"),
+    };
+    Fault::new(field, fault.fault)
+}
