@@ -3,7 +3,7 @@
 //! Two sources meet here: the reports of the stores (pool and counters, current within seconds) and the journals (movements, lots and home store,
 //! complete when every store has uploaded). A difference between their balances is what has not arrived yet.
 
-use huitong_protocol::allotment::{Line, Pool, StoreCounters};
+use huitong_protocol::allotment::{Line, Pool, Purse, StoreCounters};
 use huitong_protocol::card::Card;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::party::Party;
@@ -15,10 +15,10 @@ use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
 use crate::publish;
-use crate::refold::{self, Accounts};
+use crate::refold::Refold;
 use crate::store::account::history;
 use crate::store::engine::{Row, StoreError, Tx};
-use crate::store::{organisation, root};
+use crate::store::{allotment, organisation, root};
 
 /// Why an account cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +175,7 @@ pub fn purses(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<PurseView>, Sto
     units
         .into_iter()
         .map(|unit| {
-            let pool = crate::store::account::pool(tx, account, unit)?;
+            let (pool, _) = allotment::pool(tx, Purse { account, unit })?;
             let stores: Vec<PurseAtStore> =
                 lines.iter().filter(|(other, _)| *other == unit).map(|(_, line)| line.clone()).collect();
             let held: i128 = stores.iter().map(|line| i128::from(line.held_minor)).sum();
@@ -218,7 +218,7 @@ pub struct Balance {
 pub fn balances(tx: &mut Tx<'_>, mut each: impl FnMut(Balance)) -> Result<(), AccountError> {
     let agreements = terms(tx)?;
     let mut folder = Folder::new(Scheme::Pool, agreements);
-    refold::for_each_account(tx, &Accounts::All, i64::MAX, |_, account, history| {
+    Refold::everything().run(tx, |_, account, history| {
         let folded = folder.fold_account(history, &mut |_| ())?;
         each(Balance {
             account,

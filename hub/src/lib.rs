@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod api;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -21,6 +22,8 @@ pub mod refold;
 pub mod refusal;
 pub mod report;
 pub mod session;
+pub mod settle;
+pub mod statement;
 pub mod store;
 
 use std::sync::Arc;

@@ -95,7 +95,7 @@ CREATE TABLE device (
     public_key BLOB NOT NULL,
     enrolled_at_ms INTEGER NOT NULL,
     last_seen_ms INTEGER,
-    -- The furthest journal position of a report, and whether everything up to it was in that report.
+    -- The furthest journal position of a report, and whether nothing was reported since that belongs to a later one.
     reported_seq INTEGER NOT NULL DEFAULT 0,
     reported_whole INTEGER NOT NULL DEFAULT 0 CHECK (reported_whole IN (0, 1))
 ) STRICT;
@@ -256,6 +256,8 @@ CREATE TABLE settlement_run (
     code_version TEXT NOT NULL,
     stores_complete INTEGER NOT NULL,
     stores_late INTEGER NOT NULL,
+    -- The first ingested_no that a later run must look at again: of a day after day_to, or after the cut.
+    open_ingested_no INTEGER NOT NULL,
     created_at_ms INTEGER NOT NULL
 ) STRICT;
 

@@ -7,10 +7,13 @@
 mod account;
 mod agreement;
 mod card;
+mod day;
 mod organisation;
 mod output;
 mod policy;
+mod settle;
 mod setup;
+mod statement;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -107,6 +110,20 @@ enum Command {
     /// The settlement agreement.
     #[command(subcommand)]
     Agreement(agreement::AgreementCommand),
+    /// Business days of the stores.
+    #[command(subcommand)]
+    Day(day::DayCommand),
+    /// What somebody should look at.
+    #[command(subcommand)]
+    Exception(day::ExceptionCommand),
+    /// Settlement between the stores.
+    #[command(subcommand)]
+    Settle(settle::SettleCommand),
+    /// Statements of a run.
+    #[command(subcommand)]
+    Statement(statement::StatementCommand),
+    /// How often value moved, and how much there is of everything.
+    Stats,
 }
 
 /// Why a command did not end well.
@@ -235,6 +252,11 @@ impl World {
             Command::Opening(command) => command.run(self, &place, out),
             Command::Policy(command) => command.run(self, &place, out),
             Command::Agreement(command) => command.run(self, &place, out),
+            Command::Day(command) => command.run(&place, out),
+            Command::Exception(command) => command.run(self, &place, out),
+            Command::Settle(command) => command.run(self, &place, out),
+            Command::Statement(command) => command.run(&place, out),
+            Command::Stats => day::stats(&place, out),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use huitong_protocol::allotment::{HubEvent, HubSide, step};
+use huitong_protocol::allotment::{HubEvent, HubSide, Purse, step};
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::entry::HubPosting;
 use huitong_protocol::id::{OperationId, StoreId};
@@ -17,7 +17,7 @@ use huitong_protocol::unit::Unit;
 
 use super::{Column, Faults, ImportError, ImportReport, Options, Table, Written, apply};
 use crate::store::engine::{Store, Tx};
-use crate::store::{account, organisation, posting, root};
+use crate::store::{account, allotment, organisation, posting, root};
 
 const COLUMNS: &[Column] = &[
     Column::required("card"),
@@ -91,7 +91,8 @@ pub fn import(
             stamp = posting::post(tx, operation(&content, number), day, now, body)?;
         }
         for (number, account, amount_minor) in opened {
-            let pool = account::pool(tx, account, unit)?;
+            let purse = Purse { account, unit };
+            let (pool, seen) = allotment::take_pool(tx, purse)?;
             let next =
                 step(&HubSide { pool, ..HubSide::default() }, HubEvent::Load { amount_minor }).map_err(|why| {
                     ImportError::Refused {
@@ -99,7 +100,7 @@ pub fn import(
                         hint: "look at the amounts again".to_owned(),
                     }
                 })?;
-            account::write_pool(tx, account, unit, &next.pool, stamp)?;
+            allotment::put_pool(tx, purse, &next.pool, stamp.max(seen))?;
             if let Some(mut card) = organisation::card(tx, &number)?.filter(|card| card.status == CardStatus::Blank) {
                 (card.status, card.status_stamp) = (CardStatus::Active, stamp);
                 organisation::write_card(tx, &card)?;

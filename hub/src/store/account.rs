@@ -1,56 +1,11 @@
-//! Account rows: what the hub's pool holds of an account, and its movements as settlement folds them.
+//! Account rows: an account's movements as settlement folds them.
 
-use huitong_protocol::allotment::Pool;
 use huitong_protocol::id::{AccountId, EntryId, IdError};
 use huitong_protocol::movement::{MovementKind, MovementRef, PostedMovement};
 use huitong_protocol::time::{BusinessDay, Stamp};
 use huitong_protocol::unit::Unit;
 
 use super::engine::{Row, StoreError, Tx};
-
-/// The hub's counters of a purse; all zero when it never had any.
-pub fn pool(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<Pool, StoreError> {
-    let found = tx.query_one(
-        "SELECT loaded_minor, spent_minor, granted_minor, released_minor FROM pool WHERE account_id = $1 AND unit = $2",
-        &[account.into(), unit.into()],
-        |row| {
-            Ok::<_, StoreError>(Pool {
-                loaded_minor: row.integer(0)?,
-                spent_minor: row.integer(1)?,
-                granted_minor: row.integer(2)?,
-                released_minor: row.integer(3)?,
-            })
-        },
-    )?;
-    Ok(found.unwrap_or_default())
-}
-
-/// Writes what `allotment::step` returned for a purse, and the stamp that stores must come after.
-pub fn write_pool(
-    tx: &mut Tx<'_>,
-    account: AccountId,
-    unit: Unit,
-    pool: &Pool,
-    stamp: Stamp,
-) -> Result<(), StoreError> {
-    tx.execute_one(
-        "write a pool",
-        "pool",
-        "INSERT INTO pool (account_id, unit, loaded_minor, spent_minor, granted_minor, released_minor, stamp) VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (account_id, unit) DO UPDATE SET loaded_minor = excluded.loaded_minor, spent_minor = excluded.spent_minor,
-         granted_minor = excluded.granted_minor, released_minor = excluded.released_minor,
-         stamp = CASE WHEN excluded.stamp > stamp THEN excluded.stamp ELSE stamp END",
-        &[
-            account.into(),
-            unit.into(),
-            pool.loaded_minor.into(),
-            pool.spent_minor.into(),
-            pool.granted_minor.into(),
-            pool.released_minor.into(),
-            stamp.into(),
-        ],
-    )
-}
 
 /// The entry that brought an account's opening balance.
 pub fn opening_of(tx: &mut Tx<'_>, account: AccountId) -> Result<Option<String>, StoreError> {
@@ -63,6 +18,9 @@ pub fn opening_of(tx: &mut Tx<'_>, account: AccountId) -> Result<Option<String>,
 
 /// The columns that [`MovementReader`] reads, in its order.
 pub const MOVEMENT_COLUMNS: &str = "account_id, stamp, store_id, epoch, seq, idx, business_day, unit, kind, amount_minor, of_entry, of_idx, origin_store, ingested_no";
+
+/// The place of `ingested_no` in [`MOVEMENT_COLUMNS`].
+pub const INGESTED_NO: usize = 13;
 
 /// Turns movement rows into values. Neighbouring rows share stores, days and units, so the last texts are remembered: a settlement over millions
 /// of rows parses few of them.

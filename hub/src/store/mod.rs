@@ -14,6 +14,7 @@ pub mod policy;
 pub mod posting;
 pub mod refused;
 pub mod root;
+pub mod settlement;
 pub mod token;
 
 pub use engine::{Row, Store, StoreError, Tx, Value};

@@ -1,0 +1,214 @@
+//! `huitong-hub settle`.
+
+use std::io::{self, Write};
+
+use clap::Subcommand;
+use huitong_protocol::money::{Currency, Money};
+use huitong_protocol::party::Party;
+use huitong_protocol::settlement::agreement::Scheme;
+use huitong_protocol::settlement::netting::Obligation;
+use huitong_protocol::settlement::run::{Finality, RunId, Standing};
+use huitong_protocol::time::BusinessDay;
+use serde_json::json;
+
+use super::output::table;
+use super::{Failure, Output, Place, World};
+use crate::publish;
+use crate::settle::{self, Netting, RunReport, RunRequest, Scope, SettleError};
+use crate::store::settlement::{self, RunRecord};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettleCommand {
+    /// Settle what has arrived since the last run, up to a business day.
+    Run {
+        /// The scheme: pool, fifo or home. When left away, the one that the agreement books.
+        #[arg(long)]
+        scheme: Option<Scheme>,
+        /// Compute another scheme beside the books.
+        #[arg(long)]
+        memo: bool,
+        /// The last business day. When left away, the last one that some store's seal was accepted for.
+        #[arg(long, value_name = "DAY")]
+        to: Option<BusinessDay>,
+        /// Settle although stores are missing; what they bring later becomes an adjustment.
+        #[arg(long)]
+        provisional: bool,
+    },
+    /// List the runs.
+    List,
+    /// Show a run: what each owes, gross and netted, and how it can be paid.
+    Show {
+        /// The run's number.
+        run: i64,
+        /// Net between legal entities instead of stores.
+        #[arg(long)]
+        by_legal_entity: bool,
+    },
+}
+
+impl From<SettleError> for Failure {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Store(error) => error.into(),
+            refused @ SettleError::Refused { .. } => Self::Refused(refused.to_string()),
+            other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl SettleCommand {
+    pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Run { scheme, memo, to, provisional } => {
+                let store = place.open()?;
+                let result = scheme_of(&store, scheme, to).and_then(|scheme| {
+                    let request = RunRequest {
+                        scheme,
+                        standing: if memo { Standing::Memo } else { Standing::Booked },
+                        finality: if provisional { Finality::Provisional } else { Finality::Final },
+                        day_to: to,
+                    };
+                    settle::run(&store, world.now(), request, &world.bar())
+                });
+                store.close();
+                match result {
+                    Ok(report) => out.show(&report, |text| show_report(text, &report))?,
+                    Err(SettleError::NothingNew(last)) => {
+                        out.show(&json!({ "nothing_new_since": last.run.id }), |text| {
+                            writeln!(
+                                text,
+                                "Nothing has arrived since run {}, which settled up to {}.",
+                                last.run.id, last.run.day_to
+                            )
+                        })?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Self::List => {
+                let runs = place.open()?.read_blocking(settlement::runs)?;
+                out.show(&runs, |text| {
+                    let rows: Vec<Vec<String>> = runs.iter().map(run_row).collect();
+                    table(
+                        text,
+                        &[">run", "scheme", "standing", "finality", "from", "to", ">stores", ">late", "prepared"],
+                        &rows,
+                    )
+                })?;
+            }
+            Self::Show { run, by_legal_entity } => {
+                let id = RunId(run);
+                let found = place.open()?.read_blocking(move |tx| match settlement::run(tx, id)? {
+                    None => Ok(None),
+                    Some(record) => {
+                        settle::netting(tx, Scope::Run(id), by_legal_entity).map(|netting| Some((record, netting)))
+                    }
+                })?;
+                let Some((record, netting)) = found else {
+                    return Err(Failure::Refused(format!("there is no run {run}\n  hint: huitong-hub settle list")));
+                };
+                out.show(&json!({ "run": record, "netting": netting }), |text| show_run(text, &record, &netting))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn scheme_of(
+    store: &crate::store::engine::Store,
+    asked: Option<Scheme>,
+    day_to: Option<BusinessDay>,
+) -> Result<Scheme, SettleError> {
+    if let Some(scheme) = asked {
+        return Ok(scheme);
+    }
+    store.read_blocking(|tx| {
+        let (_, last_accepted) = settlement::day_range(tx)?;
+        let agreements = publish::agreements(tx)?.ok_or_else(|| SettleError::Refused {
+            fault: "no settlement agreement is published".to_owned(),
+            hint: "huitong-hub agreement publish FILE".to_owned(),
+        })?;
+        let versions = agreements.versions();
+        let day = day_to.or(last_accepted).or(versions.last().map(|version| version.effective_from));
+        Ok(day.map_or(versions[0].scheme, |day| agreements.at(day).scheme))
+    })
+}
+
+fn run_row(record: &RunRecord) -> Vec<String> {
+    let run = &record.run;
+    vec![
+        run.id.to_string(),
+        run.scheme.to_string(),
+        run.standing.as_str().to_owned(),
+        run.finality.as_str().to_owned(),
+        run.day_from.to_string(),
+        run.day_to.to_string(),
+        record.stores_complete.to_string(),
+        record.stores_late.to_string(),
+        run.prepared_at_ms.to_string(),
+    ]
+}
+
+fn show_report(text: &mut dyn Write, report: &RunReport) -> io::Result<()> {
+    let run = &report.record.run;
+    writeln!(
+        text,
+        "Run {}: {} {} {}, {} to {}, {} accounts, {} lines, {} of them adjustments",
+        run.id,
+        run.scheme,
+        run.standing.as_str(),
+        run.finality.as_str(),
+        run.day_from,
+        run.day_to,
+        report.accounts,
+        report.lines,
+        report.adjustments
+    )?;
+    for late in &report.late {
+        let day = late.business_day.map_or(String::new(), |day| format!(" {day}"));
+        writeln!(text, "late: {}{day}, {}", late.store, late.reason)?;
+    }
+    writeln!(text)?;
+    show_positions(text, &report.positions, run.currency)
+}
+
+fn show_positions(text: &mut dyn Write, positions: &[(Party, i64)], currency: Currency) -> io::Result<()> {
+    let amount = |minor| Money { minor, currency }.decimal();
+    let rows: Vec<Vec<String>> = positions
+        .iter()
+        .map(|(party, minor)| {
+            let (pays, receives) = if *minor < 0 {
+                (amount(minor.saturating_neg()), String::new())
+            } else {
+                (String::new(), amount(*minor))
+            };
+            vec![party.to_string(), pays, receives]
+        })
+        .chain([vec!["sum".to_owned(), String::new(), amount(positions.iter().map(|(_, minor)| minor).sum())]])
+        .collect();
+    table(text, &["party", ">pays", ">receives"], &rows)
+}
+
+fn show_run(text: &mut dyn Write, record: &RunRecord, netting: &Netting) -> io::Result<()> {
+    let currency = record.run.currency;
+    table(
+        text,
+        &[">run", "scheme", "standing", "finality", "from", "to", ">stores", ">late", "prepared"],
+        &[run_row(record)],
+    )?;
+    writeln!(text, "\nWhat each is to pay or to receive, {currency}:")?;
+    show_positions(text, &netting.positions, currency)?;
+    let pairs = |text: &mut dyn Write, title: &str, owed: &[Obligation]| {
+        writeln!(text, "\n{title}:")?;
+        let rows: Vec<Vec<String>> = owed
+            .iter()
+            .map(|o| {
+                vec![o.debtor.to_string(), o.creditor.to_string(), Money { minor: o.amount_minor, currency }.decimal()]
+            })
+            .collect();
+        table(text, &["pays", "to", ">amount"], &rows)
+    };
+    pairs(text, "Gross, by pair", &netting.obligations)?;
+    pairs(text, "Payments with the hub in between", &netting.hub_payments)?;
+    pairs(text, "The fewest direct transfers", &netting.transfers)
+}

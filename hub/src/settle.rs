@@ -1,0 +1,494 @@
+//! Settle: who owes whom, as runs that build on each other, from the movements alone.
+//!
+//! A run looks at everything accepted up to its cut, re-folds the accounts that were touched since the last run of its scheme, and writes what
+//! changed: new − old per leg, for business days up to its last. What a late store brings is in a later run, under the day it belongs to; a run that is
+//! written never changes. Everything happens in one write transaction, so a crash leaves the whole run or none of it, and chunk by chunk, so memory
+//! stays flat. Bodies of entries are never decoded.
+//!
+//! Invariants, asserted before the commit: a run sums to zero over all parties per currency and business day (I6), and what was written is what was
+//! computed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use huitong_protocol::id::{AccountId, StoreId};
+use huitong_protocol::money::Currency;
+use huitong_protocol::party::Party;
+use huitong_protocol::settlement::agreement::Scheme;
+use huitong_protocol::settlement::fold::{FoldError, Folder};
+use huitong_protocol::settlement::leg::{Leg, LegKind};
+use huitong_protocol::settlement::netting::{self, NettingError, NettingSummary, Obligation, Positions};
+use huitong_protocol::settlement::run::{self, DailyPositions, Finality, Run, RunError, RunId, Standing};
+use huitong_protocol::time::{BusinessDay, Instant};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::publish;
+use crate::refold::{Accounts, Refold};
+use crate::store::engine::{Store, StoreError, Tx, Value};
+use crate::store::settlement::{self, Late, LegReader, LegWriter, RunRecord};
+use crate::store::{organisation, root};
+
+/// How many late stores a refusal names.
+const LATE_NAMED_MAX: usize = 10;
+
+/// What to settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunRequest {
+    /// By which scheme.
+    pub scheme: Scheme,
+    /// Whether it moves the books.
+    pub standing: Standing,
+    /// Whether every store must be complete.
+    pub finality: Finality,
+    /// The last business day; when absent, the last one that some store's seal was accepted for.
+    pub day_to: Option<BusinessDay>,
+}
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// It cannot be made now.
+    #[error("{fault}\n  hint: {hint}")]
+    Refused {
+        /// Why.
+        fault: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Nothing arrived since the run before.
+    #[error("nothing has arrived since run {}, which settled up to {}", .0.run.id, .0.run.day_to)]
+    NothingNew(Box<RunRecord>),
+    /// An account's movements do not fold.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The lines are not right: a fault of this program.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The run's lines cannot be netted.
+    #[error(transparent)]
+    Netting(#[from] NettingError),
+    /// What was written is not what was computed.
+    #[error("run {run}: {written} was written where {computed} was computed")]
+    Unequal {
+        /// The run.
+        run: RunId,
+        /// Count and sum in the database.
+        written: String,
+        /// Count and sum in memory.
+        computed: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn refused(fault: impl Into<String>, hint: impl Into<String>) -> SettleError {
+    SettleError::Refused { fault: fault.into(), hint: hint.into() }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunReport {
+    /// The run as recorded.
+    #[serde(flatten)]
+    pub record: RunRecord,
+    /// Stores that were missing something.
+    pub late: Vec<Late>,
+    /// Accounts that were folded again.
+    pub accounts: u64,
+    /// Lines written.
+    pub lines: u64,
+    /// How many of them are adjustments of days that earlier runs had covered.
+    pub adjustments: u64,
+    /// What each party is to receive (above zero) or pay (below), by the run.
+    pub positions: Vec<(Party, i64)>,
+}
+
+/// Makes a run.
+///
+/// # Errors
+/// [`SettleError`]; nothing is written then.
+pub fn run(store: &Store, now: Instant, request: RunRequest, progress: &ProgressBar) -> Result<RunReport, SettleError> {
+    let bar = progress.clone();
+    let report = store.write_blocking(move |tx| run_in(tx, now, request, &bar));
+    progress.finish_and_clear();
+    report
+}
+
+/// Makes a run within a write transaction of the caller.
+///
+/// # Errors
+/// [`SettleError`]; the caller must then roll back.
+pub fn run_in(
+    tx: &mut Tx<'_>,
+    now: Instant,
+    request: RunRequest,
+    progress: &ProgressBar,
+) -> Result<RunReport, SettleError> {
+    // The number is taken first: it locks the hub's row, so that what is read next is the last run for good.
+    let id = settlement::take_number(tx)?;
+    let hub = root::hub(tx)?;
+    let Some(agreements) = publish::agreements(tx)? else {
+        return Err(refused("no settlement agreement is published", "huitong-hub agreement publish FILE"));
+    };
+    let previous = settlement::last_of_scheme(tx, request.scheme)?;
+    let (first_day, last_accepted) = settlement::day_range(tx)?;
+    let settled_to = previous.as_ref().map(|previous| previous.run.day_to);
+    let Some(day_to) = request.day_to.or(last_accepted.max(settled_to)) else {
+        return Err(refused(
+            "no store's day was accepted yet",
+            "close and upload a day, or say --to DAY with --provisional",
+        ));
+    };
+    check_scheme(tx, request, agreements.at(day_to).scheme, day_to)?;
+    if let Some(settled_to) = settled_to.filter(|settled_to| day_to < *settled_to) {
+        return Err(refused(
+            format!("days up to {settled_to} are settled; a run cannot end on {day_to}"),
+            format!("--to {settled_to} or later"),
+        ));
+    }
+    let cut_ingested_no = settlement::last_ingested_no(tx)?;
+    if let Some(previous) = &previous
+        && (previous.run.cut_ingested_no, previous.run.day_to) == (cut_ingested_no, day_to)
+    {
+        return Err(SettleError::NothingNew(Box::new(previous.clone())));
+    }
+    let late = settlement::late(tx, day_to)?;
+    if request.finality == Finality::Final && !late.is_empty() {
+        return Err(not_complete(&late, day_to));
+    }
+    let day_from = settled_to.map_or(first_day.unwrap_or(day_to), BusinessDay::tomorrow);
+    let complete = settlement::stores_with_days(tx, day_from, day_to)?;
+    let complete = complete.iter().filter(|store| late.iter().all(|late| late.store != **store)).count();
+    let mut record = RunRecord {
+        run: Run {
+            id,
+            scheme: request.scheme,
+            currency: hub.currency,
+            standing: request.standing,
+            finality: request.finality,
+            cut_ingested_no,
+            agreements: agreements.hash(),
+            code_version: env!("CARGO_PKG_VERSION").to_owned(),
+            day_from,
+            day_to,
+            prepared_at_ms: now,
+        },
+        previous: previous.as_ref().map(|previous| previous.run.id),
+        stores_complete: i64::try_from(complete).unwrap_or(i64::MAX),
+        stores_late: i64::try_from(late.len()).unwrap_or(i64::MAX),
+        open_ingested_no: cut_ingested_no.saturating_add(1),
+    };
+    settlement::insert_run(tx, &record)?;
+    let accounts = match &previous {
+        None => Accounts::All,
+        Some(previous) => Accounts::Listed(settlement::touched(tx, previous.open_ingested_no, cut_ingested_no)?),
+    };
+    if let Accounts::Listed(listed) = &accounts {
+        progress.set_length(listed.len() as u64);
+    }
+    let mut refold =
+        Refold { accounts, cut_ingested_no, day_to: Some(day_to), open_ingested_no: record.open_ingested_no };
+    let mut folder = Folder::new(request.scheme, agreements);
+    let mut posting = Posting::new(&record.run, previous.is_some());
+    refold.run(tx, |tx, account, history| {
+        posting.current.clear();
+        folder.fold_account(history, &mut |leg| posting.keep(leg))?;
+        progress.inc(1);
+        posting.post(tx, account)
+    })?;
+    record.open_ingested_no = refold.open_ingested_no;
+    settlement::write_open(tx, id, record.open_ingested_no)?;
+    let positions = posting.prove(tx)?;
+    let Posting { accounts, lines, adjustments, .. } = posting;
+    Ok(RunReport { record, late, accounts, lines, adjustments, positions: positions.into_iter().collect() })
+}
+
+fn check_scheme(tx: &mut Tx<'_>, request: RunRequest, agreed: Scheme, day_to: BusinessDay) -> Result<(), SettleError> {
+    let scheme = request.scheme;
+    match request.standing {
+        Standing::Booked if scheme != agreed => Err(refused(
+            format!("the agreement of {day_to} books {agreed}, not {scheme}"),
+            format!("--scheme {agreed}, or --memo to see what {scheme} would give"),
+        )),
+        Standing::Memo if scheme == agreed => Err(refused(
+            format!("{scheme} is what the agreement of {day_to} books"),
+            "leave --memo away; memo runs are for the other schemes",
+        )),
+        Standing::Memo => Ok(()),
+        Standing::Booked => match settlement::last_booked(tx)? {
+            Some(last) if last.run.scheme != scheme => Err(refused(
+                format!(
+                    "run {} was booked under {}; days that it settled would be booked twice under {scheme}",
+                    last.run.id, last.run.scheme
+                ),
+                "keep the scheme of a group that has settled; compare others with --memo",
+            )),
+            _ => match settlement::last_of_scheme(tx, scheme)? {
+                Some(last) if last.run.standing == Standing::Memo => Err(refused(
+                    format!("run {} computed {scheme} as a memo; a booked run cannot build on it", last.run.id),
+                    "book the scheme that earlier runs booked",
+                )),
+                _ => Ok(()),
+            },
+        },
+    }
+}
+
+fn not_complete(late: &[Late], day_to: BusinessDay) -> SettleError {
+    let named: Vec<String> = late
+        .iter()
+        .take(LATE_NAMED_MAX)
+        .map(|late| match late.business_day {
+            Some(day) => format!("{} ({day}, {})", late.store, late.reason),
+            None => format!("{} ({})", late.store, late.reason),
+        })
+        .collect();
+    let more =
+        if late.len() > LATE_NAMED_MAX { format!(" and {} more", late.len() - LATE_NAMED_MAX) } else { String::new() };
+    refused(
+        format!("{} store(s) are not complete up to {day_to}: {}{more}", late.len(), named.join(", ")),
+        "wait for them, or --provisional: what they bring later becomes an adjustment",
+    )
+}
+
+/// A run while it is written.
+struct Posting {
+    id: RunId,
+    scheme: Scheme,
+    day_from: BusinessDay,
+    day_to: BusinessDay,
+    /// Whether there are legs of earlier runs.
+    measured: bool,
+    current: Vec<Leg>,
+    reader: LegReader,
+    writer: LegWriter,
+    sums: HashMap<(Currency, BusinessDay, Party, Party), i64>,
+    total: i128,
+    accounts: u64,
+    lines: u64,
+    adjustments: u64,
+}
+
+impl Posting {
+    fn new(run: &Run, measured: bool) -> Self {
+        Self {
+            id: run.id,
+            scheme: run.scheme,
+            day_from: run.day_from,
+            day_to: run.day_to,
+            measured,
+            current: Vec::new(),
+            reader: LegReader::default(),
+            writer: LegWriter::default(),
+            sums: HashMap::new(),
+            total: 0,
+            accounts: 0,
+            lines: 0,
+            adjustments: 0,
+        }
+    }
+
+    /// Legs of later days belong to a later run.
+    fn keep(&mut self, leg: Leg) {
+        if leg.business_day <= self.day_to {
+            self.current.push(leg);
+        }
+    }
+
+    fn post(&mut self, tx: &mut Tx<'_>, account: AccountId) -> Result<(), SettleError> {
+        self.accounts += 1;
+        let current = std::mem::take(&mut self.current);
+        if self.measured {
+            let before = settlement::legs_of(tx, self.scheme, account, &mut self.reader)?;
+            for line in run::delta(&before, &current)? {
+                self.write(tx, &line)?;
+            }
+        } else {
+            for line in &current {
+                self.write(tx, line)?;
+            }
+        }
+        self.current = current;
+        Ok(())
+    }
+
+    fn write(&mut self, tx: &mut Tx<'_>, line: &Leg) -> Result<(), SettleError> {
+        self.writer.line(tx, self.id, line)?;
+        self.writer.add_to_leg(tx, self.scheme, line)?;
+        self.lines += 1;
+        if line.business_day < self.day_from {
+            self.adjustments += 1;
+        }
+        self.total += i128::from(line.amount_minor);
+        let sum = self.sums.entry((line.currency, line.business_day, line.debtor, line.creditor)).or_insert(0);
+        *sum = sum.checked_add(line.amount_minor).ok_or(RunError::Overflow)?;
+        Ok(())
+    }
+
+    /// Checks the run before it is committed: its sums, and what the database says was written.
+    fn prove(&self, tx: &mut Tx<'_>) -> Result<Positions, SettleError> {
+        let legs: Vec<Leg> = self
+            .sums
+            .iter()
+            .map(|(&(currency, day, debtor, creditor), &sum)| pair_leg(currency, day, debtor, creditor, sum))
+            .collect();
+        let daily: DailyPositions = run::daily_positions(&legs)?;
+        run::check_zero_sum(&daily)?;
+        let written = tx.query_one(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM settlement_line WHERE run_no = $1",
+            &[self.id.0.into()],
+            |row| Ok::<_, StoreError>((row.integer(0)?, row.integer(1)?)),
+        )?;
+        let (count, sum) = written.unwrap_or_default();
+        if (u64::try_from(count).ok(), i128::from(sum)) != (Some(self.lines), self.total) {
+            return Err(SettleError::Unequal {
+                run: self.id,
+                written: format!("{count} lines of {sum}"),
+                computed: format!("{} lines of {}", self.lines, self.total),
+            });
+        }
+        let mut positions = Positions::new();
+        for ((_, _, party), amount) in daily {
+            let position = positions.entry(party).or_insert(0);
+            *position = position.checked_add(amount).ok_or(RunError::Overflow)?;
+        }
+        Ok(positions)
+    }
+}
+
+/// A sum over accounts and kinds as a leg: netting and positions look at neither.
+fn pair_leg(currency: Currency, business_day: BusinessDay, debtor: Party, creditor: Party, amount_minor: i64) -> Leg {
+    const ANY: AccountId = match AccountId::new(1) {
+        Ok(account) => account,
+        Err(_) => unreachable!(),
+    };
+    Leg { account: ANY, business_day, kind: LegKind::Spend, debtor, creditor, currency, amount_minor }
+}
+
+/// Hands out the lines of a run, in the order in which they are stored: by account, debtor, creditor, kind and day.
+///
+/// # Errors
+/// [`StoreError`], or what `each` gives.
+pub fn lines<E: From<StoreError>>(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    mut each: impl FnMut(Leg) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = LegReader::default();
+    tx.for_each(
+        "SELECT account_id, debtor, creditor, kind, business_day, currency, amount_minor FROM settlement_line WHERE run_no = $1
+         ORDER BY run_no, account_id, debtor, creditor, kind, business_day, currency",
+        &[id.0.into()],
+        |row| each(reader.read(row, 0)?),
+    )
+}
+
+/// A sum over all accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    /// Who owes.
+    pub debtor: Party,
+    /// Who is owed.
+    pub creditor: Party,
+    /// Why.
+    pub kind: LegKind,
+    /// The business day of the movements that caused it.
+    pub business_day: BusinessDay,
+    /// In which currency.
+    pub currency: Currency,
+    /// How much.
+    pub amount_minor: i64,
+}
+
+fn sums(tx: &mut Tx<'_>, from: &'static str, values: &[Value<'_>]) -> Result<Vec<Sum>, StoreError> {
+    let mut reader = LegReader::default();
+    tx.query(
+        &format!(
+            "SELECT 1, debtor, creditor, kind, business_day, currency, CAST(SUM(amount_minor) AS BIGINT) FROM {from}
+             GROUP BY debtor, creditor, kind, business_day, currency ORDER BY business_day, debtor, creditor, kind"
+        ),
+        values,
+        |row| {
+            let Leg { debtor, creditor, kind, business_day, currency, amount_minor, .. } = reader.read(row, 0)?;
+            Ok(Sum { debtor, creditor, kind, business_day, currency, amount_minor })
+        },
+    )
+}
+
+/// The cumulative legs of a scheme over all its runs, summed over accounts, by day.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn cumulative(tx: &mut Tx<'_>, scheme: Scheme) -> Result<Vec<Sum>, StoreError> {
+    sums(tx, "settlement_leg WHERE scheme = $1", &[scheme.as_str().into()])
+}
+
+/// The lines of a run, summed over accounts, by day.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn run_sums(tx: &mut Tx<'_>, id: RunId) -> Result<Vec<Sum>, StoreError> {
+    sums(tx, "settlement_line WHERE run_no = $1", &[id.0.into()])
+}
+
+/// What is netted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The lines of one run.
+    Run(RunId),
+    /// All runs of a scheme.
+    All(Scheme),
+}
+
+/// What is owed and how it can be paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Netting {
+    /// Ordered pairs that owe, gross.
+    pub obligations: Vec<Obligation>,
+    /// What is left between each two.
+    pub bilateral: Vec<Obligation>,
+    /// What each is to receive or pay in all.
+    pub positions: Vec<(Party, i64)>,
+    /// Payments with the hub as everybody's counterparty.
+    pub hub_payments: Vec<Obligation>,
+    /// The fewest direct transfers.
+    pub transfers: Vec<Obligation>,
+    /// Its figures.
+    pub summary: NettingSummary,
+}
+
+/// Nets a run or all runs of a scheme. With `by_legal_entity` stores pay as their owners, and what stays within one is internal.
+///
+/// # Errors
+/// [`SettleError::Netting`] and [`SettleError::Store`].
+pub fn netting(tx: &mut Tx<'_>, scope: Scope, by_legal_entity: bool) -> Result<Netting, SettleError> {
+    let sums = match scope {
+        Scope::Run(id) => run_sums(tx, id)?,
+        Scope::All(scheme) => cumulative(tx, scheme)?,
+    };
+    let owners: BTreeMap<StoreId, Party> = if by_legal_entity {
+        organisation::stores(tx)?.into_iter().map(|store| (store.id, Party::LegalEntity(store.legal_entity))).collect()
+    } else {
+        BTreeMap::new()
+    };
+    let payer = |party: Party| match party {
+        Party::Store(store) => owners.get(&store).copied().unwrap_or(party),
+        other => other,
+    };
+    let legs: Vec<Leg> = sums
+        .iter()
+        .map(|sum| pair_leg(sum.currency, sum.business_day, sum.debtor, sum.creditor, sum.amount_minor))
+        .collect();
+    let obligations = netting::gross(&legs, payer)?;
+    let positions = netting::positions(&obligations)?;
+    netting::check_zero(&positions)?;
+    Ok(Netting {
+        bilateral: netting::bilateral(&obligations)?,
+        hub_payments: netting::hub_payments(&positions)?,
+        transfers: netting::minimal_transfers(&positions)?,
+        summary: netting::summary(&obligations)?,
+        positions: positions.into_iter().collect(),
+        obligations,
+    })
+}
