@@ -113,7 +113,7 @@ pub struct SyncConfig {
 impl Default for SyncConfig {
     fn default() -> Self {
         Self {
-            hub_url: "http://127.0.0.1:7070".to_owned(),
+            hub_url: "http://127.0.0.1:7300".to_owned(),
             grant_timeout: Millis::seconds(3),
             call_timeout: Millis::seconds(30),
             poll_wait: Millis::seconds(25),
@@ -318,7 +318,7 @@ pub fn check(loaded: &Loaded<EdgeConfig>) -> Result<(), ConfigError> {
         Err(error) => refuse(
             "sync.hub_url",
             format!("\"{}\" is not a URL: {error}", config.sync.hub_url),
-            Some("write it like http://127.0.0.1:7070"),
+            Some("write it like http://127.0.0.1:7300"),
         ),
         Ok(url) if url.scheme() == "https" => refuse(
             "sync.hub_url",
@@ -328,7 +328,7 @@ pub fn check(loaded: &Loaded<EdgeConfig>) -> Result<(), ConfigError> {
         Ok(url) if url.scheme() != "http" || url.host_str().is_none() => refuse(
             "sync.hub_url",
             format!("\"{url}\" is not the address of a hub"),
-            Some("write it like http://127.0.0.1:7070"),
+            Some("write it like http://127.0.0.1:7300"),
         ),
         Ok(url) if !is_this_machine(&url) && !config.insecure_http => refuse(
             "sync.hub_url",

@@ -128,14 +128,14 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A token that nobody guesses: 32 random bytes as text without padding.
+/// Bytes that nobody guesses, for tokens.
 ///
 /// # Errors
 /// [`KeyError::Random`].
-pub fn random_token() -> Result<String, KeyError> {
-    let mut bytes = [0_u8; 32];
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], KeyError> {
+    let mut bytes = [0_u8; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| KeyError::Random)?;
-    Ok(data_encoding::BASE64URL_NOPAD.encode(&bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod enrol;
 pub mod identity;
 pub mod ledger;
 pub mod line;
+pub mod run;
 pub mod schedule;
 pub mod store;
 pub mod sync;

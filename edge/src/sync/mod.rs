@@ -4,6 +4,7 @@
 //! each; this one holds what they share (the [`Link`]) and the tasks that drive them. Invariant: nothing here decides about money.
 //! Counters change through `store::allotment` alone, and whatever the hub says is a total that may come late, twice or in any order.
 
+pub mod api;
 pub mod circuit;
 pub mod download;
 pub mod grant;

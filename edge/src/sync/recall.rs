@@ -43,7 +43,7 @@ pub(super) async fn poll(link: Arc<Link>) {
                     other => tracing::debug!(error = %other, wait_ms, "Could not poll the hub: {other}"),
                 }
                 link.notices.poll_failed(&error.to_string());
-                tokio::time::sleep(wait).await;
+                link.pause(wait).await;
             }
         }
     }

@@ -25,6 +25,11 @@ const ZSTD_LEVEL: i32 = 3;
 /// How often the hub may answer without holding more than before until it is left alone.
 const STALLS_MAX: u32 = 3;
 
+/// What the list of entries takes beside the entries themselves, each.
+const LIST_BYTES_PER_ENTRY_MAX: usize = 16;
+/// How many of the newest days are asked about again when the hub's word on them did not arrive.
+const DAYS_ASKED_MAX: usize = 31;
+
 /// What the hub said that it holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
@@ -96,7 +101,23 @@ impl Push<'_> {
                 return Err(SyncError::Stalled { hub_seq: self.holds.seq.0 });
             }
         }
-        self.ours()
+        self.ours()?;
+        self.ask_again().await
+    }
+
+    /// The word on a day was in an answer that was lost: its seal is offered once more, alone.
+    async fn ask_again(&mut self) -> Result<(), SyncError> {
+        let days = self.link.store.read(|tx| day::newest(tx, DAYS_ASKED_MAX))?;
+        let unheard = days.into_iter().filter(|day| day.verdict.is_none()).filter_map(|day| day.seal);
+        for (seq, seal) in unheard.filter(|(seq, _)| *seq <= self.holds.seq).collect::<Vec<_>>() {
+            if !self.done.days.iter().any(|verdict| verdict.seal_seq == seq)
+                && let Some(segment) = segment(self.link, seal.last, 1)?
+            {
+                let answer = self.link.call(path::UPLOAD, segment).await?;
+                self.took(answer);
+            }
+        }
+        Ok(())
     }
 
     /// What the hub holds must be the beginning of this journal.
@@ -114,7 +135,7 @@ impl Push<'_> {
         let mut on_the_way: JoinSet<Result<Uploaded, SyncError>> = JoinSet::new();
         loop {
             while on_the_way.len() < self.link.config.upload_window && offered.seq < self.goal.seq {
-                let Some(segment) = segment(self.link, offered)? else { break };
+                let Some(segment) = segment(self.link, offered, self.link.config.upload_entries_max)? else { break };
                 offered = segment.last;
                 let link = self.link.clone();
                 on_the_way.spawn(async move { link.call(path::UPLOAD, segment).await });
@@ -159,11 +180,10 @@ impl Push<'_> {
 }
 
 /// The next segment after a head, `None` when there is nothing.
-fn segment(link: &Link, previous: Head) -> Result<Option<Segment>, SyncError> {
+fn segment(link: &Link, previous: Head, entries_max: usize) -> Result<Option<Segment>, SyncError> {
     // The list's own bytes are a few per entry; with them a full segment stays under what the hub unpacks.
-    let bytes_max = SEGMENT_BYTES_MAX - 16 * link.config.upload_entries_max;
-    let entries =
-        link.store.read(|tx| journal::entries_after(tx, previous.seq, link.config.upload_entries_max, bytes_max))?;
+    let bytes_max = SEGMENT_BYTES_MAX - LIST_BYTES_PER_ENTRY_MAX * entries_max;
+    let entries = link.store.read(|tx| journal::entries_after(tx, previous.seq, entries_max, bytes_max))?;
     let Some(last) = entries.last().map(|entry| entry.head) else {
         return Ok(None);
     };
