@@ -7,6 +7,7 @@
 mod account;
 mod agreement;
 mod card;
+mod daemon;
 mod day;
 mod organisation;
 mod output;
@@ -83,6 +84,8 @@ struct Arguments {
 enum Command {
     /// Make the hub: its group and currency, once.
     Init(setup::Init),
+    /// Serve the stores.
+    Run(daemon::Run),
     /// The configuration: check it, or print it with the origin of each value.
     #[command(subcommand)]
     Config(setup::ConfigCommand),
@@ -240,9 +243,14 @@ impl World {
     }
 
     fn run(&self, arguments: Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
-        let place = Place { config: arguments.config, data: arguments.data, set: arguments.set };
+        let listen = match &arguments.command {
+            Command::Run(run) => run.listen.clone(),
+            _ => None,
+        };
+        let place = Place { config: arguments.config, data: arguments.data, listen, set: arguments.set };
         match arguments.command {
             Command::Init(init) => init.run(&place, out),
+            Command::Run(command) => command.run(self, &place, out),
             Command::Config(command) => command.run(&place, out),
             Command::Store(command) => command.run(self, &place, out),
             Command::LegalEntity(command) => command.run(self, &place, out),
@@ -282,6 +290,7 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
 pub(crate) struct Place {
     config: Option<PathBuf>,
     data: Option<PathBuf>,
+    listen: Option<String>,
     set: Vec<(String, String)>,
 }
 
@@ -297,6 +306,9 @@ impl Place {
         }
         if let Some(data) = &self.data {
             loader = loader.flag("--data", "data_dir", toml_text(data)?);
+        }
+        if let Some(listen) = &self.listen {
+            loader = loader.flag("--listen", "listen", serde_json::Value::from(listen.as_str()).to_string());
         }
         let loaded = loader.load::<HubConfig>().map_err(Failure::Config)?;
         HubConfig::check(&loaded).map_err(Failure::Config)?;
