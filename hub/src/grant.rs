@@ -80,7 +80,9 @@ pub async fn serve(
         if recalls > 0 {
             hub.store.write(move |tx| rows::count(tx, Counted::Recalls, recalls)).await?;
         }
-        let last = reachable.is_empty() || !waiter.moved_before(deadline).await;
+        // A store that was asked and still holds something has said that it cannot give it.
+        let hopeful = reachable.iter().any(|&(store, purse)| hub.recalls.is_asked(store, purse));
+        let last = !hopeful || !waiter.moved_before(deadline).await;
         let lacking = Some(std::mem::take(&mut attempt.short));
         let again = Look { caller, report: None, request: request.clone(), lacking, last, now: hub.now() };
         attempt = look(hub, again).await?;

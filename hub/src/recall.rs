@@ -74,6 +74,12 @@ impl Recalls {
         true
     }
 
+    /// Whether a store has not dealt with a recall yet. It has when its next poll says so: until then it has released and reported.
+    #[must_use]
+    pub fn is_asked(&self, store: StoreId, purse: Purse) -> bool {
+        self.inner().lines.get(&store).is_some_and(|line| line.queue.values().any(|queued| *queued == purse))
+    }
+
     /// Opens a poll of a store: it counts as connected until the guard is dropped.
     #[must_use]
     pub fn poll(&self, store: StoreId) -> OpenPoll<'_> {
@@ -133,11 +139,16 @@ impl OpenPoll<'_> {
         // A number that was never given out is of another life of the hub: it says nothing about what arrived.
         let known = through <= inner.last_number;
         let Some(line) = inner.lines.get_mut(&self.store) else { return (Vec::new(), through) };
+        let mut dealt_with = Vec::new();
         if known {
-            line.queue = line.queue.split_off(&through.saturating_add(1));
+            let left = line.queue.split_off(&through.saturating_add(1));
+            dealt_with = std::mem::replace(&mut line.queue, left).into_values().map(|purse| purse.account).collect();
         }
         let recalls = line.queue.values().map(|purse| Recall { account: purse.account, unit: purse.unit }).collect();
-        (recalls, line.queue.keys().next_back().copied().unwrap_or(through))
+        let last = line.queue.keys().next_back().copied().unwrap_or(through);
+        drop(inner);
+        self.recalls.moved(&dealt_with);
+        (recalls, last)
     }
 
     /// Whether the store was told of these versions.

@@ -56,7 +56,7 @@ pub fn check(caller: Caller, report: &Report) -> Result<(), Refusal> {
 /// [`StoreError`].
 pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: Instant) -> Result<Taken, StoreError> {
     let mut taken = Taken::default();
-    let mut releases = 0;
+    let (mut releases, mut changed) = (0, false);
     let mut skew = (!report.stamp.is_plausible_at(now)).then_some(report.stamp);
     for line in &report.counters {
         taken.accounts.push(line.account);
@@ -64,7 +64,10 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
             skew = skew.max(Some(line.stamp));
         }
         match take_line(tx, root, caller, line, now)? {
-            Ok(released) => releases += usize::from(released),
+            Ok(change) => {
+                releases += usize::from(change == Change::Released);
+                changed |= change != Change::None;
+            }
             Err((class, reason)) => {
                 let finding = Finding {
                     class,
@@ -89,17 +92,25 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         };
         exception::raise(tx, &finding, now)?;
     }
-    // A report with as many lines as one may have is a part of a larger one.
-    let whole = report.counters.len() < REPORT_LINES_MAX;
-    device::reported(tx, caller.store, report.head.seq, whole, now)?;
+    device::reported(tx, caller.store, report.head.seq, changed, now)?;
     rows::count(tx, Counted::Reports, 1)?;
     rows::count(tx, Counted::Releases, releases)?;
     Ok(taken)
 }
 
-type Judged = Result<bool, (Class, String)>;
+/// What a line did.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Nothing: the hub knew.
+    None,
+    /// It raised counters.
+    Raised,
+    /// It gave value back.
+    Released,
+}
 
-/// Gives whether the line gave value back, or why it is refused.
+type Judged = Result<Change, (Class, String)>;
+
 fn take_line(
     tx: &mut Tx<'_>,
     root: &Root,
@@ -128,7 +139,11 @@ fn take_line(
     if after != before || risen != stamp || held.is_none() {
         write(tx, purse, caller, &before, &after, stamp, risen)?;
     }
-    Ok(Ok(after.pool.released_minor > before.pool.released_minor))
+    Ok(Ok(match () {
+        () if after.pool.released_minor > before.pool.released_minor => Change::Released,
+        () if after != before => Change::Raised,
+        () => Change::None,
+    }))
 }
 
 fn write(

@@ -126,7 +126,7 @@ pub struct CounterPair {
 pub struct Reach {
     /// The furthest journal position of a report.
     pub reported: Seq,
-    /// Whether the report of that position carried everything that was not reported before.
+    /// Whether nothing was reported since that belongs to a later position: a report in parts names its end only with the last part.
     pub whole: bool,
     /// The end of the journal that the hub holds.
     pub journalled: Seq,
@@ -134,15 +134,15 @@ pub struct Reach {
 
 /// Compares a purse's report with its journal.
 ///
-/// Counters only rise along the journal. When no report reaches beyond the journal's end, none may be above it; when a whole report was made exactly
-/// there, all must be equal. In every other case nothing can be said yet.
+/// Counters only rise along the journal. When no report reaches beyond the journal's end, none may be above it; when a report was made exactly there, all
+/// must be equal. In every other case nothing can be said yet.
 #[must_use]
 pub fn counters(pair: &CounterPair, reach: Reach) -> Option<Finding> {
-    if reach.reported > reach.journalled {
+    if !reach.whole || reach.reported > reach.journalled {
         return None;
     }
     let above = !pair.journalled.covers(&pair.reported);
-    let below = reach.whole && reach.reported == reach.journalled && pair.reported != pair.journalled;
+    let below = reach.reported == reach.journalled && pair.reported != pair.journalled;
     (above || below).then(|| {
         let (r, j) = (pair.reported, pair.journalled);
         Finding {
@@ -220,9 +220,10 @@ mod tests {
         let (less, more) = ([0, 100, 40, 0], [0, 100, 70, 0]);
         check(more, less, (9, true, 8), false); // The report is ahead: the journal follows.
         check(less, more, (7, true, 8), false); // The journal is ahead: the report follows.
-        check(less, more, (8, false, 8), false); // The report came in parts: the rest follows.
+        check(less, more, (8, false, 8), false); // The report comes in parts: the rest follows.
         check(more, more, (8, true, 8), false);
-        check(more, less, (8, false, 8), true);
+        check(more, less, (8, false, 8), false);
+        check(more, less, (8, true, 8), true);
         check(more, less, (7, true, 8), true);
         check(less, more, (8, true, 8), true);
     }

@@ -99,18 +99,19 @@ pub fn use_token(tx: &mut Tx<'_>, token: &str, now: Instant) -> Result<bool, Sto
     Ok(rows == 1)
 }
 
-/// Notes that a store reported up to a position. An older report than the furthest one only shows that the store is there.
+/// Notes that a store reported up to a position. One that names no later position and still `changed` counters is a part of a larger report: what is
+/// known then belongs to no position until the last part arrives.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn reported(tx: &mut Tx<'_>, store: StoreId, head: Seq, whole: bool, now: Instant) -> Result<(), StoreError> {
+pub fn reported(tx: &mut Tx<'_>, store: StoreId, head: Seq, changed: bool, now: Instant) -> Result<(), StoreError> {
     tx.execute_one(
         "note a report",
         "device",
         "UPDATE device SET last_seen_ms = $4, \
-         reported_whole = CASE WHEN $2 > reported_seq THEN $3 WHEN $2 = reported_seq AND $3 = 1 THEN 1 ELSE reported_whole END, \
+         reported_whole = CASE WHEN $2 > reported_seq THEN 1 WHEN $3 = 1 THEN 0 ELSE reported_whole END, \
          reported_seq = CASE WHEN $2 > reported_seq THEN $2 ELSE reported_seq END WHERE store_id = $1",
-        &[(&store).into(), head.into(), whole.into(), now.into()],
+        &[(&store).into(), head.into(), changed.into(), now.into()],
     )
 }
 
@@ -127,23 +128,21 @@ pub fn last_seen(tx: &mut Tx<'_>, store: StoreId) -> Result<Option<Instant>, Sto
         .map(Instant))
 }
 
-/// How far report and journal of every device reach. A store that was heard within `quiet_ms` counts as still reporting: its last report may have
-/// company on the way.
+/// How far report and journal of every device reach.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn reaches(tx: &mut Tx<'_>, now: Instant, quiet_ms: i64) -> Result<HashMap<(StoreId, Epoch), Reach>, StoreError> {
+pub fn reaches(tx: &mut Tx<'_>) -> Result<HashMap<(StoreId, Epoch), Reach>, StoreError> {
     let rows = tx.query(
-        "SELECT d.store_id, d.epoch, d.reported_seq, d.reported_whole, d.last_seen_ms, j.seq \
+        "SELECT d.store_id, d.epoch, d.reported_seq, d.reported_whole, j.seq \
          FROM device d LEFT JOIN journal j ON j.store_id = d.store_id AND j.epoch = d.epoch",
         &[],
         |row| {
-            let quiet = now.0.saturating_sub(row.maybe_integer(4)?.unwrap_or(0)) >= quiet_ms;
             let seq = |number: i64| Seq(u64::try_from(number).unwrap_or(0));
             let reach = Reach {
                 reported: seq(row.integer(2)?),
-                whole: row.integer(3)? == 1 && quiet,
-                journalled: seq(row.maybe_integer(5)?.unwrap_or(0)),
+                whole: row.integer(3)? == 1,
+                journalled: seq(row.maybe_integer(4)?.unwrap_or(0)),
             };
             Ok::<_, StoreError>(((row.parsed(0, "device", "store_id")?, epoch(row.integer(1)?)?), reach))
         },

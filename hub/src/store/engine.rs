@@ -462,7 +462,12 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.submit(f)?.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+        let (answer, answered) = oneshot::channel();
+        self.submit(f, move |result| {
+            // A caller that went away does not need its answer; what it asked for is done.
+            let _ = answer.send(result);
+        })?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
     }
 
     /// As [`Store::write`], for threads that may wait.
@@ -475,21 +480,23 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.submit(f)?.blocking_recv().unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+        let (answer, answered) = std_mpsc::sync_channel(1);
+        self.submit(f, move |result| {
+            let _ = answer.send(result);
+        })?;
+        answered.recv().unwrap_or_else(|_| Err(StoreError::Stopped.into()))
     }
 
-    fn submit<T, E, F>(&self, f: F) -> Result<oneshot::Receiver<Result<T, E>>, StoreError>
+    fn submit<T, E, F>(&self, f: F, answer: impl FnOnce(Result<T, E>) + Send + 'static) -> Result<(), StoreError>
     where
         F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |batch| {
             let result = in_savepoint(batch.connection, f);
             batch.answers.push(Box::new(move |committed| {
-                // A caller that went away does not need its answer; what it asked for is done.
-                let _ = answer.send(if committed { result } else { Err(StoreError::Stopped.into()) });
+                answer(if committed { result } else { Err(StoreError::Stopped.into()) });
             }));
         });
         let queue = self.writer.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -498,7 +505,7 @@ impl Store {
             std_mpsc::TrySendError::Full(_) => StoreError::Busy,
             std_mpsc::TrySendError::Disconnected(_) => StoreError::Stopped,
         })?;
-        Ok(answered)
+        Ok(())
     }
 
     /// Stops the writer after what is queued and closes the database; later writes are refused.

@@ -1,0 +1,162 @@
+//! Who is let in. A refused request changes nothing and is recorded.
+
+use axum::http::StatusCode;
+use huitong_protocol::allotment::StoreEvent;
+use huitong_protocol::id::Epoch;
+use huitong_protocol::wire::{
+    DatasetKind, DatasetPage, DatasetRequest, Refused, ReportOnly, Request, SyncFault, from_msgpack, header, path,
+    to_msgpack,
+};
+
+use crate::fake::{FakeStore, World, account, fault};
+
+#[tokio::test]
+async fn a_token_enrols_one_key_and_a_lost_answer_may_be_asked_for_again() {
+    let world = World::new().await;
+    world.token("S1", "first").await;
+    let store = FakeStore::new(world.router.clone(), "S1", 1);
+    let enrolled = store.enrol("first").await.unwrap();
+    assert_eq!((enrolled.epoch, enrolled.store.id), (Epoch(1), store.id));
+    assert_eq!(store.enrol("first").await.unwrap(), enrolled, "the same key again is the same enrolment");
+    let thief = FakeStore::new(world.router.clone(), "S1", 2);
+    assert_eq!(fault(thief.enrol("first").await), SyncFault::Token);
+    assert_eq!(fault(thief.enrol("guessed").await), SyncFault::Token);
+    world.token("S1", "second").await;
+    assert_eq!(thief.enrol("second").await.unwrap().epoch, Epoch(2), "a new token makes a new epoch");
+    world.token("S2", "late").await;
+    world.clock.0.fetch_add(3_600_001, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(fault(FakeStore::new(world.router.clone(), "S2", 3).enrol("late").await), SyncFault::Token);
+    assert_eq!(world.refused_rows().await, ["token", "token", "token"]);
+}
+
+#[tokio::test]
+async fn a_new_enrolment_ends_the_old_key_and_its_sessions() {
+    let world = World::new().await;
+    let old = world.store("S1").await;
+    world.token("S1", "again").await;
+    let mut new = FakeStore::new(world.router.clone(), "S1", 9);
+    new.epoch = new.enrol("again").await.unwrap().epoch;
+    assert_eq!(new.epoch, Epoch(2));
+    assert_eq!(fault(old.send_report(old.report(account(1))).await), SyncFault::SessionUnknown);
+    assert_eq!(fault(old.say_hello(&old.hello_body()).await), SyncFault::Forged);
+    new.hello().await.unwrap();
+}
+
+#[tokio::test]
+async fn hello_refuses_strangers() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    let check = async |change: fn(&mut huitong_protocol::wire::Hello), expected| {
+        let mut hello = store.hello_body();
+        change(&mut hello);
+        assert_eq!(fault(store.say_hello(&hello).await), expected);
+    };
+    check(|hello| hello.group = "G2".parse().unwrap(), SyncFault::Foreign).await;
+    check(|hello| hello.store = "S2".parse().unwrap(), SyncFault::Foreign).await;
+    check(|hello| hello.epoch = Epoch(2), SyncFault::Foreign).await;
+    check(|hello| hello.protocol = (2, 0), SyncFault::Version).await;
+    check(|hello| hello.protocol = (1, 9), SyncFault::Version).await;
+    let unknown = FakeStore::new(world.router.clone(), "S2", 1);
+    assert_eq!(fault(unknown.say_hello(&unknown.hello_body()).await), SyncFault::StoreUnknown);
+}
+
+#[tokio::test]
+async fn a_forged_or_replayed_request_changes_nothing() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.step(StoreEvent::Load { amount_minor: 500 });
+    let body = to_msgpack(&Request { report: Some(store.report(account(1))), body: ReportOnly {} });
+    let mut thief = FakeStore::new(world.router.clone(), "S1", 77);
+    thief.session.clone_from(&store.session);
+    let (status, _) = thief.send(path::REPORT, &store.session, 50, body.clone()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let lines = world.read(|tx| huitong_hub::store::allotment::counts(tx)).await;
+    assert!(lines.is_empty(), "{lines:?}");
+    // The forged request did not use up the nonce.
+    assert_eq!(store.send(path::REPORT, &store.session, 50, body.clone()).await.0, StatusCode::OK);
+    assert_eq!(store.send(path::REPORT, &store.session, 50, body.clone()).await.0, StatusCode::CONFLICT);
+    assert_eq!(store.send(path::REPORT, "0123456789abcdef", 51, body).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.refused_rows().await, ["session_unknown", "replayed", "forged"]);
+    let counts = world.read(|tx| huitong_hub::store::allotment::counts(tx)).await;
+    assert_eq!(counts, [("reports".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn every_endpoint_names_the_field_of_a_malformed_message() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    let check = async |at: &str, message: serde_json::Value, says: &str| {
+        let session = if at == path::HELLO { "" } else { &store.session };
+        let (status, body) = store.send(at, session, store.next_nonce(), to_msgpack(&message)).await;
+        let refused: Refused = from_msgpack(&body).unwrap();
+        assert_eq!(
+            (status, refused.fault),
+            (StatusCode::BAD_REQUEST, SyncFault::Malformed),
+            "{at}: {}",
+            refused.message
+        );
+        assert!(refused.message.contains(says), "{at} says {:?}, not {says:?}", refused.message);
+    };
+    let line = |minor: serde_json::Value| {
+        serde_json::json!({"report": {"epoch": 1, "head": {"seq": 0, "hash": vec![0; 32]}, "stamp": 1, "cards": [], "counters": [
+            {"account": 1, "unit": "CNY", "stamp": 1, "counters": {"adopted_minor": minor, "loaded_minor": 0, "spent_minor": 0, "released_minor": 0}}]}, "body": {}})
+    };
+    check(path::ENROL, serde_json::json!({"protocol": [1, 0], "token": 7}), "token").await;
+    check(path::ENROL, serde_json::json!({"protocol": [1, 0], "token": "t", "public_key": [1, 2]}), "public_key").await;
+    check(path::HELLO, serde_json::json!({"protocol": [1, 0], "group": "no group"}), "group").await;
+    check(path::REPORT, serde_json::json!({"body": {"more": 1}}), "body").await;
+    check(path::REPORT, line(serde_json::json!(1.5)), "adopted_minor").await;
+    check(path::REPORT, line(serde_json::json!(u64::MAX)), "adopted_minor").await;
+    check(path::GRANT, serde_json::json!({"body": {"needs": [{"card": "12ab", "unit": "CNY"}]}}), "body.needs[0].card")
+        .await;
+    check(path::GRANT, serde_json::json!({"body": {"needs": [{"card": "6601000000000001", "unit": "XXY", "missing_minor": 1, "purpose": "spend"}]}}), "body.needs[0].unit").await;
+    check(path::GRANT, serde_json::json!({"body": {"needs": [{"card": "6601000000000001", "unit": "CNY", "missing_minor": -1, "purpose": "spend"}]}}), "body.needs[0].missing_minor").await;
+    check(path::POLL, serde_json::json!({"body": {"wait_ms": "soon"}}), "body.wait_ms").await;
+    check(path::UPLOAD, serde_json::json!({"body": {"epoch": -1}}), "body.epoch").await;
+    check(path::DATASET, serde_json::json!({"body": {"dataset": "secrets"}}), "body.dataset").await;
+    check(
+        path::DATASET,
+        serde_json::json!({"body": {"dataset": "cards", "after_version": 0, "limit": 0}}),
+        "body.limit",
+    )
+    .await;
+    // Not MessagePack at all, nested without end, and larger than any message.
+    for body in [vec![0xc1], vec![0x91; 100_000], vec![0; (8 << 20) + 1]] {
+        let (status, body) = store.send(path::REPORT, &store.session, store.next_nonce(), body).await;
+        let refused: Refused = from_msgpack(&body).unwrap();
+        assert_eq!((status, refused.fault), (StatusCode::BAD_REQUEST, SyncFault::Malformed));
+    }
+    let (_, body) = world.raw(path::REPORT, &[(header::STORE, "S 1")], Vec::new()).await;
+    assert!(from_msgpack::<Refused>(&body).unwrap().message.contains(header::STORE));
+}
+
+#[tokio::test]
+async fn datasets_arrive_in_pages_that_end_at_a_version() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    let (mut after_version, mut rows, mut pages) = (0, 0, 0);
+    loop {
+        let request = DatasetRequest { dataset: DatasetKind::Cards, after_version, limit: 2 };
+        let page: DatasetPage = store.call(path::DATASET, None, request).await.unwrap().body;
+        rows += page.rows.len();
+        pages += 1;
+        after_version = page.through_version;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!((rows, pages, after_version), (3, 2, 3));
+}
+
+#[tokio::test]
+async fn a_store_that_lost_entries_is_not_greeted() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.write(huitong_protocol::entry::Body::CardStatus(crate::journal::frozen(1)));
+    store.write(huitong_protocol::entry::Body::CardStatus(crate::journal::frozen(1)));
+    store.upload(store.segment(0, 2)).await.unwrap();
+    store.hello().await.unwrap();
+    store.journal.pop();
+    assert_eq!(fault(store.say_hello(&store.hello_body()).await), SyncFault::Fork);
+    assert_eq!(world.exceptions().await, ["store_behind"]);
+}

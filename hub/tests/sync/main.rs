@@ -1,0 +1,8 @@
+//! The sync API as a store meets it, through the real router and a real database: who is let in, how value moves, how a journal arrives.
+
+#![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
+
+mod access;
+mod fake;
+mod journal;
+mod value;

@@ -1,0 +1,260 @@
+//! How value moves: reports, grants, recalls.
+
+use std::sync::atomic::Ordering;
+
+use huitong_hub::store::allotment as rows;
+use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
+use huitong_protocol::card::{CardChange, CardStatus};
+use huitong_protocol::id::Epoch;
+use huitong_protocol::time::{Instant, Stamp};
+use huitong_protocol::wire::{
+    Answer, DatasetKind, GrantAnswer, GrantRequest, Need, Poll, Polled, Purpose, Recall, SyncFault, path,
+};
+
+use crate::fake::{CNY, FakeStore, World, account, card, fault};
+
+const PURSE: fn() -> Purse = || Purse { account: account(1), unit: CNY };
+
+async fn free_minor(world: &World) -> i64 {
+    world.read(|tx| Ok(rows::pool(tx, PURSE())?.0.free_minor())).await
+}
+
+async fn seen(world: &World, store: &FakeStore) -> StoreCounters {
+    let (id, epoch) = (store.id, store.epoch);
+    world.read(move |tx| Ok(rows::line(tx, PURSE(), id, epoch)?.unwrap_or_default().seen)).await
+}
+
+#[tokio::test]
+async fn reports_may_come_twice_and_out_of_order() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.step(StoreEvent::Load { amount_minor: 100 });
+    let first = store.report(account(1));
+    store.step(StoreEvent::Release { amount_minor: 60 });
+    let second = store.report(account(1));
+    for report in [&second, &first, &second, &first] {
+        let answer = store.send_report(report.clone()).await.unwrap();
+        assert!(answer.refused.is_empty(), "{:?}", answer.refused);
+        assert_eq!(free_minor(&world).await, 60);
+    }
+    assert_eq!(seen(&world, &store).await, store.counters);
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_right_is_refused_and_the_rest_goes_on() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.step(StoreEvent::Load { amount_minor: 100 });
+    let mut report = store.report(account(1));
+    let good = report.counters[0];
+    let mut of = |account_no: i64, change: fn(&mut StoreCounters)| {
+        let mut line = good;
+        line.account = account(account_no);
+        change(&mut line.counters);
+        report.counters.push(line);
+    };
+    of(3, |counters| counters.adopted_minor = 1);
+    of(2, |counters| counters.spent_minor = 101);
+    of(99, |_| ());
+    let answer = store.send_report(report).await.unwrap();
+    let refused: Vec<(i64, &str)> =
+        answer.refused.iter().map(|line| (line.account.get(), line.reason.as_str())).collect();
+    assert_eq!(
+        refused,
+        [
+            (3, "the store adopted 1 of 0 granted"),
+            (2, "the reported counters leave -1 available"),
+            (99, "account 99 does not exist")
+        ]
+    );
+    assert_eq!(seen(&world, &store).await, store.counters);
+    let mut backwards = store.report(account(1));
+    backwards.counters[0].counters = StoreCounters { loaded_minor: 99, spent_minor: 1, ..StoreCounters::default() };
+    assert_eq!(store.send_report(backwards).await.unwrap().refused.len(), 1);
+    assert_eq!(world.exceptions().await, ["report_refused", "report_refused", "report_refused", "counter_backwards"]);
+}
+
+#[tokio::test]
+async fn a_report_of_another_epoch_is_foreign() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    let mut report = store.report(account(1));
+    report.epoch = Epoch(2);
+    assert_eq!(fault(store.send_report(report).await), SyncFault::Foreign);
+    assert_eq!(world.refused_rows().await, ["foreign"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_runs_ahead_is_named_and_not_passed_on() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    world.load(account(1), 100).await;
+    store.stamp = world.clock.0.load(Ordering::SeqCst) + 60_001;
+    store.send_report(store.report(account(1))).await.unwrap();
+    let mut other = world.store("S2").await;
+    other.stamp = 5;
+    let answer = other.ask(10).await;
+    assert_eq!(answer.grants[0].stamp, Stamp(5));
+    assert_eq!(world.exceptions().await, ["clock_skew"]);
+}
+
+#[tokio::test]
+async fn card_states_travel_and_the_larger_stamp_wins() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    let now = world.clock.0.load(Ordering::SeqCst);
+    let say = async |status, stamp| {
+        let mut report = store.report(account(1));
+        report.cards = vec![CardChange { number: card(1), status, stamp: Stamp(stamp) }];
+        store.send_report(report).await.unwrap();
+        world.read(|tx| Ok(huitong_hub::store::card::find(tx, card(1))?.unwrap().status)).await
+    };
+    assert_eq!(say(CardStatus::Frozen, now).await, CardStatus::Frozen);
+    assert_eq!(say(CardStatus::Active, now - 1).await, CardStatus::Frozen, "overtaken news");
+    assert_eq!(say(CardStatus::Active, now + 1).await, CardStatus::Active);
+    assert_eq!(say(CardStatus::Destroyed, now + 2).await, CardStatus::Active, "not a store's to say");
+    assert_eq!(world.exceptions().await, ["card_change_refused"]);
+    let cards = world.hub.datasets().await.unwrap().into_iter().find(|v| v.dataset == DatasetKind::Cards).unwrap();
+    assert_eq!(cards.version, 5);
+}
+
+#[tokio::test]
+async fn a_grant_is_on_disk_before_it_is_answered_and_given_again_when_lost() {
+    let world = World::new().await;
+    world.load(account(1), 100).await;
+    let mut store = world.store("S1").await;
+    let lost: Answer<GrantAnswer> = {
+        let need = Need { card: card(1), unit: CNY, missing_minor: 30, purpose: Purpose::Spend };
+        store.call(path::GRANT, None, GrantRequest { needs: vec![need], totals: true }).await.unwrap()
+    };
+    assert_eq!(lost.grants[0].granted_minor, 100, "all that is free: the member is there now");
+    assert_eq!(lost.body.totals[0].balance_minor, 100);
+    assert_eq!(free_minor(&world).await, 0);
+    // The answer was lost: the next report on the account brings the grant again.
+    let answer = store.send_report(store.report(account(1))).await.unwrap();
+    assert_eq!((answer.grants.len(), answer.grants[0].granted_minor), (1, 100));
+    store.step(StoreEvent::Adopt { granted_minor: 100 });
+    assert_eq!(store.send_report(store.report(account(1))).await.unwrap().grants, []);
+}
+
+#[tokio::test]
+async fn a_blank_card_moves_to_who_sells_it_and_gets_no_value() {
+    let world = World::new().await;
+    world.load(account(2), 50).await;
+    let store = world.store("S2").await;
+    let needs = [2_u32, 8].map(|n| Need { card: card(n), unit: CNY, missing_minor: 0, purpose: Purpose::Sell });
+    let answer: Answer<GrantAnswer> =
+        store.call(path::GRANT, None, GrantRequest { needs: needs.to_vec(), totals: false }).await.unwrap();
+    let cards: Vec<_> = answer.body.cards.iter().map(|c| (c.number, c.allocated_store)).collect();
+    assert_eq!(cards, [(card(2), Some(store.id))], "a card that does not exist is not there");
+    let need = Need { card: card(2), unit: CNY, missing_minor: 10, purpose: Purpose::Spend };
+    let answer: Answer<GrantAnswer> =
+        store.call(path::GRANT, None, GrantRequest { needs: vec![need], totals: false }).await.unwrap();
+    assert_eq!(answer.grants, []);
+}
+
+#[tokio::test]
+async fn two_stores_that_race_never_get_more_than_there_is() {
+    let world = World::new().await;
+    world.load(account(1), 100).await;
+    let (mut a, mut b) = (world.store("S1").await, world.store("S2").await);
+    for _ in 0..10 {
+        let (first, second) = tokio::join!(a.ask(60), b.ask(60));
+        let balances: Vec<i64> = [&first, &second].iter().map(|answer| answer.body.totals[0].balance_minor).collect();
+        assert_eq!(balances, [100, 100]);
+        let available = a.counters.available_minor() + b.counters.available_minor();
+        assert_eq!(available + free_minor(&world).await, 100);
+        for store in [&mut a, &mut b] {
+            let amount_minor = store.counters.available_minor();
+            if amount_minor > 0 {
+                store.step(StoreEvent::Release { amount_minor });
+            }
+            store.send_report(store.report(account(1))).await.unwrap();
+        }
+        assert_eq!(free_minor(&world).await, 100);
+    }
+}
+
+async fn poll(store: &FakeStore, wait_ms: u64, recalls_through: u64) -> Polled {
+    let answer: Answer<Polled> = store.call(path::POLL, None, Poll { wait_ms, recalls_through }).await.unwrap();
+    answer.body
+}
+
+#[tokio::test]
+async fn a_recall_wakes_the_holder_and_the_grant_completes() {
+    let world = World::new().await;
+    world.load(account(1), 100).await;
+    let (mut holder, mut asker) = (world.store("S1").await, world.store("S2").await);
+    holder.ask(100).await;
+    let holds = async {
+        let polled = poll(&holder, 20_000, 0).await;
+        assert_eq!(polled.recalls, [Recall { account: account(1), unit: CNY }]);
+        holder.step(StoreEvent::Spend { amount_minor: 40 });
+        holder.step(StoreEvent::Release { amount_minor: 60 });
+        holder.send_report(holder.report(account(1))).await.unwrap();
+        polled.recalls_through
+    };
+    let asks = async {
+        // The poll is open before the request: the request finds a store that is connected.
+        while !world.hub.recalls.is_connected("S1".parse().unwrap()) {
+            tokio::task::yield_now().await;
+        }
+        asker.ask(60).await
+    };
+    let (through, answer) = tokio::join!(holds, asks);
+    assert_eq!(answer.grants.iter().map(|grant| grant.granted_minor).collect::<Vec<_>>(), [60]);
+    assert_eq!((answer.body.elsewhere.len(), answer.body.totals[0].balance_minor), (0, 60));
+    assert_eq!(poll(&holder, 0, through).await.recalls, [], "what arrived is not repeated");
+    let counts = world.read(|tx| rows::counts(tx)).await;
+    let count = |name: &str| counts.iter().find(|(n, _)| n == name).map_or(0, |(_, count)| *count);
+    assert_eq!((count("recalls"), count("releases"), count("grants"), count("short")), (1, 1, 2, 0));
+}
+
+#[tokio::test]
+async fn a_holder_that_cannot_give_ends_the_wait_and_the_refusal_says_where_value_is() {
+    let world = World::new().await;
+    world.load(account(1), 100).await;
+    let (mut holder, mut asker) = (world.store("S1").await, world.store("S2").await);
+    holder.ask(100).await;
+    holder.send_report(holder.report(account(1))).await.unwrap();
+    world.clock.0.fetch_add(5_000, Ordering::SeqCst);
+    let unreachable = asker.ask(60).await;
+    assert_eq!(unreachable.grants, []);
+    let place = unreachable.body.elsewhere[0];
+    assert_eq!((place.store, place.held_minor, place.last_seen_ms), (holder.id, 100, Instant(1_800_000_000_000)));
+    // Now it polls, keeps 70 parked and says so with its next poll.
+    let holds = async {
+        let polled = poll(&holder, 20_000, 0).await;
+        holder.step(StoreEvent::Release { amount_minor: 30 });
+        holder.send_report(holder.report(account(1))).await.unwrap();
+        poll(&holder, 0, polled.recalls_through).await;
+    };
+    let asks = async {
+        while !world.hub.recalls.is_connected("S1".parse().unwrap()) {
+            tokio::task::yield_now().await;
+        }
+        asker.ask(60).await
+    };
+    let ((), answer) = tokio::join!(holds, asks);
+    assert_eq!(answer.grants.iter().map(|grant| grant.granted_minor).collect::<Vec<_>>(), [30], "what there is");
+    assert_eq!(answer.body.elsewhere[0].held_minor, 70);
+}
+
+#[tokio::test]
+async fn a_poll_ends_when_a_dataset_has_changed() {
+    let world = World::new().await;
+    let (store, other) = (world.store("S1").await, world.store("S2").await);
+    let waits = poll(&store, 20_000, 0);
+    let changes = async {
+        while !world.hub.recalls.is_connected("S1".parse().unwrap()) {
+            tokio::task::yield_now().await;
+        }
+        let mut report = other.report(account(1));
+        let now = world.clock.0.load(Ordering::SeqCst);
+        report.cards = vec![CardChange { number: card(1), status: CardStatus::Frozen, stamp: Stamp(now) }];
+        other.send_report(report).await.unwrap();
+    };
+    let (polled, ()) = tokio::join!(waits, changes);
+    assert_eq!(polled.datasets.iter().find(|v| v.dataset == DatasetKind::Cards).unwrap().version, 4);
+}
