@@ -1,1 +1,14 @@
-//! placeholder
+//! The whole system: towns, scenarios, replay, benchmarks, and what the binaries `demo`, `replay` and `bench` are made of.
+
+pub mod bench;
+pub mod clock;
+pub mod command;
+pub mod documents;
+pub mod memory;
+pub mod process;
+pub mod replay;
+pub mod scenario;
+pub mod shopkeeper;
+pub mod till;
+pub mod town;
+pub mod wire;

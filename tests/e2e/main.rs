@@ -1,0 +1,7 @@
+//! The promises we keep, one module each, in one test program.
+
+#![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
+
+mod crash;
+mod replay;
+mod scenarios;

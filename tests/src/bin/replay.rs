@@ -1,0 +1,107 @@
+//! `replay`: plays recorded days of a chain through real edges and a real hub, and compares the results with independent ones.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use huitong_tests::replay::session::{self, Options, ReleasePolicy};
+use huitong_tests::town::Transport;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 played, and equal to the golden files where they were given; 1 it could not be played; 2 usage; 3 a result differs.
+
+Events are CSV, plain or .gz: seq,ts,store_id,household_id,kind,amount_cents,basket_id. The results of --out have the names, columns and order of
+the golden files. A policy is published as a chain could publish it; nothing else is switched.";
+
+/// Plays recorded days of a chain through real edges and a real hub.
+#[derive(Parser)]
+#[command(name = "replay", version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// An event file; repeat it for files that follow each other.
+    #[arg(long, required = true, value_name = "FILE")]
+    events: Vec<PathBuf>,
+    /// Compare the results with the golden files of this folder.
+    #[arg(long, value_name = "DIR")]
+    golden: Option<PathBuf>,
+    /// How their names begin, and those of --out.
+    #[arg(long, default_value = "golden_", value_name = "PREFIX")]
+    golden_prefix: String,
+    /// Write the results here.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write the events that were accepted here, as CSV.
+    #[arg(long, value_name = "FILE")]
+    accepted: Option<PathBuf>,
+    /// The share of stores whose segments and seals are held back one to five days, each day drawn anew: 20% or 0.2.
+    #[arg(long, default_value = "0", value_name = "SHARE", value_parser = session::share)]
+    late: u32,
+    /// Send every segment twice.
+    #[arg(long)]
+    duplicate: bool,
+    /// Deliver segments in seeded random order.
+    #[arg(long)]
+    shuffle: bool,
+    /// The seed of what is drawn.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Play only so many days.
+    #[arg(long, value_name = "N")]
+    days: Option<usize>,
+    /// How messages travel.
+    #[arg(long, default_value = "http", value_parser = ["http", "memory"])]
+    transport: String,
+    /// When stores release value.
+    #[arg(long, default_value = "when_idle", value_enum)]
+    release: ReleasePolicy,
+    /// What a store may keep of each account, in minor units.
+    #[arg(long, default_value_t = 0, value_name = "MINOR")]
+    park: i64,
+    /// Keep the databases here; a folder that is not there yet. Without it they live in a temporary one.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Write one JSON document to standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = Options {
+        events: arguments.events,
+        golden: arguments.golden,
+        golden_prefix: arguments.golden_prefix,
+        out: arguments.out,
+        accepted: arguments.accepted,
+        late_per_mille: arguments.late,
+        duplicate: arguments.duplicate,
+        shuffle: arguments.shuffle,
+        seed: arguments.seed,
+        days: arguments.days,
+        transport: if arguments.transport == "memory" { Transport::Memory } else { Transport::Http },
+        release: arguments.release,
+        park_minor: arguments.park,
+        data: arguments.data,
+        progress: !arguments.json,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("replay: could not start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(session::play(&options)) {
+        Ok(report) => {
+            if arguments.json {
+                println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+            } else {
+                print!("{report}");
+            }
+            ExitCode::from(if report.differences.is_empty() { 0 } else { 3 })
+        }
+        Err(error) => {
+            eprintln!("replay: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Commands: runs the daemons' own command lines in this process, the same code that a shop runs, with this process's clock.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use huitong_hub::cli::World;
+use serde_json::Value;
+
+/// Runs `huitong-hub --data DIR --json ARGS` and gives its JSON.
+///
+/// # Errors
+/// What the command complains of, with its exit code.
+pub async fn hub(data: &Path, clock: Arc<dyn huitong_hub::clock::Clock>, args: &[&str]) -> anyhow::Result<Value> {
+    let line = line("huitong-hub", data, args);
+    let shown = args.join(" ");
+    let (code, out, err) = tokio::task::spawn_blocking(move || {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = World { clock, progress: false }.main(line, &mut out, &mut err);
+        (code, out, err)
+    })
+    .await?;
+    read("huitong-hub", &shown, code, &out, &err)
+}
+
+fn line(program: &str, data: &Path, args: &[&str]) -> Vec<OsString> {
+    let head = [OsString::from(program), "--json".into(), "--data".into(), data.into()];
+    head.into_iter().chain(args.iter().map(|&arg| arg.into())).collect()
+}
+
+fn read(program: &str, shown: &str, code: u8, out: &[u8], err: &[u8]) -> anyhow::Result<Value> {
+    let (out, err) = (String::from_utf8_lossy(out), String::from_utf8_lossy(err));
+    ensure!(code == 0, "{program} {shown} ended with exit code {code}: {}{}", err.trim(), out.trim());
+    if out.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&out).with_context(|| format!("{program} {shown} did not write JSON: {out}"))
+}

@@ -1,0 +1,280 @@
+//! Scenarios: trading days in the words of a shopkeeper, read from `tests/scenarios/*.txt` and played in a [`Town`].
+//!
+//! One step a line; `#` starts a comment; several steps may share a line, split by `;`. What is expected stands at the end of a step: `approved` is
+//! meant when nothing is said, else `refused CODE`. Amounts have two places. A line that cannot be read is named with its file and number.
+//!
+//! ```text
+//! stores S1 S2                      cards C1@S1 C2@S2
+//! policy release at_close park 0.00
+//! open S1 2026-11-22                close S1
+//! S1 sell C1 100.00                 S1 reload C1 50.00
+//! S2 spend C1 30.00 as R1           S2 spend C1 999.00 refused insufficient
+//! S2 void R1                        S2 return R1 0.5
+//! S1 refund C1 5.00                 S1 freeze C1
+//! cut S1; join S1                   hold S1; let S1
+//! settle fifo 2026-11-22            settle fifo 2026-11-22 provisional
+//! owes S1 S2 30.00                  net S1 -70.00
+//! here S1 C1 70.00                  balance C1 70.00
+//! exceptions unreferenced_return 1  verify
+//! ```
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use huitong_protocol::decline::DeclineCode;
+use huitong_protocol::id::StoreId;
+use huitong_protocol::policy::Release;
+use huitong_protocol::settlement::agreement::Scheme;
+use huitong_protocol::time::BusinessDay;
+
+/// A step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The stores of the town.
+    Stores(Vec<StoreId>),
+    /// Blank cards and the stores that may sell them.
+    Cards(Vec<(String, StoreId)>),
+    /// The policy's release rule and parked amount.
+    Policy {
+        /// When stores release.
+        release: Release,
+        /// What they keep.
+        park_minor: i64,
+    },
+    /// The agreement's rates in parts per million.
+    Agreement {
+        /// The booked scheme.
+        scheme: Scheme,
+        /// On loads.
+        commission_ppm: i64,
+        /// On spends.
+        fee_ppm: i64,
+        /// Whether returns open a new lot at the taker.
+        new_lot_here: bool,
+    },
+    /// A day opens.
+    Open(StoreId, BusinessDay),
+    /// The day closes and its journal goes up.
+    Close(StoreId),
+    /// An operation at a till.
+    Till {
+        /// Where.
+        store: StoreId,
+        /// What.
+        act: Act,
+        /// The refusal that is expected; none for approval.
+        refused: Option<DeclineCode>,
+    },
+    /// The line is cut or joined.
+    Cut(StoreId, bool),
+    /// Segments and seals are held back, or let go.
+    Hold(StoreId, bool),
+    /// A settlement run.
+    Settle {
+        /// The scheme.
+        scheme: Scheme,
+        /// Through this day.
+        day: BusinessDay,
+        /// Late stores do not stop it.
+        provisional: bool,
+        /// Head office refuses it.
+        refused: bool,
+    },
+    /// What one store owes another over all runs of the booked scheme.
+    Owes(StoreId, StoreId, i64),
+    /// A store's position over all runs: what it is owed less what it owes, fees and all.
+    Net(StoreId, i64),
+    /// What can be spent at a store.
+    Here(StoreId, String, i64),
+    /// The whole balance as the hub has it.
+    Balance(String, i64),
+    /// How many open exceptions of a class there are.
+    Exceptions(String, usize),
+    /// Everything is proved.
+    Verify,
+}
+
+/// An operation at a till.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// Sell a card.
+    Sell(String, i64),
+    /// Load it again.
+    Reload(String, i64),
+    /// Pay with it; the receipt gets a name.
+    Spend {
+        /// The card.
+        card: String,
+        /// How much.
+        amount_minor: i64,
+        /// The receipt's name, when it is needed later.
+        receipt: Option<String>,
+    },
+    /// Undo an operation by its name.
+    Void(String),
+    /// Return part of a receipt's only line, in thousandths.
+    Return(String, i64),
+    /// Return without receipt.
+    Refund(String, i64),
+    /// Freeze a card.
+    Freeze(String),
+}
+
+/// A step with its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    /// The line, from 1.
+    pub line: usize,
+    /// The step as written.
+    pub text: String,
+    /// What it says.
+    pub step: Step,
+}
+
+/// Reads a scenario.
+///
+/// # Errors
+/// Names the line and what is wrong in it.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Placed>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+    parse(&text).with_context(|| path.display().to_string())
+}
+
+/// Reads a scenario's text.
+///
+/// # Errors
+/// Names the line and what is wrong in it.
+pub fn parse(text: &str) -> anyhow::Result<Vec<Placed>> {
+    let mut steps = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or("");
+        for text in line.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            let step = step(text).with_context(|| format!("line {}: {text}", index + 1))?;
+            steps.push(Placed { line: index + 1, text: text.to_owned(), step });
+        }
+    }
+    ensure!(!steps.is_empty(), "there are no steps");
+    Ok(steps)
+}
+
+/// An amount with two places, exactly.
+fn amount(text: &str) -> anyhow::Result<i64> {
+    let form = || format!("{text} is not an amount with two places, like 30.00");
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (whole, cents) = digits.split_once('.').with_context(form)?;
+    ensure!(cents.len() == 2, form());
+    Ok(sign * (whole.parse::<i64>().with_context(form)? * 100 + cents.parse::<i64>().with_context(form)?))
+}
+
+/// A percentage as parts per million: `0.6%`.
+fn ppm(text: &str) -> anyhow::Result<i64> {
+    let form = || format!("{text} is not a percentage, like 0.60%");
+    Ok(amount(text.strip_suffix('%').with_context(form)?).with_context(form)? * 100)
+}
+
+fn code(text: &str) -> anyhow::Result<DeclineCode> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).with_context(|| format!("{text} is not a decline code"))
+}
+
+fn step(text: &str) -> anyhow::Result<Step> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Ok(match words.as_slice() {
+        ["stores", stores @ ..] => Step::Stores(stores.iter().map(|store| Ok(store.parse()?)).collect::<anyhow::Result<_>>()?),
+        ["cards", cards @ ..] => Step::Cards(
+            cards
+                .iter()
+                .map(|card| {
+                    let (name, store) = card.split_once('@').context("a card is written NAME@STORE")?;
+                    Ok((name.to_owned(), store.parse()?))
+                })
+                .collect::<anyhow::Result<_>>()?,
+        ),
+        ["policy", "release", rule, "park", park] => Step::Policy {
+            release: match *rule {
+                "at_once" => Release::AtOnce,
+                "at_close" => Release::AtClose,
+                other => Release::WhenIdle {
+                    minutes: other.strip_prefix("when_idle:").and_then(|minutes| minutes.parse().ok()).context("a release is at_once, when_idle:MINUTES or at_close")?,
+                },
+            },
+            park_minor: amount(park)?,
+        },
+        ["agreement", scheme, "commission", commission, "fee", fee, returns @ ..] => Step::Agreement {
+            scheme: scheme.parse()?,
+            commission_ppm: ppm(commission)?,
+            fee_ppm: ppm(fee)?,
+            new_lot_here: match returns {
+                [] | ["returns", "restore"] => false,
+                ["returns", "new_lot_here"] => true,
+                _ => bail!("returns are restore or new_lot_here"),
+            },
+        },
+        ["open", store, day] => Step::Open(store.parse()?, day.parse()?),
+        ["close", store] => Step::Close(store.parse()?),
+        ["cut", store] => Step::Cut(store.parse()?, true),
+        ["join", store] => Step::Cut(store.parse()?, false),
+        ["hold", store] => Step::Hold(store.parse()?, true),
+        ["let", store] => Step::Hold(store.parse()?, false),
+        ["settle", scheme, day, how @ ..] => Step::Settle {
+            scheme: scheme.parse()?,
+            day: day.parse()?,
+            provisional: how.contains(&"provisional"),
+            refused: how.contains(&"refused"),
+        },
+        ["owes", debtor, creditor, owed] => Step::Owes(debtor.parse()?, creditor.parse()?, amount(owed)?),
+        ["net", store, net] => Step::Net(store.parse()?, amount(net)?),
+        ["here", store, card, held] => Step::Here(store.parse()?, (*card).to_owned(), amount(held)?),
+        ["balance", card, balance] => Step::Balance((*card).to_owned(), amount(balance)?),
+        ["exceptions", class, count] => Step::Exceptions((*class).to_owned(), count.parse()?),
+        ["verify"] => Step::Verify,
+        [store, act @ .., "refused", refusal] => till(store, act, Some(code(refusal)?))?,
+        [store, act @ .., "approved"] => till(store, act, None)?,
+        [store, act @ ..] => till(store, act, None)?,
+        [] => bail!("is empty"),
+    })
+}
+
+fn till(store: &str, words: &[&str], refused: Option<DeclineCode>) -> anyhow::Result<Step> {
+    let store = store.parse()?;
+    let act = match words {
+        ["sell", card, paid] => Act::Sell((*card).to_owned(), amount(paid)?),
+        ["reload", card, paid] => Act::Reload((*card).to_owned(), amount(paid)?),
+        ["spend", card, paid] => Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: None },
+        ["spend", card, paid, "as", name] => {
+            Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: Some((*name).to_owned()) }
+        }
+        ["void", name] => Act::Void((*name).to_owned()),
+        ["return", name, quantity] => Act::Return((*name).to_owned(), amount(quantity)? * 10),
+        ["refund", card, value] => Act::Refund((*card).to_owned(), amount(value)?),
+        ["freeze", card] => Act::Freeze((*card).to_owned()),
+        _ => bail!("is no step; the head of tests/src/scenario.rs lists them"),
+    };
+    Ok(Step::Till { store, act, refused })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_read() {
+        let steps = parse("stores S1 S2 # two\nS2 spend C1 30.00 as R1; S2 spend C1 999.00 refused insufficient").unwrap();
+        assert_eq!(steps.len(), 3);
+        assert_eq!(steps[2].line, 2);
+        let Step::Till { act, refused, .. } = &steps[2].step else { panic!("a till") };
+        assert_eq!((act, refused), (&Act::Spend { card: "C1".to_owned(), amount_minor: 99_900, receipt: None }, &Some(DeclineCode::Insufficient)));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let check = |text: &str, says: &str| {
+            let error = format!("{:#}", parse(text).unwrap_err());
+            assert!(error.contains(says), "{error}");
+        };
+        check("", "no steps");
+        check("S1 sell C1 100", "line 1: S1 sell C1 100");
+        check("\nS1 dance", "line 2: S1 dance");
+        check("S1 spend C1 1.00 refused because", "because is not a decline code");
+        check("policy release sometimes park 0.00", "at_once, when_idle:MINUTES or at_close");
+    }
+}

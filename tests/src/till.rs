@@ -1,0 +1,330 @@
+//! A till: a client of a store's API with its token, its operation ids and its witness, as a POS vendor would write one.
+//!
+//! It speaks HTTP, or calls the routes of an edge in the same process; what it sends and understands is the same.
+
+use std::sync::Mutex;
+
+use anyhow::{Context, bail};
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use huitong_protocol::card::CardNumber;
+use huitong_protocol::decline::Decline;
+use huitong_protocol::entry::{LineFlags, SaleLine, TenderLine};
+use huitong_protocol::id::{EntryId, OperationId};
+use huitong_protocol::money::Currency;
+use huitong_protocol::till::{
+    Approved, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard, OpenDay, OperationState, Outcome,
+    PostReturn, PostSale, PostUnreferencedReturn, VoidOperation, WITNESS,
+};
+use huitong_protocol::time::BusinessDay;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower::ServiceExt as _;
+
+/// How a till reaches its edge.
+#[derive(Clone)]
+pub enum Line {
+    /// Over HTTP.
+    Http {
+        /// Shared by all tills of a process.
+        client: reqwest::Client,
+        /// `http://127.0.0.1:PORT`.
+        base: String,
+    },
+    /// In the same process.
+    Routes(axum::Router),
+}
+
+/// A till.
+pub struct Till {
+    line: Line,
+    token: String,
+    currency: Currency,
+    witness: Mutex<Option<String>>,
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether it is a stored answer.
+    pub replayed: bool,
+    /// The witness.
+    pub witness: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The body as JSON of a type.
+    ///
+    /// # Errors
+    /// With status and body, when it is something else.
+    pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_slice(&self.body).with_context(|| format!("answered {}: {}", self.status, String::from_utf8_lossy(&self.body)))
+    }
+}
+
+fn reply(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Reply {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Reply { status: status.as_u16(), replayed: header(IDEMPOTENCY_REPLAYED).is_some(), witness: header(WITNESS), body }
+}
+
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+impl Till {
+    /// A till with the token of its pairing.
+    #[must_use]
+    pub fn new(line: Line, token: String, currency: Currency) -> Self {
+        Self { line, token, currency, witness: Mutex::new(None) }
+    }
+
+    /// Sends a request and gives what came.
+    ///
+    /// # Errors
+    /// When nothing came: what was sent may or may not have been done.
+    pub async fn send(&self, method: Method, path: &str, key: Option<OperationId>, body: Vec<u8>) -> anyhow::Result<Reply> {
+        let witness = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let mut request = Request::builder()
+            .method(method)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header(IDEMPOTENCY_KEY, key.to_string());
+        }
+        if let Some(witness) = witness {
+            request = request.header(WITNESS, witness);
+        }
+        let reply = match &self.line {
+            Line::Routes(router) => {
+                let request = request.uri(path).body(Body::from(body)).context("could not make a request")?;
+                let answer = match router.clone().oneshot(request).await {
+                    Ok(answer) => answer,
+                    Err(never) => match never {},
+                };
+                let (head, body) = answer.into_parts();
+                let body = to_bytes(body, ANSWER_BYTES_MAX).await.context("could not read the answer")?.to_vec();
+                reply(head.status, &head.headers, body)
+            }
+            Line::Http { client, base } => {
+                let request = request.uri(format!("{base}{path}")).body(body).context("could not make a request")?;
+                let answer = client.execute(request.try_into().context("could not make a request")?).await.context("no answer from the edge")?;
+                let (status, headers) = (answer.status(), answer.headers().clone());
+                let body = answer.bytes().await.context("the answer was cut")?.to_vec();
+                reply(status, &headers, body)
+            }
+        };
+        if let Some(seen) = &reply.witness {
+            let mut highest = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let position = |text: &str| text.split(':').nth(1).and_then(|seq| seq.parse::<u64>().ok()).unwrap_or(0);
+            if highest.as_deref().is_none_or(|known| position(known) <= position(seen)) {
+                *highest = Some(seen.clone());
+            }
+        }
+        Ok(reply)
+    }
+
+    /// Posts an operation and gives its outcome.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem instead of an outcome.
+    pub async fn operate(&self, path: &str, key: OperationId, body: &impl Serialize) -> anyhow::Result<Outcome> {
+        let reply = self.send(Method::POST, path, Some(key), serde_json::to_vec(body)?).await?;
+        if reply.status != 200 && reply.status != 201 {
+            bail!("POST {path} was answered with {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
+        }
+        reply.json()
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let reply = self.send(Method::GET, path, None, Vec::new()).await?;
+        if reply.status != 200 {
+            bail!("GET {path} was answered with {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
+        }
+        reply.json()
+    }
+
+    /// Opens a day.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn open_day(&self, key: OperationId, business_day: Option<BusinessDay>) -> anyhow::Result<Outcome> {
+        self.operate("/v1/day/open", key, &OpenDay { business_day, operator: None }).await
+    }
+
+    /// Closes the day.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn close_day(&self, key: OperationId) -> anyhow::Result<Outcome> {
+        self.operate("/v1/day/close", key, &CloseDay::default()).await
+    }
+
+    fn load(&self, amount_minor: i64) -> LoadCard {
+        let tenders = if amount_minor == 0 { Vec::new() } else { vec![tender("cash", amount_minor, None)] };
+        LoadCard { currency: self.currency, amount_minor, bonus_minor: 0, tenders, operator: None, terminal_seq: None }
+    }
+
+    /// Sells a card for cash.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn sell(&self, key: OperationId, card: CardNumber, amount_minor: i64) -> anyhow::Result<Outcome> {
+        self.operate(&format!("/v1/cards/{}/sell", card.reveal()), key, &self.load(amount_minor)).await
+    }
+
+    /// Loads a card again, for cash.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn reload(&self, key: OperationId, card: CardNumber, amount_minor: i64) -> anyhow::Result<Outcome> {
+        self.operate(&format!("/v1/cards/{}/reload", card.reveal()), key, &self.load(amount_minor)).await
+    }
+
+    /// The sale of one line, paid with a card's stored value.
+    #[must_use]
+    pub fn one_line_sale(&self, card: CardNumber, amount_minor: i64) -> PostSale {
+        PostSale {
+            currency: self.currency,
+            member: None,
+            lines: vec![line("goods", amount_minor)],
+            tenders: vec![tender("stored_value", amount_minor, Some(card))],
+            operator: None,
+            terminal_seq: None,
+        }
+    }
+
+    /// Sells one line of goods, paid with a card's stored value.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn spend(&self, key: OperationId, card: CardNumber, amount_minor: i64) -> anyhow::Result<Outcome> {
+        self.operate("/v1/sales", key, &self.one_line_sale(card, amount_minor)).await
+    }
+
+    /// Posts a sale.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn sale(&self, key: OperationId, sale: &PostSale) -> anyhow::Result<Outcome> {
+        self.operate("/v1/sales", key, sale).await
+    }
+
+    /// Undoes an operation.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn void(&self, key: OperationId, of: OperationId) -> anyhow::Result<Outcome> {
+        let request = VoidOperation { reason: "typed twice".to_owned(), operator: None, approver: None, terminal_seq: None };
+        self.operate(&format!("/v1/operations/{of}/void"), key, &request).await
+    }
+
+    /// Gives goods of a receipt back.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn give_back(&self, key: OperationId, receipt: EntryId, line: u16, quantity_thousandths: i64) -> anyhow::Result<Outcome> {
+        let items = vec![huitong_protocol::till::ReturnItem { line, quantity_thousandths }];
+        let reason = "not as expected".to_owned();
+        let request = PostReturn { receipt, items, reason, operator: None, approver: None, terminal_seq: None };
+        self.operate("/v1/returns", key, &request).await
+    }
+
+    /// Gives goods back without a receipt, onto a card.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn refund(&self, key: OperationId, card: CardNumber, amount_minor: i64) -> anyhow::Result<Outcome> {
+        let (currency, reason) = (self.currency, "no receipt".to_owned());
+        let request = PostUnreferencedReturn { card, currency, amount_minor, reason, operator: None, approver: None, terminal_seq: None };
+        self.operate("/v1/returns/unreferenced", key, &request).await
+    }
+
+    /// A card as this store knows it; with the whole balance when the hub answers.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn card(&self, card: CardNumber, total: bool) -> anyhow::Result<CardState> {
+        let query = if total { "?total=true" } else { "" };
+        self.get(&format!("/v1/cards/{}{query}", card.reveal())).await
+    }
+
+    /// What became of an operation.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn operation(&self, key: OperationId) -> anyhow::Result<OperationState> {
+        let reply = self.send(Method::GET, &format!("/v1/operations/{key}"), None, Vec::new()).await?;
+        reply.json()
+    }
+
+    /// The running totals of the open day.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn x_report(&self) -> anyhow::Result<DayReport> {
+        self.get("/v1/day/x").await
+    }
+
+    /// The edge's state.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn status(&self) -> anyhow::Result<EdgeStatus> {
+        self.get("/v1/status").await
+    }
+}
+
+/// A tender line.
+///
+/// # Panics
+/// When the code is not one.
+#[must_use]
+pub fn tender(code: &str, amount_minor: i64, card: Option<CardNumber>) -> TenderLine {
+    TenderLine { tender: code.parse().expect("a tender code"), amount_minor, card, reference: None }
+}
+
+/// A basket line of one piece.
+#[must_use]
+pub fn line(sku: &str, net_minor: i64) -> SaleLine {
+    SaleLine {
+        sku: sku.to_owned(),
+        name: String::new(),
+        category_path: String::new(),
+        brand: String::new(),
+        counter: None,
+        supplier: None,
+        clerk: None,
+        quantity_thousandths: 1_000,
+        list_price_minor: None,
+        gross_minor: net_minor,
+        markdowns: Vec::new(),
+        net_minor,
+        tax_code: String::new(),
+        tax_ppm: 0,
+        flags: LineFlags::default(),
+    }
+}
+
+/// The approval, or the refusal as an error.
+///
+/// # Errors
+/// The refusal in words.
+pub fn approved(outcome: Outcome) -> anyhow::Result<Approved> {
+    match outcome {
+        Outcome::Approved(approved) => Ok(*approved),
+        Outcome::Declined { message, decline, .. } => bail!("declined with {:?}: {message}", decline.code),
+    }
+}
+
+/// The refusal, or the approval as an error.
+///
+/// # Errors
+/// When it was approved.
+pub fn declined(outcome: Outcome) -> anyhow::Result<Decline> {
+    match outcome {
+        Outcome::Declined { decline, .. } => Ok(*decline),
+        Outcome::Approved(approved) => bail!("approved as {}", approved.entry),
+    }
+}
