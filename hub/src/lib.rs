@@ -1,7 +1,7 @@
 //! The hub: the central server of Huitong. Stores report, ask and upload; head office imports, publishes and settles.
 //!
-//! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `store` keeps everything. Nothing below the
-//! handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
+//! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `reconcile` and `worker` look after what
+//! came in; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
 pub mod api;
@@ -18,13 +18,17 @@ pub mod init;
 pub mod make;
 pub mod publish;
 pub mod recall;
+pub mod reconcile;
 pub mod refold;
 pub mod refusal;
 pub mod report;
+pub mod schedule;
 pub mod session;
 pub mod settle;
 pub mod statement;
 pub mod store;
+pub mod verify;
+pub mod worker;
 
 use std::sync::Arc;
 
@@ -34,6 +38,7 @@ use crate::clock::Clock;
 use crate::config::HubConfig;
 use crate::hub::Hub;
 use crate::store::{Store, StoreError};
+use crate::worker::Worker;
 
 /// Why the hub stopped before it was asked to, or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,9 @@ pub enum RunError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The heartbeat of the schedule did not start.
+    #[error("could not start the schedule")]
+    Schedule(#[source] tokio_cron_scheduler::JobSchedulerError),
     /// The listener failed.
     #[error("could not serve on the listening address")]
     Serve(#[source] std::io::Error),
@@ -70,6 +78,7 @@ pub async fn serve(
     hub: Hub,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
+    let worker = Worker::start(hub.clone()).await.map_err(RunError::Schedule)?;
     let stopping = hub.stopping.clone();
     let served = axum::serve(listener, api::router(hub.clone()))
         .with_graceful_shutdown(async move {
@@ -79,6 +88,7 @@ pub async fn serve(
         })
         .await;
     hub.stopping.cancel();
+    worker.stop().await;
     let store = hub.store.clone();
     // Closing waits for the writer's thread.
     let _ = tokio::task::spawn_blocking(move || store.close()).await;

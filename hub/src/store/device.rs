@@ -99,6 +99,14 @@ pub fn use_token(tx: &mut Tx<'_>, token: &str, now: Instant) -> Result<bool, Sto
     Ok(rows == 1)
 }
 
+/// Removes tokens that were over before an instant. Gives how many.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn purge_tokens(tx: &mut Tx<'_>, before: Instant) -> Result<usize, StoreError> {
+    tx.execute("DELETE FROM enrolment_token WHERE COALESCE(used_at_ms, expires_at_ms) < $1", &[before.into()])
+}
+
 /// Notes that a store reported up to a position. One that names no later position and still `changed` counters is a part of a larger report: what is
 /// known then belongs to no position until the last part arrives.
 ///

@@ -232,6 +232,18 @@ impl Row<'_> {
             .map_err(|source| StoreError::Engine { operation: "read bytes", source: source.into() })
     }
 
+    /// A BLOB or NULL.
+    ///
+    /// # Errors
+    /// As [`Row::integer`].
+    pub fn maybe_bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
+        self.0
+            .get_ref(column)
+            .map_err(StoreError::during("read bytes"))?
+            .as_blob_or_null()
+            .map_err(|source| StoreError::Engine { operation: "read bytes", source: source.into() })
+    }
+
     /// A TEXT that is one of ours: an id, a kind, a day.
     ///
     /// # Errors

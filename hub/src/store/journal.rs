@@ -5,9 +5,10 @@
 
 use huitong_protocol::allotment::{Purse, StoreCounters};
 use huitong_protocol::entry::{EntryView, Header};
-use huitong_protocol::id::{EntryId, Epoch, Hash, OperationId, Seq, StoreId};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, OperationId, Seq, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::movement::Movement;
+use huitong_protocol::reconcile::CounterPair;
 use huitong_protocol::seal::{ControlTotals, Tally};
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 
@@ -243,7 +244,7 @@ pub fn counters(tx: &mut Tx<'_>, purse: Purse, store: StoreId, epoch: Epoch) -> 
     Ok(found.unwrap_or_default())
 }
 
-pub(super) fn read_counters(row: &Row<'_>, first: usize) -> Result<StoreCounters, StoreError> {
+fn read_counters(row: &Row<'_>, first: usize) -> Result<StoreCounters, StoreError> {
     Ok(StoreCounters {
         adopted_minor: row.integer(first)?,
         loaded_minor: row.integer(first + 1)?,
@@ -366,4 +367,42 @@ pub fn wanted(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Option<Se
         |row| row.maybe_integer(0),
     )?;
     Ok(first.flatten().map(|first| seq(first.saturating_sub(1))))
+}
+
+/// Every purse whose reported counters are not those of the journal, one by one.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn unequal_counters(tx: &mut Tx<'_>, mut each: impl FnMut(CounterPair)) -> Result<(), StoreError> {
+    const REPORTED: &str = "SELECT a.account_id, a.unit, a.store_id, a.epoch, \
+         a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, \
+         COALESCE(j.adopted_minor, 0), COALESCE(j.loaded_minor, 0), COALESCE(j.spent_minor, 0), COALESCE(j.released_minor, 0) \
+         FROM allotment a LEFT JOIN journal_counter j \
+         ON j.account_id = a.account_id AND j.unit = a.unit AND j.store_id = a.store_id AND j.epoch = a.epoch \
+         WHERE a.adopted_minor <> COALESCE(j.adopted_minor, 0) OR a.loaded_minor <> COALESCE(j.loaded_minor, 0) \
+         OR a.spent_minor <> COALESCE(j.spent_minor, 0) OR a.released_minor <> COALESCE(j.released_minor, 0)";
+    const NEVER_REPORTED: &str = "SELECT j.account_id, j.unit, j.store_id, j.epoch, 0, 0, 0, 0, \
+         j.adopted_minor, j.loaded_minor, j.spent_minor, j.released_minor FROM journal_counter j \
+         WHERE NOT EXISTS (SELECT 1 FROM allotment a \
+         WHERE a.account_id = j.account_id AND a.unit = j.unit AND a.store_id = j.store_id AND a.epoch = j.epoch)";
+    for sql in [REPORTED, NEVER_REPORTED] {
+        tx.for_each(sql, &[], |row| {
+            let account = row.integer(0)?;
+            let account = AccountId::new(account).map_err(|fault| StoreError::Value {
+                table: "allotment",
+                column: "account_id",
+                row: account.to_string(),
+                fault: fault.to_string(),
+            })?;
+            each(CounterPair {
+                store: row.parsed(2, "allotment", "store_id")?,
+                epoch: Epoch(u32::try_from(row.integer(3)?).unwrap_or(0)),
+                purse: Purse { account, unit: row.parsed(1, "allotment", "unit")? },
+                reported: read_counters(row, 4)?,
+                journalled: read_counters(row, 8)?,
+            });
+            Ok::<_, StoreError>(())
+        })?;
+    }
+    Ok(())
 }

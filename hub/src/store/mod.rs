@@ -14,6 +14,7 @@ pub mod policy;
 pub mod posting;
 pub mod refused;
 pub mod root;
+pub mod schedule;
 pub mod settlement;
 pub mod token;
 

@@ -28,7 +28,7 @@ fn movement(kind: MovementKind, amount_minor: i64) -> Movement {
     Movement { account: account(1), unit: CNY, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
 }
 
-fn reload(amount_minor: i64) -> Body {
+pub(crate) fn reload(amount_minor: i64) -> Body {
     Body::CardReload(CardSale {
         card: card(1),
         account: account(1),

@@ -5,4 +5,5 @@
 mod access;
 mod fake;
 mod journal;
+mod upkeep;
 mod value;

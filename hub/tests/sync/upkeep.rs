@@ -1,0 +1,107 @@
+//! What the hub does by itself: comparing what stores say in different ways, and keeping its schedule.
+
+use std::sync::atomic::Ordering;
+
+use huitong_hub::store::schedule as rows;
+use huitong_hub::{reconcile, worker};
+use huitong_protocol::allotment::StoreEvent;
+
+use crate::fake::{FakeStore, World, account};
+use crate::journal::reload;
+
+async fn findings(world: &World) -> usize {
+    world.read(|tx| Ok(reconcile::find(tx)?.len())).await
+}
+
+/// Loads a cent more into the books than into the counters when `extra_minor` is 1.
+fn load(store: &mut FakeStore, amount_minor: i64, extra_minor: i64) {
+    store.step(StoreEvent::Load { amount_minor });
+    store.write(reload(amount_minor + extra_minor));
+}
+
+#[tokio::test]
+async fn report_and_journal_are_compared_where_both_end() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    load(&mut store, 100, 0);
+    store.send_report(store.report(account(1))).await.unwrap();
+    assert_eq!(findings(&world).await, 0, "the report is ahead, the journal follows");
+    store.upload(store.segment(0, 1)).await.unwrap();
+    assert_eq!(findings(&world).await, 0);
+    load(&mut store, 50, 0);
+    store.upload(store.segment(1, 2)).await.unwrap();
+    assert_eq!(findings(&world).await, 0, "the journal is ahead, the report follows");
+    load(&mut store, 10, 1);
+    store.upload(store.segment(2, 3)).await.unwrap();
+    store.send_report(store.report(account(1))).await.unwrap();
+    let found = world.read(reconcile::find).await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].evidence.contains("loaded 160 and 161"), "{}", found[0].evidence);
+    assert_eq!(reconcile::run(&world.hub.store, world.hub.now()).await.unwrap(), 1);
+    assert_eq!(reconcile::run(&world.hub.store, world.hub.now()).await.unwrap(), 0, "raised once");
+    assert_eq!(world.exceptions().await, ["report_differs"]);
+}
+
+#[tokio::test]
+async fn a_planted_cent_in_the_hubs_own_counters_is_found() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    load(&mut store, 100, 0);
+    store.upload(store.segment(0, 1)).await.unwrap();
+    store.send_report(store.report(account(1))).await.unwrap();
+    for change in
+        ["loaded_minor = loaded_minor + 1", "loaded_minor = loaded_minor - 2", "spent_minor = 1", "released_minor = 1"]
+    {
+        let sql = format!("UPDATE allotment SET {change}");
+        world.hub.store.write(move |tx| tx.execute(&sql, &[])).await.unwrap();
+        assert_eq!(findings(&world).await, 1, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
+    let world = World::new().await;
+    let runs = async || {
+        let jobs = world.read(rows::list).await;
+        jobs.iter().map(|job| (job.name.clone(), job.runs, job.failures)).collect::<Vec<_>>()
+    };
+    let none = [("purge".to_owned(), 0, 0), ("reconcile".to_owned(), 0, 0)];
+    worker::dispatch(&world.hub).await;
+    assert_eq!(runs().await, none, "nothing is due at the start");
+    // The power was off for three days.
+    world.clock.0.fetch_add(3 * 86_400_000, Ordering::SeqCst);
+    for _ in 0..3 {
+        worker::dispatch(&world.hub).await;
+        assert_eq!(runs().await, none.clone().map(|(name, ..)| (name, 1, 0)));
+    }
+    world.clock.0.fetch_add(601_000, Ordering::SeqCst);
+    // Somebody else holds the lease.
+    let now = world.hub.now();
+    assert!(world.hub.store.write(move |tx| rows::take(tx, "reconcile", now, now.plus_ms(60_000))).await.unwrap());
+    worker::dispatch(&world.hub).await;
+    assert_eq!(runs().await[1], ("reconcile".to_owned(), 1, 0));
+    // It died; its lease runs out.
+    world.clock.0.fetch_add(60_000, Ordering::SeqCst);
+    worker::dispatch(&world.hub).await;
+    assert_eq!(runs().await[1], ("reconcile".to_owned(), 2, 0));
+}
+
+#[tokio::test]
+async fn the_daemon_serves_and_stops_when_told() {
+    let world = World::new().await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let hub = tokio::spawn(huitong_hub::serve(listener, world.hub.clone(), async {
+        let _ = stopped.await;
+    }));
+    let mut line = tokio::net::TcpStream::connect(address).await.unwrap();
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    line.write_all(b"GET /readyz HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ready\n"), "{answer}");
+    stop.send(()).unwrap();
+    hub.await.unwrap().unwrap();
+    assert!(world.hub.store.write(|tx| rows::list(tx)).await.is_err(), "the database is closed");
+}
