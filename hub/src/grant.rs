@@ -45,6 +45,8 @@ struct Look {
     /// What is still lacking; on the first look everything that is asked.
     lacking: Option<BTreeMap<Purse, i64>>,
     last: bool,
+    /// How many recalls were sent since the look before.
+    recalls: usize,
     now: Instant,
 }
 
@@ -62,7 +64,8 @@ pub async fn serve(
     let deadline = tokio::time::Instant::now() + hub.config.recall_wait.duration();
     let accounts = accounts_of(hub, &request).await?;
     let waiter = hub.recalls.wait_for(accounts);
-    let first = Look { caller, report, request: request.clone(), lacking: None, last: false, now: hub.now() };
+    let first =
+        Look { caller, report, request: request.clone(), lacking: None, last: false, recalls: 0, now: hub.now() };
     let mut attempt = look(hub, first).await?;
     hub.announce(&attempt.taken);
     let taken = std::mem::take(&mut attempt.taken);
@@ -77,14 +80,11 @@ pub async fn serve(
                 recalls += usize::from(hub.recalls.ask(store, purse));
             }
         }
-        if recalls > 0 {
-            hub.store.write(move |tx| rows::count(tx, Counted::Recalls, recalls)).await?;
-        }
         // A store that was asked and still holds something has said that it cannot give it.
         let hopeful = reachable.iter().any(|&(store, purse)| hub.recalls.is_asked(store, purse));
         let last = !hopeful || !waiter.moved_before(deadline).await;
         let lacking = Some(std::mem::take(&mut attempt.short));
-        let again = Look { caller, report: None, request: request.clone(), lacking, last, now: hub.now() };
+        let again = Look { caller, report: None, request: request.clone(), lacking, last, recalls, now: hub.now() };
         attempt = look(hub, again).await?;
         moved_card |= attempt.moved_card;
         if last {
@@ -147,6 +147,7 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
         Some(report) => report::take(tx, &hub.root, look.caller, report, look.now)?,
         None => Taken::default(),
     };
+    rows::count(tx, Counted::Recalls, look.recalls)?;
     let (cards, moved_card) = resolve(tx, look)?;
     let lacking = match &look.lacking {
         Some(lacking) => lacking.clone(),

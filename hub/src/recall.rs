@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 
 /// Recalls that one store may have waiting: more than its tills could cause while a poll is under way.
 pub const RECALLS_PER_STORE_MAX: usize = 2_000;
+/// How often a store is told of new dataset versions at most.
+const NEWS_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct Line {
@@ -22,7 +24,7 @@ struct Line {
     last_poll: Option<tokio::time::Instant>,
     queue: BTreeMap<u64, Purse>,
     wake: Arc<Notify>,
-    told: Vec<DatasetVersion>,
+    told: Option<(Vec<DatasetVersion>, tokio::time::Instant)>,
 }
 
 #[derive(Default)]
@@ -91,7 +93,7 @@ impl Recalls {
 
     /// Remembers which versions a store was told of.
     pub fn told(&self, store: StoreId, versions: &[DatasetVersion]) {
-        self.inner().lines.entry(store).or_default().told = versions.to_vec();
+        self.inner().lines.entry(store).or_default().told = Some((versions.to_vec(), tokio::time::Instant::now()));
     }
 
     /// Wakes all polls: there is something new for every store.
@@ -151,10 +153,21 @@ impl OpenPoll<'_> {
         (recalls, last)
     }
 
-    /// Whether the store was told of these versions.
+    /// What the store does not know of these versions: when it may be told, `None` when it knows them all. News come bundled, so that a day on which
+    /// many cards are sold does not send every store off for each of them.
     #[must_use]
-    pub fn knows(&self, versions: &[DatasetVersion]) -> bool {
-        self.recalls.inner().lines.get(&self.store).is_some_and(|line| line.told == versions)
+    pub fn news_at(&self, versions: &[DatasetVersion]) -> Option<tokio::time::Instant> {
+        match &self.recalls.inner().lines.get(&self.store)?.told {
+            Some((told, _)) if told == versions => None,
+            Some((_, at)) => Some(*at + NEWS_EVERY),
+            None => Some(tokio::time::Instant::now()),
+        }
+    }
+
+    /// The versions that the store was told of last.
+    #[must_use]
+    pub fn told(&self) -> Option<Vec<DatasetVersion>> {
+        self.recalls.inner().lines.get(&self.store)?.told.as_ref().map(|(told, _)| told.clone())
     }
 
     /// Until there may be something to say.

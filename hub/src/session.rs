@@ -96,7 +96,6 @@ impl Nonces {
         true
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a position within the window")]
     const fn place(nonce: u64) -> (usize, u64) {
         let at = nonce % NONCE_WINDOW;
         ((at / 64) as usize, 1 << (at % 64))
@@ -130,11 +129,13 @@ struct Session {
 pub struct Sessions {
     random: SystemRandom,
     stores: Mutex<HashMap<StoreId, VecDeque<Session>>>,
+    /// The highest nonce of each store's hellos.
+    hellos: Mutex<HashMap<StoreId, u64>>,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { random: SystemRandom::new(), stores: Mutex::default() }
+        Self { random: SystemRandom::new(), stores: Mutex::default(), hellos: Mutex::default() }
     }
 }
 
@@ -169,6 +170,20 @@ impl Sessions {
             sessions.pop_front();
         }
         Ok(name)
+    }
+
+    /// Whether a verified hello is later than all before it. A late or repeated one is still answered, since a store's clock may go back, but what it says of
+    /// the store is old news.
+    pub fn is_news(&self, hello: &Signed<'_>) -> bool {
+        let mut hellos = self.hellos.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = hellos.insert(hello.store, hello.nonce);
+        if let Some(before) = before
+            && before >= hello.nonce
+        {
+            hellos.insert(hello.store, before);
+            return false;
+        }
+        true
     }
 
     /// Ends all sessions of a store: it has a new key.

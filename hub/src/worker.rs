@@ -31,7 +31,7 @@ impl Worker {
     /// # Errors
     /// [`JobSchedulerError`].
     pub async fn start(hub: Hub) -> Result<Self, JobSchedulerError> {
-        let (mut scheduler, tasks) = (JobScheduler::new().await?, TaskTracker::new());
+        let (scheduler, tasks) = (JobScheduler::new().await?, TaskTracker::new());
         let spawner = tasks.clone();
         let tick = Tick::new_async(HEARTBEAT, move |_, _| {
             let (hub, tasks) = (hub.clone(), spawner.clone());

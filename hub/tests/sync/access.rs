@@ -70,14 +70,14 @@ async fn a_forged_or_replayed_request_changes_nothing() {
     thief.session.clone_from(&store.session);
     let (status, _) = thief.send(path::REPORT, &store.session, 50, body.clone()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    let lines = world.read(|tx| huitong_hub::store::allotment::counts(tx)).await;
+    let lines = world.read(huitong_hub::store::allotment::counts).await;
     assert!(lines.is_empty(), "{lines:?}");
     // The forged request did not use up the nonce.
     assert_eq!(store.send(path::REPORT, &store.session, 50, body.clone()).await.0, StatusCode::OK);
     assert_eq!(store.send(path::REPORT, &store.session, 50, body.clone()).await.0, StatusCode::CONFLICT);
     assert_eq!(store.send(path::REPORT, "0123456789abcdef", 51, body).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(world.refused_rows().await, ["session_unknown", "replayed", "forged"]);
-    let counts = world.read(|tx| huitong_hub::store::allotment::counts(tx)).await;
+    let counts = world.read(huitong_hub::store::allotment::counts).await;
     assert_eq!(counts, [("reports".to_owned(), 1)]);
 }
 
@@ -159,4 +159,29 @@ async fn a_store_that_lost_entries_is_not_greeted() {
     store.journal.pop();
     assert_eq!(fault(store.say_hello(&store.hello_body()).await), SyncFault::Fork);
     assert_eq!(world.exceptions().await, ["store_behind"]);
+}
+
+#[tokio::test]
+async fn an_old_hello_that_comes_late_alarms_nobody() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    let old = to_msgpack(&store.hello_body());
+    store.write(huitong_protocol::entry::Body::CardStatus(crate::journal::frozen(1)));
+    store.upload(store.segment(0, 1)).await.unwrap();
+    store.nonce.store(1_000, std::sync::atomic::Ordering::SeqCst);
+    store.hello().await.unwrap();
+    assert_eq!(store.send(path::HELLO, "", 500, old).await.0, StatusCode::CONFLICT);
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+    assert_eq!(store.upload(store.segment(0, 1)).await.unwrap().journal_head, store.head(), "the session goes on");
+}
+
+#[tokio::test]
+async fn repeating_a_hello_does_not_push_out_the_session_in_use() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    let hello = to_msgpack(&store.hello_body());
+    for _ in 0..10 {
+        assert_eq!(store.send(path::HELLO, "", 7, hello.clone()).await.0, StatusCode::OK);
+    }
+    store.send_report(store.report(account(1))).await.unwrap();
 }

@@ -103,5 +103,5 @@ async fn the_daemon_serves_and_stops_when_told() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ready\n"), "{answer}");
     stop.send(()).unwrap();
     hub.await.unwrap().unwrap();
-    assert!(world.hub.store.write(|tx| rows::list(tx)).await.is_err(), "the database is closed");
+    assert!(world.hub.store.write(rows::list).await.is_err(), "the database is closed");
 }

@@ -206,7 +206,7 @@ async fn a_recall_wakes_the_holder_and_the_grant_completes() {
     assert_eq!(answer.grants.iter().map(|grant| grant.granted_minor).collect::<Vec<_>>(), [60]);
     assert_eq!((answer.body.elsewhere.len(), answer.body.totals[0].balance_minor), (0, 60));
     assert_eq!(poll(&holder, 0, through).await.recalls, [], "what arrived is not repeated");
-    let counts = world.read(|tx| rows::counts(tx)).await;
+    let counts = world.read(rows::counts).await;
     let count = |name: &str| counts.iter().find(|(n, _)| n == name).map_or(0, |(_, count)| *count);
     assert_eq!((count("recalls"), count("releases"), count("grants"), count("short")), (1, 1, 2, 0));
 }

@@ -32,6 +32,7 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
         )
     })?;
     signed.verify(&device.public_key)?;
+    let is_news = hub.sessions.is_news(&signed);
     let hello: Hello = from_msgpack(&body).map_err(Refusal::malformed)?;
     check_version(hello.protocol)?;
     let foreign = |field: &str, found: &dyn std::fmt::Display, expected: &dyn std::fmt::Display| {
@@ -53,7 +54,7 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
         .store
         .read(move |tx| Ok::<_, StoreError>((journal::find(tx, store, epoch)?, dataset::versions(tx)?)))
         .await?;
-    compare(hub, &hello, &held).await?;
+    compare(hub, &hello, &held, is_news).await?;
     let session = hub.sessions.open(device, &signed)?;
     hub.recalls.told(store, &datasets);
     Ok(Welcome {
@@ -65,8 +66,8 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
     })
 }
 
-/// A store that has less than it gave before is not the one that gave it.
-async fn compare(hub: &Hub, hello: &Hello, held: &Journal) -> Result<(), Refusal> {
+/// A store that has less than it gave before is not the one that gave it; unless its hello was on the way all the time, or somebody else repeats it.
+async fn compare(hub: &Hub, hello: &Hello, held: &Journal, is_news: bool) -> Result<(), Refusal> {
     let same = hello.head.seq != held.head.seq || hello.head.hash == held.head.hash;
     if hello.head.seq >= held.head.seq && same {
         return Ok(());
@@ -75,6 +76,9 @@ async fn compare(hub: &Hub, hello: &Hello, held: &Journal) -> Result<(), Refusal
         "the store's journal ends at entry {} with hash {}, the hub holds it up to {} with {}",
         hello.head.seq, hello.head.hash, held.head.seq, held.head.hash
     );
+    if !is_news {
+        return Err(Refusal::new(SyncFault::Replayed, format!("an old hello: {evidence}")));
+    }
     let finding = Finding {
         class: Class::StoreBehind,
         store: Some(hello.store),

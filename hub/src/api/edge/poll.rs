@@ -30,15 +30,23 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Poll
     loop {
         let datasets = hub.datasets().await?;
         let (recalls, recalls_through) = open.recalls(request.body.recalls_through);
-        let over = tokio::time::Instant::now() >= deadline || hub.stopping.is_cancelled();
-        if over || !recalls.is_empty() || !open.knows(&datasets) {
-            hub.recalls.told(caller.store, &datasets);
+        let now = tokio::time::Instant::now();
+        let over = now >= deadline || hub.stopping.is_cancelled();
+        let news_at = open.news_at(&datasets);
+        let is_news = news_at.is_some_and(|at| at <= now);
+        if over || is_news || !recalls.is_empty() {
+            // A recall does not carry news before their time.
+            let datasets = if over || is_news { datasets } else { open.told().unwrap_or(datasets) };
+            if over || is_news {
+                hub.recalls.told(caller.store, &datasets);
+            }
             return Ok(answer(hub, taken, grants, Polled { recalls, recalls_through, datasets }));
         }
+        let look_at = (now + LOOK_EVERY).min(deadline).min(news_at.unwrap_or(deadline));
         tokio::select! {
             () = open.woken() => {}
             () = hub.stopping.cancelled() => {}
-            () = tokio::time::sleep_until(deadline.min(tokio::time::Instant::now() + LOOK_EVERY)) => {}
+            () = tokio::time::sleep_until(look_at) => {}
         }
     }
 }
