@@ -401,6 +401,14 @@ pub struct Sum {
     pub amount_minor: i64,
 }
 
+impl Sum {
+    /// As a leg of no account in particular: for netting and positions, which look at none.
+    #[must_use]
+    pub fn leg(&self) -> Leg {
+        Leg { kind: self.kind, ..pair_leg(self.currency, self.business_day, self.debtor, self.creditor, self.amount_minor) }
+    }
+}
+
 fn sums(tx: &mut Tx<'_>, from: &'static str, values: &[Value<'_>]) -> Result<Vec<Sum>, StoreError> {
     let mut reader = LegReader::default();
     tx.query(
@@ -476,10 +484,7 @@ pub fn netting(tx: &mut Tx<'_>, scope: Scope, by_legal_entity: bool) -> Result<N
         Party::Store(store) => owners.get(&store).copied().unwrap_or(party),
         other => other,
     };
-    let legs: Vec<Leg> = sums
-        .iter()
-        .map(|sum| pair_leg(sum.currency, sum.business_day, sum.debtor, sum.creditor, sum.amount_minor))
-        .collect();
+    let legs: Vec<Leg> = sums.iter().map(Sum::leg).collect();
     let obligations = netting::gross(&legs, payer)?;
     let positions = netting::positions(&obligations)?;
     netting::check_zero(&positions)?;

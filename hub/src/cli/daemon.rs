@@ -32,23 +32,30 @@ impl Run {
 }
 
 async fn serve(world: &World, config: HubConfig, store: Store, out: &mut Output<'_>) -> Result<(), Failure> {
-    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("could not listen on {}", config.listen))?;
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("could not listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     // Whoever started it with port 0 reads the address here.
-    out.show(&serde_json::json!({ "listening": address.to_string() }), |text| writeln!(text, "Listening on http://{address}"))?;
+    out.show(&serde_json::json!({ "listening": address.to_string() }), |text| {
+        writeln!(text, "Listening on http://{address}")
+    })?;
     out.flush()?;
     if config.insecure_http && !address.ip().is_loopback() {
         tracing::warn!("Serving {address} without TLS, as insecure_http says; only a trusted network may reach it");
     }
     tracing::info!(listen = %address, data = %config.data_dir.display(), "Serving stores on {address}");
     let stop = stop_signal()?;
-    crate::run(listener, config, store, Arc::clone(&world.clock), stop).await.map_err(|error| Failure::Failed(error.into()))?;
+    crate::run(listener, config, store, Arc::clone(&world.clock), stop)
+        .await
+        .map_err(|error| Failure::Failed(error.into()))?;
     tracing::info!("Stopped");
     Ok(())
 }
 
 fn log_to_stderr(config: &HubConfig) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure::Refused(format!("log = {:?} is not a filter: {error}\n  hint: \"info\" is right for most", config.log)))?;
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| {
+        Failure::Refused(format!("log = {:?} is not a filter: {error}\n  hint: \"info\" is right for most", config.log))
+    })?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // In-process there may be a subscriber already; the log then goes where that one sends it.
     let _ = if config.log_json { subscriber.json().try_init() } else { subscriber.try_init() };

@@ -15,6 +15,7 @@ mod policy;
 mod settle;
 mod setup;
 mod statement;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -125,6 +126,8 @@ enum Command {
     /// Statements of a run.
     #[command(subcommand)]
     Statement(statement::StatementCommand),
+    /// Prove that everything follows from the journals; exit 3 names what does not.
+    Verify,
     /// How often value moved, and how much there is of everything.
     Stats,
 }
@@ -264,6 +267,7 @@ impl World {
             Command::Exception(command) => command.run(self, &place, out),
             Command::Settle(command) => command.run(self, &place, out),
             Command::Statement(command) => command.run(&place, out),
+            Command::Verify => verify::verify(&place, out),
             Command::Stats => day::stats(&place, out),
         }
     }
