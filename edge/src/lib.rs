@@ -4,6 +4,7 @@
 //! `huitong_protocol`; here it is read, asked for, stored and answered.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enrol;

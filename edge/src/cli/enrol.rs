@@ -1,0 +1,48 @@
+//! `enrol`: makes this machine a store of the group.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Done, Failure, Shell, render, toml_text};
+use crate::config::{EdgeConfig, check};
+use crate::enrol::EnrolError;
+use crate::run::{EdgeError, enrol_alone};
+use crate::sync::hub_client::{HttpHub, HubClient};
+use crate::sync::session::CallError;
+
+/// Enrols the store. Safe to repeat with the same token when the answer was lost.
+#[derive(Args, Debug)]
+pub(super) struct Enrol {
+    /// The hub, instead of the configuration's `sync.hub_url`
+    #[arg(long, value_name = "URL")]
+    hub: Option<String>,
+    /// The one-time token that head office gave for this store
+    #[arg(long, env = "HUITONG_EDGE_TOKEN", hide_env_values = true)]
+    token: String,
+}
+
+impl Enrol {
+    pub(super) async fn execute(self, shell: &mut Shell<'_>) -> Done {
+        let mut loader = shell.loader();
+        if let Some(hub) = &self.hub {
+            loader = loader.flag("--hub", "sync.hub_url", toml_text(hub));
+        }
+        let loaded = loader.load::<EdgeConfig>()?;
+        check(&loaded)?;
+        let config = loaded.value;
+        let hub: Arc<dyn HubClient> = Arc::new(HttpHub::new(&config.sync.hub_url)?);
+        let enrolled = match enrol_alone(&config, &hub, &self.token).await {
+            Ok(enrolled) => enrolled,
+            Err(EdgeError::Enrol(EnrolError::Call(CallError::Refused { fault, message }))) => {
+                return Err(Failure::Refused(message, Some(json!({ "fault": fault }))));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let value = json!({ "group": enrolled.group, "epoch": enrolled.epoch, "store": enrolled.store });
+        shell.print(&value, |value| {
+            format!("enrolled store {} ({})\n{}", enrolled.store.id, enrolled.store.name, render::lines(value))
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! `till`: which tills may use this store. Works on the database, beside a running daemon or without one.
+
+use anyhow::anyhow;
+use clap::Subcommand;
+use huitong_protocol::id::TerminalId;
+use serde_json::{Value, json};
+
+use super::{Done, Failure, Shell, render};
+use crate::clock::Clock as _;
+use crate::run::{LOCAL_TERMINAL, open_store, pair};
+use crate::store::{StoreError, till};
+use crate::till::Permissions;
+
+/// Pairs and revokes tills.
+#[derive(Subcommand, Debug)]
+pub(super) enum Till {
+    /// Pairs a till and prints its token, once; a token that it had before ends
+    Pair {
+        /// The till's code
+        #[arg(long, value_name = "CODE")]
+        terminal: TerminalId,
+        /// What it may do beyond selling: return_without_receipt, day; may be repeated
+        #[arg(long, value_name = "PERMISSION")]
+        permit: Vec<String>,
+    },
+    /// Lists the tills
+    List,
+    /// Ends a till's token
+    Revoke {
+        /// The till's code
+        #[arg(long, value_name = "CODE")]
+        terminal: TerminalId,
+    },
+}
+
+impl Till {
+    pub(super) async fn execute(self, shell: &mut Shell<'_>) -> Done {
+        let config = shell.load()?.value;
+        let store = open_store(&config.data_dir, &config.store)?;
+        match self {
+            Self::Pair { terminal, permit } => {
+                if terminal.as_str() == LOCAL_TERMINAL {
+                    return Err(Failure::Refused(format!("{LOCAL_TERMINAL} is this machine's own terminal"), None));
+                }
+                let permissions = permit
+                    .iter()
+                    .try_fold(Permissions::default(), |held, name| held.with(name))
+                    .map_err(|fault| anyhow!("--permit {fault}"))?;
+                let token = pair(&store, &shell.clock, terminal, permissions).await?;
+                let value =
+                    json!({ "terminal": terminal, "permissions": permissions.to_string(), "token": token.reveal() });
+                shell.print(&value, |_| {
+                    format!("paired {terminal}; put this token into the till now, it is not kept:\n{}", token.reveal())
+                })
+            }
+            Self::List => {
+                let tills = store.read(till::list)?;
+                let rows: Vec<Value> = tills
+                    .iter()
+                    .map(|till| {
+                        json!({
+                            "terminal": till.terminal,
+                            "permissions": till.permissions.to_string(),
+                            "paired": till.paired_at_ms.to_string(),
+                            "revoked": till.revoked_at_ms.map(|at| at.to_string()),
+                        })
+                    })
+                    .collect();
+                shell.print(&Value::Array(rows), render::lines)
+            }
+            Self::Revoke { terminal } => {
+                let now = shell.clock.now();
+                let revoked: Result<bool, StoreError> = store.write(move |tx| till::revoke(tx, now, terminal)).await;
+                if !revoked? {
+                    return Err(Failure::Refused(format!("{terminal} is not paired"), None));
+                }
+                shell.print(&json!({ "revoked": terminal }), |_| format!("revoked {terminal}"))
+            }
+        }
+    }
+}
