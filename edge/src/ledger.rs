@@ -8,6 +8,8 @@ mod day;
 mod look;
 mod order;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -58,7 +58,7 @@ impl TillCache {
             return Ok(Some(till));
         }
         // Also when the token is not there: it may have been paired a moment ago by a command line.
-        let paired = store.read(|tx| till::list(tx))?;
+        let paired = store.read(till::list)?;
         let by_token: HashMap<TokenHash, Till> = paired
             .into_iter()
             .filter(|paired| paired.revoked_at_ms.is_none())

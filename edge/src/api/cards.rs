@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use huitong_protocol::till::Fault;
 use serde::Deserialize;
 
-use super::posted::path_part;
+use super::posted::{PathPart, path_part};
 use super::{Api, Code, Posted, Problem, Till};
 use crate::ledger::{CardLook, Order};
 
@@ -27,11 +27,11 @@ pub(super) fn query_problem(rejection: &QueryRejection) -> Problem {
 pub(super) async fn look(
     State(api): State<Api>,
     _till: Till,
-    Path(number): Path<String>,
+    number: PathPart,
     query: Result<Query<LookQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|rejection| query_problem(&rejection))?;
-    let number = path_part("number", &number)?;
+    let number = path_part("number", number)?;
     match api.ledger().card(api.clock().now(), number, query.total).await? {
         CardLook::Known(state) => Ok(Json(state).into_response()),
         CardLook::Unknown => Err(Problem::new(Code::NotFound, "no such card; look at the number again")),
@@ -41,29 +41,17 @@ pub(super) async fn look(
     }
 }
 
-pub(super) async fn sell(
-    State(api): State<Api>,
-    Path(number): Path<String>,
-    posted: Posted,
-) -> Result<Response, Problem> {
-    let order = Order::SellCard { card: path_part("number", &number)?, request: posted.json()? };
+pub(super) async fn sell(State(api): State<Api>, number: PathPart, posted: Posted) -> Result<Response, Problem> {
+    let order = Order::SellCard { card: path_part("number", number)?, request: posted.json()? };
     posted.execute(&api, order).await
 }
 
-pub(super) async fn reload(
-    State(api): State<Api>,
-    Path(number): Path<String>,
-    posted: Posted,
-) -> Result<Response, Problem> {
-    let order = Order::ReloadCard { card: path_part("number", &number)?, request: posted.json()? };
+pub(super) async fn reload(State(api): State<Api>, number: PathPart, posted: Posted) -> Result<Response, Problem> {
+    let order = Order::ReloadCard { card: path_part("number", number)?, request: posted.json()? };
     posted.execute(&api, order).await
 }
 
-pub(super) async fn freeze(
-    State(api): State<Api>,
-    Path(number): Path<String>,
-    posted: Posted,
-) -> Result<Response, Problem> {
-    let order = Order::FreezeCard { card: path_part("number", &number)?, request: posted.json()? };
+pub(super) async fn freeze(State(api): State<Api>, number: PathPart, posted: Posted) -> Result<Response, Problem> {
+    let order = Order::FreezeCard { card: path_part("number", number)?, request: posted.json()? };
     posted.execute(&api, order).await
 }

@@ -1,20 +1,20 @@
 //! Operations: what became of one, and its undoing on its day.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::posted::{json_response, path_part};
+use super::posted::{PathPart, json_response, path_part};
 use super::{Api, Code, Posted, Problem, Till};
 use crate::ledger::{OperationLook, Order};
 
-pub(super) async fn void(State(api): State<Api>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
-    let order = Order::Void { of: path_part("id", &id)?, request: posted.json()? };
+pub(super) async fn void(State(api): State<Api>, id: PathPart, posted: Posted) -> Result<Response, Problem> {
+    let order = Order::Void { of: path_part("id", id)?, request: posted.json()? };
     posted.execute(&api, order).await
 }
 
-pub(super) async fn look(State(api): State<Api>, _till: Till, Path(id): Path<String>) -> Result<Response, Problem> {
-    match api.ledger().operation(path_part("id", &id)?)? {
+pub(super) async fn look(State(api): State<Api>, _till: Till, id: PathPart) -> Result<Response, Problem> {
+    match api.ledger().operation(path_part("id", id)?)? {
         // The stored answer is passed on byte by byte.
         OperationLook::Decided(answer) => {
             let json = [br#"{"state":"decided","outcome":"#.as_slice(), &answer, b"}"].concat();

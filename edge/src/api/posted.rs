@@ -1,6 +1,7 @@
 //! Posted: what every request that changes something has in common: a till, an idempotency key, a bounded JSON body.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -91,11 +92,15 @@ pub(super) fn json_response(json: Bytes) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }
 
-/// Reads a part of the path.
-pub(super) fn path_part<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem>
+/// The one variable part of a path, unread: who may not ask is told so before what is wrong with it.
+pub(super) type PathPart = Result<Path<String>, PathRejection>;
+
+/// Reads the part of the path.
+pub(super) fn path_part<T: std::str::FromStr>(name: &str, part: PathPart) -> Result<T, Problem>
 where
     T::Err: std::fmt::Display,
 {
+    let Path(text) = part.map_err(|rejection| Problem::field(Fault::new(name, rejection.body_text())))?;
     text.parse().map_err(|error: T::Err| Problem::field(Fault::new(name, error.to_string())))
 }
 

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use huitong_protocol::id::Seq;
 use huitong_protocol::till::EdgeStatus;
 use serde::Serialize;
 
@@ -22,11 +21,12 @@ struct Status {
 pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Response, Problem> {
     let committed = api.store().committed();
     let identity = committed.identity.as_ref().ok_or(StoreError::NotEnrolled)?;
-    let (sync, unreported_accounts, witness_alarm) = api.store().read(|tx| {
+    let (sync, unreported_accounts, mut alarms) = api.store().read(|tx| {
         let sync = sync_state::get(tx)?;
         let unreported = allotment::changed_count(tx, sync.reported_change_no)?;
-        Ok::<_, StoreError>((sync, unreported, setting::get(tx, setting::WITNESS_ALARM)?))
+        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?))
     })?;
+    alarms.extend(committed.policy_faults.iter().cloned());
     let line = &api.shared.line;
     let edge = EdgeStatus {
         store: identity.store.id,
@@ -36,16 +36,13 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         now_ms: api.clock().now(),
         hub_online: line.is_online(),
         hub_last_seen_ms: line.last_seen(),
-        acknowledged_seq: sync.acknowledged.seq.min(Seq(committed.head.seq.0)),
+        acknowledged_seq: sync.acknowledged.seq,
         unreported_accounts,
         policy_version: committed.replica.policy,
         cards_version: committed.replica.cards,
         insecure_http: api.shared.insecure_http,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let witness_alarm = witness_alarm
-        .map(|note| format!("a till has seen what this journal does not contain ({note}); was an old copy put back?"));
-    let alarms = committed.policy_faults.iter().cloned().chain(witness_alarm).collect();
     Ok(Json(Status { edge, alarms }).into_response())
 }
 

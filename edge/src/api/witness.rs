@@ -34,7 +34,10 @@ pub(super) async fn check(api: &Api, now: Instant, till: &Till, headers: &Header
         "Till {} has seen what this journal does not contain: was an old copy of the database put back?",
         till.terminal
     );
-    let note = format!("till {} showed {witness} at {now}", till.terminal);
+    let note = format!(
+        "till {} showed {witness} at {now}, which this journal does not contain; was an old copy of the database put back?",
+        till.terminal
+    );
     api.store()
         .write(move |tx| {
             // The first alarm stays: it is nearest to the cause, and a till that repeats itself writes nothing.

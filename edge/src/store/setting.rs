@@ -2,8 +2,10 @@
 
 use super::{ReadTx, StoreError, WriteTx, cell};
 
-/// The alarm that a till showed a witness which this journal does not contain: text of the witness and the time.
-pub const WITNESS_ALARM: &str = "witness_alarm";
+/// How the keys of alarms begin. An alarm's value says in words what people should look at; the status shows it until it is removed.
+pub const ALARM_PREFIX: &str = "alarm.";
+/// The alarm that a till showed a witness which this journal does not contain.
+pub const WITNESS_ALARM: &str = "alarm.witness";
 
 /// A setting.
 ///
@@ -11,6 +13,15 @@ pub const WITNESS_ALARM: &str = "witness_alarm";
 /// [`StoreError`] of the engine.
 pub fn get(tx: &ReadTx<'_>, key: &str) -> Result<Option<String>, StoreError> {
     tx.one("read a setting", "SELECT value FROM setting WHERE key = ?1", [key], |row| cell(row, 0))
+}
+
+/// Every alarm, in words.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn alarms(tx: &ReadTx<'_>) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT value FROM setting WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
+    tx.all("read alarms", sql, [ALARM_PREFIX], |row| cell(row, 0))
 }
 
 /// Writes a setting.
