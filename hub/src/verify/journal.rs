@@ -157,9 +157,9 @@ impl Walk {
                     let differences = reconcile::seal(seal, before, sealed, &counted);
                     self.expect_sealed(seal.business_day, id, row.ingested_no, to_msgpack(&counted), &differences);
                     sealed = id.seq;
+                    // The next seal begins after this one.
                     tally = Tally::default();
-                }
-                if let Some(header) = &inspected.header
+                } else if let Some(header) = &inspected.header
                     && tally.add(header, inspected.body.as_ref()).is_err()
                 {
                     self.seals.find("entry", id, "its amounts do not fit into a day's totals");

@@ -1,0 +1,279 @@
+//! Settlement as finance sees it: the late store, the store that sends twice, another scheme beside the books, a run that fails half way.
+
+use huitong_hub::settle::{self, Netting, Scope, SettleError};
+use huitong_hub::store::StoreError;
+use huitong_hub::store::settlement;
+use huitong_hub::{account, statement};
+use huitong_protocol::party::Party;
+use huitong_protocol::settlement::agreement::Scheme;
+use huitong_protocol::settlement::leg::{Leg, LegKind};
+use huitong_protocol::settlement::run::{Finality, RunId, Standing};
+use huitong_protocol::statement::{Language, csv, json, text};
+use indicatif::ProgressBar;
+
+use crate::shop::{Shop, Town, day, id};
+
+const FINAL: Finality = Finality::Final;
+const PROVISIONAL: Finality = Finality::Provisional;
+const BOOKED: Standing = Standing::Booked;
+const MEMO: Standing = Standing::Memo;
+
+fn lines(town: &Town, run: RunId) -> Vec<Leg> {
+    let mut found = Vec::new();
+    town.store
+        .read_blocking(|tx| {
+            settle::lines(tx, run, |leg| {
+                found.push(leg);
+                Ok::<(), StoreError>(())
+            })
+        })
+        .unwrap();
+    found
+}
+
+/// One card sold for 100.00 at S1 and spent at S2 (30.00) and S3 (20.00) on one day, journals written and not sent.
+fn day_one(town: &mut Town) -> [Shop; 3] {
+    let mut shops = [town.shop("S1"), town.shop("S2"), town.shop("S3")];
+    let card = town.card();
+    let [one, two, three] = &mut shops;
+    for shop in [&mut *one, &mut *two, &mut *three] {
+        town.open(shop, "2026-09-01");
+    }
+    town.sell(one, &card, 10_000);
+    town.carry(one, two, &card, 6_000);
+    town.spend(two, &card, 3_000);
+    town.carry(two, three, &card, 3_000);
+    town.spend(three, &card, 2_000);
+    shops
+}
+
+fn position(positions: &[(Party, i64)], store: &str) -> i64 {
+    positions.iter().find(|(party, _)| *party == Party::Store(id(store))).map_or(0, |(_, amount)| *amount)
+}
+
+#[test]
+fn a_late_store_is_an_adjustment_of_the_next_run_and_run_one_stays() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    town.close(&mut three);
+    let refusal = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap_err().to_string();
+    assert!(
+        refusal
+            .contains("1 store(s) are not complete up to 2026-09-01: S2 (4 entries that it reported have not arrived)"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("--provisional"), "{refusal}");
+    let first = town.settle(Scheme::Pool, BOOKED, PROVISIONAL, None).unwrap();
+    assert_eq!(
+        (position(&first.positions, "S1"), position(&first.positions, "S2"), position(&first.positions, "S3")),
+        (-10_000, 0, 2_000)
+    );
+    assert_eq!((first.adjustments, first.late.len(), first.record.stores_late), (0, 1, 1));
+    let before = lines(&town, first.record.run.id);
+
+    town.close(&mut two);
+    let second = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    assert_eq!(position(&second.positions, "S2"), 3_000);
+    assert_eq!((second.lines, second.adjustments), (1, 1), "only the late store's spend, under its own day");
+    assert_eq!(lines(&town, second.record.run.id)[0].business_day, day("2026-09-01"));
+    assert_eq!(lines(&town, first.record.run.id), before, "a run that is written never changes");
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn arrival_order_never_changes_what_all_runs_come_to() {
+    let all = |order: [usize; 3], runs: bool| {
+        let mut town = Town::new(Scheme::Fifo);
+        let mut shops = day_one(&mut town);
+        for at in order {
+            town.close(&mut shops[at]);
+            if runs {
+                town.settle(Scheme::Fifo, BOOKED, PROVISIONAL, None).unwrap();
+            }
+        }
+        if !runs {
+            town.settle(Scheme::Fifo, BOOKED, FINAL, None).unwrap();
+        }
+        assert_eq!(town.findings(), Vec::<String>::new(), "{order:?}");
+        town.store.read_blocking(|tx| settle::cumulative(tx, Scheme::Fifo)).unwrap()
+    };
+    let expected = all([0, 1, 2], false);
+    assert!(
+        expected
+            .iter()
+            .any(|sum| sum.kind == LegKind::Spend && sum.debtor == Party::Store(id("S1")) && sum.amount_minor == 3_000)
+    );
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        assert_eq!(
+            all(order, true),
+            expected,
+            "{order:?}: a spend whose load had not arrived moves from unattributed to its loader"
+        );
+    }
+}
+
+#[test]
+fn what_comes_twice_counts_once_and_nothing_new_makes_no_run() {
+    let mut town = Town::new(Scheme::Pool);
+    let mut shops = day_one(&mut town);
+    for shop in &mut shops {
+        town.seal(shop);
+        town.report(shop);
+        let segment = town.segment(shop);
+        town.deliver(shop, &segment);
+        town.deliver(shop, &segment);
+    }
+    let run = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    assert_eq!(run.positions.iter().map(|(_, amount)| amount).sum::<i64>(), 0);
+    assert_eq!(position(&run.positions, "S2"), 3_000);
+    match town.settle(Scheme::Pool, BOOKED, FINAL, None) {
+        Err(SettleError::NothingNew(last)) => assert_eq!(last.run.id, run.record.run.id),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn one_scheme_is_booked_and_others_are_memos() {
+    let mut town = Town::new(Scheme::Pool);
+    let mut shops = day_one(&mut town);
+    shops.iter_mut().for_each(|shop| town.close(shop));
+    let refusal = |scheme, standing| town.settle(scheme, standing, FINAL, None).unwrap_err().to_string();
+    assert!(refusal(Scheme::Fifo, BOOKED).contains("the agreement of 2026-09-01 books pool, not fifo"));
+    assert!(refusal(Scheme::Pool, MEMO).contains("leave --memo away"));
+    let pool = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    let fifo = town.settle(Scheme::Fifo, MEMO, FINAL, None).unwrap();
+    let home = town.settle(Scheme::Home, MEMO, FINAL, None).unwrap();
+    assert_eq!(
+        position(&fifo.positions, "S1"),
+        -5_000,
+        "fifo: the loader owes what was accepted elsewhere, the rest is its float"
+    );
+    assert_eq!(position(&home.positions, "S1"), -5_000);
+    assert_eq!(position(&pool.positions, "S1"), -10_000, "pool: it owes all that it took in");
+    assert_eq!(position(&fifo.positions, "S3"), position(&pool.positions, "S3"));
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn a_day_that_began_before_the_run_waits_for_its_own() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    for shop in [&mut one, &mut two, &mut three] {
+        town.close(shop);
+    }
+    let card = town.card();
+    town.open(&mut one, "2026-09-02");
+    town.sell(&mut one, &card, 500);
+    town.upload(&mut one);
+    let first = town.settle(Scheme::Pool, BOOKED, FINAL, Some("2026-09-01")).unwrap();
+    assert_eq!(position(&first.positions, "S1"), -10_000, "the new day's trickle is not in it");
+    town.reload(&mut one, &card, 70);
+    town.close(&mut one);
+    let second = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    assert_eq!((position(&second.positions, "S1"), second.adjustments), (-570, 0));
+    assert_eq!((second.record.run.day_from, second.record.run.day_to), (day("2026-09-02"), day("2026-09-02")));
+    assert!(
+        town.settle(Scheme::Pool, BOOKED, FINAL, Some("2026-09-01"))
+            .unwrap_err()
+            .to_string()
+            .contains("days up to 2026-09-02 are settled")
+    );
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_that_fails_leaves_nothing_and_is_made_again() {
+    let mut town = Town::new(Scheme::Pool);
+    let mut shops = day_one(&mut town);
+    shops.iter_mut().for_each(|shop| town.close(shop));
+    let request = settle::RunRequest { scheme: Scheme::Pool, standing: BOOKED, finality: FINAL, day_to: None };
+    let crashed = town.store.write_blocking::<(), SettleError, _>(move |tx| {
+        let report = settle::run_in(tx, huitong_protocol::time::Instant(1), request, &ProgressBar::hidden())?;
+        Err(SettleError::NothingNew(Box::new(report.record)))
+    });
+    assert!(crashed.is_err());
+    assert!(town.store.read_blocking(settlement::runs).unwrap().is_empty());
+    let run = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    assert_eq!((run.record.run.id, run.lines), (RunId(1), 3));
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn statements_equal_their_lines_and_read_the_same_every_time() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    town.close(&mut three);
+    town.settle(Scheme::Pool, BOOKED, PROVISIONAL, None).unwrap();
+    town.close(&mut two);
+    let run = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap().record.run.id;
+    let all = |run| town.store.read_blocking(move |tx| statement::statements(tx, run)).unwrap();
+    let statements = all(run);
+    assert_eq!(statements.iter().map(|statement| statement.net_minor).sum::<i64>(), 0);
+    assert_eq!(statements.iter().map(|statement| statement.closing_minor).sum::<i64>(), 0);
+    let of = |store: &str| statements.iter().find(|statement| statement.party == Party::Store(id(store))).unwrap();
+    assert_eq!((of("S2").net_minor, of("S2").adjustments.len(), of("S2").opening_minor), (3_000, 1, 0));
+    assert_eq!((of("S1").net_minor, of("S1").closing_minor), (0, -10_000), "what run 1 left unpaid stands open");
+    for (again, statement) in all(run).iter().zip(&statements) {
+        assert_eq!(json(again), json(statement));
+        assert_eq!(csv(again), csv(statement));
+        assert_eq!(text(again, Language::ZhCn), text(statement, Language::ZhCn));
+    }
+    for language in [Language::ZhCn, Language::En] {
+        let wide = text(of("S2"), language).lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(wide <= 100, "{wide} columns");
+    }
+}
+
+#[test]
+fn payments_are_between_legal_entities() {
+    let mut town = Town::new(Scheme::Fifo);
+    let mut shops = day_one(&mut town);
+    shops.iter_mut().for_each(|shop| town.close(shop));
+    let run = town.settle(Scheme::Fifo, BOOKED, FINAL, None).unwrap().record.run.id;
+    let netting = |by_entity| -> Netting {
+        town.store.read_blocking(move |tx| settle::netting(tx, Scope::Run(run), by_entity)).unwrap()
+    };
+    assert!(
+        netting(false)
+            .obligations
+            .iter()
+            .any(|owed| owed.debtor == Party::Store(id("S1")) && owed.creditor == Party::Store(id("S2")))
+    );
+    let entities = netting(true);
+    assert!(entities.obligations.iter().all(|owed| !matches!(owed.debtor, Party::Store(_))));
+    assert!(
+        entities
+            .obligations
+            .iter()
+            .any(|owed| owed.debtor.to_string() == "entity:E1" && owed.creditor.to_string() == "entity:E2")
+    );
+    assert_eq!(netting(false).positions.iter().map(|(_, amount)| amount).sum::<i64>(), 0);
+    assert_eq!(entities.positions.iter().map(|(_, amount)| amount).sum::<i64>(), 0);
+}
+
+#[test]
+fn balances_and_totals_are_read_as_finance_reads_them() {
+    let mut town = Town::new(Scheme::Pool);
+    let mut shops = day_one(&mut town);
+    shops.iter_mut().for_each(|shop| town.close(shop));
+    let mut balances = Vec::new();
+    town.store.read_blocking(|tx| account::balances(tx, |balance| balances.push(balance))).unwrap();
+    assert_eq!(balances.len(), 1);
+    assert_eq!(
+        (balances[0].balance_minor, balances[0].home, balances[0].lots.len()),
+        (5_000, Party::Store(id("S1")), 1)
+    );
+    let totals = town.store.read_blocking(account::movement_totals).unwrap();
+    let spent: Vec<(String, i64, i64)> = totals
+        .iter()
+        .filter(|total| total.kind.as_str() == "spend")
+        .map(|total| (total.store.to_string(), total.count, total.amount_minor))
+        .collect();
+    assert_eq!(spent, [("S2".to_owned(), 1, 3_000), ("S3".to_owned(), 1, 2_000)]);
+    let account = balances[0].account;
+    let view = town.store.read_blocking(move |tx| account::show(tx, account)).unwrap().unwrap();
+    assert_eq!((view.purses[0].balance_minor, view.journal_balance_minor), (5_000, 5_000));
+}

@@ -1,0 +1,207 @@
+//! Verification: an honest hub has no findings, and one changed byte or cent anywhere has one that names the row.
+
+use huitong_protocol::settlement::agreement::Scheme;
+use huitong_protocol::settlement::run::{Finality, Standing};
+
+use crate::shop::Town;
+
+/// Two settled days of three stores with an opening balance, everything uploaded.
+fn settled() -> Town {
+    let mut town = Town::new(Scheme::Pool);
+    let cards = [town.card(), town.card()];
+    let opening = format!("card,amount,business_day,store\n{},80.00,2026-08-31,S2\n", cards[1].number.reveal());
+    let now = huitong_protocol::time::Instant(1_789_999_000_000);
+    huitong_hub::import::opening::import(&town.store, opening.as_bytes(), "opening.csv", now, &Default::default())
+        .unwrap();
+    let mut shops = [town.shop("S1"), town.shop("S2"), town.shop("S3")];
+    for date in ["2026-09-01", "2026-09-02"] {
+        let [one, two, three] = &mut shops;
+        for shop in [&mut *one, &mut *two, &mut *three] {
+            town.open(shop, date);
+        }
+        if date == "2026-09-01" {
+            town.sell(one, &cards[0], 10_000);
+        }
+        town.reload(one, &cards[0], 1_000);
+        town.carry(one, two, &cards[0], 900);
+        town.spend(two, &cards[0], 450);
+        town.carry(two, three, &cards[0], 200);
+        town.spend(three, &cards[0], 150);
+        shops.iter_mut().for_each(|shop| town.close(shop));
+        town.settle(Scheme::Pool, Standing::Booked, Finality::Final, None).unwrap();
+        town.settle(Scheme::Fifo, Standing::Memo, Finality::Final, None).unwrap();
+    }
+    town
+}
+
+#[test]
+fn an_honest_hub_has_no_findings() {
+    let town = settled();
+    let report = town.verify();
+    assert!(report.ok, "{:?}", town.findings());
+    for check in &report.checks {
+        assert!(check.looked_at > 0, "{} looked at nothing", check.name);
+    }
+}
+
+#[test]
+fn every_planted_change_is_found_and_named() {
+    let plants: &[(&str, &str, &str)] = &[
+        (
+            "a byte of an entry",
+            "UPDATE entry SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || x'00' AS BLOB) WHERE store_id = 'S2' AND seq = 3",
+            "entry S2-1-3",
+        ),
+        (
+            "a byte of the last entry",
+            "UPDATE entry SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || x'00' AS BLOB) WHERE store_id = 'S3' AND seq = (SELECT MAX(seq) FROM entry WHERE store_id = 'S3')",
+            "entry S3-1-",
+        ),
+        (
+            "a byte of head office's entry",
+            "UPDATE entry SET bytes = CAST(x'00' || substr(bytes, 2) AS BLOB) WHERE store_id = 'HUB'",
+            "entry HUB-1-1",
+        ),
+        (
+            "a hash",
+            "UPDATE entry SET hash = CAST(substr(hash, 1, 31) || x'00' AS BLOB) WHERE store_id = 'S1' AND seq = 2",
+            "entry S1-1-2",
+        ),
+        ("an entry taken out", "DELETE FROM entry WHERE store_id = 'S1' AND seq = 4", "entry S1-1-5"),
+        (
+            "an entry's operation",
+            "UPDATE entry SET operation = x'00112233445566778899aabbccddeeff' WHERE store_id = 'S1' AND seq = 2",
+            "entry S1-1-2",
+        ),
+        (
+            "an entry's day",
+            "UPDATE entry SET business_day = '2026-09-03' WHERE store_id = 'S1' AND seq = 2",
+            "entry S1-1-2",
+        ),
+        (
+            "an entry's number",
+            "UPDATE entry SET ingested_no = 9999 WHERE store_id = 'S1' AND seq = 2",
+            "movement S1-1-2 index 0",
+        ),
+        ("a head", "UPDATE journal SET seq = seq + 1 WHERE store_id = 'S2'", "journal S2-1"),
+        ("a head's seal", "UPDATE journal SET sealed_seq = sealed_seq - 1 WHERE store_id = 'S2'", "journal S2-1"),
+        (
+            "a cent of a movement",
+            "UPDATE movement SET amount_minor = amount_minor + 1 WHERE store_id = 'S2' AND kind = 'spend' AND business_day = '2026-09-01'",
+            "movement S2-1-",
+        ),
+        (
+            "a movement's day",
+            "UPDATE movement SET business_day = '2026-09-02' WHERE store_id = 'S3' AND business_day = '2026-09-01'",
+            "movement S3-1-",
+        ),
+        (
+            "a movement's lot owner",
+            "UPDATE movement SET origin_store = 'S1' WHERE store_id = 'HUB'",
+            "movement HUB-1-1 index 0",
+        ),
+        (
+            "a movement taken out",
+            "DELETE FROM movement WHERE store_id = 'S2' AND business_day = '2026-09-02'",
+            "movement S2-1-",
+        ),
+        (
+            "a cent of a journal counter",
+            "UPDATE journal_counter SET spent_minor = spent_minor + 1 WHERE store_id = 'S2'",
+            "journal_counter account 1 CNY at S2-1",
+        ),
+        (
+            "a day's totals",
+            "UPDATE day SET totals = CAST(substr(totals, 1, length(totals) - 1) || x'01' AS BLOB) WHERE store_id = 'S1' AND business_day = '2026-09-01'",
+            "day S1 2026-09-01",
+        ),
+        (
+            "a day's state",
+            "UPDATE day SET state = 'open' WHERE store_id = 'S3' AND business_day = '2026-09-02'",
+            "day S3 2026-09-02",
+        ),
+        (
+            "a cent of the pool's grants",
+            "UPDATE pool SET granted_minor = granted_minor + 1 WHERE account_id = 1",
+            "pool account 1 CNY",
+        ),
+        (
+            "a cent of the pool's loads",
+            "UPDATE pool SET loaded_minor = loaded_minor + 1 WHERE account_id = 2",
+            "pool account 2 CNY",
+        ),
+        (
+            "a cent of the pool's releases",
+            "UPDATE pool SET released_minor = released_minor - 1 WHERE account_id = 1",
+            "pool account 1 CNY",
+        ),
+        (
+            "a cent granted",
+            "UPDATE allotment SET granted_minor = granted_minor + 1 WHERE store_id = 'S2'",
+            "pool account 1 CNY",
+        ),
+        (
+            "a cent adopted",
+            "UPDATE allotment SET adopted_minor = adopted_minor - 1 WHERE store_id = 'S2'",
+            "allotment account 1 CNY at S2-1",
+        ),
+        (
+            "a cent loaded",
+            "UPDATE allotment SET loaded_minor = loaded_minor + 1 WHERE store_id = 'S1'",
+            "allotment account 1 CNY at S1-1",
+        ),
+        (
+            "a cent spent",
+            "UPDATE allotment SET spent_minor = spent_minor - 1 WHERE store_id = 'S3'",
+            "allotment account 1 CNY at S3-1",
+        ),
+        (
+            "a cent released",
+            "UPDATE allotment SET released_minor = released_minor + 1 WHERE store_id = 'S1'",
+            "pool account 1 CNY",
+        ),
+        (
+            "a cent of a line",
+            "UPDATE settlement_line SET amount_minor = amount_minor + 1 WHERE run_no = 1 AND creditor = 'store:S2'",
+            "settlement_leg pool account 1 2026-09-01 spend hub → store:S2",
+        ),
+        (
+            "a cent of a leg",
+            "UPDATE settlement_leg SET amount_minor = amount_minor - 1 WHERE scheme = 'fifo' AND creditor = 'store:S3' AND business_day = '2026-09-02'",
+            "settlement_leg fifo account 1 2026-09-02 spend store:S1 → store:S3",
+        ),
+        (
+            "a leg taken out",
+            "DELETE FROM settlement_leg WHERE scheme = 'pool' AND creditor = 'store:S3'",
+            "settlement_leg pool account 1",
+        ),
+        (
+            "a leg of an account that never moved",
+            "INSERT INTO settlement_leg VALUES ('pool', 77, 'hub', 'store:S1', 'spend', '2026-09-01', 'CNY', 5)",
+            "settlement_leg pool",
+        ),
+    ];
+    let town = settled();
+    town.store.close();
+    for (what, sql, row) in plants {
+        let copy = tempfile::tempdir().unwrap();
+        let path = copy.path().join("hub.db");
+        std::fs::copy(town.database(), &path).unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert!(connection.execute(sql, []).unwrap() > 0, "{what} changed nothing");
+        drop(connection);
+        let store = huitong_hub::store::Store::open(&path, 1).unwrap();
+        let report = store.read_blocking(huitong_hub::verify::run).unwrap();
+        let found: Vec<String> = report
+            .checks
+            .iter()
+            .flat_map(|check| &check.findings)
+            .map(|finding| format!("{} {}", finding.table, finding.row))
+            .collect();
+        assert!(
+            !report.ok && found.iter().any(|found| found.starts_with(row)),
+            "{what}: {row} is not among {found:#?}"
+        );
+        store.close();
+    }
+}
