@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::report::{self, Taken};
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted, StoreLine};
-use crate::store::{StoreError, Tx, card};
+use crate::store::{StoreError, Tx, card, journal};
 
 /// What one look at the database gave.
 struct Attempt {
@@ -156,12 +156,16 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
             lacking(&cards, &look.request.needs, Unit::Money(hub.root.currency))
         }
     };
+    // Of two copies of a store neither gets value, until head office has looked into it and enrolled one again.
+    let forked = !lacking.is_empty() && journal::find(tx, look.caller.store, look.caller.epoch)?.forked;
     let size = if lacking.is_empty() { GrantSize::default() } else { hub.grant_size(tx, look.now)? };
     let (mut short, mut holders) = (BTreeMap::new(), Vec::new());
     for (purse, missing_minor) in lacking {
-        let left_minor = give(tx, look, purse, missing_minor, size)?;
+        let left_minor = if forked { missing_minor } else { give(tx, look, purse, missing_minor, size)? };
         if left_minor > 0 {
             short.insert(purse, left_minor);
+        }
+        if left_minor > 0 && !forked {
             holders.extend(others(tx, look.caller, purse)?.into_iter().map(|line| (line.store, purse)));
         }
     }

@@ -1,6 +1,8 @@
 //! Report: what a store says of its counters and cards, taken into the hub's view line by line. A line that cannot be right is refused and recorded; the
 //! others are taken.
 //!
+//! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are.
+//!
 //! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
 
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Purse, Refusal as Step};
@@ -15,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
-use crate::store::{StoreError, Tx, card, device, exception};
+use crate::store::{StoreError, Tx, card, device, exception, journal};
 
 /// What became of a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -57,9 +59,16 @@ pub fn check(caller: Caller, report: &Report) -> Result<(), Refusal> {
 pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: Instant) -> Result<Taken, StoreError> {
     let mut taken = Taken::default();
     let (mut releases, mut changed) = (0, false);
+    let forked = journal::find(tx, caller.store, caller.epoch)?.forked;
     let mut skew = (!report.stamp.is_plausible_at(now)).then_some(report.stamp);
     for line in &report.counters {
         taken.accounts.push(line.account);
+        if forked {
+            let reason =
+                "the store's journal has forked; its value waits until head office has looked into it".to_owned();
+            taken.refused.push(RefusedLine { account: line.account, unit: line.unit, reason });
+            continue;
+        }
         if !line.stamp.is_plausible_at(now) {
             skew = skew.max(Some(line.stamp));
         }

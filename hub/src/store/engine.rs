@@ -29,6 +29,9 @@ const STATEMENTS_MAX: usize = 256;
 /// How long a connection waits for another process (a command line beside the daemon).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How often the writer waits that long before it gives a batch up.
+const BEGIN_TRIES_MAX: u32 = 6;
+
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -374,9 +377,33 @@ impl Tx<'_> {
         }
     }
 
+    /// Makes a statement ready to be run many times.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn bulk(&self, sql: &str) -> Result<Bulk<'_>, StoreError> {
+        Ok(Bulk { statement: self.prepare(sql)? })
+    }
+
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
         // `$1` names a parameter on SQLite and numbers it by first appearance; `?1` is bound by number, as on PostgreSQL.
         self.connection.prepare_cached(&sql.replace('$', "?")).map_err(StoreError::during("prepare a statement"))
+    }
+}
+
+/// A statement that is run many times, looked up once.
+pub struct Bulk<'a> {
+    statement: rusqlite::CachedStatement<'a>,
+}
+
+impl Bulk<'_> {
+    /// Runs it and gives the number of rows that it touched.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn execute(&mut self, values: &[Value<'_>]) -> Result<usize, StoreError> {
+        bind(&mut self.statement, values)?;
+        self.statement.raw_execute().map_err(StoreError::during("execute a statement"))
     }
 }
 
@@ -587,11 +614,26 @@ fn in_savepoint<T, E: From<StoreError>>(
     result
 }
 
-fn write_loop(mut connection: Connection, jobs: &std_mpsc::Receiver<Job>) {
+/// Begins a transaction. A command line beside the daemon may hold the database for longer than one timeout: a large import is one transaction.
+fn begin(connection: &Connection) -> rusqlite::Result<rusqlite::Transaction<'_>> {
+    let mut tries = 1;
+    loop {
+        match rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && tries < BEGIN_TRIES_MAX =>
+            {
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn write_loop(connection: Connection, jobs: &std_mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let mut answers = Vec::new();
         let committed = (|| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = begin(&connection)?;
             let mut batch = Batch { connection: &transaction, answers: Vec::new() };
             first(&mut batch);
             for _ in 1..BATCH_MAX {

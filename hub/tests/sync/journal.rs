@@ -2,7 +2,7 @@
 
 use huitong_hub::store::engine::StoreError;
 use huitong_hub::store::{day, journal as rows};
-use huitong_protocol::allotment::Purse;
+use huitong_protocol::allotment::{Purse, StoreEvent};
 use huitong_protocol::entry::{
     Allotment, AllotmentChange, Body, CardSale, CardStatusChange, DayOpen, Entry, UnreferencedReturn,
 };
@@ -172,6 +172,12 @@ async fn a_fork_is_alarmed_and_nothing_more_is_taken() {
     store.journal = honest;
     store.write(reload(1));
     assert_eq!(fault(store.upload(store.segment(5, 6)).await), SyncFault::Fork, "closed until somebody has looked");
+    // Neither copy gets value or is believed.
+    world.load(account(1), 100).await;
+    store.step(StoreEvent::Load { amount_minor: 10 });
+    assert_eq!(store.send_report(store.report(account(1))).await.unwrap().refused.len(), 1);
+    let answer = store.ask(5).await;
+    assert_eq!((answer.grants.len(), answer.body.totals[0].balance_minor), (0, 100));
 }
 
 #[tokio::test]

@@ -139,6 +139,47 @@ async fn a_grant_is_on_disk_before_it_is_answered_and_given_again_when_lost() {
 }
 
 #[tokio::test]
+async fn a_policy_may_give_no_more_than_is_missing() {
+    let world = World::new().await;
+    world.load(account(1), 100).await;
+    world
+        .hub
+        .store
+        .write(|tx| {
+            let document = "name = 'P'\ncurrency = 'CNY'\ntenders = []\n[allotment]\ngrant = 'shortfall'\n";
+            tx.execute(
+                "INSERT INTO policy (version, effective_from, document, signature, published_at_ms) \
+                 VALUES (1, '2020-01-01', $1, $2, 0), (2, '2999-01-01', 'not in force yet', $2, 0)",
+                &[document.into(), [].as_slice().into()],
+            )
+        })
+        .await
+        .unwrap();
+    let mut store = world.store("S1").await;
+    let granted =
+        |answer: &Answer<GrantAnswer>| answer.grants.iter().map(|grant| grant.granted_minor).collect::<Vec<_>>();
+    assert_eq!(granted(&store.ask(30).await), [30]);
+    assert_eq!(granted(&store.ask(30).await), [60]);
+    let short = store.ask(50).await;
+    assert_eq!(granted(&short), [100], "what there is");
+    assert_eq!((short.body.elsewhere.len(), short.body.totals[0].balance_minor), (0, 100));
+}
+
+#[tokio::test]
+async fn cards_of_one_account_are_served_together() {
+    let world = World::new().await;
+    world.load(account(1), 100).await;
+    world.hub.store.write(|tx| tx.execute("UPDATE card SET account_id = 1 WHERE account_id = 3", &[])).await.unwrap();
+    let store = world.store("S1").await;
+    let need = |number, missing_minor| Need { card: card(number), unit: CNY, missing_minor, purpose: Purpose::Spend };
+    let request = GrantRequest { needs: vec![need(1, 60), need(3, 41)], totals: false };
+    let answer: Answer<GrantAnswer> = store.call(path::GRANT, None, request).await.unwrap();
+    assert_eq!(answer.grants[0].granted_minor, 100, "together they lack 101");
+    let counts = world.read(rows::counts).await;
+    assert!(counts.contains(&("short".to_owned(), 1)), "{counts:?}");
+}
+
+#[tokio::test]
 async fn a_blank_card_moves_to_who_sells_it_and_gets_no_value() {
     let world = World::new().await;
     world.load(account(2), 50).await;
