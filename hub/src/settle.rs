@@ -28,6 +28,8 @@ use crate::store::engine::{Store, StoreError, Tx, Value};
 use crate::store::settlement::{self, Late, LegReader, LegWriter, RunRecord};
 use crate::store::{organisation, root};
 
+/// Lines that wait to be written together: half a megabyte.
+const LINES_PENDING: usize = 8_192;
 /// How many late stores a refusal names.
 const LATE_NAMED_MAX: usize = 10;
 
@@ -157,6 +159,14 @@ pub fn run_in(
     if request.finality == Finality::Final && !late.is_empty() {
         return Err(not_complete(&late, day_to));
     }
+    if let (Finality::Final, Some(accepted)) = (request.finality, last_accepted)
+        && day_to > accepted.max(settled_to.unwrap_or(accepted))
+    {
+        return Err(refused(
+            format!("no store's day after {accepted} was accepted; settling up to {day_to} would make all that comes an adjustment"),
+            format!("--to {accepted}"),
+        ));
+    }
     let day_from = settled_to.map_or(first_day.unwrap_or(day_to), BusinessDay::tomorrow);
     let complete = settlement::stores_with_days(tx, day_from, day_to)?;
     let complete = complete.iter().filter(|store| late.iter().all(|late| late.store != **store)).count();
@@ -197,6 +207,7 @@ pub fn run_in(
         progress.inc(1);
         posting.post(tx, account)
     })?;
+    posting.flush(tx)?;
     record.open_ingested_no = refold.open_ingested_no;
     settlement::write_open(tx, id, record.open_ingested_no)?;
     let positions = posting.prove(tx)?;
@@ -261,6 +272,7 @@ struct Posting {
     /// Whether there are legs of earlier runs.
     measured: bool,
     current: Vec<Leg>,
+    pending: Vec<Leg>,
     reader: LegReader,
     writer: LegWriter,
     sums: HashMap<(Currency, BusinessDay, Party, Party), i64>,
@@ -279,6 +291,7 @@ impl Posting {
             day_to: run.day_to,
             measured,
             current: Vec::new(),
+            pending: Vec::new(),
             reader: LegReader::default(),
             writer: LegWriter::default(),
             sums: HashMap::new(),
@@ -298,31 +311,26 @@ impl Posting {
 
     fn post(&mut self, tx: &mut Tx<'_>, account: AccountId) -> Result<(), SettleError> {
         self.accounts += 1;
-        let current = std::mem::take(&mut self.current);
         if self.measured {
             let before = settlement::legs_of(tx, self.scheme, account, &mut self.reader)?;
-            for line in run::delta(&before, &current)? {
-                self.write(tx, &line)?;
-            }
+            self.pending.extend(run::delta(&before, &self.current)?);
         } else {
-            for line in &current {
-                self.write(tx, line)?;
-            }
+            self.pending.append(&mut self.current);
         }
-        self.current = current;
-        Ok(())
+        if self.pending.len() >= LINES_PENDING { self.flush(tx) } else { Ok(()) }
     }
 
-    fn write(&mut self, tx: &mut Tx<'_>, line: &Leg) -> Result<(), SettleError> {
-        self.writer.line(tx, self.id, line)?;
-        self.writer.add_to_leg(tx, self.scheme, line)?;
-        self.lines += 1;
-        if line.business_day < self.day_from {
-            self.adjustments += 1;
+    /// Writes the lines that wait.
+    fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), SettleError> {
+        self.writer.write(tx, self.id, self.scheme, &self.pending)?;
+        for line in &self.pending {
+            self.lines += 1;
+            self.adjustments += u64::from(line.business_day < self.day_from);
+            self.total += i128::from(line.amount_minor);
+            let sum = self.sums.entry((line.currency, line.business_day, line.debtor, line.creditor)).or_insert(0);
+            *sum = sum.checked_add(line.amount_minor).ok_or(RunError::Overflow)?;
         }
-        self.total += i128::from(line.amount_minor);
-        let sum = self.sums.entry((line.currency, line.business_day, line.debtor, line.creditor)).or_insert(0);
-        *sum = sum.checked_add(line.amount_minor).ok_or(RunError::Overflow)?;
+        self.pending.clear();
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! The hub's command line as an operator meets it: results, JSON, exit codes and what it says when it refuses.
 
+#![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -204,7 +204,6 @@ impl<'a> Line<'a> {
     }
 
     /// As [`Line::parsed`], when there is something; the outer `None` means a bad value.
-    #[expect(clippy::option_option, reason = "absent and bad are two things")]
     pub fn maybe<T: FromStr>(&mut self, field: &'static str) -> Option<Option<T>>
     where
         T::Err: Display,

@@ -15,7 +15,7 @@ use huitong_protocol::settlement::run::{Finality, Run, RunId, Standing};
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
-use super::engine::{Row, StoreError, Tx};
+use super::engine::{Row, StoreError, Tx, Value};
 
 /// A run as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -192,19 +192,29 @@ impl LegWriter {
         (party(&leg.debtor), party(&leg.creditor), self.day.as_ref().map_or("", |(_, text)| text))
     }
 
-    /// Writes one line of a run.
+    /// Writes lines of a run and adds them to the cumulative legs of its scheme. A leg that comes to nothing is taken away.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn line(&mut self, tx: &mut Tx<'_>, run: RunId, line: &Leg) -> Result<(), StoreError> {
-        self.learn(line);
-        let (debtor, creditor, day) = self.words(line);
-        tx.execute_one(
-            "write a line",
-            "settlement_line",
+    pub fn write(&mut self, tx: &mut Tx<'_>, run: RunId, scheme: Scheme, lines: &[Leg]) -> Result<(), StoreError> {
+        let mut insert = tx.bulk(
             "INSERT INTO settlement_line (run_no, account_id, debtor, creditor, kind, business_day, currency, amount_minor)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            &[
+        )?;
+        let mut add = tx.bulk(
+            "INSERT INTO settlement_leg (scheme, account_id, debtor, creditor, kind, business_day, currency, amount_minor)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (scheme, account_id, debtor, creditor, kind, business_day, currency)
+             DO UPDATE SET amount_minor = settlement_leg.amount_minor + excluded.amount_minor",
+        )?;
+        let mut take_away = tx.bulk(
+            "DELETE FROM settlement_leg WHERE scheme = $1 AND account_id = $2 AND debtor = $3 AND creditor = $4 AND kind = $5
+             AND business_day = $6 AND currency = $7 AND amount_minor = 0",
+        )?;
+        for line in lines {
+            self.learn(line);
+            let (debtor, creditor, day) = self.words(line);
+            let mut values: [Value<'_>; 8] = [
                 run.0.into(),
                 line.account.into(),
                 debtor.into(),
@@ -213,45 +223,20 @@ impl LegWriter {
                 day.into(),
                 line.currency.into(),
                 line.amount_minor.into(),
-            ],
-        )
-    }
-
-    /// Adds one line to the cumulative legs of its scheme. A leg that comes to nothing is taken away.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn add_to_leg(&mut self, tx: &mut Tx<'_>, scheme: Scheme, line: &Leg) -> Result<(), StoreError> {
-        self.learn(line);
-        let (debtor, creditor, day) = self.words(line);
-        let values = [
-            scheme.as_str().into(),
-            line.account.into(),
-            debtor.into(),
-            creditor.into(),
-            line.kind.as_str().into(),
-            day.into(),
-            line.currency.into(),
-            line.amount_minor.into(),
-        ];
-        tx.execute_one(
-            "add to a leg",
-            "settlement_leg",
-            "INSERT INTO settlement_leg (scheme, account_id, debtor, creditor, kind, business_day, currency, amount_minor)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (scheme, account_id, debtor, creditor, kind, business_day, currency)
-             DO UPDATE SET amount_minor = settlement_leg.amount_minor + excluded.amount_minor",
-            &values,
-        )?;
-        if line.amount_minor < 0 {
-            tx.execute(
-                "DELETE FROM settlement_leg WHERE scheme = $1 AND account_id = $2 AND debtor = $3 AND creditor = $4 AND kind = $5
-                 AND business_day = $6 AND currency = $7 AND amount_minor = 0",
-                &values[..7],
-            )?;
+            ];
+            one("settlement_line", insert.execute(&values)?)?;
+            values[0] = scheme.as_str().into();
+            one("settlement_leg", add.execute(&values)?)?;
+            if line.amount_minor < 0 {
+                take_away.execute(&values[..7])?;
+            }
         }
         Ok(())
     }
+}
+
+fn one(table: &'static str, rows: usize) -> Result<(), StoreError> {
+    if rows == 1 { Ok(()) } else { Err(StoreError::Rows { operation: "write a line", table, rows, expected: 1 }) }
 }
 
 /// Reads legs from rows of account, debtor, creditor, kind, day, currency, amount. Neighbouring rows share most texts.

@@ -171,6 +171,8 @@ fn a_day_that_began_before_the_run_waits_for_its_own() {
     assert_eq!(position(&first.positions, "S1"), -10_000, "the new day's trickle is not in it");
     town.reload(&mut one, &card, 70);
     town.close(&mut one);
+    let hasty = town.settle(Scheme::Pool, BOOKED, FINAL, Some("2026-09-30")).unwrap_err().to_string();
+    assert!(hasty.contains("no store's day after 2026-09-02 was accepted"), "{hasty}");
     let second = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
     assert_eq!((position(&second.positions, "S1"), second.adjustments), (-570, 0));
     assert_eq!((second.record.run.day_from, second.record.run.day_to), (day("2026-09-02"), day("2026-09-02")));
@@ -276,4 +278,53 @@ fn balances_and_totals_are_read_as_finance_reads_them() {
     let account = balances[0].account;
     let view = town.store.read_blocking(move |tx| account::show(tx, account)).unwrap().unwrap();
     assert_eq!((view.purses[0].balance_minor, view.journal_balance_minor), (5_000, 5_000));
+}
+
+#[test]
+fn the_command_line_settles_states_and_proves() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    town.close(&mut three);
+    town.report(&two);
+    assert_eq!(town.say("settle run --scheme pool").0, 3);
+    let (code, out) = town.say("settle run --provisional --json");
+    assert_eq!(code, 0, "{out}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&report["id"], &report["finality"], &report["late"][0]["store"]),
+        (&1.into(), &"provisional".into(), &"S2".into())
+    );
+    town.close(&mut two);
+    let (code, out) = town.say("settle run");
+    assert!(code == 0 && out.contains("Run 2: pool booked final") && out.contains("1 of them adjustments"), "{out}");
+    assert!(town.say("settle run").1.contains("Nothing has arrived since run 2"));
+    let (code, out) = town.say("day list --from 2026-09-01 --to 2026-09-01");
+    assert!(code == 0 && out.lines().filter(|line| line.contains("accepted")).count() == 3, "{out}");
+    let (_, out) = town.say("settle show 1");
+    assert!(out.contains("store:S1") && out.contains("100.00") && out.contains("The fewest direct transfers"), "{out}");
+    let (_, out) = town.say("statement show 2 --party store:S2 --lang en");
+    assert!(out.contains("30.00"), "{out}");
+    let (_, out) = town.say("statement show 2 --format csv");
+    assert!(out.lines().count() > 2 && out.lines().filter(|line| line.starts_with("run,")).count() <= 1, "{out}");
+    let (_, out) = town.say("statement show 2 --json");
+    let pages: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        pages.as_array().unwrap().len(),
+        4,
+        "the hub, and all three stores: those without lines carry what they owed"
+    );
+    assert_eq!(town.say("statement show 9").0, 3);
+    assert_eq!(town.say("statement show 1 --party store:S9").0, 3);
+    let (code, out) = town.say("verify");
+    assert!(code == 0 && out.contains("Everything follows from the journals."), "{out}");
+    let connection = rusqlite::Connection::open(town.database()).unwrap();
+    connection
+        .execute("UPDATE settlement_leg SET amount_minor = amount_minor + 1 WHERE creditor = 'store:S2'", [])
+        .unwrap();
+    let (code, out) = town.say("verify --json");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["ok"]), (3, &false.into()));
+    let (code, out) = town.say("stats");
+    assert!(code == 0 && out.contains("allotment reports"), "{out}");
 }

@@ -82,6 +82,16 @@ impl Town {
         self.folder.path().join("hub.db")
     }
 
+    /// Says a command to the hub and gives its exit code and what it wrote.
+    pub(crate) fn say(&self, line: &str) -> (u8, String) {
+        let data = self.folder.path().to_str().unwrap();
+        let words =
+            ["huitong-hub", "--data", data].into_iter().chain(line.split_whitespace()).map(std::ffi::OsString::from);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = huitong_hub::cli::main_from(words, &mut out, &mut err);
+        (code, String::from_utf8([out, err].concat()).unwrap())
+    }
+
     fn now(&self) -> Instant {
         Instant(self.clock.fetch_add(1_000, Ordering::Relaxed))
     }
