@@ -310,3 +310,56 @@ fn the_process_tells_by_its_exit_code() {
     let (code, out, _) = run(&["config", "print", "--origin", "--data", data], None);
     assert!(code == EXIT_OK && out.contains("flag --data"), "{out}");
 }
+
+/// A hub process that is stopped when the test ends, however it ends.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_running_hub_serves_lets_commands_work_beside_it_and_stops_when_asked() {
+    use std::io::{BufRead, BufReader, Read, Write};
+
+    let office = Office::opened();
+    let data = office.folder.path().to_str().unwrap();
+    let start = |listen: &str| {
+        Command::new(env!("CARGO_BIN_EXE_huitong-hub"))
+            .args(["run", "--listen", listen, "--data", data])
+            .env_clear()
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let open_to_all = start("0.0.0.0:0").wait_with_output().unwrap();
+    let said = String::from_utf8(open_to_all.stderr).unwrap();
+    assert_eq!(open_to_all.status.code(), Some(i32::from(EXIT_CONFIG)), "{said}");
+    assert!(said.contains("insecure_http") && said.contains("--listen"), "{said}");
+
+    let mut daemon = Daemon(start("127.0.0.1:0"));
+    let mut out = BufReader::new(daemon.0.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("Listening on http://").unwrap_or_else(|| panic!("{line}")).to_owned();
+    let mut wire = std::net::TcpStream::connect(&address).unwrap();
+    write!(wire, "GET /healthz HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    wire.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    office.ok("store enrol-token S2");
+    office.ok("card make --product SV --count 5");
+
+    let asked = Command::new("kill").args(["-TERM", &daemon.0.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    // The end of its output is the end of the process.
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(i32::from(EXIT_OK)));
+    assert_eq!(office.ok("stats")["rows"]["card"], 5);
+}
