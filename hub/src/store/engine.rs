@@ -450,6 +450,10 @@ impl Store {
         embedded::migrations::runner()
             .run(&mut connection)
             .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })?;
+        Self::start(connection, path, readers)
+    }
+
+    fn start(connection: Connection, path: &Path, readers: usize) -> Result<Self, StoreError> {
         let (queue, jobs) = std_mpsc::sync_channel::<Job>(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("hub-writer".to_owned())
@@ -731,6 +735,33 @@ mod tests {
             good += i64::from(outcome.is_ok());
         }
         assert_eq!(store.read(count).await.unwrap(), good);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_fails_answers_nobody() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (folder, store) = store();
+        store.close();
+        let path = folder.path().join("hub.db");
+        let mut connection = super::open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+        let full = Arc::new(AtomicBool::new(true));
+        let disk = Arc::clone(&full);
+        connection.commit_hook(Some(move || disk.load(Ordering::SeqCst))).unwrap();
+        let store = Store::start(connection, &path, 2).unwrap();
+        let writes: Vec<_> = (0..10_i64)
+            .map(|n| {
+                let store = store.clone();
+                tokio::spawn(async move { store.write(move |tx| token(tx, &format!("E{n}"), n)).await })
+            })
+            .collect();
+        for write in writes {
+            assert!(write.await.unwrap().is_err(), "nobody may be told of a write that is not on disk");
+        }
+        assert_eq!(store.read(count).await.unwrap(), 0);
+        full.store(false, Ordering::SeqCst);
+        store.write(|tx| token(tx, "E1", 1)).await.unwrap();
+        assert_eq!(store.read(count).await.unwrap(), 1);
+        store.close();
     }
 
     #[test]
