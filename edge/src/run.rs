@@ -83,6 +83,9 @@ pub enum EdgeError {
     /// The heartbeat of the schedule could not be started.
     #[error("could not start the schedule")]
     Heartbeat(#[from] JobSchedulerError),
+    /// The listener failed while serving; the log has the reason.
+    #[error("the tills could not be served any more")]
+    Stopped,
     /// The disk failed; what was acknowledged is safe.
     #[error("the database could not be written any more; nothing that was answered is lost")]
     Disk,
@@ -193,7 +196,6 @@ impl Edge {
     }
 
     /// The till's API, for callers in the process.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }
@@ -285,12 +287,13 @@ impl Edge {
         sync::status::look(&self.control.link, &self.line)
     }
 
-    /// Ends when the disk failed and the edge must be closed.
-    pub async fn failed(&self) {
+    /// Ends when the edge can serve no more and must be closed, and says why.
+    pub async fn failed(&self) -> EdgeError {
         let mut failed = self.store.failed();
-        // An error means that the writer is gone: that is the end too.
-        if failed.wait_for(|failed| *failed).await.is_err() {
-            tracing::error!("The database's writer is gone");
+        tokio::select! {
+            // An error means that the writer is gone: that is the disk's end too.
+            _ = failed.wait_for(|failed| *failed) => EdgeError::Disk,
+            () = self.stop.cancelled() => EdgeError::Stopped,
         }
     }
 
@@ -333,12 +336,12 @@ pub async fn run(
     let parts = EdgeParts { config, clock, hub_client, listener: Some(listener), heartbeat: true };
     let edge = Edge::start(parts).await?;
     let failed = tokio::select! {
-        () = shutdown => false,
-        () = edge.failed() => true,
+        () = shutdown => Ok(()),
+        error = edge.failed() => Err(error),
     };
     tracing::info!("Stopping");
     edge.close().await;
-    if failed { Err(EdgeError::Disk) } else { Ok(()) }
+    failed
 }
 
 /// Enrols the store of a data directory on which no edge is running. A store that is enrolled stays as it is.

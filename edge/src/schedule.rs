@@ -378,3 +378,6 @@ pub fn list(tx: &ReadTx<'_>, now: Instant) -> Result<Vec<Planned>, StoreError> {
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

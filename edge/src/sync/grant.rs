@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use huitong_protocol::allotment::Purse;
 use huitong_protocol::wire::{GrantAnswer, GrantRequest, NEEDS_MAX, Need, path};
 
 use super::hub_client::HubDown;
 use super::session::CallError;
 use super::{Link, SyncError};
 use crate::ledger::{Hub, HubReply};
+use crate::store::{ReadTx, StoreError, card};
 
 /// The hub as tills' operations ask it.
 pub struct HubAtCall(pub Arc<Link>);
@@ -24,6 +26,7 @@ impl Hub for HubAtCall {
             return HubReply::Unreachable;
         }
         let timeout = link.config.grant_timeout.duration();
+        let asked = needs.clone();
         let ask = link.exchange::<_, GrantAnswer>(path::GRANT, GrantRequest { needs, totals }, timeout);
         // Over all: a hello may come first.
         let error = match tokio::time::timeout(timeout, ask).await {
@@ -42,7 +45,23 @@ impl Hub for HubAtCall {
             // The line stands, yet nothing will be granted before somebody puts it right: tills need not ask each time.
             link.circuit.failed(refused, tokio::time::Instant::now());
         }
+        // The hub may have granted all the same. Asking about the accounts later brings it; what is not needed then goes back by policy.
+        match link.store.read(|tx| purses_of(tx, &asked)) {
+            Ok(purses) => link.reported.mention(purses),
+            Err(error) => tracing::error!(error = %error, "Could not look up the cards of a lost grant"),
+        }
         tracing::warn!(error = %error, "Could not ask the hub for value: {error}");
         HubReply::Unreachable
     }
+}
+
+/// The purses of cards that this store knows.
+fn purses_of(tx: &ReadTx<'_>, needs: &[Need]) -> Result<Vec<Purse>, StoreError> {
+    let mut purses = Vec::new();
+    for need in needs {
+        if let Some(card) = card::find(tx, need.card)? {
+            purses.push(Purse { account: card.account, unit: need.unit });
+        }
+    }
+    Ok(purses)
 }

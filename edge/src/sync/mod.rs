@@ -14,6 +14,10 @@ pub mod release;
 pub mod report;
 pub mod session;
 pub mod status;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod upload;
 
 use std::future::Future;
@@ -39,6 +43,9 @@ use crate::clock::Clock;
 use crate::config::SyncConfig;
 use crate::line::Line;
 use crate::store::{Store, StoreError, allotment, sync_state};
+
+/// A store that is quiet for this long writes down what was reported, so that status is exact and a restart repeats nothing.
+const NOTE_AFTER: Duration = Duration::from_secs(2);
 
 /// Why something between store and hub did not work out.
 #[derive(Debug, thiserror::Error)]
@@ -310,6 +317,12 @@ async fn tend(link: Arc<Link>) {
             changed = changes.changed() => if changed.is_err() { return },
             () = link.stir.notified() => {}
             () = sleep_until(&link, due) => {}
+            () = tokio::time::sleep(NOTE_AFTER), if link.reported.is_unnoted() => {
+                if let Err(error) = report::note(&link).await {
+                    tracing::warn!(error = %error, "Could not note what was reported; a restart would report it again");
+                }
+                continue;
+            }
         }
         tokio::time::sleep(link.config.report_debounce.duration()).await;
         changes.mark_unchanged();

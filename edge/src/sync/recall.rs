@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use huitong_protocol::wire::{DatasetVersion, Poll, Polled, SyncFault, path};
+use huitong_protocol::allotment::Purse;
+use huitong_protocol::wire::{DatasetVersion, Poll, Polled, Recall, SyncFault, path};
 
 use super::session::CallError;
 use super::{Link, SyncError, download, release, report};
@@ -63,13 +64,21 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
     let Polled { recalls, recalls_through, datasets } = answer.body;
     if !recalls.is_empty() {
         tracing::debug!(recalls = recalls.len(), "The hub recalls value of {} accounts", recalls.len());
-        release::recalled(link, &recalls).await?;
-        received.through = recalls_through;
-        // Also when nothing was there to release: the hub waits for this store's word.
-        report::send_alive(link).await?;
+        give_back(link, &recalls).await?;
     }
     received.through = recalls_through;
     announced(link, &datasets)
+}
+
+/// Releases what was recalled and says so. A purse that had nothing is mentioned all the same: the hub waits for this store's word, and answers
+/// with a grant of its that never arrived, which is then given back like the rest.
+async fn give_back(link: &Link, recalls: &[Recall]) -> Result<(), SyncError> {
+    let purses = recalls.iter().map(|recall| Purse { account: recall.account, unit: recall.unit });
+    release::recalled(link, recalls).await?;
+    link.reported.mention(purses);
+    report::send_alive(link).await?;
+    release::recalled(link, recalls).await?;
+    report::send(link).await
 }
 
 /// Wakes the download when the hub has more than this store.

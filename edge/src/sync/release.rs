@@ -117,9 +117,18 @@ pub(super) async fn next_due(link: &Link) -> Option<Instant> {
 /// The database failed.
 pub async fn recalled(link: &Link, recalls: &[Recall]) -> Result<(), SyncError> {
     let now = link.clock.now();
-    for recalls in recalls.chunks(RELEASE_ACCOUNTS_MAX) {
-        let purses = recalls.iter().map(|recall| Purse { account: recall.account, unit: recall.unit }).collect();
-        give_back(link, now, purses, 0).await?;
+    let purses = link.store.read(|tx| {
+        let mut holding = Vec::new();
+        for recall in recalls {
+            let purse = Purse { account: recall.account, unit: recall.unit };
+            if allotment::get(tx, purse)?.releasable_minor(0) > 0 {
+                holding.push(purse);
+            }
+        }
+        Ok::<_, StoreError>(holding)
+    })?;
+    for purses in purses.chunks(RELEASE_ACCOUNTS_MAX) {
+        give_back(link, now, purses.to_vec(), 0).await?;
     }
     Ok(())
 }

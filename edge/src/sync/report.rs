@@ -4,15 +4,17 @@
 //! which changes nothing at the hub. Invariant: a report names a journal head only if it holds, or the hub has taken before, every counter as it
 //! is at that head, so that the hub may compare report and journal there.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use huitong_protocol::allotment::Purse;
 use huitong_protocol::id::{Hash, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::time::Stamp;
-use huitong_protocol::wire::{Nothing, REPORT_LINES_MAX, Report, ReportOnly, path};
+use huitong_protocol::wire::{Nothing, REPORT_LINES_MAX, Report, ReportLine, ReportOnly, path};
 
 use super::{Link, SyncError};
-use crate::store::{ReadTx, StoreError, allotment, card, sync_state};
+use crate::store::{ReadTx, StoreError, allotment, card, cell, sync_state};
 
 /// What was told is written down after this many changes, and when the store stops: a restart repeats the rest, which is harmless.
 const NOTE_EVERY_CHANGES: i64 = 1_000;
@@ -27,26 +29,46 @@ struct Told {
     incarnation: Option<u64>,
 }
 
-/// What the hub has taken of our reports.
-pub struct Reported(Mutex<Told>);
+/// What the hub has taken of our reports, and what it is to be told although it did not move.
+pub struct Reported {
+    told: Mutex<Told>,
+    mentions: Mutex<BTreeSet<Purse>>,
+}
 
 /// What a report covers, for when it was taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Covered {
     change_no: i64,
     /// The head, when nothing was left for another report.
     head: Option<Head>,
+    mentions: Vec<Purse>,
 }
 
 impl Reported {
     /// Everything up to here was taken before the store last stopped, perhaps more.
     #[must_use]
     pub fn starting_at(change_no: i64) -> Self {
-        Self(Mutex::new(Told { change_no, noted_change_no: change_no, ..Told::default() }))
+        let told = Told { change_no, noted_change_no: change_no, ..Told::default() };
+        Self { told: Mutex::new(told), mentions: Mutex::default() }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mentions(&self) -> MutexGuard<'_, BTreeSet<Purse>> {
+        self.mentions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next report also says where these purses stand, moved or not: the hub answers with grants that did not arrive.
+    pub(super) fn mention(&self, purses: impl IntoIterator<Item = Purse>) {
+        self.mentions().extend(purses);
+    }
+
+    /// Whether a restart would repeat reports.
+    pub(super) fn is_unnoted(&self) -> bool {
+        let told = self.told();
+        told.change_no > told.noted_change_no
     }
 
     /// The last change that the hub took.
@@ -57,6 +79,9 @@ impl Reported {
 
     /// A report was taken. Reports overlap and their answers may change places: the furthest counts.
     pub(super) fn took(&self, covered: Covered) {
+        if !covered.mentions.is_empty() {
+            self.mentions().retain(|purse| !covered.mentions.contains(purse));
+        }
         let mut told = self.told();
         told.change_no = told.change_no.max(covered.change_no);
         if let Some(head) = covered.head
@@ -79,7 +104,8 @@ impl Reported {
 pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError> {
     let told = *link.reported.told();
     let committed = link.store.committed();
-    if told.change_no >= committed.change_no && told.head == Some(committed.head) {
+    let mentions: Vec<Purse> = link.reported.mentions().iter().copied().take(REPORT_LINES_MAX).collect();
+    if told.change_no >= committed.change_no && told.head == Some(committed.head) && mentions.is_empty() {
         return Ok(None);
     }
     link.store.read(|tx| {
@@ -98,15 +124,39 @@ pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError
             (true, true) => last_row.min(last_change),
         };
         let complete = (!rows_cut && !changes_cut).then_some(head);
+        let mut counters: Vec<ReportLine> =
+            rows.into_iter().filter(|(no, _)| *no <= through).map(|(_, line)| line).collect();
+        let mut mentioned = Vec::new();
+        for purse in mentions {
+            if counters.len() == REPORT_LINES_MAX {
+                break;
+            }
+            if !counters.iter().any(|line| line.purse() == purse) {
+                counters.push(line_of(tx, purse)?);
+            }
+            mentioned.push(purse);
+        }
         let report = Report {
             epoch: link.session.enrolment().epoch,
             head: complete.or(told.head).unwrap_or(Head::START),
             stamp,
-            counters: rows.into_iter().filter(|(no, _)| *no <= through).map(|(_, line)| line).collect(),
+            counters,
             cards: changes.into_iter().filter(|(no, _)| *no <= through).map(|(_, change)| change).collect(),
         };
-        Ok(Some((report, Covered { change_no: through, head: complete })))
+        Ok(Some((report, Covered { change_no: through, head: complete, mentions: mentioned })))
     })
+}
+
+/// A purse as it stands, also when it never moved here.
+fn line_of(tx: &ReadTx<'_>, purse: Purse) -> Result<ReportLine, StoreError> {
+    let stamp = tx.one(
+        "read an allotment's stamp",
+        "SELECT stamp FROM allotment WHERE account = ?1 AND unit = ?2",
+        (purse.account.get(), purse.unit.as_str()),
+        |row| cell(row, 0),
+    )?;
+    let counters = allotment::get(tx, purse)?;
+    Ok(ReportLine { account: purse.account, unit: purse.unit, counters, stamp: stamp.map_or(Stamp::ZERO, Stamp) })
 }
 
 /// The journal's end as this transaction sees it.
@@ -131,7 +181,8 @@ pub async fn send(link: &Link) -> Result<(), SyncError> {
     let _one = link.reporting.lock().await;
     loop {
         let told = *link.reported.told();
-        if told.change_no >= goal.change_no && told.head.is_some_and(|head| head.seq >= goal.head.seq) {
+        let is_told = told.change_no >= goal.change_no && told.head.is_some_and(|head| head.seq >= goal.head.seq);
+        if is_told && link.reported.mentions().is_empty() {
             break;
         }
         let Nothing {} = link.call(path::REPORT, ReportOnly {}).await?;

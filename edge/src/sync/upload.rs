@@ -95,13 +95,13 @@ impl Push<'_> {
         while self.holds.seq < self.goal.seq {
             let before = self.holds;
             self.burst().await?;
+            self.ours()?;
             // The hub may lack something that was sent; as long as it gains, the rest is offered again from where it is.
             stalls = if self.holds == before { stalls + 1 } else { 0 };
             if stalls == STALLS_MAX {
                 return Err(SyncError::Stalled { hub_seq: self.holds.seq.0 });
             }
         }
-        self.ours()?;
         self.ask_again().await
     }
 

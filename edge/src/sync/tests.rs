@@ -1,0 +1,368 @@
+//! Sync in shop words: an edge, a head office, and a wire between them that fails in every way a wire can.
+
+use huitong_protocol::allotment::{HubEvent, step};
+use huitong_protocol::card::CardStatus;
+use huitong_protocol::id::AccountId;
+use huitong_protocol::wire::{DatasetKind, DatasetRow, Recall, SyncFault, path};
+use serde_json::json;
+
+use super::SyncError;
+use super::status::DayState;
+use super::testing::{
+    CNY, FakeOffice, HandClock, MORNING, Shop, TOKEN, card, document_row, number, parts, policy, purse,
+};
+use crate::run::{Edge, EdgeError};
+use crate::store::sync_state;
+
+const AT_ONCE: &str = r#"{ when = "at_once" }"#;
+const WHEN_IDLE: &str = r#"{ when = "when_idle", minutes = 15 }"#;
+const AT_CLOSE: &str = r#"{ when = "at_close" }"#;
+
+fn recall(account: i64) -> Recall {
+    Recall { account: AccountId::new(account).unwrap(), unit: CNY }
+}
+
+#[tokio::test]
+async fn an_enrolment_whose_answer_was_lost_is_repeated_with_the_same_key() {
+    let (folder, office, clock) = (tempfile::tempdir().unwrap(), FakeOffice::new(), HandClock::at(MORNING));
+    office.with(|office| office.lose.insert(path::ENROL, 1));
+    let first = Edge::enrol_and_start(parts(folder.path(), &office, &clock), TOKEN).await;
+    assert!(matches!(first, Err(EdgeError::Enrol(_))));
+    let key = office.with(|office| office.key.clone());
+    assert!(key.is_some(), "the office has enrolled the store");
+    let edge = Edge::enrol_and_start(parts(folder.path(), &office, &clock), TOKEN).await.unwrap();
+    assert_eq!(office.with(|office| office.key.clone()), key);
+    edge.close().await;
+    // Enrolled stores do not ask again.
+    let edge = Edge::enrol_and_start(parts(folder.path(), &office, &clock), "used up").await.unwrap();
+    edge.close().await;
+}
+
+#[tokio::test]
+async fn a_wrong_token_enrols_nothing() {
+    let (folder, office, clock) = (tempfile::tempdir().unwrap(), FakeOffice::new(), HandClock::at(MORNING));
+    let refused = Edge::enrol_and_start(parts(folder.path(), &office, &clock), "guessed").await.err().unwrap();
+    let EdgeError::Enrol(refused) = refused else { panic!("{refused}") };
+    assert!(refused.to_string().contains("Token"), "{refused}");
+    assert!(matches!(
+        Edge::start(parts(folder.path(), &office, &clock)).await,
+        Err(EdgeError::Store(crate::store::StoreError::NotEnrolled))
+    ));
+}
+
+#[tokio::test]
+async fn one_edge_at_a_time_works_on_a_directory() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    let second = Edge::start(parts(shop.folder.path(), &shop.office, &shop.clock)).await;
+    assert!(matches!(second, Err(EdgeError::Running(_))));
+    shop.restart().await.edge.close().await;
+}
+
+#[tokio::test]
+async fn a_report_whose_answer_was_lost_is_made_again_and_counts_once() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        office.cut.insert(path::POLL);
+        office.lose.insert(path::REPORT, 3);
+    });
+    shop.reload(1, 500).await;
+    shop.office
+        .until("the load is told", |office| {
+            office.sides.get(&purse(1)).is_some_and(|side| side.line.seen.loaded_minor == 500)
+        })
+        .await;
+    while shop.edge.wait_reported().await.is_err() {}
+    shop.reload(1, 20).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        assert_eq!(office.sides[&purse(1)].line.seen.loaded_minor, 520, "totals, however often they were said");
+        let last = office.reports.last().unwrap();
+        assert_eq!(last.head, shop.edge.store().head());
+    });
+    assert_eq!(shop.edge.sync_status().unwrap().unreported_accounts, 0);
+}
+
+#[tokio::test]
+async fn what_was_not_reported_before_a_restart_is_reported_after_it() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| office.cut.extend([path::REPORT, path::POLL]));
+    shop.reload(1, 500).await;
+    assert!(shop.edge.wait_reported().await.is_err());
+    assert_eq!(shop.edge.sync_status().unwrap().unreported_accounts, 1);
+    let shop = shop.restart().await;
+    shop.office.with(|office| office.cut.clear());
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| assert_eq!(office.sides[&purse(1)].line.seen.loaded_minor, 500));
+}
+
+#[tokio::test]
+async fn a_frozen_card_is_told_with_the_report() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.post(&format!("/v1/cards/{}/freeze", number(2)), &json!({"reason": "found on the floor"})).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        let change = office.card_changes.last().unwrap();
+        assert_eq!((change.number.reveal(), change.status), (number(2).as_str(), CardStatus::Frozen));
+    });
+}
+
+#[tokio::test]
+async fn a_hub_that_was_restarted_is_greeted_and_one_that_was_restored_hears_everything_again() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 500).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| office.forget_sessions());
+    shop.reload(1, 30).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        assert!(office.sessions >= 2);
+        assert!(!office.refusals.contains(&SyncFault::Forged) && !office.refusals.contains(&SyncFault::Replayed));
+        office.forget_sessions();
+        office.incarnation += 1;
+        office.sides.clear();
+    });
+    // The first call under the new incarnation may have been the poll's: either way all is told again.
+    shop.edge.reconnect().await.unwrap();
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| assert_eq!(office.sides[&purse(1)].line.seen.loaded_minor, 530));
+}
+
+#[tokio::test]
+async fn messages_that_arrive_twice_have_one_effect() {
+    let shop = Shop::new(AT_ONCE, 0).await;
+    shop.office.with(|office| office.twice.extend([path::REPORT, path::GRANT, path::UPLOAD]));
+    // The second copy is refused as replayed; its refusal is what comes back, and the message is sent once more.
+    shop.office.with(|office| office.twice.remove(path::GRANT));
+    shop.reload(1, 500).await;
+    assert!(shop.edge.wait_reported().await.is_err(), "every copy of a copy is refused too");
+    shop.office.with(|office| office.twice.clear());
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.available(1), shop.office.with(|office| office.free(1))), (0, 500));
+}
+
+#[tokio::test]
+async fn at_once_gives_back_all_but_the_parked_amount_after_each_operation() {
+    let shop = Shop::new(AT_ONCE, 120).await;
+    shop.reload(1, 500).await;
+    shop.reload(2, 100).await;
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.available(1), shop.available(2)), (120, 100));
+    shop.office.with(|office| assert_eq!((office.free(1), office.free(2)), (380, 0)));
+    // The member pays more than is parked: the rest comes back for it.
+    assert_eq!(shop.spend(1, 450).await["decision"], "approved");
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!(shop.available(1), 50);
+}
+
+#[tokio::test]
+async fn when_idle_keeps_value_while_the_member_is_there() {
+    let shop = Shop::new(WHEN_IDLE, 0).await;
+    shop.reload(1, 500).await;
+    shop.clock.wind(10 * 60_000);
+    shop.reload(2, 70).await;
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.available(1), shop.available(2)), (500, 70));
+    shop.clock.wind(5 * 60_000);
+    // By itself: the clock has reached the first account's rest.
+    shop.office.until("the idle account is back in the pool", |office| office.free(1) == 500).await;
+    assert_eq!((shop.available(1), shop.available(2)), (0, 70));
+    shop.clock.wind(10 * 60_000);
+    shop.office.until("the other one too", |office| office.free(2) == 70).await;
+}
+
+#[tokio::test]
+async fn at_close_and_when_idle_everything_above_the_parked_amount_goes_back_with_the_close() {
+    for release in [AT_CLOSE, WHEN_IDLE] {
+        let shop = Shop::new(release, 10).await;
+        shop.reload(1, 500).await;
+        shop.edge.wait_reported().await.unwrap();
+        assert_eq!(shop.available(1), 500, "{release}");
+        shop.close_day().await;
+        shop.edge.wait_reported().await.unwrap();
+        assert_eq!((shop.available(1), shop.office.with(|office| office.free(1))), (10, 490), "{release}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_released_into_a_dead_line() {
+    let shop = Shop::new(AT_ONCE, 0).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| office.cut.extend([path::REPORT, path::POLL, path::GRANT]));
+    shop.reload(1, 10).await;
+    while shop.edge.wait_reported().await.is_ok() {}
+    shop.reload(2, 500).await;
+    assert!(!shop.edge.is_online());
+    assert_eq!(shop.available(2), 500, "the member can go on paying here");
+    assert_eq!(shop.spend(2, 200).await["decision"], "approved");
+    shop.office.with(|office| office.cut.clear());
+    shop.edge.reconnect().await.unwrap();
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.available(2), shop.office.with(|office| office.free(2))), (0, 300));
+}
+
+#[tokio::test]
+async fn a_till_gets_what_the_hub_has_and_a_dead_line_is_asked_once() {
+    let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| {
+        config.sync.retry_min = huitong_config::Millis::hours(1);
+        config.sync.retry_max = huitong_config::Millis::hours(1);
+    });
+    let shop = shop.await;
+    shop.office.with(|office| office.load(3, 1_000));
+    assert_eq!(shop.spend(3, 400).await["decision"], "approved");
+    assert_eq!(shop.available(3), 600);
+    shop.office.with(|office| office.load(4, 1_000));
+    shop.office.with(|office| office.lose.insert(path::GRANT, 1));
+    let declined = shop.spend(4, 400).await;
+    assert_eq!(declined["code"], "insufficient_here_offline", "{declined}");
+    let asked = shop.office.with(|office| office.count(path::GRANT));
+    // Reports and polls go on; one of them may have opened the way again, and then the grant that was lost is here already.
+    for _ in 0..3 {
+        let again = shop.spend(4, 100_000).await;
+        assert_eq!(again["decision"], "declined");
+    }
+    let asked_again = shop.office.with(|office| office.count(path::GRANT)) - asked;
+    assert!(asked_again == 0 || shop.edge.is_online(), "a line that is down was asked {asked_again} times");
+}
+
+#[tokio::test]
+async fn a_grant_whose_answer_was_lost_comes_with_the_next_report() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.office.with(|office| office.load(3, 1_000));
+    shop.office.with(|office| office.lose.insert(path::GRANT, 1));
+    assert_eq!(shop.spend(3, 400).await["decision"], "declined");
+    shop.office.with(|office| assert_eq!((office.free(3), office.sides[&purse(3)].line.granted_minor), (0, 1_000)));
+    shop.edge.reconnect().await.unwrap();
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!(shop.available(3), 1_000);
+}
+
+#[tokio::test]
+async fn a_recall_also_reaches_value_whose_grant_never_arrived() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    // Granted by the hub to this store, which has never heard of it.
+    shop.office.with(|office| {
+        office.load(9, 700);
+        let side = office.sides.get_mut(&purse(9)).unwrap();
+        *side = step(side, HubEvent::Grant { amount_minor: 700 }).unwrap();
+        office.recalls = vec![(1, recall(9))];
+    });
+    shop.office.until("it is back in the pool", |office| office.free(9) == 700).await;
+}
+
+#[tokio::test]
+async fn a_recall_takes_the_parked_amount_too_and_is_answered_at_once() {
+    let shop = Shop::new(AT_ONCE, 200).await;
+    shop.reload(1, 500).await;
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!(shop.available(1), 200);
+    shop.office.with(|office| office.recalls = vec![(41, recall(1)), (42, recall(5))]);
+    shop.office.until("all of it is in the pool", |office| office.free(1) == 500).await;
+    shop.office.until("the recalls are confirmed", |office| office.recalls_through == 42).await;
+    assert_eq!(shop.available(1), 0);
+}
+
+#[tokio::test]
+async fn the_day_is_uploaded_when_it_is_closed_and_the_verdict_kept() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    for n in 1..=4 {
+        shop.reload(n, 100 * n).await;
+    }
+    assert_eq!(shop.office.with(|office| office.segments), 0, "no trickle in this shop");
+    shop.close_day().await;
+    shop.office.until("the journal is there", |office| office.entries.len() >= 6).await;
+    // After the seal comes what the close released; it is covered by the next seal.
+    shop.edge.wait_reported().await.unwrap();
+    let done = shop.edge.upload().await.unwrap();
+    assert_eq!(done.acknowledged_seq, shop.edge.store().head().seq);
+    let status = shop.edge.sync_status().unwrap();
+    assert_eq!(status.days.first().map(|day| day.state), Some(DayState::Accepted));
+    let held = shop.office.with(|office| office.head());
+    assert_eq!(held, shop.edge.store().head());
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_from_where_the_hub_is_whatever_was_lost() {
+    let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| {
+        config.sync.upload_entries_max = 2;
+        config.sync.upload_window = 3;
+    })
+    .await;
+    for n in 1..=5 {
+        shop.reload(n, 10).await;
+    }
+    // Answers are lost: the hub has the segments, the store does not know.
+    shop.office.with(|office| office.lose.insert(path::UPLOAD, 2));
+    assert!(matches!(shop.edge.upload().await, Err(SyncError::Call(_))));
+    shop.edge.upload().await.unwrap();
+    assert_eq!(shop.office.with(|office| office.head()), shop.edge.store().head());
+    // The hub comes back from a backup with less: it says so in its welcome, and gets the rest again.
+    shop.office.with(|office| {
+        office.forget_entries_after(2);
+        office.forget_sessions();
+        office.incarnation += 1;
+    });
+    shop.edge.reconnect().await.unwrap();
+    shop.edge.upload().await.unwrap();
+    assert_eq!(shop.office.with(|office| office.head()), shop.edge.store().head());
+    let acknowledged = shop.edge.store().read(sync_state::get).unwrap().acknowledged;
+    assert_eq!(acknowledged, shop.edge.store().head());
+}
+
+#[tokio::test]
+async fn a_hub_with_another_journal_raises_an_alarm_and_gets_nothing() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 10).await;
+    shop.office.with(|office| {
+        office.entries = vec![b"not ours".to_vec()];
+        office.forget_entries_after(1);
+        office.forget_sessions();
+    });
+    shop.edge.reconnect().await.unwrap();
+    let diverged = shop.edge.upload().await;
+    assert!(matches!(diverged, Err(SyncError::Diverged { hub_seq: 1, .. })), "{diverged:?}");
+    assert!(shop.edge.sync_status().unwrap().faults.diverged.is_some());
+    assert_eq!(shop.office.with(|office| office.segments), 0);
+}
+
+#[tokio::test]
+async fn what_head_office_publishes_arrives_by_itself_page_by_page() {
+    let office = FakeOffice::new();
+    office.with(|office| office.publish(DatasetKind::Policies, policy(AT_CLOSE, 0)));
+    let shop = Shop::with(office, |config| config.sync.download_rows_max = 2).await;
+    shop.office.with(|office| {
+        for n in 1..=5 {
+            office.publish(DatasetKind::Cards, DatasetRow::Card(card(n)));
+        }
+    });
+    let mut changed = shop.edge.store().changed();
+    let arrived = changed.wait_for(|committed| committed.replica.cards == 5);
+    tokio::time::timeout(std::time::Duration::from_secs(20), arrived).await.expect("five cards").unwrap();
+    shop.reload(5, 100).await;
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_read_leaves_the_one_before_in_force_and_is_named() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.office.with(|office| office.publish(DatasetKind::Policies, document_row(2, "name = 7")));
+    let done = shop.edge.download().await.unwrap();
+    assert_eq!(done.policy_faults.len(), 1, "{done:?}");
+    shop.reload(1, 100).await;
+    let status = shop.edge.sync_status().unwrap();
+    assert!(status.policy_faults[0].contains("version 2"), "{status:?}");
+}
+
+#[tokio::test]
+async fn status_says_how_the_line_is() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.edge.reconnect().await.unwrap();
+    let status = shop.edge.sync_status().unwrap();
+    assert!(status.hub_online && status.hub_last_seen_ms == Some(MORNING));
+    shop.office.with(|office| office.cut.extend([path::REPORT, path::POLL]));
+    assert!(shop.edge.reconnect().await.is_err());
+    while shop.edge.is_online() {
+        tokio::task::yield_now().await;
+    }
+    assert!(shop.edge.sync_status().unwrap().line_fault.is_some());
+}
