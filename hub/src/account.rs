@@ -68,6 +68,8 @@ pub struct AccountView {
     pub account: AccountId,
     /// The cards that open it.
     pub cards: Vec<Card>,
+    /// Its money by the stores' reports: in the hub's pool and at the stores.
+    pub balance_minor: i64,
     /// Its purses, from reports.
     pub purses: Vec<PurseView>,
     /// Its home store, from the journals.
@@ -111,10 +113,12 @@ pub fn show(tx: &mut Tx<'_>, account: AccountId) -> Result<Option<AccountView>, 
     }
     let agreements = terms(tx)?;
     let folded = fold(Scheme::Pool, &agreements, &history(tx, account, i64::MAX)?)?;
+    let purses = purses(tx, account)?;
     Ok(Some(AccountView {
         account,
         cards,
-        purses: purses(tx, account)?,
+        balance_minor: purses.iter().filter(|purse| purse.unit != Unit::Points).map(|purse| purse.balance_minor).sum(),
+        purses,
         home: folded.home,
         journal_balance_minor: folded.balance_minor,
         principal_minor: folded.principal_minor,

@@ -106,7 +106,7 @@ pub struct RunReport {
     pub positions: Vec<(Party, i64)>,
 }
 
-/// Makes a run.
+/// Makes a run. It waits for the disk: an async task says `store.write` with [`run_in`] instead.
 ///
 /// # Errors
 /// [`SettleError`]; nothing is written then.

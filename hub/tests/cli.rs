@@ -124,7 +124,7 @@ fn cards_are_made_imported_and_opened() {
     assert_eq!(office.ok(&format!("card show {}", numbers[0]))["status"], "blank", "a rehearsal changes nothing");
     office.ok(&format!("opening import {file}"));
     let view = office.ok(&format!("account show {}", numbers[0]));
-    assert_eq!(view["purses"][0]["balance_minor"], 1234);
+    assert_eq!((&view["balance_minor"], &view["purses"][0]["balance_minor"]), (&1234.into(), &1234.into()));
     assert_eq!(view["journal_balance_minor"], 1234);
     assert_eq!(view["lots"][0]["owner"], "store:S2");
     assert_eq!(view["cards"][0]["status"], "active");
@@ -199,6 +199,33 @@ fn a_bad_line_keeps_the_whole_file_out() {
         ],
     );
     assert_eq!(office.ok("store list").as_array().unwrap().len(), 2, "nothing of it was imported");
+}
+
+#[test]
+fn a_hundred_bad_lines_are_shown_and_all_are_counted() {
+    let office = Office::opened();
+    let lines: String = (0..150).map(|number| format!("M{number},\n")).collect();
+    let file = office.file("members.csv", &format!("number,name\n{lines}"));
+    let err = office.refused(&format!("member import {file}"));
+    assert!(err.contains("150 bad value(s); nothing was imported") && err.contains("… and 50 more"), "{err}");
+    assert_eq!(err.lines().filter(|line| line.contains("name: is empty")).count(), 100);
+    let good: String = (0..150).map(|number| format!("M{number},王{number}\n")).collect();
+    let file = office.file("members.csv", &format!("number,name\n{good}"));
+    assert_eq!(office.ok(&format!("member import {file}"))["new"], 150);
+    let file = office.file("members.csv", &format!("number,name\n{good}").replace("王7\n", "李7\n"));
+    let again = office.ok(&format!("member import {file}"));
+    assert_eq!((&again["changed"], &again["unchanged"]), (&1.into(), &149.into()));
+}
+
+#[test]
+fn many_opening_balances_make_several_entries_that_prove() {
+    let office = Office::opened();
+    let made = office.ok("card make --product SV --count 2300");
+    let lines: String = made["numbers"].as_array().unwrap().iter().map(|n| format!("{},0.01,2026-09-01\n", n.as_str().unwrap())).collect();
+    let file = office.file("opening.csv", &format!("card,amount,business_day\n{lines}"));
+    assert_eq!(office.ok(&format!("opening import {file}"))["amount_minor"], 2300);
+    assert_eq!(office.ok("stats")["rows"]["entry"], 2, "an entry holds 2,000 movements at most");
+    assert_eq!(office.ok("verify")["ok"], true);
 }
 
 #[test]
