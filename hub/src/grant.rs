@@ -34,7 +34,6 @@ struct Attempt {
     holders: Vec<(StoreId, Purse)>,
     elsewhere: Vec<Elsewhere>,
     totals: Vec<TotalBalance>,
-    moved_card: bool,
 }
 
 /// One look: what to take, what to try, and whether it is the last.
@@ -70,7 +69,6 @@ pub async fn serve(
     hub.announce(&attempt.taken);
     let taken = std::mem::take(&mut attempt.taken);
     let mut asked = BTreeSet::new();
-    let mut moved_card = attempt.moved_card;
     while !attempt.short.is_empty() {
         let reachable: Vec<_> =
             attempt.holders.iter().filter(|(store, _)| hub.recalls.is_connected(*store)).copied().collect();
@@ -86,13 +84,9 @@ pub async fn serve(
         let lacking = Some(std::mem::take(&mut attempt.short));
         let again = Look { caller, report: None, request: request.clone(), lacking, last, recalls, now: hub.now() };
         attempt = look(hub, again).await?;
-        moved_card |= attempt.moved_card;
         if last {
             break;
         }
-    }
-    if moved_card {
-        hub.recalls.wake_all();
     }
     Ok(Answer {
         server_time_ms: hub.now(),
@@ -148,7 +142,7 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
         None => Taken::default(),
     };
     rows::count(tx, Counted::Recalls, look.recalls)?;
-    let (cards, moved_card) = resolve(tx, look)?;
+    let cards = resolve(tx, look)?;
     let lacking = match &look.lacking {
         Some(lacking) => lacking.clone(),
         None => {
@@ -197,12 +191,12 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
     for account in accounts {
         grants.extend(rows::undelivered(tx, account, look.caller.store, look.caller.epoch)?);
     }
-    Ok(Attempt { taken, cards, grants, short, holders, elsewhere, totals, moved_card })
+    Ok(Attempt { taken, cards, grants, short, holders, elsewhere, totals })
 }
 
 /// The cards asked for, each once; a blank one to be sold becomes the asker's.
-fn resolve(tx: &mut Tx<'_>, look: &Look) -> Result<(Vec<Card>, bool), StoreError> {
-    let (mut cards, mut moved): (Vec<Card>, bool) = (Vec::new(), false);
+fn resolve(tx: &mut Tx<'_>, look: &Look) -> Result<Vec<Card>, StoreError> {
+    let mut cards: Vec<Card> = Vec::new();
     for need in &look.request.needs {
         if cards.iter().any(|card| card.number == need.card && need.purpose != Purpose::Sell) {
             continue;
@@ -211,12 +205,11 @@ fn resolve(tx: &mut Tx<'_>, look: &Look) -> Result<(Vec<Card>, bool), StoreError
         if need.purpose == Purpose::Sell && card.status.may_sell() && card.allocated_store != Some(look.caller.store) {
             card::allocate(tx, card.number, look.caller.store)?;
             card.allocated_store = Some(look.caller.store);
-            moved = true;
         }
         cards.retain(|other| other.number != card.number);
         cards.push(card);
     }
-    Ok((cards, moved))
+    Ok(cards)
 }
 
 /// What is lacking by purse: the needs of all cards of an account together. A card that is not sold yet, or is over, gets nothing; a stopped one does,

@@ -38,6 +38,7 @@ pub struct Shared {
     /// Ends the long polls when the hub stops.
     pub stopping: CancellationToken,
     seen: Mutex<HashMap<StoreId, Instant>>,
+    datasets: tokio::sync::Mutex<Option<(Vec<DatasetVersion>, tokio::time::Instant)>>,
     grant_size: Mutex<Option<(i64, GrantSize)>>,
 }
 
@@ -66,6 +67,7 @@ impl Hub {
             recalls,
             stopping: CancellationToken::new(),
             seen: Mutex::default(),
+            datasets: tokio::sync::Mutex::default(),
             grant_size: Mutex::default(),
         })))
     }
@@ -98,11 +100,11 @@ impl Hub {
         }
     }
 
-    /// After a report was committed: wakes who waits for its accounts, and all stores when a card changed.
+    /// After a report was committed: wakes who waits for its accounts, and all stores when a card was stopped.
     pub fn announce(&self, taken: &Taken) {
         self.recalls.moved(&taken.accounts);
-        if taken.cards_changed {
-            self.recalls.wake_all();
+        if taken.card_stopped {
+            self.recalls.hurry();
         }
     }
 
@@ -112,6 +114,26 @@ impl Hub {
     /// [`StoreError`].
     pub async fn datasets(&self) -> Result<Vec<DatasetVersion>, StoreError> {
         self.store.read(dataset::versions).await
+    }
+
+    /// The newest version per dataset, read at or after an instant: thousands of polls that look at the same moment share one read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn datasets_since(
+        &self,
+        since: tokio::time::Instant,
+    ) -> Result<(Vec<DatasetVersion>, tokio::time::Instant), StoreError> {
+        let mut known = self.datasets.lock().await;
+        if let Some((versions, read_at)) = &*known
+            && *read_at >= since
+        {
+            return Ok((versions.clone(), *read_at));
+        }
+        let read_at = tokio::time::Instant::now();
+        let versions = self.datasets().await?;
+        *known = Some((versions.clone(), read_at));
+        Ok((versions, read_at))
     }
 
     /// How much a grant gives by the policy in force today, on the clock of the hub's zone.

@@ -10,13 +10,16 @@ use std::time::Duration;
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::id::{AccountId, StoreId};
 use huitong_protocol::time::Instant;
-use huitong_protocol::wire::{DatasetVersion, Recall};
+use huitong_protocol::wire::{DatasetKind, DatasetVersion, Recall};
 use tokio::sync::Notify;
 
 /// Recalls that one store may have waiting: more than its tills could cause while a poll is under way.
 pub const RECALLS_PER_STORE_MAX: usize = 2_000;
 /// How often a store is told of new dataset versions at most.
 const NEWS_EVERY: Duration = Duration::from_millis(500);
+/// How often a store is told that cards changed, when none was stopped. Somewhere in a chain a card is sold every second; a store that misses one asks
+/// for it when it is used there, so this only keeps replicas from growing old.
+const CARDS_NEWS_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Line {
@@ -25,6 +28,8 @@ struct Line {
     queue: BTreeMap<u64, Purse>,
     wake: Arc<Notify>,
     told: Option<(Vec<DatasetVersion>, tokio::time::Instant)>,
+    /// When a card was stopped, until the store was told what was read after that.
+    hurried: Option<tokio::time::Instant>,
 }
 
 #[derive(Default)]
@@ -91,14 +96,19 @@ impl Recalls {
         OpenPoll { recalls: self, store, wake: Arc::clone(&line.wake) }
     }
 
-    /// Remembers which versions a store was told of.
-    pub fn told(&self, store: StoreId, versions: &[DatasetVersion]) {
-        self.inner().lines.entry(store).or_default().told = Some((versions.to_vec(), tokio::time::Instant::now()));
+    /// Remembers which versions a store was told of, and when they were read.
+    pub fn told(&self, store: StoreId, versions: &[DatasetVersion], read_at: tokio::time::Instant) {
+        let mut inner = self.inner();
+        let line = inner.lines.entry(store).or_default();
+        line.told = Some((versions.to_vec(), tokio::time::Instant::now()));
+        line.hurried = line.hurried.filter(|&hurried| hurried >= read_at);
     }
 
-    /// Wakes all polls: there is something new for every store.
-    pub fn wake_all(&self) {
-        for line in self.inner().lines.values() {
+    /// A card was stopped: every store is told at once.
+    pub fn hurry(&self) {
+        let now = tokio::time::Instant::now();
+        for line in self.inner().lines.values_mut() {
+            line.hurried = Some(now);
             line.wake.notify_one();
         }
     }
@@ -153,15 +163,19 @@ impl OpenPoll<'_> {
         (recalls, last)
     }
 
-    /// What the store does not know of these versions: when it may be told, `None` when it knows them all. News come bundled, so that a day on which
-    /// many cards are sold does not send every store off for each of them.
+    /// When the store may be told of these versions, `None` when it knows them all. News come bundled, and those of cards that were only sold or loaded
+    /// can wait, so that a busy day does not send every store off for each of them.
     #[must_use]
     pub fn news_at(&self, versions: &[DatasetVersion]) -> Option<tokio::time::Instant> {
-        match &self.recalls.inner().lines.get(&self.store)?.told {
-            Some((told, _)) if told == versions => None,
-            Some((_, at)) => Some(*at + NEWS_EVERY),
-            None => Some(tokio::time::Instant::now()),
+        let inner = self.recalls.inner();
+        let line = inner.lines.get(&self.store)?;
+        let Some((told, at)) = &line.told else { return Some(tokio::time::Instant::now()) };
+        if told == versions {
+            return None;
         }
+        let is_prompt = |version: &DatasetVersion| version.dataset != DatasetKind::Cards && !told.contains(version);
+        let can_wait = line.hurried.is_none() && !versions.iter().any(is_prompt);
+        Some(*at + if can_wait { CARDS_NEWS_EVERY } else { NEWS_EVERY })
     }
 
     /// The versions that the store was told of last.

@@ -26,8 +26,8 @@ pub struct Taken {
     pub refused: Vec<RefusedLine>,
     /// Accounts that it was about.
     pub accounts: Vec<AccountId>,
-    /// Whether a card changed, which other stores must hear of.
-    pub cards_changed: bool,
+    /// Whether a card was stopped, which other stores must hear of at once.
+    pub card_stopped: bool,
 }
 
 /// Whether a report may be taken at all.
@@ -90,7 +90,8 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         }
     }
     for change in &report.cards {
-        taken.cards_changed |= take_card(tx, caller, change, now)?;
+        let changed = take_card(tx, caller, change, now)?;
+        taken.card_stopped |= changed && matches!(change.status, CardStatus::Frozen | CardStatus::Lost);
     }
     if let Some(stamp) = skew {
         let finding = Finding {

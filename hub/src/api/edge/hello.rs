@@ -50,13 +50,14 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
     let now = hub.now();
     hub.heard(store, now);
     let epoch = device.epoch;
+    let read_at = tokio::time::Instant::now();
     let (held, datasets) = hub
         .store
         .read(move |tx| Ok::<_, StoreError>((journal::find(tx, store, epoch)?, dataset::versions(tx)?)))
         .await?;
     compare(hub, &hello, &held, is_news).await?;
     let session = hub.sessions.open(device, &signed)?;
-    hub.recalls.told(store, &datasets);
+    hub.recalls.told(store, &datasets, read_at);
     Ok(Welcome {
         session,
         hub_incarnation: u64::try_from(hub.root.incarnation).unwrap_or(0),

@@ -16,6 +16,8 @@ use crate::refusal::Refusal;
 const WAIT_MS_MAX: u64 = 25_000;
 /// How often a waiting poll looks at the datasets itself: a command line beside the daemon changes them without a word.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How old a look may be that a poll shares with others.
+const SHARED_READ: Duration = Duration::from_millis(250);
 
 pub(in crate::api) async fn poll(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
     let outcome = serve(&hub, &headers, body).await;
@@ -27,8 +29,9 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Poll
     let deadline = tokio::time::Instant::now() + Duration::from_millis(request.body.wait_ms.min(WAIT_MS_MAX));
     let open = hub.recalls.poll(caller.store);
     let (taken, grants) = take_report(hub, caller, request.report).await?;
+    let mut since = lately();
     loop {
-        let datasets = hub.datasets().await?;
+        let (datasets, read_at) = hub.datasets_since(since).await?;
         let (recalls, recalls_through) = open.recalls(request.body.recalls_through);
         let now = tokio::time::Instant::now();
         let over = now >= deadline || hub.stopping.is_cancelled();
@@ -38,15 +41,21 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Poll
             // A recall does not carry news before their time.
             let datasets = if over || is_news { datasets } else { open.told().unwrap_or(datasets) };
             if over || is_news {
-                hub.recalls.told(caller.store, &datasets);
+                hub.recalls.told(caller.store, &datasets, read_at);
             }
             return Ok(answer(hub, taken, grants, Polled { recalls, recalls_through, datasets }));
         }
         let look_at = (now + LOOK_EVERY).min(deadline).min(news_at.unwrap_or(deadline));
-        tokio::select! {
-            () = open.woken() => {}
-            () = hub.stopping.cancelled() => {}
-            () = tokio::time::sleep_until(look_at) => {}
+        since = tokio::select! {
+            () = open.woken() => tokio::time::Instant::now(),
+            () = hub.stopping.cancelled() => since,
+            () = tokio::time::sleep_until(look_at) => lately(),
         }
     }
+}
+
+/// The oldest look that a poll shares.
+fn lately() -> tokio::time::Instant {
+    let now = tokio::time::Instant::now();
+    now.checked_sub(SHARED_READ).unwrap_or(now)
 }
