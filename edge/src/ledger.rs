@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::Card;
 use huitong_protocol::decline::{Decline, Elsewhere};
 use huitong_protocol::entry::{Body, Invoiceable};
@@ -115,11 +116,21 @@ pub struct Ledger {
 /// What one visit to the writer's transaction gave.
 enum Visit {
     Answered(Answer),
-    Ask(Vec<Need>),
+    Ask(Question),
     Faulty(Fault),
     KeyReused,
     NoPolicy,
 }
+
+/// What the hub is to be asked, and what this store had given back of the same purses when it was decided to ask.
+struct Question {
+    needs: Vec<Need>,
+    released: Vec<(Purse, i64)>,
+}
+
+/// How often an operation asks the hub. More than once only when value left the store between the hub's answer and the decision: a rule of release or
+/// another store's recall took it, although the customer stands here.
+const QUESTIONS_MAX: usize = 4;
 
 /// What was decided, as far as it was written.
 enum Done {
@@ -149,15 +160,23 @@ impl Ledger {
     pub async fn execute(&self, call: Call, order: Order) -> Result<Answer, LedgerError> {
         let _guard = self.enter(call.operation)?;
         let order = Arc::new(order);
-        let needs = match self.visit(call, &order, None).await? {
-            Visit::Ask(needs) => needs,
-            visit => return settled(visit),
-        };
-        let reply = self.hub.ask(needs, false).await;
-        settled(self.visit(call, &order, Some(reply)).await?)
+        let mut visit = self.visit(call, &order, None).await?;
+        for asked in 1..=QUESTIONS_MAX {
+            let Visit::Ask(Question { needs, released }) = visit else { break };
+            let reply = self.hub.ask(needs, false).await;
+            // The last answer is final, whatever left the store meanwhile.
+            let released = if asked < QUESTIONS_MAX { released } else { Vec::new() };
+            visit = self.visit(call, &order, Some((reply, released))).await?;
+        }
+        settled(visit)
     }
 
-    async fn visit(&self, call: Call, order: &Arc<Order>, reply: Option<HubReply>) -> Result<Visit, StoreError> {
+    async fn visit(
+        &self,
+        call: Call,
+        order: &Arc<Order>,
+        reply: Option<(HubReply, Vec<(Purse, i64)>)>,
+    ) -> Result<Visit, StoreError> {
         let order = Arc::clone(order);
         self.store.write(move |tx| visit(tx, &call, &order, reply)).await
     }
@@ -195,13 +214,18 @@ fn settled(visit: Visit) -> Result<Answer, LedgerError> {
         Visit::NoPolicy => Err(LedgerError::NoPolicy),
         Visit::Ask(_) => Err(StoreError::Rule {
             operation: "decide an operation",
-            fault: "it asks the hub a second time".to_owned(),
+            fault: "it asks the hub again and again".to_owned(),
         }
         .into()),
     }
 }
 
-fn visit(tx: &mut WriteTx<'_>, call: &Call, order: &Order, reply: Option<HubReply>) -> Result<Visit, StoreError> {
+fn visit(
+    tx: &mut WriteTx<'_>,
+    call: &Call,
+    order: &Order,
+    reply: Option<(HubReply, Vec<(Purse, i64)>)>,
+) -> Result<Visit, StoreError> {
     if let Some(known) = operation::find(tx, call.operation)? {
         if known.terminal != call.terminal || known.body_hash != call.body_hash {
             return Ok(Visit::KeyReused);
@@ -229,7 +253,10 @@ fn visit(tx: &mut WriteTx<'_>, call: &Call, order: &Order, reply: Option<HubRepl
             let message = decline.code.message().to_owned();
             (Outcome::Declined { operation: call.operation, message, decline }, None)
         }
-        Done::Ask(needs) => return Ok(Visit::Ask(needs)),
+        Done::Ask(needs) => {
+            let released = released(tx, &needs)?;
+            return Ok(Visit::Ask(Question { needs, released }));
+        }
         Done::Faulty(fault) => return Ok(Visit::Faulty(fault)),
     };
     let json = serde_json::to_vec(&outcome)
@@ -249,14 +276,36 @@ fn visit(tx: &mut WriteTx<'_>, call: &Call, order: &Order, reply: Option<HubRepl
     Ok(Visit::Answered(Answer { json: json.into(), replayed: false }))
 }
 
-/// Stores what the hub sent, in the transaction that then decides with it.
-fn take_reply(tx: &mut WriteTx<'_>, now: Instant, reply: Option<HubReply>) -> Result<core::Hub, StoreError> {
-    let (grants, cards, elsewhere) = match reply {
+/// What this store has given back of the purses that a question is about.
+fn released(tx: &WriteTx<'_>, needs: &[Need]) -> Result<Vec<(Purse, i64)>, StoreError> {
+    let mut released = Vec::with_capacity(needs.len());
+    for need in needs {
+        if let Some(card) = card::find(tx, need.card)? {
+            let purse = Purse { account: card.account, unit: need.unit };
+            released.push((purse, allotment::get(tx, purse)?.released_minor));
+        }
+    }
+    Ok(released)
+}
+
+/// Stores what the hub sent, in the transaction that then decides with it. When value of the same purses was given back since the question was made,
+/// the answer is to another question: the hub counts as not asked.
+fn take_reply(
+    tx: &mut WriteTx<'_>,
+    now: Instant,
+    reply: Option<(HubReply, Vec<(Purse, i64)>)>,
+) -> Result<core::Hub, StoreError> {
+    let (grants, cards, elsewhere, released) = match reply {
         None => return Ok(core::Hub::NotAsked),
-        Some(HubReply::Unreachable) => return Ok(core::Hub::Unreachable),
-        Some(HubReply::Answered { grants, cards, elsewhere, .. }) => (grants, cards, elsewhere),
+        Some((HubReply::Unreachable, _)) => return Ok(core::Hub::Unreachable),
+        Some((HubReply::Answered { grants, cards, elsewhere, .. }, released)) => (grants, cards, elsewhere, released),
     };
     take_news(tx, now, &grants, &cards)?;
+    for (purse, before_minor) in released {
+        if allotment::get(tx, purse)?.released_minor > before_minor {
+            return Ok(core::Hub::NotAsked);
+        }
+    }
     Ok(core::Hub::Answered { elsewhere })
 }
 
