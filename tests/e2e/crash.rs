@@ -29,7 +29,9 @@ fn crashes() -> u64 {
 }
 
 fn seed() -> u64 {
-    let seed = std::env::var("HUITONG_CRASH_SEED").ok().map_or(20_261_122, |text| text.parse().expect("HUITONG_CRASH_SEED is a number"));
+    let seed = std::env::var("HUITONG_CRASH_SEED")
+        .ok()
+        .map_or(20_261_122, |text| text.parse().expect("HUITONG_CRASH_SEED is a number"));
     println!("crash seed: HUITONG_CRASH_SEED={seed}");
     seed
 }
@@ -58,7 +60,11 @@ impl Shop {
         let hub = |args: &[&str]| command("huitong-hub", &hub_data, args);
         hub(&["init", "--group", "CRASH", "--currency", "CNY"])?;
         hub(&["legal-entity", "import", &file("entities.csv", "legal_entity,name\nE1,One\n")?])?;
-        hub(&["store", "import", &file("stores.csv", "store,name,legal_entity,time_zone\nS1,One,E1,Asia/Shanghai\n")?])?;
+        hub(&[
+            "store",
+            "import",
+            &file("stores.csv", "store,name,legal_entity,time_zone\nS1,One,E1,Asia/Shanghai\n")?,
+        ])?;
         let policy = huitong_tests::documents::policy("CNY", "release = { when = \"at_close\" }\npark_minor = 0\n");
         hub(&["policy", "publish", &file("policy.toml", &policy)?, "--effective-from", "2020-01-01"])?;
         let agreement = huitong_tests::documents::agreement("CNY", "fifo", "2020-01-01", 0, 0, "restore");
@@ -77,7 +83,11 @@ impl Shop {
         let hub = shop.start_hub().await?;
         let url = format!("http://{}", shop.hub_address);
         command("huitong-edge", &shop.edge_data, &["enrol", "--hub", &url, "--token", &token])?;
-        let paired = command("huitong-edge", &shop.edge_data, &["till", "pair", "--terminal", "T1", "--permit", "day", "--permit", "return_without_receipt"])?;
+        let paired = command(
+            "huitong-edge",
+            &shop.edge_data,
+            &["till", "pair", "--terminal", "T1", "--permit", "day", "--permit", "return_without_receipt"],
+        )?;
         shop.token = paired["token"].as_str().context("a till token")?.to_owned();
         Ok((shop, hub))
     }
@@ -102,7 +112,11 @@ impl Shop {
 
     fn till(&self) -> anyhow::Result<Till> {
         let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
-        Ok(Till::new(Line::Http { client, base: format!("http://{}", self.edge_address) }, self.token.clone(), Currency::CNY))
+        Ok(Till::new(
+            Line::Http { client, base: format!("http://{}", self.edge_address) },
+            self.token.clone(),
+            Currency::CNY,
+        ))
     }
 }
 
@@ -200,7 +214,9 @@ async fn check(till: &Till, memory: &Memory, checked: &mut usize) -> anyhow::Res
         let outcome = match told {
             Some(told) => {
                 match till.operation(key).await? {
-                    OperationState::Decided { outcome } => ensure!(outcome == told, "{key} was told {told:?} and is now {outcome:?}"),
+                    OperationState::Decided { outcome } => {
+                        ensure!(outcome == told, "{key} was told {told:?} and is now {outcome:?}")
+                    }
                     OperationState::Unknown => anyhow::bail!("{key} was acknowledged and is missing"),
                 }
                 *checked += 1;
@@ -314,10 +330,17 @@ fn prove(edge_data: &Path, hub_data: &Path) -> anyhow::Result<()> {
     };
     let find = |folder: &Path| -> anyhow::Result<PathBuf> {
         let mut files = std::fs::read_dir(folder)?.filter_map(|file| file.ok().map(|file| file.path()));
-        files.find(|path| path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite")).context("a database")
+        files
+            .find(|path| path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite"))
+            .context("a database")
     };
     let here = entries(find(edge_data)?, "SELECT seq, bytes FROM entry ORDER BY seq")?;
     let there = entries(find(hub_data)?, "SELECT seq, bytes FROM entry WHERE store_id = 'S1' ORDER BY seq")?;
-    ensure!(!here.is_empty() && here == there, "the hub's copy of the journal differs: {} entries here, {} there", here.len(), there.len());
+    ensure!(
+        !here.is_empty() && here == there,
+        "the hub's copy of the journal differs: {} entries here, {} there",
+        here.len(),
+        there.len()
+    );
     Ok(())
 }

@@ -13,15 +13,46 @@ use serde_json::Value;
 /// # Errors
 /// What the command complains of, with its exit code.
 pub async fn hub(data: &Path, clock: Arc<dyn huitong_hub::clock::Clock>, args: &[&str]) -> anyhow::Result<Value> {
-    let line = line("huitong-hub", data, args);
     let shown = args.join(" ");
-    let (code, out, err) = tokio::task::spawn_blocking(move || {
+    let (code, out, err) = run_hub(data, clock, args).await?;
+    read("huitong-hub", &shown, code, &out, &err)
+}
+
+/// Proves everything that the hub holds (`huitong-hub verify`) and gives what was not right, a line per finding.
+///
+/// # Errors
+/// When it could not be looked at.
+pub async fn verify(data: &Path, clock: Arc<dyn huitong_hub::clock::Clock>) -> anyhow::Result<Vec<String>> {
+    let report = match run_hub(data, clock, &["verify"]).await? {
+        (0 | huitong_hub::cli::EXIT_REFUSED, out, _) => serde_json::from_slice::<Value>(&out)?,
+        (code, out, err) => return read("huitong-hub", "verify", code, &out, &err).map(|_| Vec::new()),
+    };
+    let checks = report["checks"].as_array().context("verify shows no checks")?;
+    let findings = checks.iter().flat_map(|check| {
+        let name = check["name"].as_str().unwrap_or("?");
+        let found = check["findings"].as_array().into_iter().flatten();
+        found.map(move |finding| {
+            let text = |field: &str| finding[field].as_str().unwrap_or("").to_owned();
+            format!("{name}: {} {}: {}", text("table"), text("row"), text("fault"))
+        })
+    });
+    let findings: Vec<String> = findings.collect();
+    ensure!(report["ok"] == Value::Bool(findings.is_empty()), "verify contradicts itself: {report}");
+    Ok(findings)
+}
+
+async fn run_hub(
+    data: &Path,
+    clock: Arc<dyn huitong_hub::clock::Clock>,
+    args: &[&str],
+) -> anyhow::Result<(u8, Vec<u8>, Vec<u8>)> {
+    let line = line("huitong-hub", data, args);
+    let ended = tokio::task::spawn_blocking(move || {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = World { clock, progress: false }.main(line, &mut out, &mut err);
         (code, out, err)
-    })
-    .await?;
-    read("huitong-hub", &shown, code, &out, &err)
+    });
+    Ok(ended.await?)
 }
 
 fn line(program: &str, data: &Path, args: &[&str]) -> Vec<OsString> {

@@ -37,7 +37,14 @@ class = "stored_value"
 
 /// An agreement of one version.
 #[must_use]
-pub fn agreement(currency: &str, scheme: &str, effective_from: &str, commission_ppm: i64, fee_ppm: i64, return_lots: &str) -> String {
+pub fn agreement(
+    currency: &str,
+    scheme: &str,
+    effective_from: &str,
+    commission_ppm: i64,
+    fee_ppm: i64,
+    return_lots: &str,
+) -> String {
     format!(
         r#"[[agreement]]
 effective_from = "{effective_from}"

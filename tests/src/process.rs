@@ -57,7 +57,14 @@ pub fn command(name: &str, data: &Path, args: &[&str]) -> anyhow::Result<Value> 
         .output()
         .with_context(|| format!("could not start {name}"))?;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{name} {} ended with {}: {}{}", args.join(" "), output.status, err.trim(), out.trim());
+    ensure!(
+        output.status.success(),
+        "{name} {} ended with {}: {}{}",
+        args.join(" "),
+        output.status,
+        err.trim(),
+        out.trim()
+    );
     if out.trim().is_empty() {
         return Ok(Value::Null);
     }
@@ -71,7 +78,11 @@ impl Daemon {
     /// When it ends, or is not ready in time; with the end of its log.
     pub async fn start(name: &str, data: &Path, address: SocketAddr, args: &[String]) -> anyhow::Result<Self> {
         let log = data.join("daemon.log");
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).with_context(|| format!("could not open {}", log.display()))?;
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("could not open {}", log.display()))?;
         let child = tokio::process::Command::new(program(name)?)
             .arg("--data")
             .arg(data)
@@ -84,7 +95,9 @@ impl Daemon {
             .spawn()
             .with_context(|| format!("could not start {name}"))?;
         let mut daemon = Self { child, address, log };
-        tokio::time::timeout(READY_WITHIN, daemon.ready()).await.with_context(|| format!("{name} was not ready: {}", daemon.log_end()))??;
+        tokio::time::timeout(READY_WITHIN, daemon.ready())
+            .await
+            .with_context(|| format!("{name} was not ready: {}", daemon.log_end()))??;
         Ok(daemon)
     }
 

@@ -173,13 +173,16 @@ fn ppm(text: &str) -> anyhow::Result<i64> {
 }
 
 fn code(text: &str) -> anyhow::Result<DeclineCode> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned())).with_context(|| format!("{text} is not a decline code"))
+    serde_json::from_value(serde_json::Value::String(text.to_owned()))
+        .with_context(|| format!("{text} is not a decline code"))
 }
 
 fn step(text: &str) -> anyhow::Result<Step> {
     let words: Vec<&str> = text.split_whitespace().collect();
     Ok(match words.as_slice() {
-        ["stores", stores @ ..] => Step::Stores(stores.iter().map(|store| Ok(store.parse()?)).collect::<anyhow::Result<_>>()?),
+        ["stores", stores @ ..] => {
+            Step::Stores(stores.iter().map(|store| Ok(store.parse()?)).collect::<anyhow::Result<_>>()?)
+        }
         ["cards", cards @ ..] => Step::Cards(
             cards
                 .iter()
@@ -194,7 +197,10 @@ fn step(text: &str) -> anyhow::Result<Step> {
                 "at_once" => Release::AtOnce,
                 "at_close" => Release::AtClose,
                 other => Release::WhenIdle {
-                    minutes: other.strip_prefix("when_idle:").and_then(|minutes| minutes.parse().ok()).context("a release is at_once, when_idle:MINUTES or at_close")?,
+                    minutes: other
+                        .strip_prefix("when_idle:")
+                        .and_then(|minutes| minutes.parse().ok())
+                        .context("a release is at_once, when_idle:MINUTES or at_close")?,
                 },
             },
             park_minor: amount(park)?,
@@ -258,11 +264,18 @@ mod tests {
 
     #[test]
     fn the_words_are_read() {
-        let steps = parse("stores S1 S2 # two\nS2 spend C1 30.00 as R1; S2 spend C1 999.00 refused insufficient").unwrap();
+        let steps =
+            parse("stores S1 S2 # two\nS2 spend C1 30.00 as R1; S2 spend C1 999.00 refused insufficient").unwrap();
         assert_eq!(steps.len(), 3);
         assert_eq!(steps[2].line, 2);
         let Step::Till { act, refused, .. } = &steps[2].step else { panic!("a till") };
-        assert_eq!((act, refused), (&Act::Spend { card: "C1".to_owned(), amount_minor: 99_900, receipt: None }, &Some(DeclineCode::Insufficient)));
+        assert_eq!(
+            (act, refused),
+            (
+                &Act::Spend { card: "C1".to_owned(), amount_minor: 99_900, receipt: None },
+                &Some(DeclineCode::Insufficient)
+            )
+        );
     }
 
     #[test]

@@ -79,7 +79,8 @@ fn set(setting: &mut Setting, step: &Step) -> bool {
         Step::Agreement { scheme, commission_ppm, fee_ppm, new_lot_here } => {
             let returns = if *new_lot_here { "new_lot_here" } else { "restore" };
             setting.scheme = *scheme;
-            setting.agreement = documents::agreement("CNY", scheme.as_str(), "2020-01-01", *commission_ppm, *fee_ppm, returns);
+            setting.agreement =
+                documents::agreement("CNY", scheme.as_str(), "2020-01-01", *commission_ppm, *fee_ppm, returns);
         }
         _ => return false,
     }
@@ -96,7 +97,8 @@ struct Day {
 
 impl Day {
     async fn begin(folder: &std::path::Path, setting: Setting) -> anyhow::Result<Self> {
-        let numbered = (1_u32..).zip(&setting.cards).map(|(no, (name, store))| (name.clone(), (cards::of_household(no), *store)));
+        let numbered =
+            (1_u32..).zip(&setting.cards).map(|(no, (name, store))| (name.clone(), (cards::of_household(no), *store)));
         let cards: BTreeMap<String, (CardNumber, StoreId)> = numbered.collect();
         let plan = Plan {
             data: folder.to_owned(),
@@ -196,12 +198,16 @@ impl Day {
             }
             Step::Exceptions(class, expected) => {
                 let listed = self.town.head_office(&["exception", "list"]).await?;
-                let all = listed.as_array().or_else(|| listed["exceptions"].as_array()).with_context(|| format!("no list in {listed}"))?;
+                let all = listed
+                    .as_array()
+                    .or_else(|| listed["exceptions"].as_array())
+                    .with_context(|| format!("no list in {listed}"))?;
                 let found = all.iter().filter(|exception| exception["class"] == class.as_str()).count();
                 ensure!(found == *expected, "there are {found}");
             }
             Step::Verify => {
-                self.town.head_office(&["verify"]).await?;
+                let found = self.town.verify().await?;
+                ensure!(found.is_empty(), "{}", found.join("; "));
             }
             Step::Stores(_) | Step::Cards(_) | Step::Policy { .. } | Step::Agreement { .. } => {
                 bail!("describes the town and must come before the trading")
@@ -218,7 +224,9 @@ impl Day {
         }
         match (outcome, refused) {
             (Outcome::Approved(_), None) => {}
-            (Outcome::Declined { decline, .. }, Some(code)) => ensure!(decline.code == code, "refused with {:?}", decline.code),
+            (Outcome::Declined { decline, .. }, Some(code)) => {
+                ensure!(decline.code == code, "refused with {:?}", decline.code)
+            }
             (Outcome::Approved(approved), Some(_)) => bail!("approved as {}", approved.entry),
             (Outcome::Declined { decline, .. }, None) => bail!("refused with {:?}: {decline:?}", decline.code),
         }
@@ -229,7 +237,8 @@ impl Day {
     }
 
     async fn act(&self, till: &Till, key: OperationId, act: &Act) -> anyhow::Result<Outcome> {
-        let receipt = |name: &String| self.receipts.get(name).copied().with_context(|| format!("there is no receipt {name}"));
+        let receipt =
+            |name: &String| self.receipts.get(name).copied().with_context(|| format!("there is no receipt {name}"));
         match act {
             Act::Sell(card, paid) => till.sell(key, self.card(card)?, *paid).await,
             Act::Reload(card, paid) => till.reload(key, self.card(card)?, *paid).await,

@@ -13,8 +13,8 @@ use huitong_protocol::entry::{LineFlags, SaleLine, TenderLine};
 use huitong_protocol::id::{EntryId, OperationId};
 use huitong_protocol::money::Currency;
 use huitong_protocol::till::{
-    Approved, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard, OpenDay, OperationState, Outcome,
-    PostReturn, PostSale, PostUnreferencedReturn, VoidOperation, WITNESS,
+    Approved, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard, OpenDay,
+    OperationState, Outcome, PostReturn, PostSale, PostUnreferencedReturn, VoidOperation, WITNESS,
 };
 use huitong_protocol::time::BusinessDay;
 use serde::Serialize;
@@ -62,7 +62,8 @@ impl Reply {
     /// # Errors
     /// With status and body, when it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
-        serde_json::from_slice(&self.body).with_context(|| format!("answered {}: {}", self.status, String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("answered {}: {}", self.status, String::from_utf8_lossy(&self.body)))
     }
 }
 
@@ -84,7 +85,13 @@ impl Till {
     ///
     /// # Errors
     /// When nothing came: what was sent may or may not have been done.
-    pub async fn send(&self, method: Method, path: &str, key: Option<OperationId>, body: Vec<u8>) -> anyhow::Result<Reply> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<OperationId>,
+        body: Vec<u8>,
+    ) -> anyhow::Result<Reply> {
         let witness = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let mut request = Request::builder()
             .method(method)
@@ -109,7 +116,10 @@ impl Till {
             }
             Line::Http { client, base } => {
                 let request = request.uri(format!("{base}{path}")).body(body).context("could not make a request")?;
-                let answer = client.execute(request.try_into().context("could not make a request")?).await.context("no answer from the edge")?;
+                let answer = client
+                    .execute(request.try_into().context("could not make a request")?)
+                    .await
+                    .context("no answer from the edge")?;
                 let (status, headers) = (answer.status(), answer.headers().clone());
                 let body = answer.bytes().await.context("the answer was cut")?.to_vec();
                 reply(status, &headers, body)
@@ -216,7 +226,8 @@ impl Till {
     /// # Errors
     /// As [`Till::operate`].
     pub async fn void(&self, key: OperationId, of: OperationId) -> anyhow::Result<Outcome> {
-        let request = VoidOperation { reason: "typed twice".to_owned(), operator: None, approver: None, terminal_seq: None };
+        let request =
+            VoidOperation { reason: "typed twice".to_owned(), operator: None, approver: None, terminal_seq: None };
         self.operate(&format!("/v1/operations/{of}/void"), key, &request).await
     }
 
@@ -224,7 +235,13 @@ impl Till {
     ///
     /// # Errors
     /// As [`Till::operate`].
-    pub async fn give_back(&self, key: OperationId, receipt: EntryId, line: u16, quantity_thousandths: i64) -> anyhow::Result<Outcome> {
+    pub async fn give_back(
+        &self,
+        key: OperationId,
+        receipt: EntryId,
+        line: u16,
+        quantity_thousandths: i64,
+    ) -> anyhow::Result<Outcome> {
         let items = vec![huitong_protocol::till::ReturnItem { line, quantity_thousandths }];
         let reason = "not as expected".to_owned();
         let request = PostReturn { receipt, items, reason, operator: None, approver: None, terminal_seq: None };
@@ -237,7 +254,15 @@ impl Till {
     /// As [`Till::operate`].
     pub async fn refund(&self, key: OperationId, card: CardNumber, amount_minor: i64) -> anyhow::Result<Outcome> {
         let (currency, reason) = (self.currency, "no receipt".to_owned());
-        let request = PostUnreferencedReturn { card, currency, amount_minor, reason, operator: None, approver: None, terminal_seq: None };
+        let request = PostUnreferencedReturn {
+            card,
+            currency,
+            amount_minor,
+            reason,
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        };
         self.operate("/v1/returns/unreferenced", key, &request).await
     }
 

@@ -193,6 +193,14 @@ impl Town {
         command::hub(&self.hub_data, Arc::new(self.clock.clone()), args).await
     }
 
+    /// Proves everything that the hub holds, and gives what was not right.
+    ///
+    /// # Errors
+    /// When it could not be looked at.
+    pub async fn verify(&self) -> anyhow::Result<Vec<String>> {
+        command::verify(&self.hub_data, Arc::new(self.clock.clone())).await
+    }
+
     /// Waits until a store holds its poll open, so that it can be asked for value.
     ///
     /// # Errors
@@ -260,7 +268,11 @@ async fn prepare_hub(plan: &Plan, hub_data: &Path, clock: &HandClock) -> anyhow:
     run(&["store", "import", &stores]).await?;
     run(&["policy", "publish", &file("policy.toml", &plan.policy)?, "--effective-from", &day]).await?;
     run(&["agreement", "publish", &file("agreement.toml", &plan.agreement)?]).await?;
-    let cards = plan.cards.iter().map(|(number, store)| format!("{},{},{store}\n", number.reveal(), plan.product)).collect::<String>();
+    let cards = plan
+        .cards
+        .iter()
+        .map(|(number, store)| format!("{},{},{store}\n", number.reveal(), plan.product))
+        .collect::<String>();
     let cards = file("cards.csv", &format!("number,product,allocated_store\n{cards}"))?;
     run(&["card", "import", &cards]).await?;
     Ok(())

@@ -107,7 +107,8 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Re
             .find_map(|line| line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length")))
             .and_then(|(_, value)| value.trim().parse().ok())
             .context("an answer has no content-length")?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("an answer has no status")?;
+        let status =
+            head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("an answer has no status")?;
         while answer.len() < end + 4 + length {
             if stream.read_buf(answer).await.context("could not read an answer")? == 0 {
                 bail!("the server closed the connection within an answer");

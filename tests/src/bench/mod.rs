@@ -4,9 +4,6 @@
 
 pub mod load;
 
-
-
-
 use serde::Serialize;
 
 /// How many rounds a ratio is the median of.

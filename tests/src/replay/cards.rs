@@ -27,7 +27,8 @@ pub fn of_household(household: u32) -> CardNumber {
 /// When the card is not one of a replay.
 pub fn household(number: &str) -> anyhow::Result<u32> {
     let body = number.strip_prefix(PREFIX).and_then(|rest| rest.get(..rest.len().saturating_sub(1)));
-    body.and_then(|digits| digits.parse().ok()).with_context(|| "a card of the books is not one of the replay".to_owned())
+    body.and_then(|digits| digits.parse().ok())
+        .with_context(|| "a card of the books is not one of the replay".to_owned())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use huitong_protocol::decline::DeclineCode;
+use huitong_protocol::decline::Decline;
 use huitong_protocol::id::{OperationId, StoreId};
 use huitong_protocol::till::Outcome;
 use huitong_protocol::time::BusinessDay;
@@ -26,7 +26,7 @@ pub struct DayResult {
     /// Stores that traded.
     pub stores: u64,
     /// Operations declined, with their event's number.
-    pub declined: Vec<(u64, DeclineCode)>,
+    pub declined: Vec<(u64, Decline)>,
 }
 
 /// The code of a store in the town.
@@ -43,7 +43,13 @@ pub fn store_code(store: u32) -> StoreId {
 pub fn operation_of(event_seq: u64, step: u16) -> OperationId {
     let milliseconds = event_seq; // Version 7 wants time first; the event's number sorts as its time does.
     let random = (u128::from(step) << 48) | u128::from(event_seq);
-    OperationId(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random.to_be_bytes()[6..16].try_into().expect("ten bytes")).into_uuid())
+    OperationId(
+        uuid::Builder::from_unix_timestamp_millis(
+            milliseconds,
+            &random.to_be_bytes()[6..16].try_into().expect("ten bytes"),
+        )
+        .into_uuid(),
+    )
 }
 
 /// What is known of an event's place among the others of its day.
@@ -64,12 +70,14 @@ pub async fn play_day(town: &Arc<Town>, day: BusinessDay, events: &[Event]) -> a
     let stores: BTreeMap<u32, ()> = events.iter().map(|event| (event.store, ())).collect();
     let first = events.first().context("a day without events")?;
     town.clock.wind_to(first.at);
-    let day_seq = u64::try_from(day.date().duration_since(jiff::civil::Date::constant(1970, 1, 1)).as_hours() / 24).unwrap_or(0);
+    let day_seq =
+        u64::try_from(day.date().duration_since(jiff::civil::Date::constant(1970, 1, 1)).as_hours() / 24).unwrap_or(0);
     each_store(town, &stores, move |shop| {
         let key = day_operation(shop.id, day_seq, 1);
         async move {
             shop.download().await?;
-            crate::till::approved(shop.till.open_day(key, Some(day)).await?).with_context(|| format!("store {} did not open {day}", shop.id))?;
+            crate::till::approved(shop.till.open_day(key, Some(day)).await?)
+                .with_context(|| format!("store {} did not open {day}", shop.id))?;
             Ok(())
         }
     })
@@ -80,7 +88,8 @@ pub async fn play_day(town: &Arc<Town>, day: BusinessDay, events: &[Event]) -> a
     each_store(town, &stores, move |shop| {
         let key = day_operation(shop.id, day_seq, 2);
         async move {
-            crate::till::approved(shop.till.close_day(key).await?).with_context(|| format!("store {} did not close {day}", shop.id))?;
+            crate::till::approved(shop.till.close_day(key).await?)
+                .with_context(|| format!("store {} did not close {day}", shop.id))?;
             Ok(())
         }
     })
@@ -130,7 +139,7 @@ fn place(events: &[Event]) -> Vec<Placed> {
 }
 
 /// Sends events to their stores' tills, in order per store and per card, within the window.
-async fn send_all(town: &Arc<Town>, placed: Vec<Placed>) -> anyhow::Result<Vec<(u64, DeclineCode)>> {
+async fn send_all(town: &Arc<Town>, placed: Vec<Placed>) -> anyhow::Result<Vec<(u64, Decline)>> {
     let placed = Arc::new(placed);
     let done: Arc<Vec<watch::Sender<bool>>> = Arc::new((0..placed.len()).map(|_| watch::Sender::new(false)).collect());
     let window = Arc::new(Semaphore::new(WINDOW));
@@ -158,7 +167,7 @@ async fn send_all(town: &Arc<Town>, placed: Vec<Placed>) -> anyhow::Result<Vec<(
     for till in tills {
         declined.extend(till.await??);
     }
-    declined.sort_unstable_by_key(|&(seq, _)| seq);
+    declined.sort_unstable_by_key(|(seq, _)| *seq);
     ensure!(done.iter().all(|done| *done.borrow()), "not every event was played");
     Ok(declined)
 }
@@ -169,7 +178,7 @@ async fn run_till(
     placed: Arc<Vec<Placed>>,
     done: Arc<Vec<watch::Sender<bool>>>,
     mut waiting: mpsc::UnboundedReceiver<(usize, tokio::sync::OwnedSemaphorePermit)>,
-) -> anyhow::Result<Vec<(u64, DeclineCode)>> {
+) -> anyhow::Result<Vec<(u64, Decline)>> {
     let shop = town.shop(store_code(store))?;
     let mut declined = Vec::new();
     while let Some((index, permit)) = waiting.recv().await {
@@ -183,7 +192,7 @@ async fn run_till(
         }
         let outcome = send(&shop, &place.event).await.with_context(|| format!("event {}", place.event.seq))?;
         if let Outcome::Declined { decline, .. } = outcome {
-            declined.push((place.event.seq, decline.code));
+            declined.push((place.event.seq, *decline));
         }
         done[index].send_replace(true);
         drop(permit);

@@ -75,7 +75,12 @@ pub fn read(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Event>> {
             let event = event(&row.with_context(place)?).with_context(place)?;
             if let Some(last) = events.last() {
                 ensure!(event.seq == last.seq + 1, "{}: seq is {}; {} should follow", place(), event.seq, last.seq + 1);
-                ensure!(event.day >= last.day, "{}: ts goes back to {}; days must follow each other", place(), event.day);
+                ensure!(
+                    event.day >= last.day,
+                    "{}: ts goes back to {}; days must follow each other",
+                    place(),
+                    event.day
+                );
             }
             events.push(event);
         }
@@ -87,7 +92,8 @@ pub fn read(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Event>> {
 }
 
 fn event(row: &Row) -> anyhow::Result<Event> {
-    let at: jiff::Timestamp = row.ts.parse().with_context(|| format!("ts {:?} is not a time with its offset", row.ts))?;
+    let at: jiff::Timestamp =
+        row.ts.parse().with_context(|| format!("ts {:?} is not a time with its offset", row.ts))?;
     let day = row.ts.get(..10).unwrap_or(&row.ts).parse().with_context(|| format!("ts {:?} has no date", row.ts))?;
     ensure!(row.amount_cents > 0, "amount_cents is {}; it must be above zero", row.amount_cents);
     Ok(Event {
@@ -130,7 +136,10 @@ mod tests {
         check("1,2017-01-01T10:00:00-05:00,330,900,sell,0,1\n", "line 2: amount_cents is 0");
         check("1,yesterday,330,900,sell,1,1\n", "line 2: ts \"yesterday\"");
         check("1,2017-01-01T10:00:00-05:00,330,900,gift,1,1\n", "line 2");
-        check("1,2017-01-01T10:00:00-05:00,330,900,sell,1,1\n3,2017-01-01T10:00:00-05:00,330,900,sell,1,1\n", "line 3: seq is 3");
+        check(
+            "1,2017-01-01T10:00:00-05:00,330,900,sell,1,1\n3,2017-01-01T10:00:00-05:00,330,900,sell,1,1\n",
+            "line 3: seq is 3",
+        );
         check("", "no events");
     }
 }

@@ -80,7 +80,8 @@ pub async fn books(store: &Store) -> anyhow::Result<Books> {
     }
     for sum in sums(store, Scheme::Fifo).await? {
         if sum.kind == LegKind::Spend {
-            *books.fifo.entry((store_no(sum.debtor)?, store_no(sum.creditor)?, sum.business_day)).or_default() += sum.amount_minor;
+            *books.fifo.entry((store_no(sum.debtor)?, store_no(sum.creditor)?, sum.business_day)).or_default() +=
+                sum.amount_minor;
         }
     }
     for sum in sums(store, Scheme::Home).await? {
@@ -120,11 +121,15 @@ async fn card_books(store: &Store) -> anyhow::Result<Vec<CardBook>> {
         .await?;
     let mut by_account: BTreeMap<AccountId, BTreeMap<Flow, (u64, i64)>> = BTreeMap::new();
     for (account, kind, count, amount_minor) in flows {
-        by_account.entry(AccountId::new(account)?).or_default().insert(flow(kind)?, (u64::try_from(count)?, amount_minor));
+        by_account
+            .entry(AccountId::new(account)?)
+            .or_default()
+            .insert(flow(kind)?, (u64::try_from(count)?, amount_minor));
     }
     let mut cards = Vec::with_capacity(balances.len());
     for balance in balances {
-        let number = numbers.get(&balance.account).with_context(|| format!("account {} has no card", balance.account))?;
+        let number =
+            numbers.get(&balance.account).with_context(|| format!("account {} has no card", balance.account))?;
         let lots = balance.lots.iter().map(|lot| {
             Ok(LotBook {
                 no: lot.no.into(),

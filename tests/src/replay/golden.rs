@@ -123,7 +123,11 @@ fn netting(pairs: &BTreeMap<(StoreNo, StoreNo), i64>) -> Netting {
             bilateral_net_cents += (amount - back.copied().unwrap_or(0)).abs();
         }
     }
-    let extreme = |sign: i64| net.iter().map(|(&store, &amount)| (store, amount)).max_by_key(|&(store, amount)| (sign * amount, std::cmp::Reverse(store)));
+    let extreme = |sign: i64| {
+        net.iter()
+            .map(|(&store, &amount)| (store, amount))
+            .max_by_key(|&(store, amount)| (sign * amount, std::cmp::Reverse(store)))
+    };
     Netting {
         obligations: pairs.values().filter(|&&amount| amount != 0).count(),
         gross_cents,
@@ -191,7 +195,9 @@ pub fn files(books: &Books) -> anyhow::Result<Files> {
     let mut days: std::collections::BTreeSet<BusinessDay> = std::collections::BTreeSet::new();
     for (&(day, store, flow), &(count, amount)) in &books.flows {
         days.insert(day);
-        for (n, sum) in [stores.entry(store).or_default().flows.entry(flow).or_default(), totals.entry(flow).or_default()] {
+        for (n, sum) in
+            [stores.entry(store).or_default().flows.entry(flow).or_default(), totals.entry(flow).or_default()]
+        {
             *n += count;
             *sum += amount;
         }
@@ -241,13 +247,18 @@ pub fn files(books: &Books) -> anyhow::Result<Files> {
     files.insert("store_totals.csv", store_totals(&stores)?);
     files.insert(
         "fifo_matrix.csv",
-        table(&["load_store", "spend_store", "amount_cents"], matrix.iter().map(|((a, b), amount)| row![a, b, amount]))?,
+        table(
+            &["load_store", "spend_store", "amount_cents"],
+            matrix.iter().map(|((a, b), amount)| row![a, b, amount]),
+        )?,
     );
     files.insert(
         "home_pairs.csv",
         table(
             &["home_store", "other_store", "spend_cents", "load_cents", "refund_cents", "home_owes_other_net_cents"],
-            pairs.iter().map(|((home, other), [spend, load, refund])| row![home, other, spend, load, refund, spend - load - refund]),
+            pairs.iter().map(|((home, other), [spend, load, refund])| {
+                row![home, other, spend, load, refund, spend - load - refund]
+            }),
         )?,
     );
     files.insert(
@@ -261,19 +272,26 @@ pub fn files(books: &Books) -> anyhow::Result<Files> {
         "home_daily.csv",
         table(
             &["business_date", "store_id", "spend_net_cents", "load_net_cents", "refund_net_cents", "full_net_cents"],
-            home_daily.iter().map(|((day, store), [spend, load, refund])| row![day, store, spend, load, refund, spend + load + refund]),
+            home_daily.iter().map(|((day, store), [spend, load, refund])| {
+                row![day, store, spend, load, refund, spend + load + refund]
+            }),
         )?,
     );
     files.insert(
         "pool_daily.csv",
         table(
             &["business_date", "store_id", "loads_cents", "refunds_cents", "spends_cents", "net_cents"],
-            pool_daily.iter().map(|((day, store), [spend, load, refund])| row![day, store, load, refund, spend, spend - load - refund]),
+            pool_daily.iter().map(|((day, store), [spend, load, refund])| {
+                row![day, store, load, refund, spend, spend - load - refund]
+            }),
         )?,
     );
     files.insert("cards.csv", cards(books)?);
     files.insert("lots.csv", lots(books)?);
-    files.insert("summary.json", summary(books, &days, stores_with_events, &totals, &matrix, &pairs, &fifo_daily, &home_daily)?);
+    files.insert(
+        "summary.json",
+        summary(books, &days, stores_with_events, &totals, &matrix, &pairs, &fifo_daily, &home_daily)?,
+    );
     Ok(files)
 }
 
@@ -283,18 +301,52 @@ fn get(flows: &BTreeMap<Flow, (u64, i64)>, flow: Flow) -> (u64, i64) {
 
 fn store_totals(stores: &BTreeMap<StoreNo, StoreTotals>) -> anyhow::Result<Vec<u8>> {
     let head = [
-        "store_id", "n_sell", "sell_cents", "n_reload", "reload_cents", "loads_cents", "n_spend", "spend_cents", "n_refund", "refund_cents",
-        "fifo_owed_by_others_cents", "fifo_owes_others_cents", "fifo_net_cents", "fifo_float_outstanding_cents", "home_spend_net_cents",
-        "home_load_net_cents", "home_refund_net_cents", "home_full_net_cents", "pool_net_cents",
+        "store_id",
+        "n_sell",
+        "sell_cents",
+        "n_reload",
+        "reload_cents",
+        "loads_cents",
+        "n_spend",
+        "spend_cents",
+        "n_refund",
+        "refund_cents",
+        "fifo_owed_by_others_cents",
+        "fifo_owes_others_cents",
+        "fifo_net_cents",
+        "fifo_float_outstanding_cents",
+        "home_spend_net_cents",
+        "home_load_net_cents",
+        "home_refund_net_cents",
+        "home_full_net_cents",
+        "pool_net_cents",
     ];
     table(
         &head,
         stores.iter().map(|(store, t)| {
-            let [sell, reload, spend, refund] = [Flow::Sell, Flow::Reload, Flow::Spend, Flow::Refund].map(|flow| get(&t.flows, flow));
+            let [sell, reload, spend, refund] =
+                [Flow::Sell, Flow::Reload, Flow::Spend, Flow::Refund].map(|flow| get(&t.flows, flow));
             let [home_spend, home_load, home_refund] = t.home;
             row![
-                store, sell.0, sell.1, reload.0, reload.1, sell.1 + reload.1, spend.0, spend.1, refund.0, refund.1, t.owed, t.owes,
-                t.owed - t.owes, t.float, home_spend, home_load, home_refund, home_spend + home_load + home_refund, t.pool_net,
+                store,
+                sell.0,
+                sell.1,
+                reload.0,
+                reload.1,
+                sell.1 + reload.1,
+                spend.0,
+                spend.1,
+                refund.0,
+                refund.1,
+                t.owed,
+                t.owes,
+                t.owed - t.owes,
+                t.float,
+                home_spend,
+                home_load,
+                home_refund,
+                home_spend + home_load + home_refund,
+                t.pool_net,
             ]
         }),
     )
@@ -302,17 +354,36 @@ fn store_totals(stores: &BTreeMap<StoreNo, StoreTotals>) -> anyhow::Result<Vec<u
 
 fn cards(books: &Books) -> anyhow::Result<Vec<u8>> {
     let head = [
-        "household_id", "home_store", "n_reload", "n_spend", "n_refund", "loads_cents", "spends_cents", "refunds_cents", "end_balance_cents",
-        "lots_issued", "lots_open",
+        "household_id",
+        "home_store",
+        "n_reload",
+        "n_spend",
+        "n_refund",
+        "loads_cents",
+        "spends_cents",
+        "refunds_cents",
+        "end_balance_cents",
+        "lots_issued",
+        "lots_open",
     ];
     table(
         &head,
         books.cards.iter().map(|card| {
-            let [sell, reload, spend, refund] = [Flow::Sell, Flow::Reload, Flow::Spend, Flow::Refund].map(|flow| get(&card.flows, flow));
+            let [sell, reload, spend, refund] =
+                [Flow::Sell, Flow::Reload, Flow::Spend, Flow::Refund].map(|flow| get(&card.flows, flow));
             let open = card.lots.iter().filter(|lot| lot.remaining_minor > 0).count();
             row![
-                card.household, card.home, reload.0, spend.0, refund.0, sell.1 + reload.1, spend.1, refund.1, card.balance_minor,
-                card.lots.len(), open,
+                card.household,
+                card.home,
+                reload.0,
+                spend.0,
+                refund.0,
+                sell.1 + reload.1,
+                spend.1,
+                refund.1,
+                card.balance_minor,
+                card.lots.len(),
+                open,
             ]
         }),
     )
@@ -328,10 +399,9 @@ fn lots(books: &Books) -> anyhow::Result<Vec<u8>> {
     table(
         &["household_id", "lot_no", "origin", "load_store", "amount_cents", "remaining_cents"],
         books.cards.iter().flat_map(|card| {
-            card.lots
-                .iter()
-                .filter(|lot| lot.remaining_minor > 0)
-                .map(|lot| row![card.household, lot.no, origin(lot.origin), lot.owner, lot.amount_minor, lot.remaining_minor])
+            card.lots.iter().filter(|lot| lot.remaining_minor > 0).map(|lot| {
+                row![card.household, lot.no, origin(lot.origin), lot.owner, lot.amount_minor, lot.remaining_minor]
+            })
         }),
     )
 }
@@ -348,7 +418,8 @@ fn summary(
     home_daily: &BTreeMap<(BusinessDay, StoreNo), [i64; 3]>,
 ) -> anyhow::Result<Vec<u8>> {
     let (first_day, last_day) = (days.first().context("no days")?, days.last().context("no days")?);
-    let fifo: BTreeMap<_, _> = matrix.iter().filter(|((a, b), _)| a != b).map(|(pair, amount)| (*pair, *amount)).collect();
+    let fifo: BTreeMap<_, _> =
+        matrix.iter().filter(|((a, b), _)| a != b).map(|(pair, amount)| (*pair, *amount)).collect();
     let spend_only: BTreeMap<_, _> = pairs.iter().filter(|(_, v)| v[0] != 0).map(|(pair, v)| (*pair, v[0])).collect();
     let mut full: BTreeMap<(StoreNo, StoreNo), i64> = BTreeMap::new();
     for (&(home, other), [spend, load, refund]) in pairs {
@@ -373,8 +444,18 @@ fn summary(
         last_day: last_day.to_string(),
         cards: books.cards.len(),
         stores_with_events,
-        n: PerKind { sell: per_kind_n(Flow::Sell), spend: per_kind_n(Flow::Spend), reload: per_kind_n(Flow::Reload), refund: per_kind_n(Flow::Refund) },
-        cents: PerKind { sell: per_kind(Flow::Sell), spend: per_kind(Flow::Spend), reload: per_kind(Flow::Reload), refund: per_kind(Flow::Refund) },
+        n: PerKind {
+            sell: per_kind_n(Flow::Sell),
+            spend: per_kind_n(Flow::Spend),
+            reload: per_kind_n(Flow::Reload),
+            refund: per_kind_n(Flow::Refund),
+        },
+        cents: PerKind {
+            sell: per_kind(Flow::Sell),
+            spend: per_kind(Flow::Spend),
+            reload: per_kind(Flow::Reload),
+            refund: per_kind(Flow::Refund),
+        },
         opening_float_cents,
         loads_cents,
         float_end_cents,
@@ -450,7 +531,12 @@ pub fn compare(files: &Files, folder: &Path, prefix: &str) -> anyhow::Result<Com
             comparison.rows += 1;
             if left.map(|text| text.trim_end_matches('\r')) != right {
                 let text = |side: Option<&str>| side.unwrap_or("(the file ends)").to_owned();
-                comparison.differences.push(Difference { path: path.clone(), line, golden: text(left), ours: text(right) });
+                comparison.differences.push(Difference {
+                    path: path.clone(),
+                    line,
+                    golden: text(left),
+                    ours: text(right),
+                });
             }
         }
     }
@@ -469,10 +555,20 @@ mod tests {
     fn books() -> Books {
         let today = day("2026-11-22");
         Books {
-            flows: [((today, 1, Flow::Sell), (1, 1_000)), ((today, 1, Flow::Spend), (1, 100)), ((today, 2, Flow::Spend), (1, 400))].into(),
+            flows: [
+                ((today, 1, Flow::Sell), (1, 1_000)),
+                ((today, 1, Flow::Spend), (1, 100)),
+                ((today, 2, Flow::Spend), (1, 400)),
+            ]
+            .into(),
             fifo: [((1, 1, today), 100), ((1, 2, today), 400)].into(),
             home: [((1, 2, today, Column::Spend), 400)].into(),
-            pool: [((today, 1, Column::Load), 1_000), ((today, 1, Column::Spend), 100), ((today, 2, Column::Spend), 400)].into(),
+            pool: [
+                ((today, 1, Column::Load), 1_000),
+                ((today, 1, Column::Spend), 100),
+                ((today, 2, Column::Spend), 400),
+            ]
+            .into(),
             cards: vec![CardBook {
                 household: 7,
                 home: 1,
@@ -488,7 +584,10 @@ mod tests {
         let files = files(&books()).unwrap();
         let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();
         assert_eq!(text("fifo_matrix.csv"), "load_store,spend_store,amount_cents\n1,1,100\n1,2,400\n");
-        assert_eq!(text("lots.csv"), "household_id,lot_no,origin,load_store,amount_cents,remaining_cents\n7,1,sell,1,1000,500\n");
+        assert_eq!(
+            text("lots.csv"),
+            "household_id,lot_no,origin,load_store,amount_cents,remaining_cents\n7,1,sell,1,1000,500\n"
+        );
         assert!(text("pool_daily.csv").ends_with("2026-11-22,1,1000,0,100,-900\n2026-11-22,2,0,0,400,400\n"));
         assert!(text("home_daily.csv").ends_with("2026-11-22,1,-400,0,0,-400\n2026-11-22,2,400,0,0,400\n"));
     }

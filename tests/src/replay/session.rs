@@ -127,6 +127,8 @@ pub struct Report {
     pub store_days: u64,
     /// Declined operations by code.
     pub declined: BTreeMap<String, u64>,
+    /// The first of them.
+    pub declines: Vec<String>,
     /// Reports, grants, releases, recalls as the hub counted them.
     pub allotments: BTreeMap<String, i64>,
     /// Answers to segments that were lost, so that the segment went twice.
@@ -137,6 +139,8 @@ pub struct Report {
     pub runs: Vec<RunLine>,
     /// Whether the hub proved everything that it holds.
     pub verified: bool,
+    /// What it could not prove, the first findings.
+    pub unproved: Vec<String>,
     /// Golden rows compared.
     pub golden_rows: usize,
     /// Where results differ, the first ones.
@@ -159,15 +163,30 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "played      {} events on {} days, {} days·stores, release {:?}, seed {}", self.events, self.days, self.store_days, self.release, self.seed)?;
+        writeln!(
+            f,
+            "played      {} events on {} days, {} days·stores, release {:?}, seed {}",
+            self.events, self.days, self.store_days, self.release, self.seed
+        )?;
         let declined: u64 = self.declined.values().sum();
         writeln!(f, "declined    {declined} {:?}", self.declined)?;
+        for decline in &self.declines {
+            writeln!(f, "DECLINED    {decline}")?;
+        }
         let counts: Vec<String> = self.allotments.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(f, "allotments  {}", counts.join(", "))?;
-        writeln!(f, "segments    {} answers lost and sent again, {} days·stores held back", self.answers_lost, self.late_store_days)?;
+        writeln!(
+            f,
+            "segments    {} answers lost and sent again, {} days·stores held back",
+            self.answers_lost, self.late_store_days
+        )?;
         for run in &self.runs {
             if run.late > 0 || run.adjustments > 0 {
-                writeln!(f, "run         to {} {}: {} lines, {} adjustments, {} stores late", run.day_to, run.finality, run.lines, run.adjustments, run.late)?;
+                writeln!(
+                    f,
+                    "run         to {} {}: {} lines, {} adjustments, {} stores late",
+                    run.day_to, run.finality, run.lines, run.adjustments, run.late
+                )?;
             }
         }
         let lines: u64 = self.runs.iter().map(|run| run.lines).sum();
@@ -181,6 +200,9 @@ impl fmt::Display for Report {
             writeln!(f, "memory      {} MiB at most", bytes >> 20)?;
         }
         writeln!(f, "verify      {}", if self.verified { "everything proved" } else { "NOT PROVED" })?;
+        for finding in &self.unproved {
+            writeln!(f, "UNPROVED    {finding}")?;
+        }
         for difference in &self.differences {
             writeln!(f, "DIFFERS     {difference}")?;
         }
@@ -207,7 +229,8 @@ struct Times {
 pub async fn play(options: &Options) -> anyhow::Result<Report> {
     let events = event::read(&options.events)?;
     let days = by_day(&events, options.days);
-    let temporary = if options.data.is_none() { Some(tempfile::tempdir().context("no temporary folder")?) } else { None };
+    let temporary =
+        if options.data.is_none() { Some(tempfile::tempdir().context("no temporary folder")?) } else { None };
     let data = match (&options.data, &temporary) {
         (Some(data), _) => {
             ensure!(!data.join("hub").exists(), "{} holds a replay already; name a new folder", data.display());
@@ -237,7 +260,9 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
     for scheme in [Scheme::Pool, Scheme::Home] {
         town.head_office(&["settle", "run", "--scheme", scheme.as_str(), "--memo", "--to", &last.to_string()]).await?;
     }
-    let verified = town.head_office(&["verify"]).await.map(|_| true)?;
+    let mut unproved = town.verify().await?;
+    let verified = unproved.is_empty();
+    unproved.truncate(DIFFERENCES_SHOWN_MAX);
     let books = finance::books(&town.hub.store).await?;
     let files = golden::files(&books)?;
     if let Some(out) = &options.out {
@@ -258,11 +283,13 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         events: state.events,
         store_days: state.store_days,
         declined: state.declined,
+        declines: state.declines,
         allotments: finance::counts(&town.hub.store).await?,
         answers_lost: town.shops().map(|shop| shop.wire.lost()).sum(),
         late_store_days: state.late_store_days,
         runs: state.runs,
         verified,
+        unproved,
         golden_rows: comparison.rows,
         differences: comparison.differences.iter().take(DIFFERENCES_SHOWN_MAX).map(ToString::to_string).collect(),
         setup_ms: setup.as_millis(),
@@ -312,7 +339,10 @@ fn plan(options: &Options, data: &Path, events: &[Event], shuffler: Option<Arc<S
         currency: Currency::USD,
         time_zone: "America/New_York".to_owned(),
         stores: stores.into_iter().map(store_code).collect(),
-        cards: first_store.into_iter().map(|(household, store)| (cards::of_household(household), store_code(store))).collect(),
+        cards: first_store
+            .into_iter()
+            .map(|(household, store)| (cards::of_household(household), store_code(store)))
+            .collect(),
         product: "SV".to_owned(),
         policy: documents::policy("USD", &format!("release = {release}\npark_minor = {}\n", options.park_minor)),
         agreement: documents::agreement("USD", "fifo", &first.day.to_string(), 0, 0, "new_lot_here"),
@@ -344,6 +374,7 @@ struct State<'a> {
     late_store_days: u64,
     declined: BTreeMap<String, u64>,
     declined_events: BTreeSet<u64>,
+    declines: Vec<String>,
     runs: Vec<RunLine>,
     times: Times,
 }
@@ -360,6 +391,7 @@ impl<'a> State<'a> {
             late_store_days: 0,
             declined: BTreeMap::new(),
             declined_events: BTreeSet::new(),
+            declines: Vec::new(),
             runs: Vec::new(),
             times: Times::default(),
         }
@@ -375,10 +407,13 @@ impl<'a> State<'a> {
         self.times.trade += trading.elapsed();
         self.events += result.events;
         self.store_days += result.stores;
-        for (seq, code) in result.declined {
-            let code = serde_json::to_value(code)?.as_str().unwrap_or_default().to_owned();
+        for (seq, decline) in result.declined {
+            let code = serde_json::to_value(decline.code)?.as_str().unwrap_or_default().to_owned();
             *self.declined.entry(code).or_default() += 1;
             self.declined_events.insert(seq);
+            if self.declines.len() < DIFFERENCES_SHOWN_MAX {
+                self.declines.push(format!("event {seq}: {}", serde_json::to_string(&decline)?));
+            }
         }
 
         let uploading = now();
@@ -407,7 +442,8 @@ impl<'a> State<'a> {
 
     /// Lets stores go whose time has come, and uploads what they had.
     async fn let_go(&mut self, town: &Arc<Town>, day_no: usize) -> anyhow::Result<()> {
-        let mut free: Vec<u32> = self.late.iter().filter(|&(_, &until)| until <= day_no).map(|(&store, _)| store).collect();
+        let mut free: Vec<u32> =
+            self.late.iter().filter(|&(_, &until)| until <= day_no).map(|(&store, _)| store).collect();
         free.sort_unstable();
         for store in &free {
             self.late.remove(store);
@@ -446,7 +482,15 @@ fn write_accepted(path: &Path, days: &[(BusinessDay, Vec<Event>)], declined: &BT
     for (no, event) in (1_u64..).zip(accepted) {
         let kind = serde_json::to_value(event.kind)?;
         let kind = kind.as_str().unwrap_or_default();
-        let row = [no.to_string(), event.ts.clone(), event.store.to_string(), event.household.to_string(), kind.to_owned(), event.amount_minor.to_string(), event.basket.to_string()];
+        let row = [
+            no.to_string(),
+            event.ts.clone(),
+            event.store.to_string(),
+            event.household.to_string(),
+            kind.to_owned(),
+            event.amount_minor.to_string(),
+            event.basket.to_string(),
+        ];
         writer.write_record(&row)?;
     }
     writer.flush().with_context(|| format!("could not write {}", path.display()))
