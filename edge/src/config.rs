@@ -94,7 +94,7 @@ pub struct SyncConfig {
     pub call_timeout: Millis,
     /// How long the hub may hold a poll.
     pub poll_wait: Millis,
-    /// How long commits are gathered before their report is sent; 0 sends at once.
+    /// The least time between two reports: what is committed meanwhile is told together. 0 tells each at once.
     pub report_debounce: Millis,
     /// After a failure: how long tills are answered without asking the hub, and the first wait before the poll is tried again.
     pub retry_min: Millis,
@@ -247,8 +247,9 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        // The scheduler reports each of its own steps at INFO.
-        Self { format: LogFormat::Text, filter: "info,tokio_cron_scheduler=warn".to_owned() }
+        // The scheduler and the migrations report each of their own steps at INFO.
+        let filter = "info,tokio_cron_scheduler=warn,refinery_core=warn".to_owned();
+        Self { format: LogFormat::Text, filter }
     }
 }
 

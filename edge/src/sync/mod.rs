@@ -312,6 +312,8 @@ async fn tend(link: Arc<Link>) {
             link.pause(wait).await;
             continue;
         }
+        // The first change after a quiet while is told at once; what follows close behind is gathered.
+        tokio::time::sleep(link.config.report_debounce.duration()).await;
         let due = release::next_due(&link).await;
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
@@ -324,7 +326,6 @@ async fn tend(link: Arc<Link>) {
                 continue;
             }
         }
-        tokio::time::sleep(link.config.report_debounce.duration()).await;
         changes.mark_unchanged();
     }
 }

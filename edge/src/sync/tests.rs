@@ -283,6 +283,21 @@ async fn the_day_is_uploaded_when_it_is_closed_and_the_verdict_kept() {
 }
 
 #[tokio::test]
+async fn a_close_is_uploaded_at_once_and_other_entries_after_a_while() {
+    let slow = |config: &mut crate::config::EdgeConfig| config.sync.trickle = huitong_config::Millis::hours(1);
+    let shop = Shop::with(Shop::office(AT_CLOSE, 0), slow).await;
+    shop.edge.reconnect().await.unwrap();
+    shop.reload(1, 10).await;
+    assert_eq!(shop.office.with(|office| office.segments), 0);
+    shop.close_day().await;
+    shop.office.until("the close is there", |office| office.entries.len() >= 3).await;
+    let quick = |config: &mut crate::config::EdgeConfig| config.sync.trickle = huitong_config::Millis::ms(1);
+    let shop = Shop::with(Shop::office(AT_CLOSE, 0), quick).await;
+    shop.reload(1, 10).await;
+    shop.office.until("the entries are there while the day is open", |office| office.entries.len() >= 2).await;
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_from_where_the_hub_is_whatever_was_lost() {
     let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| {
         config.sync.upload_entries_max = 2;

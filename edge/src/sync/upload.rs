@@ -236,7 +236,11 @@ pub(super) async fn keep_sent(link: Arc<Link>) {
         let is_due = is_sealed || (trickle > Duration::ZERO && committed.head.seq > held);
         if is_due && link.circuit.is_up() {
             if !is_sealed {
-                tokio::time::sleep(trickle).await;
+                let sealed = changes.wait_for(|committed| committed.sealed_seq > held);
+                // Gathered for a while, but a close is not kept waiting.
+                if let Ok(Err(_)) = tokio::time::timeout(trickle, sealed).await {
+                    return;
+                }
             }
             match run(&link).await {
                 Ok(_) => backoff.reset(),
