@@ -11,7 +11,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::leg::{Leg, LegKind};
-use huitong_protocol::settlement::run::{Finality, Run, RunId, Standing};
+use huitong_protocol::settlement::run::{DailyPositions, Finality, Run, RunId, Standing};
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
@@ -170,26 +170,59 @@ pub fn write_open(tx: &mut Tx<'_>, id: RunId, open_ingested_no: i64) -> Result<(
     )
 }
 
-/// The texts of parties and of the last day: a run writes millions of rows with few of them.
+/// Writes lines of a run, and adds up what each party came to on each day.
+///
+/// A run writes millions of rows with few parties and days, so both are known by number, their texts are made once, and sums are kept by number.
 #[derive(Debug, Default)]
 pub struct LegWriter {
-    parties: HashMap<Party, String>,
-    day: Option<(BusinessDay, String)>,
+    parties: Numbered<Party>,
+    days: Numbered<BusinessDay>,
+    positions: HashMap<(usize, usize), i64>,
+}
+
+/// Values that were seen, each with a number and its text.
+#[derive(Debug)]
+struct Numbered<T> {
+    numbers: HashMap<T, usize>,
+    seen: Vec<(T, String)>,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), seen: Vec::new() }
+    }
+}
+
+impl<T: Copy + Eq + std::hash::Hash + std::fmt::Display> Numbered<T> {
+    fn number(&mut self, value: T) -> usize {
+        *self.numbers.entry(value).or_insert_with(|| {
+            self.seen.push((value, value.to_string()));
+            self.seen.len() - 1
+        })
+    }
+
+    fn text(&self, number: usize) -> &str {
+        &self.seen[number].1
+    }
 }
 
 impl LegWriter {
-    fn learn(&mut self, leg: &Leg) {
-        for party in [leg.debtor, leg.creditor] {
-            self.parties.entry(party).or_insert_with(|| party.to_string());
-        }
-        if self.day.as_ref().is_none_or(|(day, _)| *day != leg.business_day) {
-            self.day = Some((leg.business_day, leg.business_day.to_string()));
-        }
+    /// What each party is to receive or pay by what was written, per currency and business day.
+    #[must_use]
+    pub fn positions(&self, currency: Currency) -> DailyPositions {
+        self.positions
+            .iter()
+            .map(|(&(day, party), &amount)| ((currency, self.days.seen[day].0, self.parties.seen[party].0), amount))
+            .collect()
     }
 
-    fn words(&self, leg: &Leg) -> (&str, &str, &str) {
-        let party = |party| self.parties.get(party).map_or("", String::as_str);
-        (party(&leg.debtor), party(&leg.creditor), self.day.as_ref().map_or("", |(_, text)| text))
+    fn add_up(&mut self, day: usize, party: usize, amount_minor: Option<i64>) -> Result<(), StoreError> {
+        let position = self.positions.entry((day, party)).or_insert(0);
+        *position = amount_minor.and_then(|amount| position.checked_add(amount)).ok_or_else(|| StoreError::Rule {
+            operation: "add up a run",
+            fault: "what a party owes and is owed on a day does not fit in 64 bits".to_owned(),
+        })?;
+        Ok(())
     }
 
     /// Writes lines of a run and adds them to the cumulative legs of its scheme. A leg that comes to nothing is taken away.
@@ -212,15 +245,19 @@ impl LegWriter {
              AND business_day = $6 AND currency = $7 AND amount_minor = 0",
         )?;
         for line in lines {
-            self.learn(line);
-            let (debtor, creditor, day) = self.words(line);
+            let (debtor, creditor) = (self.parties.number(line.debtor), self.parties.number(line.creditor));
+            let day = self.days.number(line.business_day);
+            if debtor != creditor {
+                self.add_up(day, debtor, line.amount_minor.checked_neg())?;
+                self.add_up(day, creditor, Some(line.amount_minor))?;
+            }
             let mut values: [Value<'_>; 8] = [
                 run.0.into(),
                 line.account.into(),
-                debtor.into(),
-                creditor.into(),
+                self.parties.text(debtor).into(),
+                self.parties.text(creditor).into(),
                 line.kind.as_str().into(),
-                day.into(),
+                self.days.text(day).into(),
                 line.currency.into(),
                 line.amount_minor.into(),
             ];
