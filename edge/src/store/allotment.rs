@@ -43,17 +43,20 @@ pub fn get(tx: &ReadTx<'_>, purse: Purse) -> Result<StoreCounters, StoreError> {
     Ok(row.unwrap_or_default())
 }
 
-/// Every purse of an account.
+/// Every purse of an account, money by currency and points last.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn of_account(tx: &ReadTx<'_>, account: AccountId) -> Result<Vec<(Purse, StoreCounters)>, StoreError> {
-    tx.all(
+    // Ordered here: with ORDER BY the engine (built with STAT4) would plan the statement again for each account, which took half of a look-up.
+    let mut purses = tx.all(
         "read an account's allotments",
-        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment WHERE account = ?1 ORDER BY unit",
+        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment WHERE account = ?1",
         [account.get()],
         |row| Ok((read_purse(row, 0)?, read_counters(row, 2)?)),
-    )
+    )?;
+    purses.sort_by_key(|(purse, _)| *purse);
+    Ok(purses)
 }
 
 /// Stores the counters that `step` returned, with the stamp of the entry that moved them.
