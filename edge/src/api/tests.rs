@@ -9,7 +9,8 @@ use huitong_protocol::id::TerminalId;
 use serde_json::{Value, json};
 
 use crate::ledger::testing::*;
-use crate::store::{setting, till};
+use crate::store::{StoreError, setting, till};
+use crate::till::Permissions;
 
 fn post(till: u8, path: &str, key: &str, body: &str) -> Request<Body> {
     Request::post(path)
@@ -331,4 +332,44 @@ async fn hostile_input_is_answered_with_the_field_and_changes_nothing() {
     shop.send(post(T1, &freeze, &shop.key(), &deep)).await.problem(400, "malformed");
     assert_eq!((shop.store.head(), shop.store.committed().change_no), (head, change_no));
     assert_eq!(shop.available(1), 9_000);
+}
+
+#[tokio::test]
+async fn tills_paired_and_revoked_beside_the_daemon_are_noticed() {
+    let shop = Shop::opened().await;
+    assert_eq!(shop.get(T2, "/v1/status").await.status, 200);
+    // As a command line does it: another process, of which the daemon's memory knows nothing.
+    let beside = open_store(shop.folder.path());
+    let (t2, t3): (TerminalId, TerminalId) = ("T2".parse().unwrap(), "T3".parse().unwrap());
+    beside
+        .write(move |tx| {
+            till::revoke(tx, MORNING, t2)?;
+            till::pair(tx, MORNING, t3, Permissions::default(), token(3).hash())
+        })
+        .await
+        .unwrap();
+    beside.close();
+    assert_eq!(shop.get(3, "/v1/status").await.status, 200, "a new till at once");
+    shop.clock.wind(2_001);
+    shop.get(T2, "/v1/status").await.problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_failing_disk_is_said_and_not_answered_as_done() {
+    let shop = Shop::opened().await;
+    let (key, body) = (shop.key(), load(100).to_string());
+    let full = shop.store.write(|tx| {
+        let limit = tx.connection().query_row("PRAGMA max_page_count = 1", [], |_| Ok(()));
+        limit.map_err(StoreError::during("limit the disk"))?;
+        setting::put(tx, "big", &"x".repeat(100_000))
+    });
+    assert!(full.await.is_err());
+    let path = format!("/v1/cards/{}/reload", number(1));
+    let refused = shop.post_with(T1, &path, &key, body.clone()).await;
+    assert_eq!(refused.headers["retry-after"], "1");
+    refused.problem(503, "storage");
+    shop.send(Request::get("/readyz").body(Body::empty()).unwrap()).await.problem(503, "storage");
+    let shop = shop.restart();
+    shop.post_with(T1, &path, &key, body).await.approved();
+    assert_eq!(shop.available(1), 100, "once");
 }
