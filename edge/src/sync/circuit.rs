@@ -105,12 +105,6 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Whether nothing failed since it last worked.
-    #[must_use]
-    pub const fn is_fresh(&self) -> bool {
-        self.failures == 0
-    }
-
     /// How long to wait now. Never less than the hub asked for.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let full = self.first.saturating_mul(1_u32 << self.failures.min(16)).min(self.most);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use huitong_protocol::allotment::Purse;
-use huitong_protocol::wire::{DatasetVersion, Poll, Polled, Recall, SyncFault, path};
+use huitong_protocol::wire::{Answer, DatasetVersion, Poll, Polled, Recall, SyncFault, path};
 
 use super::session::CallError;
 use super::{Link, SyncError, download, release, report};
@@ -30,10 +30,6 @@ pub(super) async fn poll(link: Arc<Link>) {
     loop {
         match poll_once(&link, &mut received).await {
             Ok(()) => backoff.reset(),
-            // The hub was started anew: hello, and on.
-            Err(SyncError::Call(CallError::Refused { fault: SyncFault::SessionUnknown, .. })) if backoff.is_fresh() => {
-                backoff.next(None);
-            }
             Err(error) => {
                 let wait = backoff.next(error.retry_after());
                 let wait_ms = wait.as_millis();
@@ -51,14 +47,13 @@ pub(super) async fn poll(link: Arc<Link>) {
 }
 
 async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError> {
-    let live = link.live().await?;
-    if received.session != live.number {
-        *received = Received { session: live.number, through: 0 };
-        announced(link, &live.welcome.datasets)?;
-    }
-    let wait = link.config.poll_wait;
-    let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through };
-    let answer = link.exchange_within::<_, Polled>(&live, path::POLL, &poll, wait.duration() + POLL_SLACK).await?;
+    let answer = match ask(link, received).await {
+        // The hub was started anew: hello, and once more.
+        Err(SyncError::Call(CallError::Refused { fault: SyncFault::SessionUnknown, .. })) => {
+            ask(link, received).await?
+        }
+        answer => answer?,
+    };
     link.notices.poll_answered();
     link.adopt(answer.grants).await?;
     let Polled { recalls, recalls_through, datasets } = answer.body;
@@ -68,6 +63,18 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
     }
     received.through = recalls_through;
     announced(link, &datasets)
+}
+
+/// One poll, in the session that is live when it begins.
+async fn ask(link: &Link, received: &mut Received) -> Result<Answer<Polled>, SyncError> {
+    let live = link.live().await?;
+    if received.session != live.number {
+        *received = Received { session: live.number, through: 0 };
+        announced(link, &live.welcome.datasets)?;
+    }
+    let wait = link.config.poll_wait;
+    let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through };
+    link.exchange_within(&live, path::POLL, &poll, wait.duration() + POLL_SLACK).await
 }
 
 /// Releases what was recalled and says so. A purse that had nothing is mentioned all the same: the hub waits for this store's word, and answers
