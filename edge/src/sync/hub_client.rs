@@ -148,3 +148,70 @@ impl HubClient for InProcessHub {
         Ok(HttpReply { status, retry_after_s, body })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::routing::post;
+    use huitong_protocol::wire::{SyncFault, path};
+
+    use super::*;
+    use crate::sync::session::{CallError, unpack};
+
+    /// A hub that echoes, is busy, says too much, or answers like somebody else's web server.
+    fn routes() -> Router {
+        Router::new()
+            .route(path::REPORT, post(|headers: HeaderMap, body: Bytes| async move { (headers, body) }))
+            .route(path::GRANT, post(|| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "7")], "full") }))
+            .route(path::DATASET, post(|| async { vec![0_u8; BODY_BYTES_MAX + 1] }))
+            .route(path::POLL, post(|| async { (StatusCode::NOT_FOUND, "<html>") }))
+    }
+
+    async fn over_http() -> HttpHub {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes()).await });
+        HttpHub::new(&format!("http://{address}/")).unwrap()
+    }
+
+    fn request(path: &'static str) -> HttpPost {
+        HttpPost { path, headers: vec![("huitong-nonce", "5".to_owned())], body: Bytes::from_static(b"\x80") }
+    }
+
+    async fn behaves(hub: &dyn HubClient) {
+        let echoed = hub.post(request(path::REPORT)).await.unwrap();
+        assert_eq!((echoed.status, &echoed.body[..]), (200, &b"\x80"[..]));
+        let busy = hub.post(request(path::GRANT)).await.unwrap();
+        assert_eq!((busy.status, busy.retry_after_s), (503, Some(7)));
+        let busy = unpack::<()>(path::GRANT, busy).unwrap_err();
+        assert_eq!(busy.retry_after(), Some(Duration::from_secs(7)), "{busy}");
+        assert!(matches!(hub.post(request(path::DATASET)).await, Err(HubDown::TooLarge)));
+        let stranger = unpack::<()>(path::POLL, hub.post(request(path::POLL)).await.unwrap()).unwrap_err();
+        assert!(matches!(stranger, CallError::Garbled { status: 404, .. }), "{stranger}");
+    }
+
+    #[tokio::test]
+    async fn both_lines_bring_the_same_replies() {
+        behaves(&over_http().await).await;
+        behaves(&InProcessHub(routes())).await;
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_is_not_there_is_down() {
+        // Port 1 is nobody's.
+        let down = HttpHub::new("http://127.0.0.1:1").unwrap().post(request(path::REPORT)).await.unwrap_err();
+        assert!(matches!(down, HubDown::Line(_)), "{down}");
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_fault_and_words() {
+        let refused =
+            huitong_protocol::wire::Refused { fault: SyncFault::Foreign, message: "another group".to_owned() };
+        let body = Bytes::from(huitong_protocol::wire::to_msgpack(&refused));
+        let error = unpack::<()>(path::HELLO, HttpReply { status: 403, retry_after_s: None, body }).unwrap_err();
+        assert!(
+            matches!(&error, CallError::Refused { fault: SyncFault::Foreign, message } if message == "another group")
+        );
+    }
+}

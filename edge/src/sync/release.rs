@@ -2,7 +2,9 @@
 //!
 //! Only while the line is up: value released into a dead line would be nowhere for the member who stands here. After the close of the day the
 //! customers are gone, and everything above the parked amount goes back under every policy. Invariant: what is released was available in the
-//! transaction that wrote it, and a release is one journal entry for many accounts, reported right after.
+//! transaction that wrote it, and a release is one journal entry for many accounts, reported right after. A purse in use is left alone.
+
+use std::sync::Arc;
 
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::policy::{AllotmentRules, Release};
@@ -138,11 +140,15 @@ async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i6
     if purses.is_empty() {
         return Ok(());
     }
+    let in_use = Arc::clone(link.store.in_use());
     let released = link
         .store
         .write(move |tx| {
             let mut amounts = Vec::with_capacity(purses.len());
             for purse in purses {
+                if in_use.holds(purse) {
+                    continue;
+                }
                 let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor);
                 if amount_minor > 0 {
                     amounts.push((purse, amount_minor));

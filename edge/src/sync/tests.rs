@@ -5,6 +5,7 @@ use huitong_protocol::card::CardStatus;
 use huitong_protocol::id::AccountId;
 use huitong_protocol::wire::{DatasetKind, DatasetRow, Recall, SyncFault, path};
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use super::SyncError;
 use super::status::DayState;
@@ -12,7 +13,9 @@ use super::testing::{
     CNY, FakeOffice, HandClock, MORNING, Shop, TOKEN, card, document_row, number, parts, policy, purse,
 };
 use crate::run::{Edge, EdgeError};
+use crate::schedule::Job;
 use crate::store::sync_state;
+use crate::till::Permissions;
 
 const AT_ONCE: &str = r#"{ when = "at_once" }"#;
 const WHEN_IDLE: &str = r#"{ when = "when_idle", minutes = 15 }"#;
@@ -380,4 +383,93 @@ async fn status_says_how_the_line_is() {
         tokio::task::yield_now().await;
     }
     assert!(shop.edge.sync_status().unwrap().line_fault.is_some());
+}
+
+#[tokio::test]
+async fn calls_that_run_together_never_share_a_nonce() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.office.with(|office| (1..=5).for_each(|account| office.load(account, 1_000)));
+    let spends = (0..40).map(|index| shop.spend(1 + index % 5, 10));
+    for answer in join_all(spends).await {
+        assert_eq!(answer["decision"], "approved", "{answer}");
+    }
+    shop.edge.wait_reported().await.unwrap();
+    shop.edge.upload().await.unwrap();
+    shop.office.with(|office| assert_eq!(office.refusals, []));
+}
+
+/// Runs futures of one test together.
+async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        for (future, done) in &mut waiting {
+            if done.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *done = Some(value);
+            }
+        }
+        if waiting.iter().all(|(_, done)| done.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, done)| done).collect()
+}
+
+#[tokio::test]
+async fn the_day_closes_by_itself_when_the_schedule_says_so() {
+    let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| {
+        config.schedule.day_close = "22:00".parse().unwrap();
+        config.schedule.report = crate::config::When::Off;
+        config.schedule.upload = crate::config::When::Off;
+    })
+    .await;
+    shop.reload(1, 10).await;
+    shop.clock.wind(12 * 3_600_000);
+    assert_eq!(shop.edge.tick().await.unwrap(), [Job::DayClose]);
+    shop.office.until("the sealed day is there", |office| office.entries.len() >= 3).await;
+    assert_eq!(shop.edge.store().committed().open_day, None);
+    // Nothing is open the next evening: nothing to close, and no failure.
+    shop.clock.wind(24 * 3_600_000);
+    assert_eq!(shop.edge.tick().await.unwrap(), [Job::Download, Job::DayClose, Job::Purge]);
+    let day_close = || {
+        let listed = shop.edge.schedule().list().unwrap();
+        listed.into_iter().find(|planned| planned.name == "day_close").unwrap()
+    };
+    let mut changed = shop.edge.store().changed();
+    let ended = async {
+        while day_close().runs < 2 {
+            // Jobs write their row when they end; anything else that is written wakes as well.
+            if tokio::time::timeout(std::time::Duration::from_millis(20), changed.changed())
+                .await
+                .is_ok_and(|gone| gone.is_err())
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("both runs ended");
+    assert_eq!((day_close().failures, day_close().last_outcome.as_deref()), (0, Some("no day is open")));
+}
+
+#[tokio::test]
+async fn sync_by_hand_needs_the_permission_for_the_day() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    let seller = shop.edge.pair("T9".parse().unwrap(), Permissions::default()).await.unwrap();
+    let ask = async |token: &str, path: &str, body: &'static str| {
+        let request = axum::http::Request::post(path).header("authorization", format!("Bearer {token}"));
+        let response = shop.edge.router().oneshot(request.body(axum::body::Body::from(body)).unwrap()).await.unwrap();
+        response.status().as_u16()
+    };
+    let manager = shop.edge.pair("T8".parse().unwrap(), Permissions::ALL).await.unwrap();
+    for path in ["/v1/sync/run", "/v1/schedule/report/run"] {
+        assert_eq!(ask("wrong", path, "").await, 401, "{path}");
+        assert_eq!(ask(seller.reveal(), path, "").await, 403, "{path}");
+        assert_eq!(ask(manager.reveal(), path, "").await, 200, "{path}");
+    }
+    assert_eq!(ask(manager.reveal(), "/v1/sync/run", "{\"uplaod\": true}").await, 422);
+    assert_eq!(ask(manager.reveal(), "/v1/schedule/party/run", "").await, 404);
 }
