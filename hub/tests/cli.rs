@@ -221,7 +221,12 @@ fn a_hundred_bad_lines_are_shown_and_all_are_counted() {
 fn many_opening_balances_make_several_entries_that_prove() {
     let office = Office::opened();
     let made = office.ok("card make --product SV --count 2300");
-    let lines: String = made["numbers"].as_array().unwrap().iter().map(|n| format!("{},0.01,2026-09-01\n", n.as_str().unwrap())).collect();
+    let lines: String = made["numbers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| format!("{},0.01,2026-09-01\n", n.as_str().unwrap()))
+        .collect();
     let file = office.file("opening.csv", &format!("card,amount,business_day\n{lines}"));
     assert_eq!(office.ok(&format!("opening import {file}"))["amount_minor"], 2300);
     assert_eq!(office.ok("stats")["rows"]["entry"], 2, "an entry holds 2,000 movements at most");

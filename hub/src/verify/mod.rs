@@ -55,7 +55,14 @@ impl Check {
         }
     }
 
-    fn equal<T: PartialEq + std::fmt::Display>(&mut self, table: &'static str, row: &dyn std::fmt::Display, what: &str, stands: T, should: T) {
+    fn equal<T: PartialEq + std::fmt::Display>(
+        &mut self,
+        table: &'static str,
+        row: &dyn std::fmt::Display,
+        what: &str,
+        stands: T,
+        should: T,
+    ) {
         if stands != should {
             self.find(table, row, format!("{what} is {stands}; {should} follows from the rest"));
         }
