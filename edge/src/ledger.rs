@@ -30,6 +30,7 @@ use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, TotalBalance
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Grant, Need};
 
+use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
 use crate::store::{Appended, EntryMeta, Store, StoreError, WriteTx, allotment, card, operation, receipt};
 use crate::till::Permissions;
@@ -122,15 +123,11 @@ enum Visit {
     NoPolicy,
 }
 
-/// What the hub is to be asked, and what this store had given back of the same purses when it was decided to ask.
+/// What the hub is to be asked. The purses that it is about stay in use from the decision to ask until the decision with the answer.
 struct Question {
     needs: Vec<Need>,
-    released: Vec<(Purse, i64)>,
+    using: Using,
 }
-
-/// How often an operation asks the hub. More than once only when value left the store between the hub's answer and the decision: a rule of release or
-/// another store's recall took it, although the customer stands here.
-const QUESTIONS_MAX: usize = 4;
 
 /// What was decided, as far as it was written.
 enum Done {
@@ -160,25 +157,19 @@ impl Ledger {
     pub async fn execute(&self, call: Call, order: Order) -> Result<Answer, LedgerError> {
         let _guard = self.enter(call.operation)?;
         let order = Arc::new(order);
-        let mut visit = self.visit(call, &order, None).await?;
-        for asked in 1..=QUESTIONS_MAX {
-            let Visit::Ask(Question { needs, released }) = visit else { break };
-            let reply = self.hub.ask(needs, false).await;
-            // The last answer is final, whatever left the store meanwhile.
-            let released = if asked < QUESTIONS_MAX { released } else { Vec::new() };
-            visit = self.visit(call, &order, Some((reply, released))).await?;
-        }
+        let Question { needs, using } = match self.visit(call, &order, None).await? {
+            Visit::Ask(question) => question,
+            visit => return settled(visit),
+        };
+        let reply = self.hub.ask(needs, false).await;
+        let visit = self.visit(call, &order, Some(reply)).await?;
+        drop(using);
         settled(visit)
     }
 
-    async fn visit(
-        &self,
-        call: Call,
-        order: &Arc<Order>,
-        reply: Option<(HubReply, Vec<(Purse, i64)>)>,
-    ) -> Result<Visit, StoreError> {
-        let order = Arc::clone(order);
-        self.store.write(move |tx| visit(tx, &call, &order, reply)).await
+    async fn visit(&self, call: Call, order: &Arc<Order>, reply: Option<HubReply>) -> Result<Visit, StoreError> {
+        let (order, in_use) = (Arc::clone(order), Arc::clone(self.store.in_use()));
+        self.store.write(move |tx| visit(tx, &call, &order, reply, &in_use)).await
     }
 
     fn enter(&self, operation: OperationId) -> Result<InFlight<'_>, LedgerError> {
@@ -214,7 +205,7 @@ fn settled(visit: Visit) -> Result<Answer, LedgerError> {
         Visit::NoPolicy => Err(LedgerError::NoPolicy),
         Visit::Ask(_) => Err(StoreError::Rule {
             operation: "decide an operation",
-            fault: "it asks the hub again and again".to_owned(),
+            fault: "it asks the hub a second time".to_owned(),
         }
         .into()),
     }
@@ -224,7 +215,8 @@ fn visit(
     tx: &mut WriteTx<'_>,
     call: &Call,
     order: &Order,
-    reply: Option<(HubReply, Vec<(Purse, i64)>)>,
+    reply: Option<HubReply>,
+    in_use: &Arc<InUse>,
 ) -> Result<Visit, StoreError> {
     if let Some(known) = operation::find(tx, call.operation)? {
         if known.terminal != call.terminal || known.body_hash != call.body_hash {
@@ -254,8 +246,9 @@ fn visit(
             (Outcome::Declined { operation: call.operation, message, decline }, None)
         }
         Done::Ask(needs) => {
-            let released = released(tx, &needs)?;
-            return Ok(Visit::Ask(Question { needs, released }));
+            // Within the writer's transaction: a release that comes next sees it.
+            let using = in_use.hold(purses(tx, &needs)?);
+            return Ok(Visit::Ask(Question { needs, using }));
         }
         Done::Faulty(fault) => return Ok(Visit::Faulty(fault)),
     };
@@ -276,36 +269,25 @@ fn visit(
     Ok(Visit::Answered(Answer { json: json.into(), replayed: false }))
 }
 
-/// What this store has given back of the purses that a question is about.
-fn released(tx: &WriteTx<'_>, needs: &[Need]) -> Result<Vec<(Purse, i64)>, StoreError> {
-    let mut released = Vec::with_capacity(needs.len());
+/// The purses of this store that a question is about.
+fn purses(tx: &WriteTx<'_>, needs: &[Need]) -> Result<Vec<Purse>, StoreError> {
+    let mut purses = Vec::with_capacity(needs.len());
     for need in needs {
         if let Some(card) = card::find(tx, need.card)? {
-            let purse = Purse { account: card.account, unit: need.unit };
-            released.push((purse, allotment::get(tx, purse)?.released_minor));
+            purses.push(Purse { account: card.account, unit: need.unit });
         }
     }
-    Ok(released)
+    Ok(purses)
 }
 
-/// Stores what the hub sent, in the transaction that then decides with it. When value of the same purses was given back since the question was made,
-/// the answer is to another question: the hub counts as not asked.
-fn take_reply(
-    tx: &mut WriteTx<'_>,
-    now: Instant,
-    reply: Option<(HubReply, Vec<(Purse, i64)>)>,
-) -> Result<core::Hub, StoreError> {
-    let (grants, cards, elsewhere, released) = match reply {
+/// Stores what the hub sent, in the transaction that then decides with it.
+fn take_reply(tx: &mut WriteTx<'_>, now: Instant, reply: Option<HubReply>) -> Result<core::Hub, StoreError> {
+    let (grants, cards, elsewhere) = match reply {
         None => return Ok(core::Hub::NotAsked),
-        Some((HubReply::Unreachable, _)) => return Ok(core::Hub::Unreachable),
-        Some((HubReply::Answered { grants, cards, elsewhere, .. }, released)) => (grants, cards, elsewhere, released),
+        Some(HubReply::Unreachable) => return Ok(core::Hub::Unreachable),
+        Some(HubReply::Answered { grants, cards, elsewhere, .. }) => (grants, cards, elsewhere),
     };
     take_news(tx, now, &grants, &cards)?;
-    for (purse, before_minor) in released {
-        if allotment::get(tx, purse)?.released_minor > before_minor {
-            return Ok(core::Hub::NotAsked);
-        }
-    }
     Ok(core::Hub::Answered { elsewhere })
 }
 

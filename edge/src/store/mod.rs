@@ -9,6 +9,7 @@ pub mod card;
 pub mod day;
 mod error;
 pub mod identity;
+pub mod in_use;
 pub mod journal;
 pub mod operation;
 pub mod receipt;
@@ -112,6 +113,7 @@ struct Inner {
     idle: Mutex<Vec<Connection>>,
     committed: watch::Receiver<Arc<Committed>>,
     failed: watch::Receiver<bool>,
+    in_use: Arc<in_use::InUse>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -151,8 +153,15 @@ impl Store {
             idle: Mutex::new(Vec::new()),
             committed,
             failed,
+            in_use: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The purses of customers who wait at a till for the hub's answer.
+    #[must_use]
+    pub fn in_use(&self) -> &Arc<in_use::InUse> {
+        &self.inner.in_use
     }
 
     /// Runs a closure in the writer's transaction, in its own savepoint, and answers after COMMIT. An error rolls the closure back alone. The
