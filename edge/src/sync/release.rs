@@ -16,8 +16,8 @@ use crate::store::{StoreError, allotment};
 
 /// Accounts of one release entry: small enough that a till waiting for the writer does not notice it.
 pub const RELEASE_ACCOUNTS_MAX: usize = 500;
-/// Idle accounts are looked for at most this often, so that a busy store does not look after every commit.
-const IDLE_LOOK_MS_MIN: i64 = 1_000;
+/// Idle accounts are looked for at most this often, so that a busy store does not look after every commit; purses in use, again after this.
+const LOOK_MS_MIN: i64 = 1_000;
 
 /// What is released now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,13 +31,15 @@ enum Scope {
 }
 
 /// How far releases have come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Cursor {
     /// Under what it was looked the last time.
     looked: Option<(Scope, i64)>,
     /// Under [`Scope::Everything`]: purses that changed no later than this were seen.
     seen_change_no: i64,
-    /// Under [`Scope::Idle`]: nothing becomes idle before this.
+    /// Under [`Scope::Everything`]: purses that were seen while a customer waited for their value.
+    in_use: Vec<Purse>,
+    /// Nothing is to be released before this by itself: under [`Scope::Idle`] nothing is idle, else what is left is in use.
     next_due: Option<Instant>,
 }
 
@@ -68,6 +70,8 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
     match scope {
         Scope::Nothing => {}
         Scope::Everything => {
+            let waiting = std::mem::take(&mut cursor.in_use);
+            cursor.in_use = give_back(link, now, waiting, park_minor).await?;
             // What is released changes too, and is seen once more, at the parked amount.
             while cursor.seen_change_no < link.store.committed().change_no {
                 let after = cursor.seen_change_no;
@@ -77,9 +81,12 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
                     break;
                 };
                 let above = found.iter().filter(|(_, line)| line.counters.releasable_minor(park_minor) > 0);
-                give_back(link, now, above.map(|(_, line)| line.purse()).collect(), park_minor).await?;
+                let left = give_back(link, now, above.map(|(_, line)| line.purse()).collect(), park_minor).await?;
+                cursor.in_use.extend(left);
                 cursor.seen_change_no = last;
             }
+            // An operation that ends in a refusal changes nothing that would wake us: what it held is looked at again soon.
+            cursor.next_due = (!cursor.in_use.is_empty()).then(|| now.plus_ms(LOOK_MS_MIN));
         }
         Scope::Idle { idle_ms } => {
             if cursor.next_due.is_some_and(|due| now < due) {
@@ -90,15 +97,17 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
                 let found =
                     link.store.read(|tx| allotment::idle_since(tx, before, park_minor, RELEASE_ACCOUNTS_MAX))?;
                 let is_all = found.len() < RELEASE_ACCOUNTS_MAX;
-                give_back(link, now, found.into_iter().map(|held| held.purse).collect(), park_minor).await?;
-                if is_all {
+                let purses = found.into_iter().map(|held| held.purse).collect();
+                // What is in use stays among the idle, and would be found again and again.
+                let left = give_back(link, now, purses, park_minor).await?;
+                if is_all || !left.is_empty() {
                     break;
                 }
             }
             let oldest = link.store.read(|tx| allotment::longest_idle(tx, park_minor))?;
             // With nothing to wait for, the next commit's account is idle a whole span from now at the earliest.
             let due = oldest.unwrap_or(now).plus_ms(idle_ms);
-            cursor.next_due = Some(due.max(now.plus_ms(IDLE_LOOK_MS_MIN)));
+            cursor.next_due = Some(due.max(now.plus_ms(LOOK_MS_MIN)));
         }
     }
     Ok(())
@@ -108,7 +117,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
 pub(super) async fn next_due(link: &Link) -> Option<Instant> {
     let cursor = link.releasing.lock().await;
     match cursor.looked {
-        Some((Scope::Idle { .. }, _)) if link.circuit.is_up() => cursor.next_due,
+        Some(_) if link.circuit.is_up() => cursor.next_due,
         _ => None,
     }
 }
@@ -135,18 +144,19 @@ pub async fn recalled(link: &Link, recalls: &[Recall]) -> Result<(), SyncError> 
     Ok(())
 }
 
-/// One entry for all purses that still hold more than `park_minor` when the writer comes to it.
-async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i64) -> Result<(), StoreError> {
+/// One entry for all purses that still hold more than `park_minor` when the writer comes to it. Gives those that were left as they are in use.
+async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i64) -> Result<Vec<Purse>, StoreError> {
     if purses.is_empty() {
-        return Ok(());
+        return Ok(purses);
     }
     let in_use = Arc::clone(link.store.in_use());
-    let released = link
+    let (released, left) = link
         .store
         .write(move |tx| {
-            let mut amounts = Vec::with_capacity(purses.len());
+            let (mut amounts, mut left) = (Vec::with_capacity(purses.len()), Vec::new());
             for purse in purses {
                 if in_use.holds(purse) {
+                    left.push(purse);
                     continue;
                 }
                 let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor);
@@ -155,9 +165,9 @@ async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i6
                 }
             }
             allotment::release(tx, now, &amounts)?;
-            Ok::<_, StoreError>(amounts.len())
+            Ok::<_, StoreError>((amounts.len(), left))
         })
         .await?;
-    tracing::debug!(accounts = released, "Released value of {released} accounts");
-    Ok(())
+    tracing::debug!(accounts = released, in_use = left.len(), "Released value of {released} accounts");
+    Ok(left)
 }

@@ -160,6 +160,20 @@ async fn at_once_gives_back_all_but_the_parked_amount_after_each_operation() {
 }
 
 #[tokio::test]
+async fn value_that_a_customer_waits_for_is_released_when_the_wait_is_over() {
+    let shop = Shop::new(AT_ONCE, 0).await;
+    let waiting = shop.edge.store().in_use().hold(vec![purse(1)]);
+    shop.reload(1, 500).await;
+    shop.reload(2, 70).await;
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.available(1), shop.available(2)), (500, 0));
+    drop(waiting);
+    // Nothing else moves; the look that comes by itself gives it back.
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.available(1), shop.office.with(|office| office.free(1))), (0, 500));
+}
+
+#[tokio::test]
 async fn when_idle_keeps_value_while_the_member_is_there() {
     let shop = Shop::new(WHEN_IDLE, 0).await;
     shop.reload(1, 500).await;
