@@ -184,7 +184,7 @@ async fn trade(shop: &Shop, memory: &Arc<Memory>, seed: u64, stop_after: u64, ed
     for no in 0..TILLS {
         let (till, memory) = (shop.till()?, Arc::clone(memory));
         let (answered, enough) = (Arc::clone(&answered), Arc::clone(&enough));
-        let mut random = StdRng::seed_from_u64(seed ^ (no << 32));
+        let mut random = StdRng::seed_from_u64(seed ^ ((no + 1) << 48));
         tills.push(tokio::spawn(async move {
             loop {
                 let (key, asked) = (key(&mut random), Asked::at_random(&mut random));
@@ -254,7 +254,7 @@ async fn nothing_acknowledged_is_missing_after_the_store_daemon_is_killed() {
     let (mut edge, mut checked) = (edge, 0);
     for crash in 0..crashes() {
         let stop_after = random.random_range(1..60);
-        trade(&shop, &memory, seed.wrapping_add(crash), stop_after, edge).await.unwrap();
+        trade(&shop, &memory, seed ^ ((crash + 1) << 24), stop_after, edge).await.unwrap();
         edge = shop.start_edge().await.unwrap();
         check(&till, &memory, &mut checked).await.unwrap_or_else(|error| panic!("after crash {crash}: {error:#}"));
     }
