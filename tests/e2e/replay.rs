@@ -1,2 +1,146 @@
-//! A small chain's days, made up from a seed, played through the whole system: late, doubled and shuffled journals change no final figure, and an
-//! oracle that shares no code with settlement agrees with it.
+//! A small chain's days, made up from a seed, played through the whole system: late, doubled and shuffled journals change no final figure, whenever
+//! stores release, and an oracle that shares no code with settlement agrees.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use huitong_tests::replay::session::{self, Options, ReleasePolicy, Report};
+use huitong_tests::town::Transport;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const STORES: u32 = 6;
+const HOUSEHOLDS: usize = 10;
+const DAYS: i8 = 7;
+
+/// One event as the oracle needs it.
+struct Happened {
+    household: usize,
+    store: u32,
+    day: i8,
+    loads: bool,
+    amount: i64,
+}
+
+/// Makes up days: every household visits some stores, loads when it must, spends what it has, sometimes gives something back.
+fn made_up(seed: u64) -> (String, Vec<Happened>) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut balances = [None::<i64>; HOUSEHOLDS];
+    let (mut text, mut happened, mut seq) = ("seq,ts,store_id,household_id,kind,amount_cents,basket_id\n".to_owned(), Vec::new(), 0);
+    for day in 1..=DAYS {
+        for minute in (0..1_440).step_by(30) {
+            let household = random.random_range(0..HOUSEHOLDS);
+            let store = random.random_range(1..=STORES);
+            let mut event = |kind: &str, loads: bool, amount: i64| {
+                seq += 1;
+                let household_no = household + 1;
+                let ts = format!("2026-03-{day:02}T{:02}:{:02}:00-05:00", minute / 60, minute % 60);
+                writeln!(text, "{seq},{ts},{store},{household_no},{kind},{amount},{seq}").unwrap();
+                happened.push(Happened { household, store, day, loads, amount });
+            };
+            let balance = match balances[household] {
+                None => {
+                    event("sell", true, 2_000);
+                    2_000
+                }
+                Some(balance) if random.random_range(0..12) == 0 => {
+                    event("refund", true, 150);
+                    balance + 150
+                }
+                Some(balance) => balance,
+            };
+            let due = random.random_range(1..3_000);
+            let balance = if balance < due {
+                event("reload", true, 5_000);
+                balance + 5_000
+            } else {
+                balance
+            };
+            event("spend", false, due);
+            balances[household] = Some(balance - due);
+        }
+    }
+    (text, happened)
+}
+
+/// Who loaded owes who accepted: the overlap of each card's load axis and spend axis, in cents.
+fn oracle(happened: &[Happened]) -> BTreeMap<(u32, u32), i64> {
+    let mut owed = BTreeMap::new();
+    for household in 0..HOUSEHOLDS {
+        let axis = |loads: bool| {
+            let events = happened.iter().filter(move |event| event.household == household && event.loads == loads);
+            events.flat_map(|event| std::iter::repeat_n(event.store, usize::try_from(event.amount).unwrap()))
+        };
+        for (loaded_at, spent_at) in axis(true).zip(axis(false)) {
+            *owed.entry((loaded_at, spent_at)).or_default() += 1;
+        }
+    }
+    owed
+}
+
+fn options(events: PathBuf, out: PathBuf) -> Options {
+    Options {
+        events: vec![events],
+        golden: None,
+        golden_prefix: String::new(),
+        out: Some(out),
+        accepted: None,
+        late_per_mille: 0,
+        duplicate: false,
+        shuffle: false,
+        seed: 7,
+        days: None,
+        transport: Transport::Memory,
+        release: ReleasePolicy::WhenIdle,
+        park_minor: 0,
+        data: None,
+        progress: false,
+    }
+}
+
+async fn play(folder: &Path, name: &str, change: impl FnOnce(&mut Options)) -> (Report, BTreeMap<String, Vec<u8>>) {
+    let out = folder.join(name);
+    let mut options = options(folder.join("events.csv"), out.clone());
+    change(&mut options);
+    let report = session::play(&options).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    assert!(report.verified, "{name}: {:?}", report.unproved);
+    assert_eq!(report.declined, BTreeMap::new(), "{name}: {:?}", report.declines);
+    let files = std::fs::read_dir(&out).unwrap().map(|file| {
+        let path = file.unwrap().path();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
+    });
+    let files = files.collect();
+    (report, files)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_final_figure_depends_on_how_journals_travel_or_when_value_is_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, happened) = made_up(2_026);
+    std::fs::write(folder.path().join("events.csv"), text).unwrap();
+
+    let (report, plain) = play(folder.path(), "plain", |_| ()).await;
+    assert_eq!(report.events, happened.len() as u64);
+    assert!(report.allotments["grants"] > 0 && report.allotments["releases"] > 0, "{:?}", report.allotments);
+    let expected: String = oracle(&happened).iter().map(|((a, b), amount)| format!("{a},{b},{amount}\n")).collect();
+    let matrix = String::from_utf8(plain["fifo_matrix.csv"].clone()).unwrap();
+    assert_eq!(matrix, format!("load_store,spend_store,amount_cents\n{expected}"));
+    assert!(happened.iter().any(|event| event.day == DAYS));
+
+    let (report, rough) = play(folder.path(), "rough", |options| {
+        (options.late_per_mille, options.duplicate, options.shuffle) = (400, true, true);
+    })
+    .await;
+    assert!(report.late_store_days > 0 && report.answers_lost > 0);
+    assert!(report.runs.iter().any(|run| run.adjustments > 0), "a late journal is an adjustment: {:?}", report.runs);
+    assert_eq!(rough, plain);
+
+    for (name, release) in [("at_once", ReleasePolicy::AtOnce), ("at_close", ReleasePolicy::AtClose)] {
+        let (report, files) = play(folder.path(), name, |options| (options.release, options.park_minor) = (release, 300)).await;
+        assert!(report.allotments["recalls"] > 0, "{name}: parked value is recalled: {:?}", report.allotments);
+        assert_eq!(files, plain, "{name}");
+    }
+    let (_, over_http) = play(folder.path(), "http", |options| options.transport = Transport::Http).await;
+    assert_eq!(over_http, plain);
+}

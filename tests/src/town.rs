@@ -103,8 +103,8 @@ pub struct Shop {
 /// How often a condition is looked at, and how many times at most.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
 const LOOKS_MAX: usize = 6_000;
-/// How often an upload is tried again before the town gives up: a wire may lose each answer once.
-const UPLOAD_TRIES_MAX: usize = 12;
+/// How often an upload is tried again before the town gives up: a wire may lose the answer to each segment once.
+const UPLOAD_TRIES_MAX: usize = 1_000;
 
 impl Shop {
     /// Fetches what head office published.

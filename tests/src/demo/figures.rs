@@ -1,0 +1,147 @@
+//! Figures: what the day came to, for programs; and what must be true of it.
+
+use std::collections::BTreeMap;
+
+use huitong_protocol::decline::DeclineCode;
+use huitong_protocol::id::StoreId;
+use huitong_protocol::time::BusinessDay;
+use serde::Serialize;
+
+use super::chain::{Chain, HUB, LATE};
+
+/// The day in figures. Amounts are in minor units of CNY.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// The day that was traded.
+    pub business_day: Option<BusinessDay>,
+    /// Where everybody listened.
+    pub addresses: BTreeMap<String, String>,
+    /// Operations of tills that took effect.
+    pub approved: u64,
+    /// Operations that were refused, in order.
+    pub declines: Vec<DeclineFigures>,
+    /// The runs, in order.
+    pub runs: Vec<RunFigures>,
+    /// What each party is to receive (above zero) or pay (below), by all runs together.
+    pub nets: BTreeMap<String, i64>,
+    /// Their sum: zero.
+    pub nets_sum_minor: i64,
+    /// What the last run changed of the day for the late store.
+    pub adjustments: Vec<AdjustmentFigures>,
+    /// The state of each store's day at the hub.
+    pub days: BTreeMap<String, String>,
+    /// What `verify` said.
+    pub verify: VerifyFigures,
+}
+
+/// A refused operation.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeclineFigures {
+    /// Where.
+    pub store: StoreId,
+    /// Why.
+    pub code: DeclineCode,
+    /// Whether the store's line to the hub was cut.
+    pub line_cut: bool,
+    /// What was asked.
+    pub needed_minor: Option<i64>,
+    /// What could be spent there.
+    pub available_here_minor: Option<i64>,
+}
+
+/// A settlement run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunFigures {
+    /// Its number.
+    pub run: i64,
+    /// The scheme.
+    pub scheme: String,
+    /// provisional or final.
+    pub finality: String,
+    /// Stores that were missing something.
+    pub late: Vec<String>,
+    /// Lines written.
+    pub lines: u64,
+    /// How many of them change a day that an earlier run had covered.
+    pub adjustments: u64,
+    /// What each party is to receive or pay by this run.
+    pub positions: BTreeMap<String, i64>,
+    /// Their sum: zero.
+    pub positions_sum_minor: i64,
+}
+
+/// An adjustment on a statement.
+#[derive(Debug, Clone, Serialize)]
+pub struct AdjustmentFigures {
+    /// Whose statement.
+    pub party: String,
+    /// The day that changed.
+    pub business_day: BusinessDay,
+    /// The kind of leg.
+    pub kind: String,
+    /// The other side.
+    pub counterparty: String,
+    /// How much.
+    pub amount_minor: i64,
+}
+
+/// What `verify` said.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VerifyFigures {
+    /// Whether everything follows from the journals.
+    pub ok: bool,
+    /// How many things were proved.
+    pub checks: usize,
+    /// What was not right.
+    pub findings: Vec<String>,
+}
+
+impl Figures {
+    /// Nothing yet, but the addresses.
+    pub(super) fn of(chain: &Chain) -> Self {
+        let stores = chain.shops.iter().map(|shop| (shop.id.to_string(), shop.address.to_string()));
+        Self {
+            business_day: None,
+            addresses: stores.chain([(HUB.to_owned(), chain.hub_address.to_string())]).collect(),
+            approved: 0,
+            declines: Vec::new(),
+            runs: Vec::new(),
+            nets: BTreeMap::new(),
+            nets_sum_minor: 0,
+            adjustments: Vec::new(),
+            days: BTreeMap::new(),
+            verify: VerifyFigures::default(),
+        }
+    }
+
+    /// What is not as the story says; empty when all is well.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut expect = |holds: bool, fault: &str| {
+            if !holds {
+                faults.push(fault.to_owned());
+            }
+        };
+        expect(self.runs.len() == 2, "there are not two runs");
+        if let [first, last] = &self.runs[..] {
+            expect(first.finality == "provisional" && first.late == [LATE], "run 1 is not provisional for the late store");
+            expect(last.finality == "final" && last.late.is_empty(), "run 2 is not final");
+            expect(first.adjustments == 0 && last.adjustments > 0, "the late store did not come as an adjustment in run 2");
+        }
+        expect(self.runs.iter().all(|run| run.positions_sum_minor == 0), "the positions of a run do not sum to zero");
+        expect(!self.nets.is_empty() && self.nets_sum_minor == 0, "the nets do not sum to zero");
+        expect(
+            !self.adjustments.is_empty()
+                && self.adjustments.iter().all(|line| Some(line.business_day) == self.business_day),
+            "the late store's statement does not name its day",
+        );
+        expect(
+            self.declines.iter().any(|d| d.line_cut && d.code == DeclineCode::InsufficientHereOffline),
+            "nothing was declined while the line was cut",
+        );
+        expect(self.days.len() == 3 && self.days.values().all(|state| state == "accepted"), "a day was not accepted");
+        expect(self.verify.ok && self.verify.findings.is_empty() && self.verify.checks > 0, "verify found something");
+        faults
+    }
+}
