@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use huitong_protocol::id::{AccountId, StoreId};
+use huitong_protocol::id::{AccountId, Hash, StoreId};
 use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
@@ -25,7 +25,7 @@ use serde::Serialize;
 use crate::publish;
 use crate::refold::{Accounts, Refold};
 use crate::store::engine::{Store, StoreError, Tx, Value};
-use crate::store::settlement::{self, Late, LegReader, LegWriter, RunRecord};
+use crate::store::settlement::{self, Late, LegReader, LineWriter, RunRecord};
 use crate::store::{organisation, root};
 
 /// Lines that wait to be written together: half a megabyte.
@@ -190,6 +190,7 @@ pub fn run_in(
         stores_complete: i64::try_from(complete).unwrap_or(i64::MAX),
         stores_late: i64::try_from(late.len()).unwrap_or(i64::MAX),
         open_ingested_no: cut_ingested_no.saturating_add(1),
+        fingerprint: Hash::ZERO,
     };
     settlement::insert_run(tx, &record)?;
     let accounts = match &previous {
@@ -211,7 +212,8 @@ pub fn run_in(
     })?;
     posting.flush(tx)?;
     record.open_ingested_no = refold.open_ingested_no;
-    settlement::write_open(tx, id, record.open_ingested_no)?;
+    record.fingerprint = posting.writer.take_fingerprint().finish(&record);
+    settlement::finish_run(tx, &record)?;
     let positions = posting.prove(tx)?;
     let Posting { accounts, lines, adjustments, .. } = posting;
     Ok(RunReport { record, late, accounts, lines, adjustments, positions: positions.into_iter().collect() })
@@ -267,17 +269,13 @@ fn not_complete(late: &[Late], day_to: BusinessDay) -> SettleError {
 
 /// A run while it is written.
 struct Posting {
-    id: RunId,
-    scheme: Scheme,
-    currency: Currency,
-    day_from: BusinessDay,
-    day_to: BusinessDay,
+    run: Run,
     /// Whether there are legs of earlier runs.
     measured: bool,
     current: Vec<Leg>,
     pending: Vec<Leg>,
     reader: LegReader,
-    writer: LegWriter,
+    writer: LineWriter,
     total: i128,
     accounts: u64,
     lines: u64,
@@ -287,16 +285,12 @@ struct Posting {
 impl Posting {
     fn new(run: &Run, measured: bool) -> Self {
         Self {
-            id: run.id,
-            scheme: run.scheme,
-            currency: run.currency,
-            day_from: run.day_from,
-            day_to: run.day_to,
+            run: run.clone(),
             measured,
             current: Vec::new(),
             pending: Vec::new(),
             reader: LegReader::default(),
-            writer: LegWriter::default(),
+            writer: LineWriter::default(),
             total: 0,
             accounts: 0,
             lines: 0,
@@ -306,7 +300,7 @@ impl Posting {
 
     /// Legs of later days belong to a later run.
     fn keep(&mut self, leg: Leg) {
-        if leg.business_day <= self.day_to {
+        if leg.business_day <= self.run.day_to {
             self.current.push(leg);
         }
     }
@@ -314,8 +308,8 @@ impl Posting {
     fn post(&mut self, tx: &mut Tx<'_>, account: AccountId) -> Result<(), SettleError> {
         self.accounts += 1;
         if self.measured {
-            let before = settlement::legs_of(tx, self.scheme, account, &mut self.reader)?;
-            self.pending.extend(run::delta(&before, &self.current)?);
+            let before = settlement::lines_of(tx, self.run.scheme, account, &mut self.reader)?;
+            self.pending.extend(run::delta(&settlement::legs_of_lines(before)?, &self.current)?);
         } else {
             self.pending.append(&mut self.current);
         }
@@ -324,14 +318,10 @@ impl Posting {
 
     /// Writes the lines that wait.
     fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), SettleError> {
-        // In the order of the tables' keys each row comes right after the one before, which is the cheapest place to write to.
-        self.pending.sort_unstable_by_key(|line| {
-            (line.account, line.debtor, line.creditor, line.kind.as_str(), line.business_day)
-        });
-        self.writer.write(tx, self.id, self.scheme, &self.pending)?;
+        self.writer.write(tx, &self.run, &self.pending)?;
         for line in &self.pending {
             self.lines += 1;
-            self.adjustments += u64::from(line.business_day < self.day_from);
+            self.adjustments += u64::from(line.business_day < self.run.day_from);
             self.total += i128::from(line.amount_minor);
         }
         self.pending.clear();
@@ -340,17 +330,17 @@ impl Posting {
 
     /// Checks the run before it is committed: its sums, and what the database says was written.
     fn prove(&self, tx: &mut Tx<'_>) -> Result<Positions, SettleError> {
-        let daily = self.writer.positions(self.currency);
+        let daily = self.writer.positions(self.run.currency);
         run::check_zero_sum(&daily)?;
         let written = tx.query_one(
             "SELECT COUNT(*), CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM settlement_line WHERE run_no = $1",
-            &[self.id.0.into()],
+            &[self.run.id.0.into()],
             |row| Ok::<_, StoreError>((row.integer(0)?, row.integer(1)?)),
         )?;
         let (count, sum) = written.unwrap_or_default();
         if (u64::try_from(count).ok(), i128::from(sum)) != (Some(self.lines), self.total) {
             return Err(SettleError::Unequal {
-                run: self.id,
+                run: self.run.id,
                 written: format!("{count} lines of {sum}"),
                 computed: format!("{} lines of {}", self.lines, self.total),
             });
@@ -373,7 +363,7 @@ fn pair_leg(currency: Currency, business_day: BusinessDay, debtor: Party, credit
     Leg { account: ANY, business_day, kind: LegKind::Spend, debtor, creditor, currency, amount_minor }
 }
 
-/// Hands out the lines of a run, in the order in which they are stored: by account, debtor, creditor, kind and day.
+/// Hands out the lines of a run, in the order in which they are stored: by account, day, kind, debtor and creditor.
 ///
 /// # Errors
 /// [`StoreError`], or what `each` gives.
@@ -385,7 +375,7 @@ pub fn lines<E: From<StoreError>>(
     let mut reader = LegReader::default();
     tx.for_each(
         "SELECT account_id, debtor, creditor, kind, business_day, currency, amount_minor FROM settlement_line WHERE run_no = $1
-         ORDER BY run_no, account_id, debtor, creditor, kind, business_day, currency",
+         ORDER BY run_no, account_id, line_no",
         &[id.0.into()],
         |row| each(reader.read(row, 0)?),
     )
@@ -419,12 +409,12 @@ impl Sum {
     }
 }
 
-fn sums(tx: &mut Tx<'_>, from: &'static str, values: &[Value<'_>]) -> Result<Vec<Sum>, StoreError> {
+fn sums(tx: &mut Tx<'_>, rows: &'static str, values: &[Value<'_>]) -> Result<Vec<Sum>, StoreError> {
     let mut reader = LegReader::default();
     tx.query(
         &format!(
-            "SELECT 1, debtor, creditor, kind, business_day, currency, CAST(SUM(amount_minor) AS BIGINT) FROM {from}
-             GROUP BY debtor, creditor, kind, business_day, currency ORDER BY business_day, debtor, creditor, kind"
+            "SELECT 1, debtor, creditor, kind, business_day, currency, CAST(SUM(amount_minor) AS BIGINT) FROM settlement_line
+             WHERE {rows} ORDER BY business_day, debtor, creditor, kind"
         ),
         values,
         |row| {
@@ -439,7 +429,9 @@ fn sums(tx: &mut Tx<'_>, from: &'static str, values: &[Value<'_>]) -> Result<Vec
 /// # Errors
 /// [`StoreError`].
 pub fn cumulative(tx: &mut Tx<'_>, scheme: Scheme) -> Result<Vec<Sum>, StoreError> {
-    sums(tx, "settlement_leg WHERE scheme = $1", &[scheme.as_str().into()])
+    let rows = "run_no IN (SELECT run_no FROM settlement_run WHERE scheme = $1)
+         GROUP BY debtor, creditor, kind, business_day, currency HAVING SUM(amount_minor) <> 0";
+    sums(tx, rows, &[scheme.as_str().into()])
 }
 
 /// The lines of a run, summed over accounts, by day.
@@ -447,7 +439,7 @@ pub fn cumulative(tx: &mut Tx<'_>, scheme: Scheme) -> Result<Vec<Sum>, StoreErro
 /// # Errors
 /// [`StoreError`].
 pub fn run_sums(tx: &mut Tx<'_>, id: RunId) -> Result<Vec<Sum>, StoreError> {
-    sums(tx, "settlement_line WHERE run_no = $1", &[id.0.into()])
+    sums(tx, "run_no = $1 GROUP BY debtor, creditor, kind, business_day, currency", &[id.0.into()])
 }
 
 /// What is netted.

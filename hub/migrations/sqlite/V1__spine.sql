@@ -242,7 +242,7 @@ CREATE TABLE refused_request (
     message TEXT NOT NULL
 ) STRICT;
 
--- Settlement. A leg is cumulative per key over all runs of its scheme; a run's lines are what it added.
+-- Settlement. A run's lines are what it added; the cumulative legs of a scheme are the sums of its runs' lines per key, and stored nowhere.
 CREATE TABLE settlement_run (
     run_no INTEGER PRIMARY KEY,
     scheme TEXT NOT NULL CHECK (scheme IN ('pool', 'fifo', 'home')),
@@ -258,32 +258,26 @@ CREATE TABLE settlement_run (
     stores_late INTEGER NOT NULL,
     -- The first ingested_no that a later run must look at again: of a day after day_to, or after the cut.
     open_ingested_no INTEGER NOT NULL,
-    created_at_ms INTEGER NOT NULL
+    created_at_ms INTEGER NOT NULL,
+    -- Over this row and its lines in their order: a closed run never changes.
+    fingerprint BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE settlement_line (
     run_no INTEGER NOT NULL REFERENCES settlement_run (run_no),
     account_id INTEGER NOT NULL,
+    -- From 0 within run and account, so that a run is appended at the end of the table, in order.
+    line_no INTEGER NOT NULL,
     debtor TEXT NOT NULL,
     creditor TEXT NOT NULL,
     kind TEXT NOT NULL,
     business_day TEXT NOT NULL,
     currency TEXT NOT NULL,
     amount_minor INTEGER NOT NULL,
-    PRIMARY KEY (run_no, account_id, debtor, creditor, kind, business_day, currency)
+    PRIMARY KEY (run_no, account_id, line_no)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TABLE settlement_leg (
-    scheme TEXT NOT NULL,
-    account_id INTEGER NOT NULL,
-    debtor TEXT NOT NULL,
-    creditor TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    business_day TEXT NOT NULL,
-    currency TEXT NOT NULL,
-    amount_minor INTEGER NOT NULL,
-    PRIMARY KEY (scheme, account_id, debtor, creditor, kind, business_day, currency)
-) STRICT, WITHOUT ROWID;
+-- The runs that an account has lines in: one row each, however many lines.
+CREATE INDEX settlement_line_by_account ON settlement_line (account_id) WHERE line_no = 0;
 
 CREATE TABLE schedule (
     name TEXT PRIMARY KEY,

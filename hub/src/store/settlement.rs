@@ -1,7 +1,7 @@
-//! Settlement rows: runs, their lines, and the cumulative legs that later runs are measured against.
+//! Settlement rows: runs and their lines, and the cumulative legs that later runs are measured against, summed up from the lines when asked for.
 //!
-//! Plain reading and writing; what a run is, is decided in `settle`. Invariant: `settlement_leg` is the sum of `settlement_line` over all runs of
-//! its scheme, and rows of a run never change once it is committed.
+//! Plain reading and writing; what a run is, is decided in `settle`. Invariant: rows of a run never change once it is committed, which its
+//! fingerprint proves.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -32,10 +32,13 @@ pub struct RunRecord {
     /// The first `ingested_no` that the next run must look at again.
     #[serde(skip)]
     pub open_ingested_no: i64,
+    /// Over the run and its lines as stored; see [`Fingerprint`].
+    #[serde(skip)]
+    pub fingerprint: Hash,
 }
 
 const RUN: &str = "SELECT run_no, scheme, standing, finality, day_from, day_to, cut_ingested_no, previous_run_no, agreements, code_version,
-     stores_complete, stores_late, open_ingested_no, created_at_ms FROM settlement_run";
+     stores_complete, stores_late, open_ingested_no, created_at_ms, fingerprint FROM settlement_run";
 
 fn invalid(column: &'static str, row: impl ToString, fault: impl ToString) -> StoreError {
     StoreError::Value { table: "settlement_run", column, row: row.to_string(), fault: fault.to_string() }
@@ -71,6 +74,7 @@ fn read_run(row: &Row<'_>, currency: Currency) -> Result<RunRecord, StoreError> 
         stores_complete: row.integer(10)?,
         stores_late: row.integer(11)?,
         open_ingested_no: row.integer(12)?,
+        fingerprint: Hash::from_slice(row.bytes(14)?).map_err(|why| invalid("fingerprint", number, why))?,
     })
 }
 
@@ -136,8 +140,8 @@ pub fn insert_run(tx: &mut Tx<'_>, record: &RunRecord) -> Result<(), StoreError>
         "record a run",
         "settlement_run",
         "INSERT INTO settlement_run (run_no, scheme, standing, finality, day_from, day_to, cut_ingested_no, previous_run_no, agreements,
-         code_version, stores_complete, stores_late, open_ingested_no, created_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         code_version, stores_complete, stores_late, open_ingested_no, created_at_ms, fingerprint)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         &[
             id.0.into(),
             scheme.as_str().into(),
@@ -153,31 +157,145 @@ pub fn insert_run(tx: &mut Tx<'_>, record: &RunRecord) -> Result<(), StoreError>
             record.stores_late.into(),
             record.open_ingested_no.into(),
             record.run.prepared_at_ms.into(),
+            (&record.fingerprint).into(),
         ],
     )
 }
 
-/// Records what the next run must look at again, which is known only at the end.
+/// Records what is known only when all lines are written: what the next run must look at again, and the fingerprint.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn write_open(tx: &mut Tx<'_>, id: RunId, open_ingested_no: i64) -> Result<(), StoreError> {
+pub fn finish_run(tx: &mut Tx<'_>, record: &RunRecord) -> Result<(), StoreError> {
     tx.execute_one(
         "finish a run",
         "settlement_run",
-        "UPDATE settlement_run SET open_ingested_no = $2 WHERE run_no = $1",
-        &[id.0.into(), open_ingested_no.into()],
+        "UPDATE settlement_run SET open_ingested_no = $2, fingerprint = $3 WHERE run_no = $1",
+        &[record.run.id.0.into(), record.open_ingested_no.into(), (&record.fingerprint).into()],
     )
+}
+
+/// Bytes that are hashed at once: enough for the hash to be quick, and small beside the lines that wait.
+const FINGERPRINT_BYTES: usize = 16 * 1_024;
+
+/// A hash over every stored column of a run and of its lines, in their order.
+///
+/// Sums cannot tell two changes that make up for each other, in two runs that are long closed; this can.
+#[derive(Debug)]
+pub struct Fingerprint {
+    hasher: blake3::Hasher,
+    pending: Vec<u8>,
+}
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self {
+            hasher: blake3::Hasher::new_derive_key("huitong settlement run 1"),
+            pending: Vec::with_capacity(FINGERPRINT_BYTES + 512),
+        }
+    }
+}
+
+impl Fingerprint {
+    fn integer(&mut self, value: i64) {
+        self.pending.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        // With its length, so that no two rows give the same bytes.
+        self.pending.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.pending.extend_from_slice(text.as_bytes());
+    }
+
+    /// Takes in the next line: debtor, creditor, kind, day and currency as they are stored.
+    fn line(&mut self, account_id: i64, line_no: i64, texts: [&str; 5], amount_minor: i64) {
+        self.integer(account_id);
+        self.integer(line_no);
+        texts.into_iter().for_each(|text| self.text(text));
+        self.integer(amount_minor);
+        if self.pending.len() >= FINGERPRINT_BYTES {
+            self.hasher.update(&self.pending);
+            self.pending.clear();
+        }
+    }
+
+    /// Takes in the run itself, after its lines, and gives the hash.
+    #[must_use]
+    pub fn finish(mut self, record: &RunRecord) -> Hash {
+        let run = &record.run;
+        for text in [
+            run.scheme.as_str(),
+            run.standing.as_str(),
+            run.finality.as_str(),
+            &run.day_from.to_string(),
+            &run.day_to.to_string(),
+            &run.code_version,
+        ] {
+            self.text(text);
+        }
+        for value in [
+            run.id.0,
+            run.cut_ingested_no,
+            record.previous.map_or(0, |previous| previous.0),
+            record.stores_complete,
+            record.stores_late,
+            record.open_ingested_no,
+            run.prepared_at_ms.0,
+        ] {
+            self.integer(value);
+        }
+        self.hasher.update(&self.pending).update(&run.agreements.0);
+        Hash(*self.hasher.finalize().as_bytes())
+    }
+}
+
+/// The fingerprint of a run's rows as they stand now, and how many lines it has.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn fingerprint(tx: &mut Tx<'_>, record: &RunRecord) -> Result<(Hash, u64), StoreError> {
+    let mut fingerprint = Fingerprint::default();
+    let mut count = 0;
+    tx.for_each(
+        "SELECT account_id, line_no, debtor, creditor, kind, business_day, currency, amount_minor FROM settlement_line
+         WHERE run_no = $1 ORDER BY run_no, account_id, line_no",
+        &[record.run.id.0.into()],
+        |row| {
+            let texts = [row.text(2)?, row.text(3)?, row.text(4)?, row.text(5)?, row.text(6)?];
+            fingerprint.line(row.integer(0)?, row.integer(1)?, texts, row.integer(7)?);
+            count += 1;
+            Ok::<(), StoreError>(())
+        },
+    )?;
+    Ok((fingerprint.finish(record), count))
+}
+
+/// Lines that one statement writes. More of them gain nothing measurable.
+const LINES_AT_ONCE: usize = 16;
+
+/// A statement that writes so many lines of one run and currency: `$1` and `$2`, then seven values a line.
+fn insert_lines(count: usize) -> String {
+    let mut sql = "INSERT INTO settlement_line
+        (run_no, currency, account_id, line_no, debtor, creditor, kind, business_day, amount_minor) VALUES "
+        .to_owned();
+    for line in 0..count {
+        let values: Vec<String> = (0..7).map(|value| format!("${}", 3 + line * 7 + value)).collect();
+        sql += if line == 0 { "" } else { ", " };
+        sql += &format!("($1, $2, {})", values.join(", "));
+    }
+    sql
 }
 
 /// Writes lines of a run, and adds up what each party came to on each day.
 ///
 /// A run writes millions of rows with few parties and days, so both are known by number, their texts are made once, and sums are kept by number.
 #[derive(Debug, Default)]
-pub struct LegWriter {
+pub struct LineWriter {
     parties: Numbered<Party>,
     days: Numbered<BusinessDay>,
-    positions: HashMap<(usize, usize), i64>,
+    /// By number of the day, then of the party; nothing for a party that had no line of that day.
+    positions: Vec<Vec<Option<i64>>>,
+    fingerprint: Fingerprint,
 }
 
 /// Values that were seen, each with a number and its text.
@@ -185,20 +303,25 @@ pub struct LegWriter {
 struct Numbered<T> {
     numbers: HashMap<T, usize>,
     seen: Vec<(T, String)>,
+    /// The number asked for last: neighbouring lines share most values.
+    last: usize,
 }
 
 impl<T> Default for Numbered<T> {
     fn default() -> Self {
-        Self { numbers: HashMap::new(), seen: Vec::new() }
+        Self { numbers: HashMap::new(), seen: Vec::new(), last: 0 }
     }
 }
 
 impl<T: Copy + Eq + std::hash::Hash + std::fmt::Display> Numbered<T> {
     fn number(&mut self, value: T) -> usize {
-        *self.numbers.entry(value).or_insert_with(|| {
-            self.seen.push((value, value.to_string()));
-            self.seen.len() - 1
-        })
+        if self.seen.get(self.last).is_none_or(|(last, _)| *last != value) {
+            self.last = *self.numbers.entry(value).or_insert_with(|| {
+                self.seen.push((value, value.to_string()));
+                self.seen.len() - 1
+            });
+        }
+        self.last
     }
 
     fn text(&self, number: usize) -> &str {
@@ -206,74 +329,99 @@ impl<T: Copy + Eq + std::hash::Hash + std::fmt::Display> Numbered<T> {
     }
 }
 
-impl LegWriter {
+impl LineWriter {
     /// What each party is to receive or pay by what was written, per currency and business day.
     #[must_use]
     pub fn positions(&self, currency: Currency) -> DailyPositions {
-        self.positions
-            .iter()
-            .map(|(&(day, party), &amount)| ((currency, self.days.seen[day].0, self.parties.seen[party].0), amount))
-            .collect()
+        let mut positions = DailyPositions::new();
+        for ((day, _), parties) in self.days.seen.iter().zip(&self.positions) {
+            for ((party, _), amount) in self.parties.seen.iter().zip(parties) {
+                if let Some(amount) = *amount {
+                    positions.insert((currency, *day, *party), amount);
+                }
+            }
+        }
+        positions
+    }
+
+    /// The fingerprint of what was written, so far without the run.
+    #[must_use]
+    pub fn take_fingerprint(&mut self) -> Fingerprint {
+        std::mem::take(&mut self.fingerprint)
     }
 
     fn add_up(&mut self, day: usize, party: usize, amount_minor: Option<i64>) -> Result<(), StoreError> {
-        let position = self.positions.entry((day, party)).or_insert(0);
-        *position = amount_minor.and_then(|amount| position.checked_add(amount)).ok_or_else(|| StoreError::Rule {
+        if self.positions.len() <= day {
+            self.positions.resize_with(day + 1, Vec::new);
+        }
+        let parties = &mut self.positions[day];
+        if parties.len() <= party {
+            parties.resize(party + 1, None);
+        }
+        let sum = amount_minor.and_then(|amount| parties[party].unwrap_or(0).checked_add(amount));
+        parties[party] = Some(sum.ok_or_else(|| StoreError::Rule {
             operation: "add up a run",
             fault: "what a party owes and is owed on a day does not fit in 64 bits".to_owned(),
-        })?;
+        })?);
         Ok(())
     }
 
-    /// Writes lines of a run and adds them to the cumulative legs of its scheme. A leg that comes to nothing is taken away.
+    /// Writes lines of a run: all of an account's at once, accounts in ascending order over all calls, in the currency of the run.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn write(&mut self, tx: &mut Tx<'_>, run: RunId, scheme: Scheme, lines: &[Leg]) -> Result<(), StoreError> {
-        let mut insert = tx.bulk(
-            "INSERT INTO settlement_line (run_no, account_id, debtor, creditor, kind, business_day, currency, amount_minor)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )?;
-        let mut add = tx.bulk(
-            "INSERT INTO settlement_leg (scheme, account_id, debtor, creditor, kind, business_day, currency, amount_minor)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (scheme, account_id, debtor, creditor, kind, business_day, currency)
-             DO UPDATE SET amount_minor = settlement_leg.amount_minor + excluded.amount_minor",
-        )?;
-        let mut take_away = tx.bulk(
-            "DELETE FROM settlement_leg WHERE scheme = $1 AND account_id = $2 AND debtor = $3 AND creditor = $4 AND kind = $5
-             AND business_day = $6 AND currency = $7 AND amount_minor = 0",
-        )?;
-        for line in lines {
-            let (debtor, creditor) = (self.parties.number(line.debtor), self.parties.number(line.creditor));
-            let day = self.days.number(line.business_day);
-            if debtor != creditor {
-                self.add_up(day, debtor, line.amount_minor.checked_neg())?;
-                self.add_up(day, creditor, Some(line.amount_minor))?;
+    pub fn write(&mut self, tx: &mut Tx<'_>, run: &Run, lines: &[Leg]) -> Result<(), StoreError> {
+        let mut many = tx.bulk(&insert_lines(LINES_AT_ONCE))?;
+        let mut single = tx.bulk(&insert_lines(1))?;
+        let (mut account, mut next_no) = (None, 0_i64);
+        for chunk in lines.chunks(LINES_AT_ONCE) {
+            let mut numbers = [(0, 0, 0); LINES_AT_ONCE];
+            for (line, numbers) in chunk.iter().zip(&mut numbers) {
+                if line.currency != run.currency {
+                    return Err(StoreError::Rule {
+                        operation: "write a line",
+                        fault: format!("it is in {}, the run in {}", line.currency, run.currency),
+                    });
+                }
+                let (debtor, creditor) = (self.parties.number(line.debtor), self.parties.number(line.creditor));
+                let day = self.days.number(line.business_day);
+                if debtor != creditor {
+                    self.add_up(day, debtor, line.amount_minor.checked_neg())?;
+                    self.add_up(day, creditor, Some(line.amount_minor))?;
+                }
+                *numbers = (debtor, creditor, day);
             }
-            let mut values: [Value<'_>; 8] = [
-                run.0.into(),
-                line.account.into(),
-                self.parties.text(debtor).into(),
-                self.parties.text(creditor).into(),
-                line.kind.as_str().into(),
-                self.days.text(day).into(),
-                line.currency.into(),
-                line.amount_minor.into(),
-            ];
-            one("settlement_line", insert.execute(&values)?)?;
-            values[0] = scheme.as_str().into();
-            one("settlement_leg", add.execute(&values)?)?;
-            if line.amount_minor < 0 {
-                take_away.execute(&values[..7])?;
+            let mut values: Vec<Value<'_>> = Vec::with_capacity(2 + 7 * LINES_AT_ONCE);
+            values.extend([Value::from(run.id.0), run.currency.into()]);
+            for (line, &(debtor, creditor, day)) in chunk.iter().zip(&numbers) {
+                let line_no = if account == Some(line.account) { next_no } else { 0 };
+                (account, next_no) = (Some(line.account), line_no + 1);
+                let (debtor, creditor) = (self.parties.text(debtor), self.parties.text(creditor));
+                let (kind, day) = (line.kind.as_str(), self.days.text(day));
+                let texts = [debtor, creditor, kind, day, line.currency.code()];
+                self.fingerprint.line(line.account.get(), line_no, texts, line.amount_minor);
+                values.extend([Value::from(line.account), line_no.into()]);
+                values.extend([debtor, creditor, kind, day].map(Value::Text));
+                values.push(line.amount_minor.into());
+            }
+            if chunk.len() == LINES_AT_ONCE {
+                written(many.execute(&values)?, LINES_AT_ONCE)?;
+            } else {
+                for line in values[2..].chunks(7) {
+                    written(single.execute(&[&values[..2], line].concat())?, 1)?;
+                }
             }
         }
         Ok(())
     }
 }
 
-fn one(table: &'static str, rows: usize) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::Rows { operation: "write a line", table, rows, expected: 1 }) }
+fn written(rows: usize, expected: usize) -> Result<(), StoreError> {
+    if rows == expected {
+        Ok(())
+    } else {
+        Err(StoreError::Rows { operation: "write lines", table: "settlement_line", rows, expected })
+    }
 }
 
 /// Reads legs from rows of account, debtor, creditor, kind, day, currency, amount. Neighbouring rows share most texts.
@@ -325,23 +473,46 @@ impl LegReader {
     }
 }
 
-/// The cumulative legs of an account under a scheme, in the order of their keys.
+/// The lines of an account in all runs of a scheme, in no particular order.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn legs_of(
+pub fn lines_of(
     tx: &mut Tx<'_>,
     scheme: Scheme,
     account: AccountId,
     reader: &mut LegReader,
 ) -> Result<Vec<Leg>, StoreError> {
-    let mut legs = tx.query(
-        "SELECT account_id, debtor, creditor, kind, business_day, currency, amount_minor FROM settlement_leg
-         WHERE scheme = $1 AND account_id = $2",
+    // The account's first line in each run leads to the others beside it. CROSS JOIN keeps the engine from starting with all runs there are.
+    tx.query(
+        "SELECT line.account_id, line.debtor, line.creditor, line.kind, line.business_day, line.currency, line.amount_minor
+         FROM settlement_line AS head CROSS JOIN settlement_run AS run CROSS JOIN settlement_line AS line
+         WHERE head.account_id = $2 AND head.line_no = 0 AND run.run_no = head.run_no AND run.scheme = $1
+         AND line.run_no = head.run_no AND line.account_id = head.account_id",
         &[scheme.as_str().into(), account.into()],
         |row| reader.read(row, 0),
-    )?;
-    legs.sort_unstable_by_key(Leg::key);
+    )
+}
+
+/// The cumulative legs that lines add up to, in the order of their keys. A leg that comes to nothing is left out.
+///
+/// # Errors
+/// [`StoreError::Rule`] when a sum does not fit.
+pub fn legs_of_lines(mut lines: Vec<Leg>) -> Result<Vec<Leg>, StoreError> {
+    lines.sort_unstable_by_key(Leg::key);
+    let mut legs: Vec<Leg> = Vec::with_capacity(lines.len());
+    for line in lines {
+        match legs.last_mut().filter(|leg| leg.key() == line.key()) {
+            Some(leg) => {
+                leg.amount_minor = leg.amount_minor.checked_add(line.amount_minor).ok_or_else(|| StoreError::Rule {
+                    operation: "add up lines",
+                    fault: format!("a leg of account {} does not fit in 64 bits", line.account),
+                })?;
+            }
+            None => legs.push(line),
+        }
+    }
+    legs.retain(|leg| leg.amount_minor != 0);
     Ok(legs)
 }
 

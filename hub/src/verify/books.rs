@@ -1,4 +1,4 @@
-//! Proofs about the books: runs, lines and legs among themselves, and against a fold of everything anew.
+//! Proofs about the books: runs and their lines among themselves, and against a fold of everything anew.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,11 @@ use crate::store::settlement::{self, LegReader, RunRecord};
 
 pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     let mut runs = Check::new("runs", "every run sums to zero over all parties, per currency and business day (I6)");
-    let mut legs = Check::new("legs", "cumulative legs are the sums of the runs' lines");
-    let mut refold =
-        Check::new("refold", "cumulative legs are what all movements fold to anew; lots equal balances (I11)");
+    let mut lines = Check::new("lines", "every run and its lines are as the run wrote them, byte by byte");
+    let mut refold = Check::new(
+        "refold",
+        "the sums of the runs' lines per leg are what all movements fold to anew; lots equal balances (I11)",
+    );
     let mut statements = Check::new("statements", "statements equal their lines (I6)");
     let mut records = Vec::new();
     match settlement::runs(tx) {
@@ -34,17 +36,19 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     for record in &records {
         let read = zero_sum(tx, record, &mut runs);
         readable(&mut runs, read)?;
+        let read = as_written(tx, record, &mut lines);
+        readable(&mut lines, read)?;
         let read = stated(tx, record.run.id, &mut statements);
         readable(&mut statements, read)?;
     }
-    legs_are_lines(tx, &mut legs)?;
+    foreign(tx, &mut lines)?;
     for &scheme in Scheme::ALL {
         if let Some(last) = records.iter().rfind(|record| record.run.scheme == scheme) {
             let read = refolded(tx, last, &mut refold);
             readable(&mut refold, read)?;
         }
     }
-    Ok(vec![runs, legs, refold, statements])
+    Ok(vec![runs, lines, refold, statements])
 }
 
 fn zero_sum(tx: &mut Tx<'_>, record: &RunRecord, check: &mut Check) -> Result<(), StoreError> {
@@ -108,32 +112,36 @@ fn stated(tx: &mut Tx<'_>, id: RunId, check: &mut Check) -> Result<(), StoreErro
     Ok(())
 }
 
-fn leg_name(scheme: &str, leg: &Leg) -> String {
+fn leg_name(scheme: Scheme, leg: &Leg) -> String {
     format!("{scheme} account {} {} {} {} → {}", leg.account, leg.business_day, leg.kind, leg.debtor, leg.creditor)
 }
 
-fn legs_are_lines(tx: &mut Tx<'_>, check: &mut Check) -> Result<(), StoreError> {
-    let count = tx.query_one("SELECT COUNT(*) FROM settlement_leg", &[], |row| row.integer(0))?;
-    check.looked_at = u64::try_from(count.unwrap_or(0)).unwrap_or(0);
-    let mut reader = LegReader::default();
-    let mut found: Vec<(String, String)> = Vec::new();
-    let read = tx.for_each(
-        "SELECT scheme, account_id, debtor, creditor, kind, business_day, currency, CAST(SUM(amount_minor) AS BIGINT) FROM (
-            SELECT scheme, account_id, debtor, creditor, kind, business_day, currency, amount_minor FROM settlement_leg
-            UNION ALL
-            SELECT settlement_run.scheme, account_id, debtor, creditor, kind, business_day, currency, -amount_minor FROM settlement_line
-            JOIN settlement_run ON settlement_run.run_no = settlement_line.run_no
-         ) AS both_sides GROUP BY scheme, account_id, debtor, creditor, kind, business_day, currency HAVING SUM(amount_minor) <> 0",
+/// Whether a run is what it was when it was made: changes that make up for each other in two closed runs leave every sum as it was.
+fn as_written(tx: &mut Tx<'_>, record: &RunRecord, check: &mut Check) -> Result<(), StoreError> {
+    let (fingerprint, lines) = settlement::fingerprint(tx, record)?;
+    check.looked_at += lines;
+    if fingerprint != record.fingerprint {
+        check.find(
+            "settlement_run",
+            format!("run {}", record.run.id),
+            format!(
+                "the run and its {lines} lines are not those that it wrote: {fingerprint}, then {}",
+                record.fingerprint
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Lines of runs that there are not.
+fn foreign(tx: &mut Tx<'_>, check: &mut Check) -> Result<(), StoreError> {
+    let found = tx.query(
+        "SELECT run_no, COUNT(*) FROM settlement_line WHERE run_no NOT IN (SELECT run_no FROM settlement_run) GROUP BY run_no",
         &[],
-        |row| {
-            let leg = reader.read(row, 1)?;
-            found.push((leg_name(row.text(0)?, &leg), format!("stands {} above the sum of its lines in settlement_line", leg.amount_minor)));
-            Ok::<(), StoreError>(())
-        },
-    );
-    readable(check, read)?;
-    for (row, fault) in found {
-        check.find("settlement_leg", row, fault);
+        |row| Ok::<_, StoreError>((row.integer(0)?, row.integer(1)?)),
+    )?;
+    for (run, lines) in found {
+        check.find("settlement_line", format!("run {run}"), format!("has {lines} lines, and there is no such run"));
     }
     Ok(())
 }
@@ -162,18 +170,19 @@ fn refolded(tx: &mut Tx<'_>, last: &RunRecord, check: &mut Check) -> Result<(), 
             faults.push(("movement", format!("account {account}"), why.to_string()));
             return Ok(());
         }
-        let stands = settlement::legs_of(tx, scheme, account, &mut reader)?;
-        matched += i64::try_from(stands.len()).unwrap_or(i64::MAX);
+        let lines = settlement::lines_of(tx, scheme, account, &mut reader)?;
+        matched += i64::try_from(lines.len()).unwrap_or(i64::MAX);
+        let stands = settlement::legs_of_lines(lines)?;
         if stands != legs {
             match delta(&legs, &stands) {
                 Ok(lines) => faults.extend(lines.iter().map(|line| {
                     (
-                        "settlement_leg",
-                        leg_name(scheme.as_str(), line),
-                        format!("stands {} above what the movements fold to", line.amount_minor),
+                        "settlement_line",
+                        leg_name(scheme, line),
+                        format!("its lines come to {} above what the movements fold to", line.amount_minor),
                     )
                 })),
-                Err(why) => faults.push(("settlement_leg", format!("{scheme} account {account}"), why.to_string())),
+                Err(why) => faults.push(("settlement_line", format!("{scheme} account {account}"), why.to_string())),
             }
         }
         Ok::<(), StoreError>(())
@@ -181,15 +190,16 @@ fn refolded(tx: &mut Tx<'_>, last: &RunRecord, check: &mut Check) -> Result<(), 
     for (table, row, fault) in faults {
         check.find(table, row, fault);
     }
-    let count =
-        tx.query_one("SELECT COUNT(*) FROM settlement_leg WHERE scheme = $1", &[scheme.as_str().into()], |row| {
-            row.integer(0)
-        })?;
+    let count = tx.query_one(
+        "SELECT COUNT(*) FROM settlement_line WHERE run_no IN (SELECT run_no FROM settlement_run WHERE scheme = $1)",
+        &[scheme.as_str().into()],
+        |row| row.integer(0),
+    )?;
     if count.unwrap_or(0) != matched {
         check.find(
-            "settlement_leg",
+            "settlement_line",
             format!("{scheme}"),
-            format!("has {} legs; {matched} belong to accounts that moved", count.unwrap_or(0)),
+            format!("has {} lines; {matched} belong to accounts that moved", count.unwrap_or(0)),
         );
     }
     Ok(())

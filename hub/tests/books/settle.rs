@@ -320,7 +320,7 @@ fn the_command_line_settles_states_and_proves() {
     assert!(code == 0 && out.contains("Everything follows from the journals."), "{out}");
     let connection = rusqlite::Connection::open(town.database()).unwrap();
     connection
-        .execute("UPDATE settlement_leg SET amount_minor = amount_minor + 1 WHERE creditor = 'store:S2'", [])
+        .execute("UPDATE settlement_line SET amount_minor = amount_minor + 1 WHERE creditor = 'store:S2'", [])
         .unwrap();
     let (code, out) = town.say("verify --json");
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -163,22 +163,49 @@ fn every_planted_change_is_found_and_named() {
         (
             "a cent of a line",
             "UPDATE settlement_line SET amount_minor = amount_minor + 1 WHERE run_no = 1 AND creditor = 'store:S2'",
-            "settlement_leg pool account 1 2026-09-01 spend hub → store:S2",
+            "settlement_line pool account 1 2026-09-01 spend hub → store:S2",
         ),
         (
-            "a cent of a leg",
-            "UPDATE settlement_leg SET amount_minor = amount_minor - 1 WHERE scheme = 'fifo' AND creditor = 'store:S3' AND business_day = '2026-09-02'",
-            "settlement_leg fifo account 1 2026-09-02 spend store:S1 → store:S3",
+            "a line taken out",
+            "DELETE FROM settlement_line WHERE run_no = 3 AND creditor = 'store:S3'",
+            "settlement_line pool account 1",
         ),
         (
-            "a leg taken out",
-            "DELETE FROM settlement_leg WHERE scheme = 'pool' AND creditor = 'store:S3'",
-            "settlement_leg pool account 1",
+            "the first line of an account taken out",
+            "DELETE FROM settlement_line WHERE run_no = 1 AND account_id = 1 AND line_no = 0",
+            "settlement_line pool account 1",
         ),
         (
-            "a leg of an account that never moved",
-            "INSERT INTO settlement_leg VALUES ('pool', 77, 'hub', 'store:S1', 'spend', '2026-09-01', 'CNY', 5)",
-            "settlement_leg pool",
+            "a line of an account that never moved",
+            "INSERT INTO settlement_line VALUES (1, 77, 0, 'hub', 'store:S1', 'spend', '2026-09-01', 'CNY', 5)",
+            "settlement_line pool",
+        ),
+        (
+            "a line of a run that never was",
+            "PRAGMA foreign_keys = OFF; INSERT INTO settlement_line VALUES (99, 1, 0, 'hub', 'store:S1', 'spend', '2026-09-01', 'CNY', 5)",
+            "settlement_line run 99",
+        ),
+        (
+            "a cent more in one closed run and a cent less in another, of one leg",
+            "INSERT INTO settlement_line SELECT 3, 1, 99, debtor, creditor, kind, business_day, currency, -1 FROM settlement_line
+             WHERE run_no = 1 AND account_id = 1 AND creditor = 'store:S2';
+             UPDATE settlement_line SET amount_minor = amount_minor + 1 WHERE run_no = 1 AND account_id = 1 AND creditor = 'store:S2'",
+            "settlement_run run 1",
+        ),
+        (
+            "a line moved to a later run",
+            "UPDATE settlement_line SET run_no = 3, line_no = 99 WHERE run_no = 1 AND account_id = 1 AND creditor = 'store:S2'",
+            "settlement_run run 3",
+        ),
+        (
+            "a run's first day",
+            "UPDATE settlement_run SET day_from = '2026-08-01' WHERE run_no = 3",
+            "settlement_run run 3",
+        ),
+        (
+            "a fingerprint",
+            "UPDATE settlement_run SET fingerprint = (SELECT fingerprint FROM settlement_run WHERE run_no = 1) WHERE run_no = 2",
+            "settlement_run run 2",
         ),
     ];
     let town = settled();
@@ -188,7 +215,8 @@ fn every_planted_change_is_found_and_named() {
         let path = copy.path().join("hub.db");
         std::fs::copy(town.database(), &path).unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();
-        assert!(connection.execute(sql, []).unwrap() > 0, "{what} changed nothing");
+        connection.execute_batch(sql).unwrap();
+        assert!(connection.changes() > 0, "{what} changed nothing");
         drop(connection);
         let store = huitong_hub::store::Store::open(&path, 1).unwrap();
         let report = store.read_blocking(huitong_hub::verify::run).unwrap();
