@@ -4,11 +4,13 @@
 //! ratio are driven by this same code.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::now;
 
 /// What a run of load did.
 #[derive(Clone, Debug)]
@@ -68,11 +70,6 @@ where
     let elapsed = start.elapsed();
     latencies_us.sort_unstable();
     Ok(Load { answers: latencies_us.len() as u64, elapsed, latencies_us })
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 async fn drive<F>(mut stream: TcpStream, connection: usize, requests: u64, make: F) -> anyhow::Result<Vec<u32>>
