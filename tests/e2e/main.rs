@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
 
 mod crash;
+mod demo;
 mod replay;
 mod scenarios;

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod clock;
 pub mod command;
+pub mod demo;
 pub mod documents;
 pub mod memory;
 pub mod process;

@@ -34,7 +34,8 @@ pub(super) const HUB: &str = "HQ";
 /// The store whose journal comes late.
 pub(super) const LATE: &str = "S3";
 /// Code, name and number of cards of each store.
-const STORES: [(&str, &str, u32); 3] = [("S1", "汇通人民路店", 7), ("S2", "汇通观前街店", 7), (LATE, "汇通火车站店", 6)];
+const STORES: [(&str, &str, u32); 3] =
+    [("S1", "汇通人民路店", 7), ("S2", "汇通观前街店", 7), (LATE, "汇通火车站店", 6)];
 const POLICY: &str = include_str!("../../../config/policies/standard.toml");
 const AGREEMENT: &str = include_str!("../../../config/policies/agreement-fifo.toml");
 /// The first day of policy and agreement.
@@ -85,7 +86,8 @@ impl Chain {
     /// Sets everything up: the hub with its master data, policy, agreement and cards; then each store.
     pub(super) async fn set_up(data: Option<PathBuf>, narrator: &mut Narrator<'_>) -> anyhow::Result<Self> {
         let currency: Currency = "CNY".parse()?;
-        let temporary = if data.is_none() { Some(tempfile::Builder::new().prefix("huitong-demo-").tempdir()?) } else { None };
+        let temporary =
+            if data.is_none() { Some(tempfile::Builder::new().prefix("huitong-demo-").tempdir()?) } else { None };
         let data = match (&temporary, data) {
             (Some(folder), _) => folder.path().to_owned(),
             (None, Some(folder)) => make_empty(&folder)?,
@@ -196,19 +198,25 @@ impl Chain {
         Money { minor, currency: self.currency }.decimal()
     }
 
-    /// Waits until a store holds its poll open, so that it can be asked for value.
+    /// Waits until the hub knows what a store did and can ask it for value, as it does some hundred milliseconds after each sale.
     ///
     /// # Errors
     /// When it does not within half a minute.
-    pub(super) async fn connected(&self, at: usize) -> anyhow::Result<()> {
+    pub(super) async fn in_touch(&self, at: usize) -> anyhow::Result<()> {
+        let shop = &self.shops[at];
         let mut look = tokio::time::interval(LOOK_EVERY);
         for _ in 0..LOOKS_MAX {
-            if self.hub.recalls.is_connected(self.shops[at].id) && self.shops[at].edge.is_online() {
+            look.tick().await;
+            if !self.hub.recalls.is_connected(shop.id) || !shop.edge.is_online() {
+                continue;
+            }
+            let status = shop.command(Form::Json, &["sync", "status"]).await?;
+            status.text()?;
+            if status.json()?["unreported_accounts"].as_u64() == Some(0) {
                 return Ok(());
             }
-            look.tick().await;
         }
-        anyhow::bail!("store {} did not connect", self.shops[at].id)
+        anyhow::bail!("store {} is not in touch with the hub", shop.id)
     }
 
     /// Stops every daemon and closes every database.
@@ -279,7 +287,10 @@ fn toml_path(path: &Path) -> anyhow::Result<String> {
 
 fn write_hub_config(data: &Path) -> anyhow::Result<PathBuf> {
     let folder = toml_path(&data.join("hub"))?;
-    write(data.join("hub.toml"), &format!("# The hub of the demo.\nlisten = \"127.0.0.1:0\"\ndata_dir = {folder}\n"))
+    let text = format!(
+        "# The hub of the demo.\nlisten = \"127.0.0.1:0\"\ndata_dir = {folder}\n# All daemons share this machine, which may be busy compiling.\nrecall_wait = \"4s\"\n"
+    );
+    write(data.join("hub.toml"), &text)
 }
 
 /// The late store's line is too poor for its journal by day: it sends it with the close.
@@ -287,17 +298,13 @@ fn write_edge_config(data: &Path, id: &str, hub: SocketAddr) -> anyhow::Result<P
     let folder = toml_path(&data.join(format!("store-{id}")))?;
     let trickle = if id == LATE { "0ms" } else { "2s" };
     let text = format!(
-        "# Store {id} of the demo.\ndata_dir = {folder}\n\n[api]\nlisten = \"127.0.0.1:0\"\n\n[sync]\nhub_url = \"http://{hub}\"\ntrickle = \"{trickle}\"\nretry_max = \"2s\"\n\n[schedule]\ndownload = \"05:30\"\nupload = \"every 15m\"\n"
+        "# Store {id} of the demo.\ndata_dir = {folder}\n\n[api]\nlisten = \"127.0.0.1:0\"\n\n[sync]\nhub_url = \"http://{hub}\"\ntrickle = \"{trickle}\"\ngrant_timeout = \"8s\"\nretry_max = \"2s\"\n\n[schedule]\ndownload = \"05:30, 11:30\"\nupload = \"every 15m\"\n"
     );
     write(data.join(format!("store-{id}.toml")), &text)
 }
 
 /// Master data, policy, agreement and cards. Gives the cards of each store.
-async fn prepare_hub(
-    data: &Path,
-    config: &Path,
-    narrator: &mut Narrator<'_>,
-) -> anyhow::Result<Vec<Vec<CardNumber>>> {
+async fn prepare_hub(data: &Path, config: &Path, narrator: &mut Narrator<'_>) -> anyhow::Result<Vec<Vec<CardNumber>>> {
     let file = |name: &str, text: &str| -> anyhow::Result<String> {
         let path = write(data.join(name), text)?;
         path.to_str().map(str::to_owned).context("the data folder's name is not UTF-8")

@@ -100,9 +100,13 @@ impl Figures {
     /// Nothing yet, but the addresses.
     pub(super) fn of(chain: &Chain) -> Self {
         let stores = chain.shops.iter().map(|shop| (shop.id.to_string(), shop.address.to_string()));
+        Self::new(stores.chain([(HUB.to_owned(), chain.hub_address.to_string())]).collect())
+    }
+
+    fn new(addresses: BTreeMap<String, String>) -> Self {
         Self {
             business_day: None,
-            addresses: stores.chain([(HUB.to_owned(), chain.hub_address.to_string())]).collect(),
+            addresses,
             approved: 0,
             declines: Vec::new(),
             runs: Vec::new(),
@@ -125,12 +129,22 @@ impl Figures {
         };
         expect(self.runs.len() == 2, "there are not two runs");
         if let [first, last] = &self.runs[..] {
-            expect(first.finality == "provisional" && first.late == [LATE], "run 1 is not provisional for the late store");
+            expect(
+                first.finality == "provisional" && first.late == [LATE],
+                "run 1 is not provisional for the late store",
+            );
             expect(last.finality == "final" && last.late.is_empty(), "run 2 is not final");
-            expect(first.adjustments == 0 && last.adjustments > 0, "the late store did not come as an adjustment in run 2");
+            expect(
+                first.adjustments == 0 && last.adjustments > 0,
+                "the late store did not come as an adjustment in run 2",
+            );
         }
         expect(self.runs.iter().all(|run| run.positions_sum_minor == 0), "the positions of a run do not sum to zero");
         expect(!self.nets.is_empty() && self.nets_sum_minor == 0, "the nets do not sum to zero");
+        expect(
+            self.nets.get("unattributed").is_none_or(|rest| *rest == 0),
+            "something has no owner after the last run",
+        );
         expect(
             !self.adjustments.is_empty()
                 && self.adjustments.iter().all(|line| Some(line.business_day) == self.business_day),
@@ -143,5 +157,75 @@ impl Figures {
         expect(self.days.len() == 3 && self.days.values().all(|state| state == "accepted"), "a day was not accepted");
         expect(self.verify.ok && self.verify.findings.is_empty() && self.verify.checks > 0, "verify found something");
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(finality: &str, late: &[&str], adjustments: u64) -> RunFigures {
+        RunFigures {
+            run: 1,
+            scheme: "fifo".to_owned(),
+            finality: finality.to_owned(),
+            late: late.iter().map(|&store| store.to_owned()).collect(),
+            lines: 2,
+            adjustments,
+            positions: BTreeMap::from([("store:S1".to_owned(), -5), ("hub".to_owned(), 5)]),
+            positions_sum_minor: 0,
+        }
+    }
+
+    fn good() -> Figures {
+        let business_day: BusinessDay = "2026-11-22".parse().unwrap();
+        Figures {
+            business_day: Some(business_day),
+            declines: vec![DeclineFigures {
+                store: "S2".parse().unwrap(),
+                code: DeclineCode::InsufficientHereOffline,
+                line_cut: true,
+                needed_minor: None,
+                available_here_minor: None,
+            }],
+            runs: vec![run("provisional", &[LATE], 0), run("final", &[], 3)],
+            nets: BTreeMap::from([("store:S1".to_owned(), -10), ("hub".to_owned(), 10)]),
+            adjustments: vec![AdjustmentFigures {
+                party: "store:S3".to_owned(),
+                business_day,
+                kind: "spend".to_owned(),
+                counterparty: "store:S1".to_owned(),
+                amount_minor: -5,
+            }],
+            days: ["S1", "S2", "S3"].map(|store| (store.to_owned(), "accepted".to_owned())).into(),
+            verify: VerifyFigures { ok: true, checks: 12, findings: Vec::new() },
+            ..Figures::new(BTreeMap::new())
+        }
+    }
+
+    #[track_caller]
+    fn check(spoil: impl FnOnce(&mut Figures), fault: &str) {
+        let mut figures = good();
+        spoil(&mut figures);
+        assert_eq!(figures.faults(), [fault]);
+    }
+
+    #[test]
+    fn a_good_day_has_no_faults() {
+        assert_eq!(good().faults(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_thing_that_must_hold_is_looked_at() {
+        check(|day| day.nets_sum_minor = 1, "the nets do not sum to zero");
+        check(|day| day.runs[0].positions_sum_minor = 1, "the positions of a run do not sum to zero");
+        check(|day| day.runs[1].adjustments = 0, "the late store did not come as an adjustment in run 2");
+        check(|day| day.runs[1].finality = "provisional".to_owned(), "run 2 is not final");
+        check(|day| day.runs[0].late.clear(), "run 1 is not provisional for the late store");
+        check(|day| drop(day.nets.insert("unattributed".to_owned(), 1)), "something has no owner after the last run");
+        check(|day| day.adjustments.clear(), "the late store's statement does not name its day");
+        check(|day| day.declines[0].line_cut = false, "nothing was declined while the line was cut");
+        check(|day| drop(day.days.insert("S3".to_owned(), "open".to_owned())), "a day was not accepted");
+        check(|day| day.verify.findings.push("a byte".to_owned()), "verify found something");
     }
 }

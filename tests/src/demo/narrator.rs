@@ -27,7 +27,8 @@ impl<'a> Narrator<'a> {
         if !self.speaks {
             return Ok(());
         }
-        let line = format!("  {who:<WHO_CELLS$} {what}{}  {command}", " ".repeat(WHAT_CELLS.saturating_sub(cells(what))));
+        let line =
+            format!("  {who:<WHO_CELLS$} {what}{}  {command}", " ".repeat(WHAT_CELLS.saturating_sub(cells(what))));
         writeln!(self.out, "{}", line.trim_end())
     }
 
@@ -42,7 +43,9 @@ impl<'a> Narrator<'a> {
 
 /// How many cells of a terminal a text takes; Chinese characters and their punctuation take two.
 fn cells(text: &str) -> usize {
-    text.chars().map(|c| if matches!(u32::from(c), 0x2e80..=0x9fff | 0xf900..=0xfaff | 0xff00..=0xff60) { 2 } else { 1 }).sum()
+    text.chars()
+        .map(|c| if matches!(u32::from(c), 0x2e80..=0x9fff | 0xf900..=0xfaff | 0xff00..=0xff60) { 2 } else { 1 })
+        .sum()
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub(super) async fn day(chain: &Chain, figures: &mut Figures, narrator: &mut Nar
     let mut floor = Floor { chain, figures, narrator };
     floor.morning().await?;
     floor.trade().await?;
+    floor.before_noon().await?;
     floor.noon().await?;
     floor.afternoon().await?;
     floor.evening().await
@@ -54,18 +55,33 @@ impl Floor<'_, '_> {
     async fn morning(&mut self) -> anyhow::Result<()> {
         self.narrator.heading("06:00  Rules come down, days are opened")?;
         let mut day = None;
-        for shop in &self.chain.shops {
-            let who = shop.id.to_string();
-            let fetched = shop.command(Form::Json, &["schedule", "run", "download"]).await?;
-            fetched.text()?;
-            let outcome = text_of(&fetched.json()?, "outcome")?;
-            self.narrator.step(&who, &format!("fetches policy, cards and stores: {outcome}"), &fetched.shown)?;
+        for at in [S1, S2, S3] {
+            let shop = &self.chain.shops[at];
+            self.download(at).await?;
             let (opened, command) = shop.open_day(day).await?;
-            self.narrator.step(&who, &format!("opens {opened}"), &command)?;
+            self.narrator.step(shop.id.as_str(), &format!("opens {opened}"), &command)?;
             day = Some(opened);
         }
         self.figures.business_day = day;
         Ok(())
+    }
+
+    /// Cards that other stores sold are known here after the next download; until then only the hub can say that they are in use.
+    async fn before_noon(&mut self) -> anyhow::Result<()> {
+        self.narrator.heading("11:30  Stores learn which cards others sold")?;
+        for at in [S1, S2, S3] {
+            self.download(at).await?;
+        }
+        Ok(())
+    }
+
+    async fn download(&mut self, at: usize) -> anyhow::Result<()> {
+        let shop = &self.chain.shops[at];
+        let fetched = shop.command(Form::Json, &["schedule", "run", "download"]).await?;
+        fetched.text()?;
+        let outcome = text_of(&fetched.json()?, "outcome")?;
+        let what = format!("asks for new policy, cards and stores: {outcome}");
+        Ok(self.narrator.step(shop.id.as_str(), &what, &fetched.shown)?)
     }
 
     async fn trade(&mut self) -> anyhow::Result<()> {
@@ -114,8 +130,9 @@ impl Floor<'_, '_> {
     /// Value moves to where it is spent while the lines are up: the hub recalls it from the store that holds it.
     async fn value_follows_the_member(&mut self) -> anyhow::Result<()> {
         for at in [S1, S2, S3] {
-            self.chain.connected(at).await?;
+            self.chain.in_touch(at).await?;
         }
+        self.refused_spend(S1, self.card(S1, 0)?, 90_000, DeclineCode::Insufficient).await?;
         self.spend(S2, self.card(S1, 0)?, 12_000, ": the hub recalls it from S1").await?;
         self.spend(S1, self.card(S3, 0)?, 30_000, ": the hub recalls it from S3").await?;
         self.spend(S3, self.card(S1, 1)?, 20_000, ": the hub recalls it from S1").await?;
@@ -129,7 +146,7 @@ impl Floor<'_, '_> {
             self.chain.amount(elsewhere)
         );
         self.narrator.step("S1", &what, "GET /v1/cards/{card}?total=true")?;
-        self.refused_spend(S1, card, 90_000, DeclineCode::Insufficient).await
+        Ok(())
     }
 
     async fn noon(&mut self) -> anyhow::Result<()> {
@@ -151,7 +168,7 @@ impl Floor<'_, '_> {
         let sent = shop.command(Form::Text, &["sync", "now", "--upload"]).await?;
         sent.text()?;
         self.narrator.step("S2", "reports and sends what it did meanwhile", &sent.shown)?;
-        self.chain.connected(S2).await?;
+        self.chain.in_touch(S2).await?;
         self.spend(S1, self.card(S1, 0)?, 15_000, ": the same sale as at noon").await
     }
 
@@ -168,7 +185,8 @@ impl Floor<'_, '_> {
         }
         for shop in &self.chain.shops {
             let sent = shop.command(Form::Text, &["sync", "now", "--upload"]).await?;
-            let what = if shop.wire.is_whole() && sent.code == 0 { "sends its journal" } else { "cannot send its journal" };
+            let what =
+                if shop.wire.is_whole() && sent.code == 0 { "sends its journal" } else { "cannot send its journal" };
             if (sent.code == 0) == (shop.id.as_str() == LATE) {
                 bail!("{} ended with {} at {}: {}", sent.shown, sent.code, shop.id, sent.err.trim());
             }
@@ -301,5 +319,12 @@ fn goods(sku: &str, name: &str, net_minor: i64) -> SaleLine {
 }
 
 fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Option<MemberId>) -> PostSale {
-    PostSale { currency: huitong_protocol::money::Currency::CNY, member, lines, tenders, operator: None, terminal_seq: None }
+    PostSale {
+        currency: huitong_protocol::money::Currency::CNY,
+        member,
+        lines,
+        tenders,
+        operator: None,
+        terminal_seq: None,
+    }
 }
