@@ -19,7 +19,7 @@ pub enum DeclineCode {
     HeldElsewhere,
     /// No such card.
     UnknownCard,
-    /// No such card in the store's replica, and the hub could not be asked.
+    /// The store's replica has no such card, or has it as not sold, and the hub could not be asked.
     UnknownCardOffline,
     /// The card is not sold yet, or is over.
     CardNotActive,
@@ -78,7 +78,7 @@ impl DeclineCode {
                 "part of the balance is parked in a store that cannot be reached now; try again later"
             }
             Self::UnknownCard => "no such card; look at the number again",
-            Self::UnknownCardOffline => "the card is not known here and the line to head office is down",
+            Self::UnknownCardOffline => "the card is not known here as sold, and the line to head office is down",
             Self::CardNotActive => "the card is not in use",
             Self::CardFrozen => "the card is frozen",
             Self::CardLost => "the card is reported lost",

@@ -202,6 +202,10 @@ impl<'a> Work<'a> {
             CardStatus::Blank if *self.situation.hub == Hub::NotAsked => {
                 Err(Decision::AskHub(vec![Need { card: number, unit, missing_minor, purpose }]))
             }
+            // Another store may have sold it today; nobody here can know.
+            CardStatus::Blank if *self.situation.hub == Hub::Unreachable => {
+                Err(Decision::of_card(DeclineCode::UnknownCardOffline, number))
+            }
             CardStatus::Frozen => Err(Decision::of_card(DeclineCode::CardFrozen, number)),
             CardStatus::Lost => Err(Decision::of_card(DeclineCode::CardLost, number)),
             CardStatus::Blank | CardStatus::Replaced | CardStatus::Refunded | CardStatus::Destroyed => {

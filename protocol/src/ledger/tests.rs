@@ -257,7 +257,7 @@ fn a_stale_replica_asks_before_it_refuses() {
     let unknown = sale(vec![line(50, 1_000)], vec![tender("stored_value", 50, Some(7))]);
     assert_eq!(asked(shop.sale(&unknown))[0].missing_minor, 50);
     shop.hub = Hub::Unreachable;
-    assert_eq!(declined(shop.sale(&basket)).code, DeclineCode::CardNotActive);
+    assert_eq!(declined(shop.sale(&basket)).code, DeclineCode::UnknownCardOffline);
     assert_eq!(declined(shop.sale(&unknown)).code, DeclineCode::UnknownCardOffline);
     shop.hub = Hub::Answered { elsewhere: Vec::new() };
     assert_eq!(declined(shop.sale(&unknown)).code, DeclineCode::UnknownCard);
