@@ -458,7 +458,7 @@ pub fn text(statement: &Statement, language: Language) -> String {
         Finality::Final => t("final", "终结"),
     };
     let facts = [
-        (t("business days", "营业日"), format!("{} – {}", run.day_from, run.day_to)),
+        (t("business days", "营业日"), business_days(run, language)),
         (t("scheme", "结算方式"), format!("{}, {standing}, {finality}", run.scheme)),
         (t("currency", "币种"), run.currency.to_string()),
         (t("cut, agreement", "截止号、协议"), format!("{}, {}", run.cut_ingested_no, run.agreements)),
@@ -547,6 +547,17 @@ fn pad(cell: &str, wide: usize) -> String {
 /// Columns that a text takes in a fixed-width font: East Asian wide and full-width characters (as our labels have them) count twice.
 fn width(text: &str) -> usize {
     text.chars().map(|c| if matches!(u32::from(c), 0x1100..=0x115F | 0x2E80..=0xA4CF | 0xAC00..=0xD7A3 | 0xF900..=0xFAFF | 0xFE30..=0xFE6F | 0xFF00..=0xFF60 | 0xFFE0..=0xFFE6) { 2 } else { 1 }).sum()
+}
+
+/// The days that a run covers. A run made when its days were settled already brings only what came late.
+fn business_days(run: &Run, language: Language) -> String {
+    if run.day_from <= run.day_to {
+        return format!("{} – {}", run.day_from, run.day_to);
+    }
+    match language {
+        Language::En => format!("adjustments up to {}", run.day_to),
+        Language::ZhCn => format!("截至 {} 的调整", run.day_to),
+    }
 }
 
 #[cfg(test)]
