@@ -78,7 +78,7 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { readers: 2, cache_kib: 2048 }
+        Self { readers: 2, cache_kib: 16_384 }
     }
 }
 

@@ -27,7 +27,8 @@ struct Happened {
 fn made_up(seed: u64) -> (String, Vec<Happened>) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut balances = [None::<i64>; HOUSEHOLDS];
-    let (mut text, mut happened, mut seq) = ("seq,ts,store_id,household_id,kind,amount_cents,basket_id\n".to_owned(), Vec::new(), 0);
+    let (mut text, mut happened, mut seq) =
+        ("seq,ts,store_id,household_id,kind,amount_cents,basket_id\n".to_owned(), Vec::new(), 0);
     for day in 1..=DAYS {
         for minute in (0..1_440).step_by(30) {
             let household = random.random_range(0..HOUSEHOLDS);
@@ -137,7 +138,8 @@ async fn no_final_figure_depends_on_how_journals_travel_or_when_value_is_release
     assert_eq!(rough, plain);
 
     for (name, release) in [("at_once", ReleasePolicy::AtOnce), ("at_close", ReleasePolicy::AtClose)] {
-        let (report, files) = play(folder.path(), name, |options| (options.release, options.park_minor) = (release, 300)).await;
+        let (report, files) =
+            play(folder.path(), name, |options| (options.release, options.park_minor) = (release, 300)).await;
         assert!(report.allotments["recalls"] > 0, "{name}: parked value is recalled: {:?}", report.allotments);
         assert_eq!(files, plain, "{name}");
     }
