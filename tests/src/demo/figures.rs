@@ -222,7 +222,7 @@ mod tests {
         check(|day| day.runs[1].adjustments = 0, "the late store did not come as an adjustment in run 2");
         check(|day| day.runs[1].finality = "provisional".to_owned(), "run 2 is not final");
         check(|day| day.runs[0].late.clear(), "run 1 is not provisional for the late store");
-        check(|day| drop(day.nets.insert("unattributed".to_owned(), 1)), "something has no owner after the last run");
+        check(|day| _ = day.nets.insert("unattributed".to_owned(), 1), "something has no owner after the last run");
         check(|day| day.adjustments.clear(), "the late store's statement does not name its day");
         check(|day| day.declines[0].line_cut = false, "nothing was declined while the line was cut");
         check(|day| drop(day.days.insert("S3".to_owned(), "open".to_owned())), "a day was not accepted");
