@@ -24,7 +24,7 @@ use crate::unit::Unit;
 pub const HEADER_VERSION: u16 = 1;
 /// The version of every body that this code writes.
 pub const BODY_VERSION: u16 = 1;
-/// No entry is larger: a basket of a thousand lines is under half of it.
+/// No entry is larger: a basket of a thousand ordinary lines is well under it. A store refuses to write a larger one, a hub to take it.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// What a store's replica held when the entry was decided: dataset versions, 0 where it had none.

@@ -184,6 +184,9 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Busy => Self::new(Code::Busy, "repeat the request with the same key"),
             StoreError::NotEnrolled => Self::new(Code::NotReady, error.to_string()),
+            StoreError::TooLarge { .. } => {
+                Self::new(Code::BodyTooLarge, format!("{error}; split the basket and use a new key for each part"))
+            }
             StoreError::Panicked => Self::new(
                 Code::Internal,
                 "repeat the request with the same key; if it fails again, the log has the place",

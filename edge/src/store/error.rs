@@ -80,6 +80,12 @@ pub enum StoreError {
     /// The writer's queue is full.
     #[error("the database is busy; try again in a moment")]
     Busy,
+    /// An entry would be larger than any reader takes; nothing was stored.
+    #[error("the entry would have {bytes} bytes; at most {max} are allowed", max = huitong_protocol::entry::ENTRY_BYTES_MAX)]
+    TooLarge {
+        /// How many it would have.
+        bytes: usize,
+    },
     /// What was asked broke off inside; it was rolled back alone.
     #[error("the operation broke off and was rolled back; the log has the place")]
     Panicked,

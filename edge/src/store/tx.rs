@@ -6,7 +6,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use huitong_protocol::entry::{BODY_VERSION, Body, Entry, HEADER_VERSION, Header, Origin, ReplicaVersions};
+use huitong_protocol::entry::{
+    BODY_VERSION, Body, ENTRY_BYTES_MAX, Entry, HEADER_VERSION, Header, Origin, ReplicaVersions,
+};
 use huitong_protocol::id::{EntryId, OperationId, OperatorId, Seq, TerminalId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::policy::Policy;
@@ -284,6 +286,10 @@ impl WriteTx<'_> {
             body,
         };
         let bytes = entry.encode();
+        // A reader refuses what is larger: such an entry would block its journal for ever.
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(StoreError::TooLarge { bytes: bytes.len() });
+        }
         let head = self.chain.head.push(&bytes);
         super::journal::insert(self, &entry.header, head, &bytes)?;
         let chain = self.chain_mut();
