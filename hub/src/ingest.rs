@@ -14,6 +14,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
 use huitong_protocol::reconcile::{self, Class, Finding};
 use huitong_protocol::seal::Seal;
+use huitong_protocol::till::AMOUNT_MINOR_MAX;
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
@@ -90,15 +91,40 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
     if movements.len() > usize::from(u16::MAX) {
         return Some(format!("movements: are {}; an entry has at most {}", movements.len(), u16::MAX));
     }
+    let is_store = place.store != StoreId::HUB;
+    if is_store && matches!(body, Body::HubPosting(_)) {
+        return Some("header.kind: is hub_posting, which only head office's own journal may hold".to_owned());
+    }
     movements.iter().enumerate().find_map(|(index, movement)| {
         let Movement { unit, kind, amount_minor, .. } = *movement;
         let least = i64::from(kind != MovementKind::CardSale);
-        if amount_minor < least {
-            return Some(format!("movements[{index}].amount_minor: is {amount_minor}; at least {least} is allowed"));
+        if !(least..=AMOUNT_MINOR_MAX).contains(&amount_minor) {
+            return Some(format!(
+                "movements[{index}].amount_minor: is {amount_minor}; from {least} to {AMOUNT_MINOR_MAX} is allowed"
+            ));
+        }
+        if is_store && !is_of_a_store(kind) {
+            return Some(format!("movements[{index}].kind: is {kind}, which only head office may post"));
+        }
+        if is_store && movement.origin_store.is_some() {
+            return Some(format!("movements[{index}].origin_store: only head office may name it"));
         }
         let foreign = unit != Unit::Points && unit != Unit::Money(place.currency);
         foreign.then(|| format!("movements[{index}].unit: is {unit}, the group counts in {}", place.currency))
     })
+}
+
+/// Kinds that a store's tills can cause. What head office alone decides (openings, cash-outs, corrections) would be value made by a store.
+fn is_of_a_store(kind: MovementKind) -> bool {
+    !matches!(
+        kind,
+        MovementKind::Opening
+            | MovementKind::CashOut
+            | MovementKind::BonusForfeit
+            | MovementKind::Expire
+            | MovementKind::AdjustIn
+            | MovementKind::AdjustOut
+    )
 }
 
 /// An entry of a segment.

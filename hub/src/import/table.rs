@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use huitong_protocol::money::Currency;
+use huitong_protocol::till::AMOUNT_MINOR_MAX;
 
 use super::{Faults, ImportError};
 
@@ -232,6 +233,13 @@ impl<'a> Line<'a> {
     pub fn amount(&mut self, field: &'static str, currency: Currency) -> Option<i64> {
         let text = self.needed(field)?;
         match money(text, currency) {
+            Ok(minor) if minor > AMOUNT_MINOR_MAX => {
+                self.fault(
+                    field,
+                    format!("{text:?} is more than any card can hold; is it a number of another column?"),
+                );
+                None
+            }
             Ok(minor) if minor > 0 => Some(minor),
             Ok(_) => {
                 self.fault(field, format!("{text:?} is not above zero"));

@@ -181,6 +181,20 @@ async fn a_fork_is_alarmed_and_nothing_more_is_taken() {
 }
 
 #[tokio::test]
+async fn a_store_cannot_post_what_only_head_office_decides() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.write(open());
+    let posting = huitong_protocol::entry::HubPosting { reference: "made up".to_owned(), movements: Vec::new() };
+    store.write(huitong_protocol::entry::Body::HubPosting(posting));
+    store.write(reload(9));
+    let uploaded = store.upload(store.segment(0, 3)).await.unwrap();
+    assert_eq!(uploaded.journal_head, store.head(), "the rest goes on");
+    let why: Vec<(u64, &str)> = uploaded.quarantined.iter().map(|q| (q.seq.0, q.reason.as_str())).collect();
+    assert_eq!(why, [(2, "header.kind: is hub_posting, which only head office's own journal may hold")]);
+}
+
+#[tokio::test]
 async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
     let world = World::new().await;
     let mut store = world.store("S1").await;
@@ -210,7 +224,7 @@ async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
             (3, "unknown kind card_reload in version 9"),
             (4, "header.store: is S2, its place in the journal is S1"),
             (5, "header.business_day: is missing, and the entry moves value"),
-            (6, "movements[0].amount_minor: is -8; at least 1 is allowed"),
+            (6, "movements[0].amount_minor: is -8; from 1 to 100000000000 is allowed"),
         ]
     );
     assert_eq!(counters(&world, store.id).await, [0, 9, 0, 0]);
