@@ -59,6 +59,8 @@ pub enum DeclineCode {
     ReturnExceedsSale,
     /// The value of the load is spent.
     AlreadySpent,
+    /// The card holds more than this load; undo what came after it first.
+    CardInUse,
     /// The policy does not allow returns without a receipt.
     WithoutReceiptOff,
     /// The amount is above the limit for a return without receipt.
@@ -98,6 +100,7 @@ impl DeclineCode {
             Self::NotVoidable => "this kind of operation cannot be voided",
             Self::ReturnExceedsSale => "more would be returned than was sold",
             Self::AlreadySpent => "the value of this load is spent already",
+            Self::CardInUse => "the card was loaded again or holds more than this load; undo that first",
             Self::WithoutReceiptOff => "returns without a receipt are not allowed by policy",
             Self::WithoutReceiptLimit => "the amount is above the limit for a return without a receipt",
             Self::PermissionDenied => "this till has no permission for this operation",

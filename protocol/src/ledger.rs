@@ -564,6 +564,15 @@ pub fn void(
             Body::Sale(body) => (body.currency, &body.tenders[..], None),
             _ => return refuse(DeclineCode::NotVoidable),
         };
+        if let Body::CardSale(body) = &original.body {
+            // A card that was stopped meanwhile stays stopped: its void would pay out and make it sellable again.
+            match cards.iter().find(|card| card.number == body.card).map(|card| card.status) {
+                Some(CardStatus::Active) => {}
+                Some(CardStatus::Frozen) => return Err(Decision::of_card(DeclineCode::CardFrozen, body.card)),
+                Some(CardStatus::Lost) => return Err(Decision::of_card(DeclineCode::CardLost, body.card)),
+                _ => return Err(Decision::of_card(DeclineCode::CardNotActive, body.card)),
+            }
+        }
         let mut needs = Vec::new();
         for (index, undone) in original.body.movements().iter().enumerate() {
             let reference = MovementRef { entry: of, index: u16::try_from(index).unwrap_or(u16::MAX) };
@@ -575,6 +584,12 @@ pub fn void(
         }
         if !needs.is_empty() {
             return Err(Decision::AskHub(needs));
+        }
+        if let Body::CardSale(body) = &original.body {
+            let purse = Purse { account: body.account, unit: Unit::Money(body.currency) };
+            if work.holdings.get(purse).available() > 0 {
+                return Err(Decision::of_card(DeclineCode::CardInUse, body.card)); // Who buys the card next must find it empty.
+            }
         }
         let body = Void {
             of,

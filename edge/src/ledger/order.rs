@@ -3,7 +3,7 @@
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::entry::Entry;
+use huitong_protocol::entry::{Body, Entry};
 use huitong_protocol::id::{EntryId, IdError, OperationId, OperatorId};
 use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation};
 use huitong_protocol::policy::Policy;
@@ -137,7 +137,12 @@ impl Order {
             }
             Self::Void { of, request } => match self.original(tx, *of, request.check().err())? {
                 Original::Found(entry, state) => {
-                    let (cards, holdings) = rows(tx, std::iter::empty(), unit, Some(&entry))?;
+                    // The void of a card's sale looks at the card as it is now.
+                    let sold = match &entry.body {
+                        Body::CardSale(sale) => Some(sale.card),
+                        _ => None,
+                    };
+                    let (cards, holdings) = rows(tx, sold.into_iter(), unit, Some(&entry))?;
                     core::void(&situation, &entry, &state, &cards, &holdings, request)
                 }
                 Original::Refused(decision) => decision,

@@ -363,6 +363,27 @@ fn a_void_undoes_all_of_it_on_its_day_and_only_once() {
 }
 
 #[test]
+fn a_card_sale_is_not_voided_when_the_card_was_stopped_or_holds_more() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    let (card_sale, _) = shop.book(sold);
+    let reloaded = reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(500, 0));
+    let (reload, _) = shop.book(reloaded);
+    let undo = |shop: &Shop, entry: &Entry| {
+        void(&shop.situation(), entry, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request())
+    };
+    assert_eq!(declined(undo(&shop, &card_sale)).code, DeclineCode::CardInUse);
+    let voided = undo(&shop, &reload);
+    shop.book(voided);
+    shop.cards[0].status = CardStatus::Frozen;
+    assert_eq!(declined(undo(&shop, &card_sale)).code, DeclineCode::CardFrozen);
+    shop.cards[0].status = CardStatus::Active;
+    let voided = undo(&shop, &card_sale);
+    shop.book(voided);
+    assert_eq!((shop.here(1), shop.cards[0].status), (0, CardStatus::Blank));
+}
+
+#[test]
 fn what_may_stand_on_an_invoice_is_what_was_not_paid_with_stored_value() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 1_000);
     let low = SaleLine { tax_ppm: 90_000, ..line(100, 1_000) };
