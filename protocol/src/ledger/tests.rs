@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::card::{CheckDigit, NumberRange};
-use crate::entry::{BODY_VERSION, HEADER_VERSION, Header, LineFlags, Origin, ReplicaVersions, SaleLine};
+use crate::entry::{BODY_VERSION, Entry, HEADER_VERSION, Header, LineFlags, Origin, ReplicaVersions, SaleLine};
 use crate::id::{Epoch, OperationId, Seq, TenderCode};
-use crate::policy::{AllotmentRules, Product, ReturnRules, Tender};
-use crate::till::ReturnItem;
+use crate::policy::{AllotmentRules, Product, ReturnRules, Tender, TenderClass};
+use crate::till::{LoadCard, PostReturn, PostSale, PostUnreferencedReturn, ReturnItem, VoidOperation};
 use crate::time::{CivilOffset, Instant, Stamp};
 
 const CNY: Unit = Unit::Money(Currency::CNY);

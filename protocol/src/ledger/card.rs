@@ -1,0 +1,129 @@
+//! Cards at the till: sold with a first load, loaded again, frozen.
+//!
+//! Spending with a card belongs to `sale`, what goes back onto one to `returns`.
+
+use super::{Decide, Decision, Holdings, Hub, Situation, Work, loading_tenders, settle};
+use crate::allotment::Purse;
+use crate::card::{Card, CardNumber, CardStatus};
+use crate::decline::{Decline, DeclineCode};
+use crate::entry::{Body, CardSale, CardStatusChange};
+use crate::movement::MovementKind;
+use crate::till::{FreezeCard, LoadCard};
+use crate::unit::Unit;
+use crate::wire::{Need, Purpose};
+
+/// Sells a card with its initial load. Decided offline only at the store to which the card is allocated.
+#[must_use]
+pub fn sell_card(
+    situation: &Situation<'_>,
+    number: CardNumber,
+    cards: &[Card],
+    holdings: &Holdings,
+    request: &LoadCard,
+) -> Decision {
+    settle((|| {
+        request.check(0).map_err(Decision::Faulty)?;
+        let mut work = Work::new(situation, cards, holdings)?;
+        let unit = work.currency(request.currency)?;
+        loading_tenders(situation, &request.tenders)?;
+        let card = work.card(number, unit, 0, Purpose::Sell)?;
+        if !card.status.may_sell() {
+            return Err(Decision::of_card(DeclineCode::CardAlreadySold, number));
+        }
+        if card.allocated_store != Some(situation.store) {
+            return Err(match situation.hub {
+                Hub::NotAsked => {
+                    Decision::AskHub(vec![Need { card: number, unit, missing_minor: 0, purpose: Purpose::Sell }])
+                }
+                Hub::Answered { .. } | Hub::Unreachable => Decision::of_card(DeclineCode::NotAllocatedHere, number),
+            });
+        }
+        limits(situation, card, unit, holdings, request)?;
+        load(&mut work, card, unit, MovementKind::CardSale, request)?;
+        let body = load_body(card, request, &work);
+        let mut plan = work.plan(Body::CardSale(body));
+        plan.card = Some((number, CardStatus::Active));
+        Ok(plan)
+    })())
+}
+
+/// Loads a card again. Never needs the hub for a card that is in use here.
+#[must_use]
+pub fn reload_card(
+    situation: &Situation<'_>,
+    number: CardNumber,
+    cards: &[Card],
+    holdings: &Holdings,
+    request: &LoadCard,
+) -> Decision {
+    settle((|| {
+        request.check(1).map_err(Decision::Faulty)?;
+        let mut work = Work::new(situation, cards, holdings)?;
+        let unit = work.currency(request.currency)?;
+        loading_tenders(situation, &request.tenders)?;
+        let card = work.card_in_use(number, unit, 0, Purpose::Look)?;
+        limits(situation, card, unit, holdings, request)?;
+        load(&mut work, card, unit, MovementKind::Reload, request)?;
+        let body = load_body(card, request, &work);
+        Ok(work.plan(Body::CardReload(body)))
+    })())
+}
+
+fn limits(situation: &Situation<'_>, card: &Card, unit: Unit, holdings: &Holdings, request: &LoadCard) -> Decide<()> {
+    let Some(product) = situation.policy.product(card) else { return Ok(()) };
+    let load_minor = request.amount_minor.saturating_add(request.bonus_minor);
+    let held_minor = holdings.get(Purse { account: card.account, unit }).available_minor();
+    let limit = |code, available_minor, needed_minor| {
+        let mut decline = Decline::of_card(code, card.number);
+        (decline.unit, decline.available_here_minor, decline.needed_minor) =
+            (Some(unit), Some(available_minor), Some(needed_minor));
+        Err(Decision::Declined(Box::new(decline)))
+    };
+    if load_minor > product.load_minor_max {
+        return limit(DeclineCode::LoadLimit, product.load_minor_max, load_minor);
+    }
+    if held_minor.saturating_add(load_minor) > product.balance_minor_max {
+        return limit(DeclineCode::BalanceLimit, product.balance_minor_max, held_minor.saturating_add(load_minor));
+    }
+    Ok(())
+}
+
+fn load(work: &mut Work<'_>, card: &Card, unit: Unit, kind: MovementKind, request: &LoadCard) -> Decide<()> {
+    work.put_on(card.account, unit, kind, request.amount_minor, None)?;
+    if request.bonus_minor > 0 {
+        work.put_on(card.account, unit, MovementKind::Bonus, request.bonus_minor, None)?;
+    }
+    Ok(())
+}
+
+fn load_body(card: &Card, request: &LoadCard, work: &Work<'_>) -> CardSale {
+    CardSale {
+        card: card.number,
+        account: card.account,
+        product: card.product,
+        currency: request.currency,
+        principal_minor: request.amount_minor,
+        bonus_minor: request.bonus_minor,
+        tenders: request.tenders.clone(),
+        movements: work.movements.clone(),
+    }
+}
+
+/// Freezes a card. Possible whether a day is open or not, and without a line.
+#[must_use]
+pub fn freeze_card(situation: &Situation<'_>, number: CardNumber, cards: &[Card], request: &FreezeCard) -> Decision {
+    settle((|| {
+        request.check().map_err(Decision::Faulty)?;
+        let work = Work { situation, cards, holdings: Holdings::default(), movements: Vec::new(), touched: Vec::new() };
+        let card = work.card_in_use(number, Unit::Money(situation.policy.currency), 0, Purpose::Look)?;
+        let change = CardStatusChange {
+            card: number,
+            account: card.account,
+            status: CardStatus::Frozen,
+            reason: request.reason.clone(),
+        };
+        let mut plan = work.plan(Body::CardStatus(change));
+        plan.card = Some((number, CardStatus::Frozen));
+        Ok(plan)
+    })())
+}
