@@ -67,6 +67,14 @@ pub enum DeclineCode {
     WithoutReceiptLimit,
     /// The till has no permission for this.
     PermissionDenied,
+    /// Nobody knows yet whether the sale was paid: resolve its payment first.
+    PaymentUnknown,
+    /// The payment of this sale is known; there is nothing to resolve.
+    PaymentKnown,
+    /// A tax invoice was written over the receipt.
+    AlreadyInvoiced,
+    /// Nothing of the receipt may stand on an invoice.
+    NothingInvoiceable,
 }
 
 impl DeclineCode {
@@ -104,6 +112,10 @@ impl DeclineCode {
             Self::WithoutReceiptOff => "returns without a receipt are not allowed by policy",
             Self::WithoutReceiptLimit => "the amount is above the limit for a return without a receipt",
             Self::PermissionDenied => "this till has no permission for this operation",
+            Self::PaymentUnknown => "the payment of this sale is not known yet; say first whether it was paid",
+            Self::PaymentKnown => "the payment of this sale is known; there is nothing to resolve",
+            Self::AlreadyInvoiced => "a tax invoice is registered for this receipt",
+            Self::NothingInvoiceable => "nothing of this receipt may stand on a tax invoice",
         }
     }
 }

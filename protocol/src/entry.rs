@@ -263,11 +263,43 @@ pub struct Sale {
     pub allocation: Vec<Vec<i64>>,
     /// What may stand on an invoice, per tax rate.
     pub invoiceable: Vec<Invoiceable>,
+    /// The tender, by index, of which nobody knew yet whether it was paid. The sale is parked until a [`Payment`] or a [`Void`] follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_unknown: Option<u16>,
+    /// When the till took it, for a receipt taken while the edge was down and posted later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at_ms: Option<Instant>,
     /// What moved.
     pub movements: Vec<Movement>,
 }
 
-/// An operation undone on its day.
+/// The open question of a parked sale answered: it was paid. (Not paid is a [`Void`].)
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Payment {
+    /// The parked sale.
+    pub of: EntryId,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// The tender line as it was paid, with its reference outside.
+    pub tender: TenderLine,
+    /// What moved.
+    pub movements: Vec<Movement>,
+}
+
+/// A tax invoice written over a receipt. A receipt has one at most.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invoice {
+    /// The receipt.
+    pub of: EntryId,
+    /// The invoice's number, as the tax system gave it.
+    pub number: String,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// What stands on it, per tax rate.
+    pub invoiceable: Vec<Invoiceable>,
+}
+
+/// An operation undone on its day, or a parked sale that was not paid.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Void {
     /// What is undone.
@@ -311,8 +343,21 @@ pub struct Return {
     pub tenders: Vec<TenderLine>,
     /// Σ of the lines and Σ of the tenders.
     pub total_minor: i64,
+    /// The invoice over the sale, which a red-letter invoice (红字发票) must now lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub red_letter: Option<RedLetter>,
     /// What moved.
     pub movements: Vec<Movement>,
+}
+
+/// What a red-letter invoice must take off an invoice, because goods came back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedLetter {
+    /// The invoice.
+    pub invoice: String,
+    /// By how much, per tax rate.
+    pub invoiceable: Vec<Invoiceable>,
 }
 
 /// Goods given back without a receipt, their value onto a card. Listed for review.
@@ -416,6 +461,10 @@ bodies! {
     CardStatus(CardStatusChange) = "card_status",
     /// A sale.
     Sale(Sale) = "sale",
+    /// A parked sale was paid.
+    Payment(Payment) = "payment",
+    /// A tax invoice was written over a receipt.
+    Invoice(Invoice) = "invoice",
     /// An operation undone.
     Void(Void) = "void",
     /// Goods of a known sale given back.
@@ -439,11 +488,12 @@ impl Body {
         match self {
             Self::CardSale(body) | Self::CardReload(body) => &body.movements,
             Self::Sale(body) => &body.movements,
+            Self::Payment(body) => &body.movements,
             Self::Void(body) => &body.movements,
             Self::Return(body) => &body.movements,
             Self::UnreferencedReturn(body) => &body.movements,
             Self::HubPosting(body) => &body.movements,
-            Self::CardStatus(_) | Self::Allotment(_) | Self::DayOpen(_) | Self::Seal(_) => &[],
+            Self::CardStatus(_) | Self::Invoice(_) | Self::Allotment(_) | Self::DayOpen(_) | Self::Seal(_) => &[],
         }
     }
 

@@ -5,11 +5,15 @@
 //! sequence numbers are not here. Invariant: a plan's movements and its counters say the same, and its tenders sum to its total.
 
 mod card;
+mod invoice;
+mod payment;
 mod returns;
 mod sale;
 mod void;
 
 pub use card::{freeze_card, reload_card, sell_card};
+pub use invoice::register_invoice;
+pub use payment::resolve_payment;
 pub use returns::{post_return, post_unreferenced_return};
 pub use sale::post_sale;
 pub use void::void;
@@ -89,6 +93,12 @@ pub struct ReceiptState {
     pub returned_thousandths: Vec<i64>,
     /// Per tender and line: minor units that went back.
     pub refunded_minor: Vec<Vec<i64>>,
+    /// Whether nobody knows yet if the sale was paid.
+    #[serde(default)]
+    pub parked: bool,
+    /// The tax invoice over it.
+    #[serde(default)]
+    pub invoice: Option<String>,
 }
 
 /// What an approved operation stores.
@@ -114,11 +124,16 @@ pub enum ReceiptChange {
         /// The receipt.
         of: EntryId,
     },
-    /// Parts of the receipt came back.
-    Returned {
+    /// Parts of the receipt came back, its payment is known now, or it is invoiced.
+    Changed {
         /// The receipt.
         of: EntryId,
         /// Its memory after this.
+        state: ReceiptState,
+    },
+    /// The plan's own entry is a receipt that is remembered from now on.
+    Made {
+        /// Its memory.
         state: ReceiptState,
     },
 }

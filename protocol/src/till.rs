@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::{CardNumber, CardStatus};
 use crate::decline::{Decline, Elsewhere};
-use crate::entry::{Invoiceable, SaleLine, TenderLine};
-use crate::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, OperatorId, Seq, StoreId};
+use crate::entry::{Invoiceable, RedLetter, SaleLine, TenderLine};
+use crate::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, OperatorId, Seq, StoreId, TerminalId};
 use crate::journal::Head;
 use crate::money::{Currency, sum};
 use crate::seal::{ControlTotals, Seal};
@@ -100,6 +100,60 @@ pub struct PostSale {
     /// How it is paid; sums to the net of the lines.
     #[serde(default)]
     pub tenders: Vec<TenderLine>,
+    /// The tender, by index, of which the till does not know whether it was paid (the acquirer did not answer). The sale is parked with all its
+    /// value until [`ResolvePayment`] says.
+    #[serde(default)]
+    pub payment_unknown: Option<u16>,
+    /// When the till took it, for a receipt taken while the edge was down. It is recorded as taken, never decided again, and cannot have been paid
+    /// with what only the edge can give: stored value and points.
+    #[serde(default)]
+    pub taken_at_ms: Option<Instant>,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// What became of the payment of a parked sale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentOutcome {
+    /// The money came: the sale stands.
+    Paid,
+    /// It did not: the sale is undone, and what its other tenders paid goes back.
+    Failed,
+}
+
+/// Say what became of the payment of a parked sale.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolvePayment {
+    /// What became of it.
+    pub outcome: PaymentOutcome,
+    /// The reference of the payment outside, when it was paid.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// How it was found out.
+    pub reason: String,
+    /// Who stands at the till.
+    #[serde(default)]
+    pub operator: Option<OperatorId>,
+    /// Who approved it.
+    #[serde(default)]
+    pub approver: Option<OperatorId>,
+    /// The till's own count.
+    #[serde(default)]
+    pub terminal_seq: Option<u64>,
+}
+
+/// Register the tax invoice over a receipt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterInvoice {
+    /// The invoice's number, as the tax system gave it.
+    pub number: String,
     /// Who stands at the till.
     #[serde(default)]
     pub operator: Option<OperatorId>,
@@ -314,6 +368,16 @@ impl PostSale {
             }
         }
         tenders(&self.tenders)?;
+        if let Some(at) = self.payment_unknown {
+            if usize::from(at) >= self.tenders.len() {
+                let fault = format!("is {at}; the basket has {} tenders, counted from 0", self.tenders.len());
+                return Err(Fault::new("payment_unknown", fault));
+            }
+            if self.taken_at_ms.is_some() {
+                let fault = "does not go with taken_at_ms; find out first, then post the receipt";
+                return Err(Fault::new("payment_unknown", fault));
+            }
+        }
         let total = sum(self.lines.iter().map(|line| line.net_minor)).unwrap_or(i64::MAX);
         amount("lines", total, 0)?;
         let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
@@ -324,6 +388,31 @@ impl PostSale {
             ));
         }
         Ok(total)
+    }
+}
+
+impl ResolvePayment {
+    /// Checks what can be checked without looking anything up.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        text("reason", &self.reason, 1)?;
+        text("reference", self.reference.as_deref().unwrap_or(""), 0)?;
+        if self.outcome == PaymentOutcome::Failed && self.reference.is_some() {
+            return Err(Fault::new("reference", "does not go with a payment that failed; leave it out"));
+        }
+        Ok(())
+    }
+}
+
+impl RegisterInvoice {
+    /// Checks what can be checked without looking anything up.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        text("number", &self.number, 1)
     }
 }
 
@@ -414,6 +503,12 @@ pub struct Approved {
     /// What may stand on an invoice, for sales.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invoiceable: Vec<Invoiceable>,
+    /// The tender whose payment is not known, for a sale that is parked by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_unknown: Option<u16>,
+    /// The invoice that a red-letter invoice (红字发票) must lower, for returns of goods that are invoiced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub red_letter_required: Option<RedLetter>,
     /// The day as sealed, for closes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<Seal>,
@@ -486,6 +581,27 @@ pub struct DayReport {
     pub last_seq: Seq,
     /// What is in it.
     pub totals: ControlTotals,
+}
+
+/// A sale whose payment is not known.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ParkedSale {
+    /// The receipt's number.
+    pub entry: EntryId,
+    /// The operation that posted it.
+    pub operation: OperationId,
+    /// The till.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalId>,
+    /// The business day it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_day: Option<BusinessDay>,
+    /// When it was posted.
+    pub at_ms: Instant,
+    /// What the basket costs.
+    pub total_minor: i64,
+    /// The tender whose payment is not known.
+    pub tender: TenderLine,
 }
 
 /// The state of an operation.

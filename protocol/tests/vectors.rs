@@ -15,8 +15,8 @@ use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::entry::{
     Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, Entry, HEADER_VERSION, Header,
-    HubPosting, Invoiceable, LineFlags, Markdown, Origin, ReplicaVersions, Return, ReturnLine, Sale, SaleLine,
-    TenderLine, UnreferencedReturn, Void,
+    HubPosting, Invoice, Invoiceable, LineFlags, Markdown, Origin, Payment, RedLetter, ReplicaVersions, Return,
+    ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn, Void,
 };
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
 use huitong_protocol::journal::{Head, Range};
@@ -137,6 +137,8 @@ fn bodies() -> Vec<Body> {
             total_minor: 12_345,
             allocation: vec![vec![12_345]],
             invoiceable: vec![Invoiceable { tax_ppm: 130_000, invoiceable_minor: 0 }],
+            payment_unknown: Some(0),
+            taken_at_ms: None,
             movements: vec![movement(MovementKind::Spend)],
         }),
         Body::Void(Void {
@@ -154,7 +156,23 @@ fn bodies() -> Vec<Body> {
             lines: vec![ReturnLine { line: 0, quantity_thousandths: 500, amount_minor: 12_345 }],
             tenders: vec![tender("stored_value")],
             total_minor: 12_345,
+            red_letter: Some(RedLetter {
+                invoice: "04400201".to_owned(),
+                invoiceable: vec![Invoiceable { tax_ppm: 130_000, invoiceable_minor: 12_345 }],
+            }),
             movements: vec![undoing(MovementKind::SpendReturn)],
+        }),
+        Body::Payment(Payment {
+            of: entry_id(),
+            currency: Currency::CNY,
+            tender: tender("bank_card"),
+            movements: Vec::new(),
+        }),
+        Body::Invoice(Invoice {
+            of: entry_id(),
+            number: "04400201".to_owned(),
+            currency: Currency::CNY,
+            invoiceable: vec![Invoiceable { tax_ppm: 130_000, invoiceable_minor: 24_690 }],
         }),
         Body::UnreferencedReturn(UnreferencedReturn {
             card: card(),

@@ -200,6 +200,8 @@ impl Till {
             member: None,
             lines: vec![line("goods", amount_minor)],
             tenders: vec![tender("stored_value", amount_minor, Some(card))],
+            payment_unknown: None,
+            taken_at_ms: None,
             operator: None,
             terminal_seq: None,
         }

@@ -92,6 +92,8 @@ fn body_json(body: &Body) -> Result<Value, serde_json::Error> {
         Body::CardSale(body) | Body::CardReload(body) => serde_json::to_value(body),
         Body::CardStatus(body) => serde_json::to_value(body),
         Body::Sale(body) => serde_json::to_value(body),
+        Body::Payment(body) => serde_json::to_value(body),
+        Body::Invoice(body) => serde_json::to_value(body),
         Body::Void(body) => serde_json::to_value(body),
         Body::Return(body) => serde_json::to_value(body),
         Body::UnreferencedReturn(body) => serde_json::to_value(body),

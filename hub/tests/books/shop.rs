@@ -217,6 +217,8 @@ impl Town {
             total_minor: amount_minor,
             allocation: Vec::new(),
             invoiceable: Vec::new(),
+            payment_unknown: None,
+            taken_at_ms: None,
             movements: vec![Self::movement(card.account, MovementKind::Spend, amount_minor)],
         };
         self.append(shop, shop.day, Body::Sale(body));

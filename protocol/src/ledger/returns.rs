@@ -2,10 +2,11 @@
 //!
 //! Invariant: what comes back of a line, over all its returns, is exactly what each tender had paid for it, to the cent.
 
+use super::invoice::by_rate;
 use super::{Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, refuse, settle};
 use crate::card::Card;
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Entry, Return, ReturnLine, TenderLine, UnreferencedReturn};
+use crate::entry::{Body, Entry, RedLetter, Return, ReturnLine, Sale, TenderLine, UnreferencedReturn};
 use crate::money::{Rounding, reversal};
 use crate::movement::{MovementKind, MovementRef};
 use crate::policy::{Policy, TenderClass};
@@ -29,6 +30,9 @@ pub fn post_return(
         if state.voided_by.is_some() {
             return refuse(DeclineCode::AlreadyVoided);
         }
+        if state.parked {
+            return refuse(DeclineCode::PaymentUnknown);
+        }
         let of = original.header.id();
         let mut next = state.clone();
         next.returned_thousandths.resize(sale.lines.len(), 0);
@@ -36,6 +40,7 @@ pub fn post_return(
         next.refunded_minor.iter_mut().for_each(|row| row.resize(sale.lines.len(), 0));
         let mut lines = Vec::with_capacity(request.items.len());
         let mut refunds = vec![0_i64; sale.tenders.len()];
+        let mut parts = vec![vec![0_i64; sale.lines.len()]; sale.tenders.len()];
         for (index, item) in request.items.iter().enumerate() {
             let at = usize::from(item.line);
             let Some(sold) = sale.lines.get(at) else {
@@ -61,6 +66,7 @@ pub fn post_return(
                 .map_err(|error| Decision::Faulty(Fault::new(format!("items[{index}]"), error.to_string())))?;
                 *already += part;
                 *refund += part;
+                parts[tender][at] += part;
                 amount_minor += part;
             }
             next.returned_thousandths[at] = cumulative;
@@ -99,13 +105,21 @@ pub fn post_return(
             lines,
             tenders: tenders.clone(),
             total_minor,
+            red_letter: red_letter(situation.policy, sale, state, &parts),
             movements: work.movements.clone(),
         };
         let mut plan = work.plan(Body::Return(body));
         plan.refunds = tenders;
-        plan.receipt = Some(ReceiptChange::Returned { of, state: next });
+        plan.receipt = Some(ReceiptChange::Changed { of, state: next });
         Ok(plan)
     })())
+}
+
+/// What the tax invoice over the sale must be lowered by, when it has one.
+fn red_letter(policy: &Policy, sale: &Sale, state: &ReceiptState, parts: &[Vec<i64>]) -> Option<RedLetter> {
+    let invoice = state.invoice.clone()?;
+    let invoiceable = by_rate(policy, sale, |tender, line| parts[tender][line]);
+    (!invoiceable.is_empty()).then_some(RedLetter { invoice, invoiceable })
 }
 
 /// Gives goods back without a receipt, their value onto a card. `permitted` is the till's permission.

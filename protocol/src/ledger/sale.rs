@@ -2,13 +2,16 @@
 //!
 //! Which tender paid which part of which line is decided here, once; returns read it and never compute it again.
 
-use super::{Decide, Decision, Holdings, Situation, Work, faulty, refuse, settle, unknown_tender};
+use super::invoice::by_rate;
+use super::{
+    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, refuse, settle, unknown_tender,
+};
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Invoiceable, Sale};
+use crate::entry::{Body, Sale};
 use crate::money::split;
 use crate::movement::{Movement, MovementKind};
-use crate::policy::{Policy, TenderClass};
+use crate::policy::TenderClass;
 use crate::till::PostSale;
 use crate::unit::Unit;
 use crate::wire::Purpose;
@@ -27,7 +30,16 @@ pub fn post_sale(situation: &Situation<'_>, cards: &[Card], holdings: &Holdings,
             let Some(tender) = situation.policy.tender(line.tender) else {
                 return faulty(path("tender"), unknown_tender(situation.policy, line));
             };
-            stored_value.push(tender.class == TenderClass::StoredValue);
+            let by_card = tender.class == TenderClass::StoredValue;
+            if by_card && request.taken_at_ms.is_some() {
+                let fault = "is stored value; a receipt taken while the edge was down cannot have been paid with it";
+                return faulty(path("tender"), fault);
+            }
+            if by_card && request.payment_unknown == u16::try_from(index).ok() {
+                let fault = format!("is {index}, which is stored value; only what is paid outside can be unknown");
+                return faulty("payment_unknown", fault);
+            }
+            stored_value.push(by_card);
             let number = match (tender.class, line.card) {
                 (TenderClass::StoredValue, None) => {
                     return faulty(path("card"), "is missing; stored value needs the card");
@@ -48,18 +60,25 @@ pub fn post_sale(situation: &Situation<'_>, cards: &[Card], holdings: &Holdings,
             return Err(Decision::AskHub(needs)); // One call for all cards of the basket.
         }
         let allocation = allocate(request, &stored_value)?;
-        let invoiceable = invoiceable(situation.policy, request, &allocation);
-        let sale = Sale {
+        let mut sale = Sale {
             currency: request.currency,
             member: request.member,
             lines: request.lines.clone(),
             tenders: request.tenders.clone(),
             total_minor,
             allocation,
-            invoiceable,
+            invoiceable: Vec::new(),
+            payment_unknown: request.payment_unknown,
+            taken_at_ms: request.taken_at_ms,
             movements: work.movements.clone(),
         };
-        Ok(work.plan(Body::Sale(sale)))
+        sale.invoiceable = by_rate(situation.policy, &sale, |tender, line| sale.allocation[tender][line]);
+        let mut plan = work.plan(Body::Sale(sale));
+        if request.payment_unknown.is_some() {
+            plan.receipt =
+                Some(ReceiptChange::Made { state: ReceiptState { parked: true, ..ReceiptState::default() } });
+        }
+        Ok(plan)
     })())
 }
 
@@ -108,22 +127,4 @@ fn allocate(request: &PostSale, stored_value: &[bool]) -> Decide<Vec<Vec<i64>>> 
     }
     assert!(left.iter().all(|&rest| rest == 0), "the tenders pay every line in full");
     Ok(allocation)
-}
-
-fn invoiceable(policy: &Policy, request: &PostSale, allocation: &[Vec<i64>]) -> Vec<Invoiceable> {
-    let mut rates: Vec<Invoiceable> = Vec::new();
-    for (tender, parts) in request.tenders.iter().zip(allocation) {
-        if !policy.tender(tender.tender).is_some_and(|tender| tender.invoiceable) {
-            continue;
-        }
-        for (line, &part) in request.lines.iter().zip(parts) {
-            match rates.iter_mut().find(|rate| rate.tax_ppm == line.tax_ppm) {
-                Some(rate) => rate.invoiceable_minor += part,
-                None => rates.push(Invoiceable { tax_ppm: line.tax_ppm, invoiceable_minor: part }),
-            }
-        }
-    }
-    rates.retain(|rate| rate.invoiceable_minor != 0);
-    rates.sort_by_key(|rate| rate.tax_ppm);
-    rates
 }

@@ -7,7 +7,10 @@ use crate::card::{CheckDigit, NumberRange};
 use crate::entry::{BODY_VERSION, Entry, HEADER_VERSION, Header, LineFlags, Origin, ReplicaVersions, SaleLine};
 use crate::id::{Epoch, OperationId, Seq, TenderCode};
 use crate::policy::{AllotmentRules, Product, ReturnRules, Tender, TenderClass};
-use crate::till::{LoadCard, PostReturn, PostSale, PostUnreferencedReturn, ReturnItem, VoidOperation};
+use crate::till::{
+    LoadCard, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice, ResolvePayment,
+    ReturnItem, VoidOperation,
+};
 use crate::time::{CivilOffset, Instant, Stamp};
 
 const CNY: Unit = Unit::Money(Currency::CNY);
@@ -164,7 +167,16 @@ fn line(net_minor: i64, thousandths: i64) -> SaleLine {
 }
 
 fn sale(lines: Vec<SaleLine>, tenders: Vec<TenderLine>) -> PostSale {
-    PostSale { currency: Currency::CNY, member: None, lines, tenders, operator: None, terminal_seq: None }
+    PostSale {
+        currency: Currency::CNY,
+        member: None,
+        lines,
+        tenders,
+        payment_unknown: None,
+        taken_at_ms: None,
+        operator: None,
+        terminal_seq: None,
+    }
 }
 
 fn load_request(amount_minor: i64, bonus_minor: i64) -> LoadCard {
@@ -397,6 +409,129 @@ fn what_may_stand_on_an_invoice_is_what_was_not_paid_with_stored_value() {
     assert_eq!(rates, [(90_000, 50), (130_000, 150)]);
 }
 
+/// A basket of 500, 200 of it by card 1, 300 by a voucher of which the till does not know whether it was paid.
+fn parked(shop: &mut Shop) -> (Entry, ReceiptState) {
+    let request = PostSale {
+        payment_unknown: Some(1),
+        ..sale(vec![line(500, 5_000)], vec![tender("stored_value", 200, Some(1)), tender("cash", 300, None)])
+    };
+    let (entry, plan) = {
+        let decision = shop.sale(&request);
+        shop.book(decision)
+    };
+    let Some(ReceiptChange::Made { state }) = plan.receipt else { panic!("a receipt that is remembered") };
+    assert!(state.parked);
+    (entry, state)
+}
+
+fn resolve(shop: &Shop, entry: &Entry, state: &ReceiptState, outcome: PaymentOutcome) -> Decision {
+    let request = ResolvePayment {
+        outcome,
+        reference: (outcome == PaymentOutcome::Paid).then(|| "acq-7".to_owned()),
+        reason: "asked the acquirer".to_owned(),
+        operator: None,
+        approver: None,
+        terminal_seq: None,
+    };
+    resolve_payment(&shop.situation(), entry, state, &shop.holdings, &request)
+}
+
+#[test]
+fn a_parked_sale_keeps_its_value_taken_and_its_basket_locked_until_its_payment_is_known() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 1_000);
+    let (entry, state) = parked(&mut shop);
+    assert_eq!(shop.here(1), 800);
+    let locked = void(&shop.situation(), &entry, &state, &shop.cards, &shop.holdings, &void_request());
+    assert_eq!(declined(locked).code, DeclineCode::PaymentUnknown);
+    let request = RegisterInvoice { number: "044002".to_owned(), operator: None, terminal_seq: None };
+    let locked = register_invoice(&shop.situation(), &entry, &state, &request);
+    assert_eq!(declined(locked).code, DeclineCode::PaymentUnknown);
+    let paid = resolve(&shop, &entry, &state, PaymentOutcome::Paid);
+    let (confirmed, plan) = shop.book(paid);
+    let Body::Payment(payment) = confirmed.body else { panic!("a payment") };
+    assert_eq!((payment.tender.amount_minor, payment.tender.reference.as_deref()), (300, Some("acq-7")));
+    assert_eq!(shop.here(1), 800, "the sale stands");
+    let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("a receipt that changes") };
+    for outcome in [PaymentOutcome::Paid, PaymentOutcome::Failed] {
+        assert_eq!(declined(resolve(&shop, &entry, &state, outcome)).code, DeclineCode::PaymentKnown);
+    }
+}
+
+#[test]
+fn a_parked_sale_that_was_not_paid_is_undone_on_any_day_and_only_what_came_goes_back() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 1_000);
+    let (entry, state) = parked(&mut shop);
+    shop.day = Some("2026-11-25".parse().unwrap());
+    let failed = resolve(&shop, &entry, &state, PaymentOutcome::Failed);
+    let (undone, plan) = shop.book(failed);
+    assert_eq!(shop.here(1), 1_000);
+    let back: Vec<(&str, i64)> = plan.refunds.iter().map(|line| (line.tender.as_str(), line.amount_minor)).collect();
+    assert_eq!(back, [("stored_value", 200)]);
+    let flows = |entry: &Entry| entry.body.tender_flows().map(|(_, amount_minor)| amount_minor).sum::<i64>();
+    assert_eq!(flows(&entry) + flows(&undone), 0, "the days' totals forget the sale");
+    assert_eq!(plan.receipt, Some(ReceiptChange::Voided { of: entry.header.id() }));
+}
+
+#[test]
+fn only_a_payment_outside_can_be_unknown_and_a_receipt_taken_without_the_edge_holds_no_stored_value() {
+    let shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 1_000);
+    let by_card = || sale(vec![line(100, 1_000)], vec![tender("stored_value", 100, Some(1))]);
+    let fault = |request: PostSale| faulty_field(shop.sale(&request));
+    assert_eq!(fault(PostSale { payment_unknown: Some(0), ..by_card() }), "payment_unknown");
+    assert_eq!(fault(PostSale { payment_unknown: Some(1), ..by_card() }), "payment_unknown");
+    assert_eq!(fault(PostSale { taken_at_ms: Some(Instant(5)), ..by_card() }), "tenders[0].tender");
+    let by_cash = sale(vec![line(100, 1_000)], vec![tender("cash", 100, None)]);
+    assert_eq!(
+        fault(PostSale { taken_at_ms: Some(Instant(5)), payment_unknown: Some(0), ..by_cash }),
+        "payment_unknown"
+    );
+}
+
+#[test]
+fn a_receipt_is_invoiced_once_for_what_is_left_of_it_and_then_asks_for_red_letters() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 1_000);
+    let sold =
+        shop.sale(&sale(vec![line(400, 4_000)], vec![tender("stored_value", 100, Some(1)), tender("cash", 300, None)]));
+    let (receipt, _) = shop.book(sold);
+    let back = |shop: &Shop, state: &ReceiptState| {
+        let items = vec![ReturnItem { line: 0, quantity_thousandths: 1_000 }];
+        let request = PostReturn {
+            receipt: receipt.header.id(),
+            items,
+            reason: "broken".to_owned(),
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        };
+        post_return(&shop.situation(), &receipt, state, &shop.cards, &shop.holdings, &request)
+    };
+    let state_of = |plan: &Plan| match &plan.receipt {
+        Some(ReceiptChange::Changed { state, .. }) => state.clone(),
+        other => panic!("a receipt that changes, not {other:?}"),
+    };
+    let first = back(&shop, &ReceiptState::default());
+    let (entry, plan) = shop.book(first);
+    assert!(matches!(&entry.body, Body::Return(body) if body.red_letter.is_none()), "nothing is invoiced yet");
+    let register = |shop: &Shop, state: &ReceiptState| {
+        let request = RegisterInvoice { number: " 044002 ".to_owned(), operator: None, terminal_seq: None };
+        register_invoice(&shop.situation(), &receipt, state, &request)
+    };
+    let state = state_of(&plan);
+    let invoiced = register(&shop, &state);
+    let (entry, plan) = shop.book(invoiced);
+    let Body::Invoice(invoice) = &entry.body else { panic!("an invoice") };
+    assert_eq!((invoice.number.as_str(), invoice.invoiceable[0].invoiceable_minor), ("044002", 225));
+    let state = state_of(&plan);
+    assert_eq!(declined(register(&shop, &state)).code, DeclineCode::AlreadyInvoiced);
+    let undone = void(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &void_request());
+    assert_eq!(declined(undone).code, DeclineCode::AlreadyInvoiced);
+    let second = back(&shop, &state);
+    let (entry, _) = shop.book(second);
+    let Body::Return(returned) = &entry.body else { panic!("a return") };
+    let red_letter = returned.red_letter.as_ref().unwrap();
+    assert_eq!((red_letter.invoice.as_str(), red_letter.invoiceable[0].invoiceable_minor), ("044002", 75));
+}
+
 #[test]
 fn a_return_without_receipt_needs_policy_permission_and_limit() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Frozen)]);
@@ -440,7 +575,7 @@ fn nothing_comes_back_twice() {
     let item = |line, quantity_thousandths| vec![ReturnItem { line, quantity_thousandths }];
     let first = back(&shop, &ReceiptState::default(), item(0, 2_000));
     let (_, plan) = shop.book(first);
-    let Some(ReceiptChange::Returned { state, .. }) = plan.receipt else { panic!("a return") };
+    let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("a return") };
     assert_eq!(declined(back(&shop, &state, item(0, 1_001))).code, DeclineCode::ReturnExceedsSale);
     assert_eq!(
         declined(void(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &void_request())).code,
@@ -480,7 +615,7 @@ proptest! {
                 let at = tenders.iter().position(|tender| (tender.tender, tender.card) == (refund.tender, refund.card)).unwrap();
                 refunded[at] += refund.amount_minor;
             }
-            let Some(ReceiptChange::Returned { state: next, .. }) = plan.receipt else { panic!("a return") };
+            let Some(ReceiptChange::Changed { state: next, .. }) = plan.receipt else { panic!("a return") };
             state = next;
         }
         prop_assert_eq!(refunded, tenders.iter().map(|tender| tender.amount_minor).collect::<Vec<_>>());

@@ -27,6 +27,12 @@ pub fn void(
         if state.voided_by.is_some() {
             return refuse(DeclineCode::AlreadyVoided);
         }
+        if state.parked {
+            return refuse(DeclineCode::PaymentUnknown);
+        }
+        if state.invoice.is_some() {
+            return refuse(DeclineCode::AlreadyInvoiced); // The tax office knows it: goods that come back are a return with a red-letter invoice.
+        }
         if original.header.business_day != situation.day {
             return refuse(DeclineCode::NotOfOpenDay);
         }
@@ -50,18 +56,7 @@ pub fn void(
                 _ => return Err(Decision::of_card(DeclineCode::CardNotActive, body.card)),
             }
         }
-        let mut needs = Vec::new();
-        for (index, undone) in original.body.movements().iter().enumerate() {
-            let reference = MovementRef { entry: of, index: u16::try_from(index).unwrap_or(u16::MAX) };
-            match undo(&mut work, undone, reference, card.map(|(number, _)| number)) {
-                Ok(()) => {}
-                Err(Decision::AskHub(more)) => needs.extend(more),
-                Err(decision) => return Err(decision),
-            }
-        }
-        if !needs.is_empty() {
-            return Err(Decision::AskHub(needs));
-        }
+        undo_all(&mut work, original, card.map(|(number, _)| number))?;
         if let Body::CardSale(body) = &original.body {
             let purse = Purse { account: body.account, unit: Unit::Money(body.currency) };
             if work.holdings.get(purse).available() > 0 {
@@ -83,6 +78,20 @@ pub fn void(
         plan.card = card.filter(|(_, status)| *status == CardStatus::Blank);
         Ok(plan)
     })())
+}
+
+/// Undoes every movement of an operation; what has to be asked of the hub for it is asked in one call.
+pub(super) fn undo_all(work: &mut Work<'_>, original: &Entry, card: Option<CardNumber>) -> Decide<()> {
+    let mut needs = Vec::new();
+    for (index, undone) in original.body.movements().iter().enumerate() {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        match undo(work, undone, MovementRef { entry: original.header.id(), index }, card) {
+            Ok(()) => {}
+            Err(Decision::AskHub(more)) => needs.extend(more),
+            Err(decision) => return Err(decision),
+        }
+    }
+    if needs.is_empty() { Ok(()) } else { Err(Decision::AskHub(needs)) }
 }
 
 fn undo(work: &mut Work<'_>, undone: &Movement, reference: MovementRef, card: Option<CardNumber>) -> Decide<()> {

@@ -324,6 +324,8 @@ fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Option<MemberI
         member,
         lines,
         tenders,
+        payment_unknown: None,
+        taken_at_ms: None,
         operator: None,
         terminal_seq: None,
     }
