@@ -100,8 +100,10 @@ CREATE TABLE operation (
 -- What the store remembers of a receipt, so that nothing comes back twice.
 CREATE TABLE receipt (
     seq INTEGER PRIMARY KEY,
+    parked INTEGER NOT NULL CHECK (parked IN (0, 1)),
     state BLOB NOT NULL
 ) STRICT;
+CREATE INDEX receipt_parked ON receipt (seq) WHERE parked = 1;
 
 CREATE TABLE day (
     business_day TEXT PRIMARY KEY,

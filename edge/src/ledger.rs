@@ -8,6 +8,8 @@ mod day;
 mod look;
 mod order;
 #[cfg(test)]
+mod receipt_tests;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -22,7 +24,7 @@ use bytes::Bytes;
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::Card;
 use huitong_protocol::decline::{Decline, Elsewhere};
-use huitong_protocol::entry::{Body, Invoiceable};
+use huitong_protocol::entry::Body;
 use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
@@ -304,10 +306,13 @@ fn take_news(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant], cards: &[Card
 fn approve(tx: &mut WriteTx<'_>, call: &Call, order: &Order, plan: Plan) -> Result<Done, StoreError> {
     let Plan { body, counters, card: card_change, receipt: receipt_change, refunds } = plan;
     let kind = body.kind();
-    let invoiceable: Vec<Invoiceable> = match &body {
-        Body::Sale(sale) => sale.invoiceable.clone(),
-        _ => Vec::new(),
-    };
+    let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
+    match &body {
+        Body::Sale(sale) => (invoiceable, payment_unknown) = (sale.invoiceable.clone(), sale.payment_unknown),
+        Body::Invoice(invoice) => invoiceable.clone_from(&invoice.invoiceable),
+        Body::Return(back) => red_letter_required.clone_from(&back.red_letter),
+        _ => {}
+    }
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
     let appended = tx.append(call.now, meta, body)?;
     let mut balances = Vec::with_capacity(counters.len());
@@ -324,15 +329,17 @@ fn approve(tx: &mut WriteTx<'_>, call: &Call, order: &Order, plan: Plan) -> Resu
     }
     match receipt_change {
         None => {}
-        Some(ReceiptChange::Returned { of, state }) => receipt::put(tx, of.seq, &state)?,
+        Some(ReceiptChange::Changed { of, state }) => receipt::put(tx, of.seq, &state)?,
+        Some(ReceiptChange::Made { state }) => receipt::put(tx, appended.id.seq, &state)?,
         Some(ReceiptChange::Voided { of }) => {
             let mut state = receipt::get(tx, of.seq)?;
-            state.voided_by = Some(appended.id);
+            (state.voided_by, state.parked) = (Some(appended.id), false);
             receipt::put(tx, of.seq, &state)?;
         }
     }
     let mut approved = approved(tx, call, kind, &appended);
     (approved.balances, approved.refunds, approved.invoiceable) = (balances, refunds, invoiceable);
+    (approved.payment_unknown, approved.red_letter_required) = (payment_unknown, red_letter_required);
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
 }
 
@@ -346,6 +353,8 @@ fn approved(tx: &WriteTx<'_>, call: &Call, kind: &str, appended: &Appended) -> A
         balances: Vec::new(),
         refunds: Vec::new(),
         invoiceable: Vec::new(),
+        payment_unknown: None,
+        red_letter_required: None,
         seal: None,
     }
 }

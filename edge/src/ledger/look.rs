@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use huitong_protocol::allotment::StoreCounters;
 use huitong_protocol::card::{Card, CardNumber};
+use huitong_protocol::entry::Body;
 use huitong_protocol::id::OperationId;
-use huitong_protocol::till::{BalanceHere, CardState, TotalBalance};
+use huitong_protocol::till::{BalanceHere, CardState, ParkedSale, TotalBalance};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Need, Purpose};
 
 use super::order::Reference;
 use super::{HubReply, Ledger, take_news};
-use crate::store::{ReadTx, StoreError, allotment, card, journal, operation};
+use crate::store::{ReadTx, StoreError, allotment, card, journal, operation, receipt};
 
 /// What is known of a card.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +65,35 @@ impl Ledger {
         Ok(here.map_or(CardLook::Unknown, |(card, balances)| {
             CardLook::Known(Box::new(state(&card, &balances, Some(unit), total)))
         }))
+    }
+
+    /// The sales whose payment is not known, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the engine.
+    pub fn parked_sales(&self) -> Result<Vec<ParkedSale>, StoreError> {
+        self.store().read(|tx| {
+            let mut parked = Vec::new();
+            for seq in receipt::parked(tx)? {
+                let rule = |fault: &str| StoreError::Rule {
+                    operation: "list parked sales",
+                    fault: format!("the receipt at {seq} {fault}"),
+                };
+                let entry = journal::decoded(tx, seq)?.ok_or_else(|| rule("has no entry"))?;
+                let Body::Sale(sale) = &entry.body else { return Err(rule("is no sale")) };
+                let unknown = sale.payment_unknown.and_then(|at| sale.tenders.get(usize::from(at)));
+                parked.push(ParkedSale {
+                    entry: entry.header.id(),
+                    operation: entry.header.operation,
+                    terminal: entry.header.terminal,
+                    business_day: entry.header.business_day,
+                    at_ms: entry.header.at_ms,
+                    total_minor: sale.total_minor,
+                    tender: unknown.ok_or_else(|| rule("has no unknown tender"))?.clone(),
+                });
+            }
+            Ok(parked)
+        })
     }
 
     /// What the store counts in.

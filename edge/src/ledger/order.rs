@@ -3,12 +3,13 @@
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::entry::{Body, Entry};
+use huitong_protocol::entry::{Body, Entry, Origin};
 use huitong_protocol::id::{EntryId, IdError, OperationId, OperatorId};
 use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation};
 use huitong_protocol::policy::Policy;
 use huitong_protocol::till::{
-    CloseDay, FreezeCard, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, VoidOperation,
+    CloseDay, FreezeCard, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
+    ResolvePayment, VoidOperation,
 };
 use huitong_protocol::unit::Unit;
 
@@ -70,6 +71,20 @@ pub enum Order {
         /// Why.
         request: VoidOperation,
     },
+    /// Say what became of the payment of a parked sale.
+    ResolvePayment {
+        /// Which sale.
+        of: Reference,
+        /// What became of it.
+        request: ResolvePayment,
+    },
+    /// Register the tax invoice over a receipt.
+    RegisterInvoice {
+        /// Which receipt.
+        of: Reference,
+        /// Its number.
+        request: RegisterInvoice,
+    },
     /// Give goods of a receipt back.
     Return(PostReturn),
     /// Give goods back without a receipt.
@@ -91,6 +106,8 @@ impl Order {
             Self::FreezeCard { request, .. } => (request.operator, None, request.terminal_seq),
             Self::Sale(request) => (request.operator, None, request.terminal_seq),
             Self::Void { request, .. } => (request.operator, request.approver, request.terminal_seq),
+            Self::ResolvePayment { request, .. } => (request.operator, request.approver, request.terminal_seq),
+            Self::RegisterInvoice { request, .. } => (request.operator, None, request.terminal_seq),
             Self::Return(request) => (request.operator, request.approver, request.terminal_seq),
             Self::UnreferencedReturn(request) => (request.operator, request.approver, request.terminal_seq),
             Self::OpenDay(request) => (request.operator, None, None),
@@ -103,6 +120,10 @@ impl Order {
             terminal_seq,
             operator,
             approver,
+            origin: match self {
+                Self::Sale(request) if request.taken_at_ms.is_some() => Origin::TillOffline,
+                _ => Origin::Edge,
+            },
         }
     }
 
@@ -156,6 +177,17 @@ impl Order {
                     Original::Refused(decision) => decision,
                 }
             }
+            Self::ResolvePayment { of, request } => match self.original(tx, *of, request.check().err())? {
+                Original::Found(entry, state) => {
+                    let (_, holdings) = rows(tx, std::iter::empty(), unit, Some(&entry))?;
+                    core::resolve_payment(&situation, &entry, &state, &holdings, request)
+                }
+                Original::Refused(decision) => decision,
+            },
+            Self::RegisterInvoice { of, request } => match self.original(tx, *of, request.check().err())? {
+                Original::Found(entry, state) => core::register_invoice(&situation, &entry, &state, request),
+                Original::Refused(decision) => decision,
+            },
             Self::UnreferencedReturn(request) => {
                 let (cards, holdings) = one(request.card)?;
                 let permitted = call.permissions.return_without_receipt;

@@ -1,10 +1,11 @@
-//! Receipts: what came back of each sale already. A receipt that nothing came back of has no row.
+//! Receipts: what the store remembers of each sale beside its entry: what came back, whether it is parked, its tax invoice. A receipt without
+//! any of it has no row.
 
 use huitong_protocol::id::Seq;
 use huitong_protocol::ledger::ReceiptState;
 use huitong_protocol::wire::{from_msgpack, to_msgpack};
 
-use super::{ReadTx, StoreError, WriteTx, cell, column};
+use super::{ReadTx, StoreError, WriteTx, cell, column, counted};
 
 /// The memory of a receipt.
 ///
@@ -25,7 +26,18 @@ pub fn get(tx: &ReadTx<'_>, seq: Seq) -> Result<ReceiptState, StoreError> {
 pub fn put(tx: &mut WriteTx<'_>, seq: Seq, state: &ReceiptState) -> Result<(), StoreError> {
     tx.execute_one(
         "write a receipt",
-        "INSERT INTO receipt (seq, state) VALUES (?1, ?2) ON CONFLICT (seq) DO UPDATE SET state = excluded.state",
-        (column(seq.0), to_msgpack(state)),
+        "INSERT INTO receipt (seq, parked, state) VALUES (?1, ?2, ?3)
+         ON CONFLICT (seq) DO UPDATE SET parked = excluded.parked, state = excluded.state",
+        (column(seq.0), i64::from(state.parked), to_msgpack(state)),
     )
+}
+
+/// The receipts whose payment is not known, oldest first.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn parked(tx: &ReadTx<'_>) -> Result<Vec<Seq>, StoreError> {
+    tx.all("list parked sales", "SELECT seq FROM receipt WHERE parked = 1 ORDER BY seq", [], |row| {
+        Ok(Seq(counted(row, 0, "receipt", "seq")?))
+    })
 }

@@ -182,6 +182,8 @@ pub struct EntryMeta {
     pub operator: Option<OperatorId>,
     /// Who approved it.
     pub approver: Option<OperatorId>,
+    /// Who decided it.
+    pub origin: Origin,
 }
 
 /// An entry that was appended.
@@ -280,7 +282,7 @@ impl WriteTx<'_> {
                 terminal_seq: meta.terminal_seq,
                 operator: meta.operator,
                 approver: meta.approver,
-                origin: Origin::Edge,
+                origin: meta.origin,
                 replica: self.chain.replica,
             },
             body,
