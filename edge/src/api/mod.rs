@@ -92,6 +92,7 @@ pub fn router(api: Api, more: Router<Api>) -> Router {
         .route("/v1/returns", post(sales::give_back))
         .route("/v1/returns/unreferenced", post(sales::give_back_unreferenced))
         .route("/v1/operations/{id}", get(operations::look))
+        .route("/v1/operations/{id}/receipt", get(operations::receipt))
         .route("/v1/operations/{id}/void", post(operations::void))
         .route("/v1/day/open", post(days::open))
         .route("/v1/day/close", post(days::close))

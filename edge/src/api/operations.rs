@@ -1,12 +1,50 @@
-//! Operations: what became of one, and its undoing on its day.
+//! Operations: what became of one, its receipt as text, and its undoing on its day.
 
-use axum::extract::State;
-use axum::response::Response;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use huitong_protocol::till::Fault;
+use serde::Deserialize;
 
+use super::cards::query_problem;
 use super::posted::{PathPart, json_response, path_part};
 use super::{Api, Code, Posted, Problem, Till};
 use crate::ledger::{OperationLook, Order};
+use crate::slip::{COLUMNS_MAX, COLUMNS_MIN, Language, Style};
+
+/// The columns of 58 mm paper, which fit on any.
+const COLUMNS_DEFAULT: usize = COLUMNS_MIN;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SlipQuery {
+    /// Columns of the paper.
+    columns: Option<usize>,
+    /// The language of its words.
+    #[serde(default)]
+    language: Language,
+}
+
+pub(super) async fn receipt(
+    State(api): State<Api>,
+    _till: Till,
+    id: PathPart,
+    query: Result<Query<SlipQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|rejection| query_problem(&rejection))?;
+    let columns = query.columns.unwrap_or(COLUMNS_DEFAULT);
+    if !(COLUMNS_MIN..=COLUMNS_MAX).contains(&columns) {
+        let fault = format!("is {columns}; it must be from {COLUMNS_MIN} to {COLUMNS_MAX}");
+        return Err(Problem::field(Fault::new("columns", fault)));
+    }
+    let style = Style { columns, language: query.language };
+    match api.ledger().slip(path_part("id", id)?, style)? {
+        Some(slip) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], slip).into_response()),
+        None => Err(Problem::new(Code::NotFound, "this store has no such receipt; declined operations have none")),
+    }
+}
 
 pub(super) async fn void(State(api): State<Api>, id: PathPart, posted: Posted) -> Result<Response, Problem> {
     let order = Order::Void { of: path_part("id", id)?, request: posted.json()? };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use huitong_protocol::allotment::StoreCounters;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::entry::Body;
-use huitong_protocol::id::OperationId;
+use huitong_protocol::id::{OperationId, TenderCode};
 use huitong_protocol::till::{BalanceHere, CardState, ParkedSale, TotalBalance};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
@@ -12,6 +12,7 @@ use huitong_protocol::wire::{Need, Purpose};
 
 use super::order::Reference;
 use super::{HubReply, Ledger, take_news};
+use crate::slip::{self, Style};
 use crate::store::{ReadTx, StoreError, allotment, card, journal, operation, receipt};
 
 /// What is known of a card.
@@ -64,6 +65,30 @@ impl Ledger {
         let here = self.store().read(|tx| card_here(tx, number))?;
         Ok(here.map_or(CardLook::Unknown, |(card, balances)| {
             CardLook::Known(Box::new(state(&card, &balances, Some(unit), total)))
+        }))
+    }
+
+    /// The receipt of an operation as text; `None` when this store has no such receipt.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the engine.
+    pub fn slip(&self, of: Reference, style: Style) -> Result<Option<String>, StoreError> {
+        let committed = self.store().committed();
+        let Some(identity) = committed.identity.as_ref() else { return Err(StoreError::NotEnrolled) };
+        let found = self.store().read(|tx| {
+            let seq = match of {
+                Reference::Entry(id) if (id.store, id.epoch) == (identity.store.id, identity.epoch) => Some(id.seq),
+                Reference::Entry(_) => None,
+                Reference::Operation(id) => operation::find(tx, id)?.and_then(|known| known.entry_seq),
+            };
+            let Some(seq) = seq else { return Ok(None) };
+            let state = receipt::get(tx, seq)?;
+            Ok::<_, StoreError>(journal::decoded(tx, seq)?.map(|entry| (entry, state)))
+        })?;
+        let tender_name = |code: TenderCode| code.to_string();
+        Ok(found.and_then(|(entry, state)| {
+            let context = slip::Context { store_name: &identity.store.name, state: &state, tender_name: &tender_name };
+            slip::print(&entry, &context, style)
         }))
     }
 

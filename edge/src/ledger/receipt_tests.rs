@@ -126,3 +126,25 @@ async fn a_receipt_is_invoiced_once_and_what_comes_back_asks_for_a_red_letter() 
     let path = format!("/v1/sales/{}/invoice", by_value["entry"].as_str().unwrap());
     shop.post(T1, &path, &json!({"number": "26440002"})).await.declined("nothing_invoiceable");
 }
+
+#[tokio::test]
+async fn a_receipt_is_printed_again_as_it_is_now() {
+    let shop = Shop::opened().await;
+    shop.granted(1, 1_000).await;
+    let receipt = park(&shop).await;
+    let slip = shop.get(T1, &format!("/v1/operations/{receipt}/receipt?language=en")).await;
+    assert_eq!(slip.headers["content-type"], "text/plain; charset=utf-8");
+    assert!(String::from_utf8_lossy(&slip.bytes).contains("PAYMENT NOT CONFIRMED"));
+    shop.post(T1, &format!("/v1/sales/{receipt}/payment"), &outcome("failed")).await.approved();
+    let slip = shop.get(T1, &format!("/v1/operations/{receipt}/receipt?columns=48")).await;
+    assert!(String::from_utf8_lossy(&slip.bytes).contains("已作废"));
+    for (query, status, code) in [
+        ("?columns=20", 422, "field_invalid"),
+        ("?columns=many", 422, "field_invalid"),
+        ("?language=fr", 422, "field_invalid"),
+        ("?paper=58", 422, "field_invalid"),
+    ] {
+        shop.get(T1, &format!("/v1/operations/{receipt}/receipt{query}")).await.problem(status, code);
+    }
+    shop.get(T1, "/v1/operations/S1-1-999/receipt").await.problem(404, "not_found");
+}
