@@ -14,6 +14,7 @@ pub mod money;
 pub mod movement;
 pub mod organisation;
 pub mod party;
+pub mod points;
 pub mod policy;
 pub mod reconcile;
 pub mod seal;

@@ -143,6 +143,8 @@ pub enum Rounding {
     HalfUp,
     /// Towards zero.
     Down,
+    /// Away from zero.
+    Up,
 }
 
 /// Parts per million: a rate as an integer. 6,000 is 0.6 %.
@@ -175,8 +177,9 @@ pub fn ratio(amount: i64, numerator: i64, denominator: i64, rounding: Rounding) 
     let (quotient, remainder) = (product / divisor, product % divisor);
     let rounded = match rounding {
         Rounding::Down => quotient,
+        Rounding::Up if remainder != 0 => quotient + product.signum(),
         Rounding::HalfUp if 2 * remainder.abs() >= divisor => quotient + product.signum(),
-        Rounding::HalfUp => quotient,
+        Rounding::HalfUp | Rounding::Up => quotient,
     };
     i64::try_from(rounded).map_err(|_| MoneyError::Overflow)
 }
@@ -255,6 +258,10 @@ mod tests {
         assert_eq!(share(250, Ppm(6_000), Rounding::HalfUp), Ok(2), "1.5 goes up");
         assert_eq!(share(i64::MAX, Ppm(2_000_000), Rounding::Down), Err(MoneyError::Overflow));
         assert_eq!(ratio(1, 1, 0, Rounding::Down), Err(MoneyError::Weights));
+        let thirds = |amount| [Rounding::Down, Rounding::HalfUp, Rounding::Up].map(|how| ratio(amount, 1, 3, how));
+        assert_eq!(thirds(4), [Ok(1), Ok(1), Ok(2)]);
+        assert_eq!(thirds(-4), [Ok(-1), Ok(-1), Ok(-2)]);
+        assert_eq!(thirds(6), [Ok(2); 3]);
     }
 
     #[test]
