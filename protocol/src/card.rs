@@ -6,9 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::id::{AccountId, IdError, Inline, MemberId, ProductId, StoreId, TextVisitor};
+use crate::id::{AccountId, IdError, Inline, MemberId, ProductId, StoreId};
 use crate::time::{BusinessDay, Stamp};
 
 /// The longest card number in digits.
@@ -69,7 +70,50 @@ impl Serialize for CardNumber {
 
 impl<'de> Deserialize<'de> for CardNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor { expecting: "card number", make: Self::new })
+        // Not `deserialize_str`: asked for text, a format names whatever else it finds by itself, digits included.
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+/// Reads a number and says what is wrong without repeating it: what cannot be read is most likely a number with a slip, and the error may go into
+/// a log or back over the line (R: I9).
+struct NumberVisitor;
+
+impl NumberVisitor {
+    fn not_text<E: serde::de::Error>(self) -> Result<CardNumber, E> {
+        Err(E::invalid_type(Unexpected::Other("a number"), &self))
+    }
+}
+
+impl Visitor<'_> for NumberVisitor {
+    type Value = CardNumber;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a card number as text of 6 to 24 digits")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<CardNumber, E> {
+        CardNumber::new(text).map_err(|why| E::custom(format_args!("card number {why}")))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<CardNumber, E> {
+        self.not_text()
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<CardNumber, E> {
+        self.not_text()
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<CardNumber, E> {
+        self.not_text()
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<CardNumber, E> {
+        self.not_text()
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<CardNumber, E> {
+        self.not_text()
     }
 }
 
@@ -328,6 +372,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::{from_msgpack, to_msgpack};
 
     #[test]
     fn known_check_digits() {
@@ -349,6 +394,27 @@ mod tests {
         check("12345", "is not a card number of 6 to 24 digits");
         check("12345a", "has 'a' at position 6; allowed are digits");
         check("1234567890123456789012345", "has 25 bytes; at most 24 are allowed");
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_without_being_repeated() {
+        // Each is a number with a slip: a letter, a space, a digit too many, no quotes, no quotes and too large for an integer.
+        let slips = [
+            (r#""66012345o7890""#, "position 9"),
+            (r#""6601234567890 ""#, "position 14"),
+            (r#""6601234567890123456789012""#, "25 bytes"),
+            ("6601234567890", "a number, expected a card number as text"),
+            ("-6601234567890", "a number, expected"),
+            ("66012345678901234567890", "a number, expected"),
+        ];
+        for (json, says) in slips {
+            let why = serde_json::from_str::<CardNumber>(json).unwrap_err().to_string();
+            assert!(why.contains(says) && !why.contains("660123"), "{why}");
+        }
+        let why = from_msgpack::<CardNumber>(&to_msgpack(&"6601234567890x")).unwrap_err();
+        assert!(why.contains("position 14") && !why.contains("660123"), "{why}");
+        let why = from_msgpack::<CardNumber>(&to_msgpack(&6_601_234_567_890_u64)).unwrap_err();
+        assert!(why.contains("a number") && !why.contains("660123"), "{why}");
     }
 
     #[test]
