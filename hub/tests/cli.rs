@@ -185,10 +185,19 @@ fn a_bad_line_keeps_the_whole_file_out() {
         "number,product,allocated_store,account_of\n6601000000000000,SV,S9,\n12,SV,,\n6601012345678901,XX,,\n",
         &[
             "line 2: number: ****0000 of SV: the check digit is wrong",
-            "line 3: number: \"12\" is not a card number of 6 to 24 digits",
+            "line 3: number: is not a card number of 6 to 24 digits",
             "line 4: product: XX is not in the newest policy; it has SV, GC",
         ],
     );
+    // What is no number is most likely one with a slip, and a report may be kept.
+    let slips = "number,product,account_of\n66010000x0000001,SV,\n6601000000000000,SV,6601000000000002-\n";
+    let err = office.refused(&format!("card import {}", office.file("slips.csv", slips)));
+    assert!(err.contains("line 2: number: has 'x' at position 9"), "{err}");
+    assert!(err.contains("line 3: account_of: has '-' at position 17"), "{err}");
+    let opening = "card,amount,business_day\n66010000x0000001,1,2026-09-01\n";
+    let again = office.refused(&format!("opening import {}", office.file("slips.csv", opening)));
+    assert!(again.contains("line 2: card: has 'x' at position 9"), "{again}");
+    assert!(!err.contains("66010000") && !again.contains("66010000"), "{err}{again}");
     check(
         "opening",
         "card,amount,business_day\n660100000,1.234,2026-09-01\n660100001,-1,2026-09-01\n660100002,1,yesterday\n",

@@ -47,10 +47,9 @@ pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportRepo
     let table = Table::read("card", COLUMNS, csv)?;
     let mut seen = HashMap::new();
     let rows = table.rows(|line| {
-        let (number, product): (Option<CardNumber>, Option<ProductId>) =
-            (line.parsed("number"), line.parsed("product"));
+        let (number, product): (_, Option<ProductId>) = (line.card("number"), line.parsed("product"));
         let (allocated_store, expires_on, account_of) =
-            (line.maybe("allocated_store"), line.maybe("expires_on"), line.maybe("account_of"));
+            (line.maybe("allocated_store"), line.maybe("expires_on"), line.maybe_card("account_of"));
         let member = line.text("member").map(str::to_owned);
         if let Some(number) = number {
             line.unique("number", &mut seen, number, &number);

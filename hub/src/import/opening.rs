@@ -51,7 +51,7 @@ pub fn import(
     let table = Table::read("opening balance", COLUMNS, csv)?;
     let mut seen = HashMap::new();
     let rows = table.rows(|line| {
-        let card: Option<CardNumber> = line.parsed("card");
+        let card = line.card("card");
         let amount_minor = line.amount("amount", hub.currency);
         let (business_day, owner) = (line.parsed("business_day"), line.maybe("store"));
         if let (Some(card), Some(owner), Some(day)) = (card, owner, business_day) {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use huitong_protocol::card::CardNumber;
 use huitong_protocol::money::Currency;
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
 
@@ -214,6 +215,25 @@ impl<'a> Line<'a> {
             Some(text) => self.parse(field, text).map(Some),
             None => (before == self.good).then_some(None),
         }
+    }
+
+    /// A card's number. No report repeats one, also not when it has a slip in it.
+    pub fn card(&mut self, field: &'static str) -> Option<CardNumber> {
+        let text = self.needed(field)?;
+        self.card_number(field, text)
+    }
+
+    /// As [`Line::card`], when there is something; the outer `None` means a bad value.
+    pub fn maybe_card(&mut self, field: &'static str) -> Option<Option<CardNumber>> {
+        let before = self.good;
+        match self.text(field) {
+            Some(text) => self.card_number(field, text).map(Some),
+            None => (before == self.good).then_some(None),
+        }
+    }
+
+    fn card_number(&mut self, field: &'static str, text: &str) -> Option<CardNumber> {
+        CardNumber::new(text).map_err(|why| self.fault(field, why.to_string())).ok()
     }
 
     fn parse<T: FromStr>(&mut self, field: &'static str, text: &str) -> Option<T>
