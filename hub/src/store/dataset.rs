@@ -3,7 +3,7 @@
 //! Invariant: versions are given in commit order (the dataset's row is locked until the transaction ends), so that a store that has everything
 //! up to a version never misses a row below it.
 
-use huitong_protocol::card::{Card, CardStatus};
+use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::organisation::{LegalEntity, Member, Store};
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{
@@ -167,7 +167,7 @@ pub(super) const CARD_COLUMNS: &str =
 /// [`StoreError::Value`].
 pub(super) fn read_card(row: &Row<'_>) -> Result<Card, StoreError> {
     Ok(Card {
-        number: row.parsed(0, "card", "number")?,
+        number: CardNumber::new(row.text(0)?).map_err(|fault| invalid("card", "number", row, &fault))?,
         product: row.parsed(1, "card", "product")?,
         account: row.integer(2)?.try_into().map_err(|fault| invalid("card", "account_id", row, &fault))?,
         status: CardStatus::new(row.text(3)?).map_err(|fault| invalid("card", "status", row, &fault))?,
@@ -182,7 +182,37 @@ pub(super) fn read_card(row: &Row<'_>) -> Result<Card, StoreError> {
 }
 
 fn invalid(table: &'static str, column: &'static str, row: &Row<'_>, fault: &dyn std::fmt::Display) -> StoreError {
-    // A card's number does not go into logs; the others may.
-    let row = if table == "card" { "(a card)".to_owned() } else { row.text(0).map(str::to_owned).unwrap_or_default() };
+    // A card's number does not go into logs; the key of any other row may.
+    let row = if table == "card" {
+        row.integer(2).map_or_else(|_| "(a card)".to_owned(), |account| format!("(the card of account {account})"))
+    } else {
+        row.text(0).map(str::to_owned).unwrap_or_default()
+    };
     StoreError::Value { table, column, row, fault: fault.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store as Database;
+    use super::*;
+
+    #[test]
+    fn a_spoilt_card_is_named_by_its_account_and_not_by_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Database::open(&folder.path().join("hub.db"), 1).unwrap();
+        store
+            .write_blocking(|tx| {
+                tx.execute_one(
+                    "spoil a card",
+                    "card",
+                    "INSERT INTO card (number, product, account_id, status, status_stamp, version) VALUES ('66012345o7890', 'SV', 7, 'active', 1, 1)",
+                    &[],
+                )
+            })
+            .unwrap();
+        let request = DatasetRequest { dataset: DatasetKind::Cards, after_version: 0, limit: 10 };
+        let fault = store.read_blocking(move |tx| page(tx, &request)).unwrap_err().to_string();
+        assert!(fault.contains("card.number of row (the card of account 7)"), "{fault}");
+        assert!(fault.contains("position 9") && !fault.contains("66012345"), "{fault}");
+    }
 }
