@@ -335,6 +335,23 @@ async fn hostile_input_is_answered_with_the_field_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_basket_that_no_reader_would_take_is_refused_and_its_key_stays_free() {
+    let shop = Shop::opened().await;
+    let long = "货".repeat(150);
+    let mut odd = line(20);
+    (odd["sku"], odd["name"]) = (json!(long), json!(long));
+    let body = sale(&vec![odd; 1_000], &vec![cash(1_000); 20]).to_string();
+    assert!(body.len() < super::BODY_BYTES_MAX, "the request itself is small enough: {} bytes", body.len());
+    let (key, head) = (shop.key(), shop.store.head());
+    let refused = shop.post_with(T1, "/v1/sales", &key, body).await.problem(413, "body_too_large");
+    assert!(refused["detail"].as_str().unwrap().contains("the entry would have"), "{refused}");
+    assert_eq!(shop.store.head(), head);
+    assert_eq!(shop.get(T1, &format!("/v1/operations/{key}")).await.json["state"], "unknown");
+    shop.post_with(T1, "/v1/sales", &key, sale(&[line(20)], &[cash(20)]).to_string()).await.approved();
+    assert_eq!(shop.store.head().seq, head.seq.next());
+}
+
+#[tokio::test]
 async fn tills_paired_and_revoked_beside_the_daemon_are_noticed() {
     let shop = Shop::opened().await;
     assert_eq!(shop.get(T2, "/v1/status").await.status, 200);
