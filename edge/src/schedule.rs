@@ -2,10 +2,10 @@
 //!
 //! `tokio-cron-scheduler` is the heartbeat and nothing more: it has no memory over restarts, freezes a zone's offset when a job is made, and
 //! does not keep a slow job from running twice. So due instants are rows, computed with jiff, and each run takes a lease. A run that fell into
-//! a power-off is caught up once, however many were missed. Invariant: a job never runs twice at the same time, and its next due instant is
-//! always later than the look that started it.
+//! a power-off, or was cut off by one, is caught up once, however many were missed. Invariant: a job never runs twice at the same time, its next
+//! due instant is always later than the look that started it, and its lease ends with it whoever stops waiting for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use huitong_config::Millis;
@@ -156,11 +156,13 @@ pub struct Schedule {
     spread_ms: i64,
     work: Arc<dyn Work>,
     running: TaskTracker,
+    /// Jobs that wait for those before them, and until when a later look leaves them alone. They are due and have no lease yet.
+    queued: Arc<Mutex<Vec<(Job, Instant)>>>,
 }
 
 impl Schedule {
     /// Brings the table in line with the configuration: new jobs get their first due instant, jobs that are off go, a changed time counts from
-    /// now. Leases left by a crash end, as only one daemon works on a database.
+    /// now. Leases left by a crash end, as only one daemon works on a database, and what they were taken for is due at once.
     ///
     /// # Errors
     /// The table could not be written.
@@ -173,14 +175,18 @@ impl Schedule {
         running: TaskTracker,
     ) -> Result<Self, StoreError> {
         let spread_ms = spread_ms(id, config.spread);
-        let schedule = Self { store, clock, config, zone, spread_ms, work, running };
+        let schedule = Self { store, clock, config, zone, spread_ms, work, running, queued: Arc::default() };
         let (now, this) = (schedule.clock.now(), schedule.clone());
         schedule.store.write(move |tx| this.align(tx, now)).await?;
         Ok(schedule)
     }
 
     fn align(&self, tx: &mut WriteTx<'_>, now: Instant) -> Result<(), StoreError> {
-        tx.execute("end old leases", "UPDATE schedule SET lease_until_ms = NULL", ())?;
+        tx.execute(
+            "end old leases",
+            "UPDATE schedule SET lease_until_ms = NULL, next_due_ms = MIN(next_due_ms, ?1) WHERE lease_until_ms IS NOT NULL",
+            [now.ms()],
+        )?;
         for job in Job::ALL.iter().copied() {
             let (name, spec) = (job.as_str(), job.when(&self.config).to_string());
             let known: Option<String> =
@@ -222,23 +228,29 @@ impl Schedule {
         let jobs = self
             .store
             .write(move |tx| {
-                let jobs = due(tx, now)?;
-                jobs.iter().try_for_each(|job| this.start(tx, *job, now))?;
+                let mut jobs = due(tx, now)?;
+                let mut queued = this.queued();
+                queued.retain(|(_, until)| *until > now);
+                jobs.retain(|job| !queued.iter().any(|(other, _)| other == job));
+                if let Some((first, later)) = jobs.split_first() {
+                    this.start(tx, *first, now)?;
+                    queued.extend(later.iter().map(|job| (*job, now.plus_ms(LEASE.as_ms()))));
+                }
                 Ok::<_, StoreError>(jobs)
             })
             .await?;
-        if !jobs.is_empty() {
+        if let Some((&first, later)) = jobs.split_first() {
             // One after the other, in the order of `Job::ALL`: the close before the upload that carries it.
-            let (this, jobs) = (self.clone(), jobs.clone());
+            let (this, later) = (self.clone(), later.to_vec());
             self.running.spawn(async move {
-                for job in jobs {
-                    // What became of it is in the table and the log.
-                    if this.carry_out(job).await.is_err() {
-                        tracing::debug!(
-                            job = job.as_str(),
-                            "{} failed and will be tried at its next time",
-                            job.as_str()
-                        );
+                this.carry_out_unattended(first).await;
+                for job in later {
+                    match this.take_turn(job).await {
+                        Ok(true) => this.carry_out_unattended(job).await,
+                        Ok(false) => {}
+                        Err(error) => {
+                            tracing::error!(job = job.as_str(), error = %error, "Could not start {}: {error}", job.as_str());
+                        }
                     }
                 }
             });
@@ -246,7 +258,36 @@ impl Schedule {
         Ok(jobs)
     }
 
-    /// Takes the lease and sets the next due instant, so that a crash in the middle leaves a job that is due again by its lease.
+    async fn carry_out_unattended(&self, job: Job) {
+        // What became of it is in the table and the log.
+        if self.carry_out(job).await.is_err() {
+            tracing::debug!(job = job.as_str(), "{} failed and will be tried at its next time", job.as_str());
+        }
+    }
+
+    fn queued(&self) -> MutexGuard<'_, Vec<(Job, Instant)>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lease of a job that waited for others, just before it runs: taken with theirs it would have run out under a job that was only
+    /// waiting. False when it is not due any more, as somebody ran it by hand meanwhile.
+    async fn take_turn(&self, job: Job) -> Result<bool, StoreError> {
+        let (this, now) = (self.clone(), self.clock.now());
+        let taken = self
+            .store
+            .write(move |tx| {
+                let is_due = due(tx, now)?.contains(&job);
+                if is_due {
+                    this.start(tx, job, now)?;
+                }
+                Ok(is_due)
+            })
+            .await;
+        self.queued().retain(|(other, _)| *other != job);
+        taken
+    }
+
+    /// Takes the lease and sets the next due instant. A crash in the middle leaves the lease, by which the next start finds the job due again.
     fn start(&self, tx: &mut WriteTx<'_>, job: Job, now: Instant) -> Result<(), StoreError> {
         let next = self.next(job, now).unwrap_or(Instant(i64::MAX));
         tx.execute_one(
@@ -256,8 +297,12 @@ impl Schedule {
         )
     }
 
+    /// Runs a job whose lease was taken, and ends the lease.
     async fn carry_out(&self, job: Job) -> Result<String, String> {
-        let result = self.work.run(job).await;
+        // A task of its own: when the job breaks off, its lease ends all the same.
+        let work = Arc::clone(&self.work);
+        let ended = self.running.spawn(async move { work.run(job).await }).await;
+        let result = ended.unwrap_or_else(|_| Err("it broke off; the log has the place".to_owned()));
         let now = self.clock.now();
         let (failed, outcome) = match &result {
             Ok(done) => (0_i64, done.clone()),
@@ -285,11 +330,17 @@ impl Schedule {
         result
     }
 
-    /// Runs a job now, by hand; its next due instant stays.
+    /// Runs a job now, by hand; its next due instant stays. The job runs to its end even when the caller goes away.
     ///
     /// # Errors
     /// Why it failed, in words.
     pub async fn run_now(&self, job: Job) -> Result<String, String> {
+        let this = self.clone();
+        let ended = self.running.spawn(async move { this.run_by_hand(job).await }).await;
+        ended.unwrap_or_else(|_| Err("it broke off; the log has the place".to_owned()))
+    }
+
+    async fn run_by_hand(&self, job: Job) -> Result<String, String> {
         let now = self.clock.now();
         let taken = self
             .store

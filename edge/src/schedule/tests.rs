@@ -51,12 +51,15 @@ impl Bench {
     }
 
     async fn open(&self, work: &Arc<Counter>) -> (Schedule, TaskTracker) {
+        self.open_with(work.clone()).await
+    }
+
+    async fn open_with(&self, work: Arc<dyn Work>) -> (Schedule, TaskTracker) {
         let store = Store::open(&self.folder.path().join("edge.db"), StoreOptions::default()).unwrap();
         let running = TaskTracker::new();
         let place = ("S1".parse().unwrap(), self.zone.clone());
         let clock = Arc::new(self.clock.clone());
-        let schedule =
-            Schedule::open(store, clock, self.config.clone(), place, work.clone(), running.clone()).await.unwrap();
+        let schedule = Schedule::open(store, clock, self.config.clone(), place, work, running.clone()).await.unwrap();
         (schedule, running)
     }
 }
@@ -134,6 +137,107 @@ async fn a_job_that_still_runs_is_not_started_again_until_its_lease_is_over() {
     assert_eq!(schedule.tick().await.unwrap(), [Job::Report], "after its lease it counts as crashed");
     work.permits.add_permits(2);
     ended(&running).await;
+}
+
+/// Waits until something is true that another task brings about.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+fn planned(schedule: &Schedule, job: Job) -> Planned {
+    schedule.list().unwrap().into_iter().find(|planned| planned.name == job.as_str()).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_a_crash_cut_off_is_made_up_for_when_the_machine_is_back() {
+    let bench = Bench::new(only(|config| {
+        config.download = daily("05:30");
+        config.purge = daily("05:30");
+    }));
+    let (schedule, _running) = bench.open(&Counter::new(0, false)).await;
+    bench.clock.wind(19 * HOUR_MS + HOUR_MS / 2);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::Purge]);
+    // The power goes while the first is at work and the second waits for it.
+    schedule.store.close();
+    bench.clock.wind(60_000);
+    let work = Counter::new(10, false);
+    let (schedule, running) = bench.open(&work).await;
+    assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::Purge], "not only tomorrow");
+    ended(&running).await;
+    assert_eq!(work.ran(), [Job::Download, Job::Purge]);
+    assert_eq!(schedule.tick().await.unwrap(), [], "once");
+    assert!(planned(&schedule, Job::Download).next_due_ms > bench.clock.now().plus_ms(23 * HOUR_MS));
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_another_takes_its_lease_when_its_turn_comes() {
+    let bench = Bench::new(only(|config| {
+        config.day_close = daily("22:00");
+        config.upload = daily("22:00");
+    }));
+    let work = Counter::new(0, false);
+    let (schedule, running) = bench.open(&work).await;
+    bench.clock.wind(12 * HOUR_MS);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::DayClose, Job::Upload]);
+    assert!(planned(&schedule, Job::DayClose).running && !planned(&schedule, Job::Upload).running);
+    bench.clock.wind(29 * 60_000);
+    assert_eq!(schedule.tick().await.unwrap(), [], "the upload waits for the close");
+    work.permits.add_permits(1);
+    until("the upload runs", || planned(&schedule, Job::Upload).running).await;
+    bench.clock.wind(20 * 60_000);
+    assert_eq!(schedule.tick().await.unwrap(), [], "its own half an hour is not over");
+    work.permits.add_permits(1);
+    ended(&running).await;
+    assert_eq!(work.ran(), [Job::DayClose, Job::Upload]);
+}
+
+#[tokio::test]
+async fn a_job_run_by_hand_ends_its_lease_also_when_nobody_waits_for_it_any_more() {
+    let bench = Bench::new(only(|config| config.report = When::Every(Millis::minutes(5))));
+    let work = Counter::new(0, false);
+    let (schedule, running) = bench.open(&work).await;
+    {
+        let mut asked = std::pin::pin!(schedule.run_now(Job::Report));
+        tokio::select! {
+            ended = &mut asked => panic!("it cannot have ended: {ended:?}"),
+            () = until("it runs", || planned(&schedule, Job::Report).running) => {}
+        }
+    }
+    work.permits.add_permits(1);
+    ended(&running).await;
+    let report = planned(&schedule, Job::Report);
+    assert_eq!((report.running, report.runs, report.failures), (false, 1, 0));
+}
+
+/// A job that is a mistake of the program.
+struct Broken;
+
+#[async_trait]
+impl Work for Broken {
+    async fn run(&self, job: Job) -> Result<String, String> {
+        panic!("{} breaks off", job.as_str())
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_breaks_off_ends_its_lease_and_stops_no_other() {
+    let bench = Bench::new(only(|config| {
+        config.day_close = daily("22:00");
+        config.upload = daily("22:00");
+    }));
+    let (schedule, running) = bench.open_with(Arc::new(Broken)).await;
+    bench.clock.wind(12 * HOUR_MS);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::DayClose, Job::Upload]);
+    ended(&running).await;
+    for job in [Job::DayClose, Job::Upload] {
+        let planned = planned(&schedule, job);
+        assert_eq!((planned.running, planned.runs, planned.failures), (false, 1, 1), "{job:?}");
+    }
 }
 
 #[tokio::test]
