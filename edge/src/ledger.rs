@@ -313,6 +313,12 @@ fn approve(tx: &mut WriteTx<'_>, call: &Call, order: &Order, plan: Plan) -> Resu
         Body::Return(back) => red_letter_required.clone_from(&back.red_letter),
         _ => {}
     }
+    if let Some((number, _)) = card_change
+        && let Some(card) = card::find(tx, number)?
+    {
+        // What was seen before a restart is not in memory, and this machine's clock may be slow: a freeze must not look overtaken at head office.
+        tx.observe(card.status_stamp);
+    }
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
     let appended = tx.append(call.now, meta, body)?;
     let mut balances = Vec::with_capacity(counters.len());

@@ -342,6 +342,20 @@ async fn what_the_clock_says_never_reorders_the_store() {
 }
 
 #[tokio::test]
+async fn a_freeze_is_later_than_what_it_changes_however_slow_the_clock_is() {
+    let shop = Shop::opened().await;
+    // Head office set the card's status an hour after this machine's idea of the time, and the store was restarted since.
+    let stamp = Stamp(MORNING.0 + 3_600_000);
+    let told = huitong_protocol::card::Card { status_stamp: stamp, ..card(1, CardStatus::Active) };
+    shop.store.write(move |tx| cards::upsert_from_hub(tx, &told, None)).await.unwrap();
+    let shop = shop.restart();
+    shop.post(T1, &format!("/v1/cards/{}/freeze", number(1)), &json!({"reason": "lost"})).await.approved();
+    let frozen = shop.store.read(|tx| cards::find(tx, card(1, CardStatus::Active).number)).unwrap().unwrap();
+    assert_eq!((frozen.status, frozen.status_stamp), (CardStatus::Frozen, Stamp(stamp.0 + 1)));
+    assert_chain(&shop);
+}
+
+#[tokio::test]
 async fn released_value_is_gone_here_and_the_report_says_so() {
     let shop = Shop::opened().await;
     shop.granted(1, 1_000).await;

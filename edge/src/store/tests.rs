@@ -259,6 +259,20 @@ async fn news_of_a_card_that_is_older_than_what_was_done_here_is_overtaken() {
 }
 
 #[tokio::test]
+async fn whatever_the_hub_sent_comes_before_what_is_written_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = enrolled(folder.path()).await;
+    let ahead = |ms| Stamp(MORNING.0 + ms);
+    // An answer about a card, and a grant that is known already: neither writes an entry.
+    let told = huitong_protocol::card::Card { status_stamp: ahead(7_000), ..card_of(1, CardStatus::Active) };
+    store.write(move |tx| card::upsert_from_hub(tx, &told, None)).await.unwrap();
+    assert_eq!(store.write(append).await.unwrap().stamp, ahead(7_001));
+    let known = Grant { account: account(1), unit: CNY, granted_minor: 0, stamp: ahead(9_000) };
+    assert_eq!(store.write(move |tx| allotment::adopt_grants(tx, MORNING, &[known])).await.unwrap(), None);
+    assert_eq!(store.write(append).await.unwrap().stamp, ahead(9_001));
+}
+
+#[tokio::test]
 async fn a_policy_is_in_force_from_its_day_and_a_bad_one_never() {
     let folder = tempfile::tempdir().unwrap();
     let store = enrolled(folder.path()).await;

@@ -232,7 +232,7 @@ impl WriteTx<'_> {
     /// Remembers a stamp that the hub sent: whatever is written from now on comes after it.
     pub fn observe(&mut self, seen: Stamp) {
         if seen > self.chain.seen {
-            self.chain.seen = seen;
+            self.chain_mut().seen = seen;
         }
     }
 
