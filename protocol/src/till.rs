@@ -240,6 +240,10 @@ pub struct OpenDay {
     /// Its label; the store's calendar and rollover hour give it when absent.
     #[serde(default)]
     pub business_day: Option<BusinessDay>,
+    /// The label is meant although it is far from the store's last day and from its clock. Labels only go forward, so a mistyped year would keep the
+    /// store from ever opening a day of this one again.
+    #[serde(default)]
+    pub far_business_day_confirmed: bool,
     /// Who stands at the till.
     #[serde(default)]
     pub operator: Option<OperatorId>,

@@ -160,7 +160,7 @@ impl Till {
     /// # Errors
     /// As [`Till::operate`].
     pub async fn open_day(&self, key: OperationId, business_day: Option<BusinessDay>) -> anyhow::Result<Outcome> {
-        self.operate("/v1/day/open", key, &OpenDay { business_day, operator: None }).await
+        self.operate("/v1/day/open", key, &OpenDay { business_day, ..OpenDay::default() }).await
     }
 
     /// Closes the day.
