@@ -61,6 +61,7 @@ fn a_line_that_is_not_understood_says_so_and_ends_with_2() {
     check(&["till", "pair"], 2, &["--terminal"]);
     check(&["till", "pair", "--terminal", "T 1"], 2, &["--terminal", "position 2"]);
     check(&["day", "z", "--business-day", "22.11.2026"], 2, &["business day like"]);
+    check(&["day", "open", "--far-business-day-confirmed"], 2, &["--business-day"]);
     check(&["card", "show", "12"], 2, &["card number"]);
     check(&["--set", "sync.hub_url", "config", "check"], 2, &["KEY=VALUE"]);
 }
@@ -102,7 +103,12 @@ fn the_configuration_in_force_can_be_printed_with_its_origins_and_read_back() {
 
 #[test]
 fn commands_on_the_running_store_say_when_none_runs() {
-    for args in [&["status"][..], &["day", "open"], &["sync", "now"], &["schedule", "list"]] {
+    for args in [
+        &["status"][..],
+        &["day", "open", "--business-day", "2062-11-22", "--far-business-day-confirmed"],
+        &["sync", "now"],
+        &["schedule", "list"],
+    ] {
         check(args, 1, &["huitong-edge run"]);
     }
     check(&["run", "--listen", "127.0.0.1:0"], 1, &["not enrolled", "enrol"]);

@@ -1,6 +1,7 @@
 //! `day`: the business day, through the running store.
 
 use clap::Subcommand;
+use huitong_protocol::till::OpenDay;
 use huitong_protocol::time::BusinessDay;
 use serde_json::json;
 
@@ -15,6 +16,9 @@ pub(super) enum Day {
         /// Its label [default: by the store's calendar and rollover hour]
         #[arg(long, value_name = "YYYY-MM-DD")]
         business_day: Option<BusinessDay>,
+        /// The label is meant, although it is far from the last closed day and from this machine's clock
+        #[arg(long, requires = "business_day")]
+        far_business_day_confirmed: bool,
     },
     /// Reports the open day
     X,
@@ -32,7 +36,10 @@ impl Day {
     pub(super) async fn execute(self, shell: &mut Shell<'_>) -> Done {
         let api = ApiClient::of(shell)?;
         let answer = match self {
-            Self::Open { business_day } => api.post("/v1/day/open", &json!({ "business_day": business_day })).await?,
+            Self::Open { business_day, far_business_day_confirmed } => {
+                let wish = OpenDay { business_day, far_business_day_confirmed, operator: None };
+                api.post("/v1/day/open", &json!(wish)).await?
+            }
             Self::X => api.get("/v1/day/x").await?,
             Self::Close => api.post("/v1/day/close", &json!({})).await?,
             Self::Z { business_day: None } => api.get("/v1/day/z").await?,

@@ -4,10 +4,16 @@ use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, DayOpen};
 use huitong_protocol::seal::Seal;
 use huitong_protocol::till::{CloseDay, DayReport, Fault, OpenDay};
-use huitong_protocol::time::BusinessDay;
+use huitong_protocol::time::{BusinessDay, Instant};
+use jiff::ToSpan as _;
 
 use super::{Call, Done, Ledger, Order, approved};
+use crate::store::identity::Identity;
 use crate::store::{EntryMeta, StoreError, WriteTx, day, journal};
+
+/// A label this many days after the last closed one is taken without a word, whatever the clock says: a month covers the holidays and repairs that a
+/// store is closed for, and a label that is wrong by as much is lived through.
+const DAYS_AHEAD_MAX: i64 = 31;
 
 fn declined(code: DeclineCode) -> Done {
     Done::Declined(Box::new(Decline::new(code)))
@@ -28,6 +34,11 @@ pub(super) fn open(tx: &mut WriteTx<'_>, call: &Call, request: &OpenDay) -> Resu
     if tx.chain().closed_day.is_some_and(|closed| business_day <= closed) {
         return Ok(declined(DeclineCode::DayAlreadyClosed));
     }
+    if !request.far_business_day_confirmed
+        && let Some(fault) = far(&identity, tx.chain().closed_day, business_day, call.now)
+    {
+        return Ok(Done::Faulty(fault));
+    }
     let body =
         Body::DayOpen(DayOpen { time_zone: identity.store.time_zone.clone(), currency: identity.store.currency });
     let kind = body.kind();
@@ -37,6 +48,25 @@ pub(super) fn open(tx: &mut WriteTx<'_>, call: &Call, request: &OpenDay) -> Resu
     let appended = tx.append(call.now, EntryMeta { business_day: Some(business_day), ..meta }, body)?;
     assert_eq!(appended.id.seq, next, "the day row names the entry that opened it");
     Ok(Done::Approved(Box::new(approved(tx, call, kind, &appended)), appended.id.seq))
+}
+
+/// What is wrong with a label that neither the last closed day nor the clock is near. One of them is enough: a machine's clock may be dead, and a store
+/// may have been closed for long. Labels only go forward, so one that was mistyped could not be taken back.
+fn far(identity: &Identity, closed: Option<BusinessDay>, business_day: BusinessDay, now: Instant) -> Option<Fault> {
+    let near = closed.map(|closed| BusinessDay::of(closed.date().saturating_add(DAYS_AHEAD_MAX.days())));
+    let today = identity.business_day(now);
+    if near.is_some_and(|near| business_day <= near) || today.is_some_and(|today| business_day <= today.tomorrow()) {
+        return None;
+    }
+    let closed = closed.map_or("no day was closed before".to_owned(), |day| format!("the last closed day is {day}"));
+    let today = today.map_or("is outside the calendar".to_owned(), |day| format!("says {day}"));
+    Some(Fault::new(
+        "business_day",
+        format!(
+            "is {business_day}, but {closed} and the clock of this machine {today}; days only go forward, so this store could never again open one \
+             before it: correct the day, or confirm it with `far_business_day_confirmed`"
+        ),
+    ))
 }
 
 pub(super) fn close(tx: &mut WriteTx<'_>, call: &Call, request: &CloseDay) -> Result<Done, StoreError> {

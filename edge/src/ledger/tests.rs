@@ -356,6 +356,48 @@ async fn a_freeze_is_later_than_what_it_changes_however_slow_the_clock_is() {
 }
 
 #[tokio::test]
+async fn a_far_business_day_needs_to_be_meant() {
+    let open = |day: &str| json!({"business_day": day});
+    let confirmed = |day: &str| json!({"business_day": day, "far_business_day_confirmed": true});
+    // A new store has nothing but its clock, which says 22 November 2026.
+    let shop = Shop::new().await;
+    let (key, head) = (shop.key(), shop.store.head());
+    let refused =
+        shop.post_with(T1, "/v1/day/open", &key, open("2062-11-22").to_string()).await.problem(422, "field_invalid");
+    assert_eq!(refused["field"], "business_day");
+    for words in ["2062-11-22", "the clock of this machine says 2026-11-22", "far_business_day_confirmed"] {
+        assert!(refused["detail"].as_str().unwrap().contains(words), "{refused}");
+    }
+    shop.post(T1, "/v1/day/open", &open("2026-11-24")).await.problem(422, "field_invalid");
+    assert_eq!((shop.store.head(), shop.store.committed().open_day), (head, None), "nothing was stored");
+    // The key is free for the day that was meant.
+    shop.post_with(T1, "/v1/day/open", &key, open("2026-11-23").to_string()).await.approved();
+    shop.post(T1, "/v1/day/close", &json!({})).await.approved();
+
+    // With a dead clock: as far as a month from the last day without a word, further when somebody means it.
+    shop.clock.wind(-20 * 365 * 86_400_000);
+    shop.post(T1, "/v1/day/open", &open("2026-12-25")).await.problem(422, "field_invalid");
+    shop.post(T1, "/v1/day/open", &open("2026-12-24")).await.approved();
+    shop.post(T1, "/v1/day/close", &json!({})).await.approved();
+    let refused = shop.post(T1, "/v1/day/open", &open("2027-03-01")).await.problem(422, "field_invalid");
+    assert!(refused["detail"].as_str().unwrap().contains("last closed day is 2026-12-24"), "{refused}");
+    shop.post(T1, "/v1/day/open", &confirmed("2027-03-01")).await.approved();
+    shop.post(T1, "/v1/day/close", &json!({})).await.approved();
+    shop.post(T1, "/v1/day/open", &confirmed("2027-03-01")).await.declined("day_already_closed");
+
+    // With a good clock, after a long closure: nobody has to confirm what the clock says.
+    let shop = Shop::opened().await;
+    shop.post(T1, "/v1/day/close", &json!({})).await.approved();
+    shop.clock.wind(200 * 86_400_000);
+    shop.post(T1, "/v1/day/open", &json!({})).await.approved();
+    // A new store whose clock is dead.
+    let shop = Shop::new().await;
+    shop.clock.wind(-20 * 365 * 86_400_000);
+    shop.post(T1, "/v1/day/open", &open("2026-11-22")).await.problem(422, "field_invalid");
+    shop.post(T1, "/v1/day/open", &confirmed("2026-11-22")).await.approved();
+}
+
+#[tokio::test]
 async fn released_value_is_gone_here_and_the_report_says_so() {
     let shop = Shop::opened().await;
     shop.granted(1, 1_000).await;
