@@ -45,6 +45,9 @@ pub use order::{Order, Reference};
 pub trait Hub: Send + Sync + 'static {
     /// Asks for grants and card states. Must answer within its own bound, whatever the line does.
     async fn ask(&self, needs: Vec<Need>, totals: bool) -> HubReply;
+
+    /// An answer about these purses could not be stored: the hub must say it again, else value that it granted would stay here unaccounted for.
+    fn lost(&self, purses: Vec<Purse>);
 }
 
 /// What the hub said.
@@ -63,6 +66,21 @@ pub enum HubReply {
     },
     /// It could not be reached.
     Unreachable,
+}
+
+impl HubReply {
+    /// The purses that it brings grants for.
+    #[must_use]
+    pub fn purses(&self) -> Vec<Purse> {
+        match self {
+            Self::Answered { grants, .. } => grants.iter().map(purse_of).collect(),
+            Self::Unreachable => Vec::new(),
+        }
+    }
+}
+
+fn purse_of(grant: &Grant) -> Purse {
+    Purse { account: grant.account, unit: grant.unit }
 }
 
 /// Who asks for an operation, and when.
@@ -164,7 +182,8 @@ impl Ledger {
             visit => return settled(visit),
         };
         let reply = self.hub.ask(needs, false).await;
-        let visit = self.visit(call, &order, Some(reply)).await?;
+        let brought = reply.purses();
+        let visit = self.visit(call, &order, Some(reply)).await.inspect_err(|_| self.hub.lost(brought))?;
         drop(using);
         settled(visit)
     }

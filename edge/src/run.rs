@@ -167,7 +167,7 @@ impl Edge {
         let head = store.clone();
         let session = Session::new(hub_client, key, enrolment, clock.clone(), move || head.head());
         let link = Link::new(store.clone(), session, clock.clone(), config.sync.clone(), line.clone())?;
-        let ledger = Arc::new(Ledger::new(store.clone(), Arc::new(HubAtCall(link.clone()))));
+        let ledger = Arc::new(Ledger::new(store.clone(), Arc::new(HubAtCall::new(link.clone(), tasks.clone()))));
         let work =
             Arc::new(Jobs { link: link.clone(), ledger: ledger.clone(), clock: clock.clone(), store: store.clone() });
         let place = (enrolment.store, identity.zone.clone());

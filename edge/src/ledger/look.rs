@@ -11,7 +11,7 @@ use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Need, Purpose};
 
 use super::order::Reference;
-use super::{HubReply, Ledger, take_news};
+use super::{HubReply, Ledger, purse_of, take_news};
 use crate::slip::{self, Style};
 use crate::store::{ReadTx, StoreError, allotment, card, journal, operation, receipt};
 
@@ -59,7 +59,9 @@ impl Ledger {
         };
         let known = here.as_ref().map(|(card, _)| card);
         if !grants.is_empty() || cards.iter().any(|card| Some(card) != known) {
-            self.store().write(move |tx| take_news(tx, now, &grants, &cards)).await?;
+            let brought = grants.iter().map(purse_of).collect();
+            let stored = self.store().write(move |tx| take_news(tx, now, &grants, &cards)).await;
+            stored.inspect_err(|_| self.hub.lost(brought))?;
         }
         let total = if totals.is_empty() { None } else { Some(totals.swap_remove(0)) };
         let here = self.store().read(|tx| card_here(tx, number))?;

@@ -106,6 +106,7 @@ pub(crate) struct HubWorld {
     pub(crate) elsewhere: Vec<Elsewhere>,
     pub(crate) questions: Vec<Vec<Need>>,
     pub(crate) stamp: Option<Stamp>,
+    pub(crate) lost: Vec<Purse>,
 }
 
 impl FakeHub {
@@ -152,6 +153,10 @@ impl Hub for FakeHub {
             cards.push(card);
         }
         HubReply::Answered { grants, cards, elsewhere: world.elsewhere.clone(), totals: whole }
+    }
+
+    fn lost(&self, purses: Vec<Purse>) {
+        self.world.lock().unwrap().lost.extend(purses);
     }
 }
 

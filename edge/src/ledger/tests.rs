@@ -398,6 +398,26 @@ async fn a_far_business_day_needs_to_be_meant() {
 }
 
 #[tokio::test]
+async fn a_grant_that_could_not_be_stored_is_asked_about_again() {
+    let shop = Arc::new(Shop::opened().await);
+    {
+        let mut world = shop.hub.world.lock().unwrap();
+        world.cards.insert(card(1, CardStatus::Active).number, card(1, CardStatus::Active));
+        world.free_minor.insert(account(1), 500);
+    }
+    let held = shop.hub.gate.lock().await;
+    let waiting = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.spend(T1, 1, 500).await }
+    });
+    shop.hub.asked.notified().await;
+    shop.store.close();
+    drop(held);
+    waiting.await.unwrap().problem(503, "storage");
+    assert_eq!(shop.hub.world.lock().unwrap().lost, [purse(1)]);
+}
+
+#[tokio::test]
 async fn released_value_is_gone_here_and_the_report_says_so() {
     let shop = Shop::opened().await;
     shop.granted(1, 1_000).await;

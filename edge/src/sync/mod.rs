@@ -261,6 +261,14 @@ impl Link {
         Ok(())
     }
 
+    /// Has the next report ask where these purses stand at the hub: what it said of them was lost here.
+    pub(crate) fn ask_again(&self, purses: Vec<Purse>) {
+        if !purses.is_empty() {
+            self.reported.mention(purses);
+            self.stir.notify_one();
+        }
+    }
+
     /// Waits after a failure; the line coming back, as the poll notices it, ends the wait early.
     pub(crate) async fn pause(&self, wait: Duration) {
         let mut line = self.circuit.watch();

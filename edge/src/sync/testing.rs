@@ -99,6 +99,8 @@ pub(crate) struct Office {
     pub(crate) lose: HashMap<&'static str, u32>,
     /// Paths whose messages arrive twice; the second reply comes back.
     pub(crate) twice: HashSet<&'static str>,
+    /// Paths whose answers wait until they are taken from here.
+    pub(crate) held: HashSet<&'static str>,
     pub(crate) refusals: Vec<SyncFault>,
 }
 
@@ -391,6 +393,7 @@ impl HubClient for FakeOffice {
         if self.office().twice.contains(path) {
             reply = self.once(&request).await;
         }
+        self.until("the answer is let go", |office| !office.held.contains(path)).await;
         let is_lost = self.with(|office| {
             let left = office.lose.entry(path).or_default();
             let is_lost = *left > 0;

@@ -256,6 +256,27 @@ async fn a_grant_whose_answer_was_lost_comes_with_the_next_report() {
 }
 
 #[tokio::test]
+async fn a_grant_whose_till_hung_up_is_adopted_and_told() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        office.load(3, 1_000);
+        office.held.insert(path::GRANT);
+    });
+    {
+        let mut asked = std::pin::pin!(shop.spend(3, 400));
+        tokio::select! {
+            answer = &mut asked => panic!("the hub has not answered: {answer}"),
+            () = shop.office.until("it has granted", |office| office.sides[&purse(3)].line.granted_minor == 1_000) => {}
+        }
+    }
+    shop.office.with(|office| office.held.clear());
+    let told = |office: &super::testing::Office| office.sides[&purse(3)].line.seen.adopted_minor == 1_000;
+    shop.office.until("the store has said that it holds it", told).await;
+    assert_eq!(shop.available(3), 1_000);
+}
+
+#[tokio::test]
 async fn a_recall_also_reaches_value_whose_grant_never_arrived() {
     let shop = Shop::new(AT_CLOSE, 0).await;
     // Granted by the hub to this store, which has never heard of it.
