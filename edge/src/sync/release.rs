@@ -70,7 +70,8 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
     match scope {
         Scope::Nothing => {}
         Scope::Everything => {
-            let waiting = std::mem::take(&mut cursor.in_use);
+            // Kept until it is done: when the writer is too busy they are tried again, and nothing else would find them.
+            let waiting = cursor.in_use.clone();
             cursor.in_use = give_back(link, now, waiting, park_minor).await?;
             // What is released changes too, and is seen once more, at the parked amount.
             while cursor.seen_change_no < link.store.committed().change_no {

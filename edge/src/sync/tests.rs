@@ -1,5 +1,7 @@
 //! Sync in shop words: an edge, a head office, and a wire between them that fails in every way a wire can.
 
+use std::sync::Arc;
+
 use huitong_protocol::allotment::{HubEvent, step};
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::id::AccountId;
@@ -7,14 +9,17 @@ use huitong_protocol::wire::{DatasetKind, DatasetRow, Recall, SyncFault, path};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::SyncError;
+use super::session::{Enrolment, Session};
 use super::status::DayState;
 use super::testing::{
     CNY, FakeOffice, HandClock, MORNING, Shop, TOKEN, card, document_row, number, parts, policy, purse,
 };
-use crate::run::{Edge, EdgeError};
+use super::{Link, SyncError, release};
+use crate::config::SyncConfig;
+use crate::identity::StoreKey;
+use crate::run::{self, Edge, EdgeError};
 use crate::schedule::Job;
-use crate::store::sync_state;
+use crate::store::{Store, StoreError, allotment, sync_state};
 use crate::till::Permissions;
 
 const AT_ONCE: &str = r#"{ when = "at_once" }"#;
@@ -171,6 +176,59 @@ async fn value_that_a_customer_waits_for_is_released_when_the_wait_is_over() {
     // Nothing else moves; the look that comes by itself gives it back.
     shop.edge.wait_reported().await.unwrap();
     assert_eq!((shop.available(1), shop.office.with(|office| office.free(1))), (0, 500));
+}
+
+/// Keeps the writer busy and its queue full until the sender is dropped.
+async fn jam(store: &Store) -> std::sync::mpsc::Sender<()> {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let busy = store.clone();
+    tokio::spawn(async move {
+        busy.write(move |_| {
+            let _ = begin.send(());
+            let _ = released.recv();
+            Ok::<_, StoreError>(())
+        })
+        .await
+    });
+    begun.await.unwrap();
+    let is_full = || {
+        let mut write = std::pin::pin!(store.write(|_| Ok::<_, StoreError>(())));
+        let polled = write.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        matches!(polled, std::task::Poll::Ready(Err(StoreError::Busy)))
+    };
+    while !is_full() {}
+    release
+}
+
+#[tokio::test]
+async fn value_that_waited_for_a_customer_is_released_also_when_the_writer_was_busy_at_first() {
+    let shop = Shop::new(AT_ONCE, 0).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| office.cut.extend([path::REPORT, path::POLL, path::GRANT, path::UPLOAD]));
+    while shop.edge.reconnect().await.is_ok() {}
+    shop.reload(1, 500).await;
+    shop.edge.close().await;
+    // The same store without its tasks, so that nothing is tried but what is tried here.
+    let store = run::open_store(shop.folder.path(), &Default::default()).unwrap();
+    let identity = store.committed().identity.clone().unwrap();
+    let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
+    let key = StoreKey::open(shop.folder.path()).unwrap();
+    let (head, clock) = (store.clone(), Arc::new(shop.clock.clone()));
+    let session = Session::new(shop.office.clone(), key, enrolment, clock.clone(), move || head.head());
+    let link = Link::new(store.clone(), session, clock, SyncConfig::default(), Arc::default()).unwrap();
+
+    let waiting = store.in_use().hold(vec![purse(1)]);
+    release::by_policy(&link).await.unwrap();
+    let jammed = jam(&store).await;
+    drop(waiting);
+    assert!(matches!(release::by_policy(&link).await, Err(SyncError::Store(StoreError::Busy))));
+    drop(jammed);
+    while release::by_policy(&link).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let held = store.read(|tx| allotment::get(tx, purse(1))).unwrap();
+    assert_eq!(held.available_minor(), 0);
 }
 
 #[tokio::test]
