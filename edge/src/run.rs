@@ -27,6 +27,7 @@ use crate::identity::{KeyError, StoreKey, random_bytes, write_private};
 use crate::ledger::{Call, Ledger, Order};
 use crate::line::Line;
 use crate::schedule::{Job, Schedule, Work};
+use crate::serve;
 use crate::store::identity::Identity;
 use crate::store::{Store, StoreError, StoreOptions, operation, till};
 use crate::sync::api::SyncControl;
@@ -83,8 +84,8 @@ pub enum EdgeError {
     /// The heartbeat of the schedule could not be started.
     #[error("could not start the schedule")]
     Heartbeat(#[from] JobSchedulerError),
-    /// The listener failed while serving; the log has the reason.
-    #[error("the tills could not be served any more")]
+    /// The edge was closed.
+    #[error("the store daemon was closed")]
     Stopped,
     /// The disk failed; what was acknowledged is safe.
     #[error("the database could not be written any more; nothing that was answered is lost")]
@@ -391,13 +392,7 @@ async fn serve(
     local_token(&config.data_dir, store, clock).await?;
     let path = config.data_dir.join(ADDRESS_FILE);
     write_private(&path, address.to_string().as_bytes()).map_err(|source| EdgeError::File { path, source })?;
-    let (router, stopped, failed) = (router.clone(), stop.clone().cancelled_owned(), stop.clone());
-    tasks.spawn(async move {
-        if let Err(error) = api::serve(listener, router, stopped).await {
-            tracing::error!(error = %error, "Could not serve the tills any more: {error}");
-            failed.cancel();
-        }
-    });
+    tasks.spawn(serve::serve(listener, router.clone(), serve::HEAD_TIMEOUT, stop.clone().cancelled_owned()));
     if config.insecure_http && !address.ip().is_loopback() {
         tracing::warn!(address = %address, "Tills of other machines are served over HTTP without TLS");
     }

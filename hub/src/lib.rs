@@ -23,6 +23,7 @@ pub mod refold;
 pub mod refusal;
 pub mod report;
 pub mod schedule;
+mod serve;
 pub mod session;
 pub mod settle;
 pub mod statement;
@@ -32,7 +33,6 @@ pub mod worker;
 
 use std::sync::Arc;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
@@ -50,9 +50,6 @@ pub enum RunError {
     /// The heartbeat of the schedule did not start.
     #[error("could not start the schedule")]
     Schedule(#[source] tokio_cron_scheduler::JobSchedulerError),
-    /// The listener failed.
-    #[error("could not serve on the listening address")]
-    Serve(#[source] std::io::Error),
 }
 
 /// Serves stores on a bound listener until `shutdown`, then finishes what is under way and closes the database.
@@ -81,21 +78,16 @@ pub async fn serve(
 ) -> Result<(), RunError> {
     let worker = Worker::start(hub.clone()).await.map_err(RunError::Schedule)?;
     let stopping = hub.stopping.clone();
-    let listener = listener.tap_io(|stream| {
-        // Answers are small and somebody waits at a till; without this they are only slower.
-        let _ = stream.set_nodelay(true);
-    });
-    let served = axum::serve(listener, api::router(hub.clone()))
-        .with_graceful_shutdown(async move {
-            shutdown.await;
-            // Long polls end now; what else is under way is finished.
-            stopping.cancel();
-        })
-        .await;
+    let shutdown = async move {
+        shutdown.await;
+        // Long polls end now; what else is under way is finished.
+        stopping.cancel();
+    };
+    serve::serve(listener, api::router(hub.clone()), serve::HEAD_TIMEOUT, shutdown).await;
     hub.stopping.cancel();
     worker.stop().await;
     let store = hub.store.clone();
     // Closing waits for the writer's thread.
     let _ = tokio::task::spawn_blocking(move || store.close()).await;
-    served.map_err(RunError::Serve)
+    Ok(())
 }

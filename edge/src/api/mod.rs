@@ -15,13 +15,10 @@ mod status;
 mod tests;
 mod witness;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Clock;
@@ -107,22 +104,4 @@ pub fn router(api: Api, more: Router<Api>) -> Router {
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .with_state(api)
-}
-
-/// Serves until `shutdown`, then until the requests under way are answered.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    // An answer is one small packet: waiting to fill a larger one would only make the cashier wait.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(error = &error as &dyn std::error::Error, "Could not switch off delayed sending");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
