@@ -115,6 +115,20 @@ fn commands_on_the_running_store_say_when_none_runs() {
 }
 
 #[test]
+fn a_call_that_breaks_off_is_told_without_the_card_s_number() {
+    let data = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    std::fs::write(data.path().join("api.addr"), listener.local_addr().unwrap().to_string()).unwrap();
+    std::fs::write(data.path().join("local.token"), "t").unwrap();
+    // Takes the call and hangs up.
+    let store = std::thread::spawn(move || drop(listener.accept()));
+    let output = edge(data.path(), &["card", "show", "6601012345678901"]);
+    store.join().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    assert!(!err(&output).contains("66010123") && err(&output).contains("sending request"), "{}", err(&output));
+}
+
+#[test]
 fn enrolling_without_a_hub_fails_and_can_be_tried_again() {
     let data = tempfile::tempdir().unwrap();
     // Port 1 is nobody's.

@@ -66,11 +66,11 @@ impl ApiClient {
             if error.is_connect() {
                 anyhow!("the store daemon at {} does not answer; start it with: huitong-edge run", self.base)
             } else {
-                anyhow::Error::from(error)
+                broke_off(error)
             }
         })?;
         let status = reply.status();
-        let bytes = reply.bytes().await?;
+        let bytes = reply.bytes().await.map_err(broke_off)?;
         let answer: Value = serde_json::from_slice(&bytes)
             .with_context(|| format!("the answer of {} (status {status}) is not JSON", self.base))?;
         let text = |field: &str| answer.get(field).and_then(Value::as_str).map(str::to_owned);
@@ -88,4 +88,9 @@ impl ApiClient {
         }
         Err(Failure::Other(anyhow!(detail)))
     }
+}
+
+/// A path may have a card's number in it, which no error repeats.
+fn broke_off(error: reqwest::Error) -> anyhow::Error {
+    error.without_url().into()
 }
