@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use super::session::{Enrolment, Session};
 use super::status::DayState;
 use super::testing::{
-    CNY, FakeOffice, HandClock, MORNING, Shop, TOKEN, card, document_row, number, parts, policy, purse,
+    CNY, FakeOffice, HandClock, MORNING, Office, Shop, TOKEN, card, document_row, number, parts, policy, purse,
 };
 use super::{Link, SyncError, release};
 use crate::config::SyncConfig;
@@ -277,6 +277,12 @@ async fn nothing_is_released_into_a_dead_line() {
     assert_eq!((shop.available(2), shop.office.with(|office| office.free(2))), (0, 300));
 }
 
+/// The answer to the next question for value is lost, and no other answer brings what it granted until those that are held are let go.
+fn lose_the_next_grant(office: &mut Office) {
+    office.lose.insert(path::GRANT, 1);
+    office.held.extend([path::REPORT, path::POLL, path::UPLOAD, path::DATASET]);
+}
+
 #[tokio::test]
 async fn a_till_gets_what_the_hub_has_and_a_dead_line_is_asked_once() {
     let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| {
@@ -288,8 +294,9 @@ async fn a_till_gets_what_the_hub_has_and_a_dead_line_is_asked_once() {
     assert_eq!(shop.spend(3, 400).await["decision"], "approved");
     assert_eq!(shop.available(3), 600);
     shop.office.with(|office| office.load(4, 1_000));
-    shop.office.with(|office| office.lose.insert(path::GRANT, 1));
+    shop.office.with(lose_the_next_grant);
     let declined = shop.spend(4, 400).await;
+    shop.office.with(|office| office.held.clear());
     assert_eq!(declined["code"], "insufficient_here_offline", "{declined}");
     let asked = shop.office.with(|office| office.count(path::GRANT));
     // Reports and polls go on; one of them may have opened the way again, and then the grant that was lost is here already.
@@ -305,11 +312,14 @@ async fn a_till_gets_what_the_hub_has_and_a_dead_line_is_asked_once() {
 async fn a_grant_whose_answer_was_lost_comes_with_the_next_report() {
     let shop = Shop::new(AT_CLOSE, 0).await;
     shop.office.with(|office| office.load(3, 1_000));
-    shop.office.with(|office| office.lose.insert(path::GRANT, 1));
+    shop.office.with(lose_the_next_grant);
     assert_eq!(shop.spend(3, 400).await["decision"], "declined");
+    shop.office.with(|office| office.held.clear());
     shop.office.with(|office| assert_eq!((office.free(3), office.sides[&purse(3)].line.granted_minor), (0, 1_000)));
     shop.edge.reconnect().await.unwrap();
     shop.edge.wait_reported().await.unwrap();
+    let told = |office: &Office| office.sides[&purse(3)].line.seen.adopted_minor == 1_000;
+    shop.office.until("the store has said that it holds it", told).await;
     assert_eq!(shop.available(3), 1_000);
 }
 
@@ -329,7 +339,7 @@ async fn a_grant_whose_till_hung_up_is_adopted_and_told() {
         }
     }
     shop.office.with(|office| office.held.clear());
-    let told = |office: &super::testing::Office| office.sides[&purse(3)].line.seen.adopted_minor == 1_000;
+    let told = |office: &Office| office.sides[&purse(3)].line.seen.adopted_minor == 1_000;
     shop.office.until("the store has said that it holds it", told).await;
     assert_eq!(shop.available(3), 1_000);
 }
