@@ -93,7 +93,7 @@ pub(crate) struct Office {
     pub(crate) segments: u64,
     /// Every call that arrived, in order.
     pub(crate) calls: Vec<&'static str>,
-    /// Paths whose requests do not arrive.
+    /// Paths whose requests do not arrive, nor the answers to those that did.
     pub(crate) cut: HashSet<&'static str>,
     /// Paths whose next answers are lost, how many.
     pub(crate) lose: HashMap<&'static str, u32>,
@@ -398,7 +398,7 @@ impl HubClient for FakeOffice {
             let left = office.lose.entry(path).or_default();
             let is_lost = *left > 0;
             *left = left.saturating_sub(1);
-            is_lost
+            is_lost || office.cut.contains(path)
         });
         if is_lost { Err(HubDown::Line("the answer was lost".to_owned())) } else { Ok(reply) }
     }
