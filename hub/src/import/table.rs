@@ -373,6 +373,27 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_has_a_floor_and_a_ceiling() {
+        const AMOUNTS: &[Column] = &[Column::required("amount")];
+        let table = Table::read("test", AMOUNTS, b"amount\n0.01\n1000000000.00\n1000000000.01\n0.00\n-1\n").unwrap();
+        let Err(ImportError::Lines(faults)) = table.rows(|line| line.amount("amount", Currency::CNY)) else {
+            panic!("must be refused")
+        };
+        let said: Vec<String> = faults.shown.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "line 4: amount: \"1000000000.01\" is more than any card can hold; is it a number of another column?",
+                "line 5: amount: \"0.00\" is not above zero",
+                "line 6: amount: \"-1\" is not above zero"
+            ]
+        );
+        let table = Table::read("test", AMOUNTS, b"amount\n0.01\n1000000000.00\n").unwrap();
+        let rows = table.rows(|line| line.amount("amount", Currency::CNY)).unwrap();
+        assert_eq!(rows, [(2, 1), (3, AMOUNT_MINOR_MAX)]);
+    }
+
+    #[test]
     fn every_bad_line_is_named() {
         let table = Table::read("test", COLUMNS, b"code,name\n,x\nA,\xff\nB,a\tb\n").unwrap();
         let Err(ImportError::Lines(faults)) = table.rows(|line| {

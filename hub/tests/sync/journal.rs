@@ -10,6 +10,7 @@ use huitong_protocol::id::{Seq, StoreId};
 use huitong_protocol::journal::{Head, Range};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::till::AMOUNT_MINOR_MAX;
 use huitong_protocol::wire::{SEGMENT_BYTES_MAX, Segment, SyncFault};
 use proptest::prelude::*;
 
@@ -213,8 +214,9 @@ async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
     dayless.business_day = None;
     store.journal.push(Entry { header: dayless, body }.encode());
     store.write(reload(-8));
-    store.write(reload(9));
-    let uploaded = store.upload(store.segment(0, 7)).await.unwrap();
+    store.write(reload(AMOUNT_MINOR_MAX + 1));
+    store.write(reload(AMOUNT_MINOR_MAX));
+    let uploaded = store.upload(store.segment(0, 8)).await.unwrap();
     assert_eq!(uploaded.journal_head, store.head());
     let why: Vec<(u64, &str)> = uploaded.quarantined.iter().map(|q| (q.seq.0, q.reason.as_str())).collect();
     assert!(why[0].1.starts_with("malformed: "), "{why:?}");
@@ -225,10 +227,11 @@ async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
             (4, "header.store: is S2, its place in the journal is S1"),
             (5, "header.business_day: is missing, and the entry moves value"),
             (6, "movements[0].amount_minor: is -8; from 1 to 100000000000 is allowed"),
+            (7, "movements[0].amount_minor: is 100000000001; from 1 to 100000000000 is allowed"),
         ]
     );
-    assert_eq!(counters(&world, store.id).await, [0, 9, 0, 0]);
-    assert_eq!(world.exceptions().await, vec!["quarantined"; 5]);
+    assert_eq!(counters(&world, store.id).await, [0, AMOUNT_MINOR_MAX, 0, 0]);
+    assert_eq!(world.exceptions().await, vec!["quarantined"; 6]);
 }
 
 #[tokio::test]
