@@ -95,6 +95,13 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
     if is_store && matches!(body, Body::HubPosting(_)) {
         return Some("header.kind: is hub_posting, which only head office's own journal may hold".to_owned());
     }
+    let tender = body.tenders().iter().position(|line| !(0..=AMOUNT_MINOR_MAX).contains(&line.amount_minor));
+    if let Some(index) = tender {
+        let amount_minor = body.tenders()[index].amount_minor;
+        return Some(format!(
+            "tenders[{index}].amount_minor: is {amount_minor}; from 0 to {AMOUNT_MINOR_MAX} is allowed"
+        ));
+    }
     movements.iter().enumerate().find_map(|(index, movement)| {
         let Movement { unit, kind, amount_minor, .. } = *movement;
         let least = i64::from(kind != MovementKind::CardSale);
@@ -402,9 +409,9 @@ fn close(
     now: Instant,
 ) -> Result<DayVerdict, StoreError> {
     let counted = rows::tally(tx, place.store, place.epoch, journal.sealed.next(), journal.head.seq)?;
-    let differences = reconcile::seal(seal, journal.head, journal.sealed, &counted);
+    let differences = reconcile::seal(seal, journal.head, journal.sealed, counted.as_ref());
     let verdict = DayVerdict { business_day: seal.business_day, seal_seq: seq, differences };
-    day::seal(tx, place.store, place.epoch, ingested_no, &verdict, &counted, now)?;
+    day::seal(tx, place.store, place.epoch, ingested_no, &verdict, counted.as_ref(), now)?;
     if !verdict.differences.is_empty() {
         let subject = format!("{} {} seal {}-{}-{seq}", place.store, seal.business_day, place.store, place.epoch);
         raise(tx, place, Class::SealDiffers, subject, verdict.differences.join("; "), now)?;

@@ -497,16 +497,27 @@ impl Body {
         }
     }
 
-    /// What was paid in (positive) and out (negative), by tender, in order.
-    pub fn tender_flows(&self) -> impl Iterator<Item = (TenderCode, i64)> + '_ {
-        let (tenders, sign): (&[TenderLine], i64) = match self {
-            Self::CardSale(body) | Self::CardReload(body) => (&body.tenders, 1),
-            Self::Sale(body) => (&body.tenders, 1),
-            Self::Void(body) => (&body.tenders, -1),
-            Self::Return(body) => (&body.tenders, -1),
-            _ => (&[], 1),
-        };
-        tenders.iter().map(move |line| (line.tender, sign * line.amount_minor))
+    /// The payment lines, in order.
+    #[must_use]
+    pub fn tenders(&self) -> &[TenderLine] {
+        match self {
+            Self::CardSale(body) | Self::CardReload(body) => &body.tenders,
+            Self::Sale(body) => &body.tenders,
+            Self::Void(body) => &body.tenders,
+            Self::Return(body) => &body.tenders,
+            Self::CardStatus(_)
+            | Self::UnreferencedReturn(_)
+            | Self::Allotment(_)
+            | Self::DayOpen(_)
+            | Self::Seal(_)
+            | Self::HubPosting(_) => &[],
+        }
+    }
+
+    /// What was paid in (positive) and out (negative), by tender, in order. Wider than the lines, as a foreign body may hold any number.
+    pub fn tender_flows(&self) -> impl Iterator<Item = (TenderCode, i128)> + '_ {
+        let sign = if matches!(self, Self::Void(_) | Self::Return(_)) { -1 } else { 1 };
+        self.tenders().iter().map(move |line| (line.tender, sign * i128::from(line.amount_minor)))
     }
 }
 

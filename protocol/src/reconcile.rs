@@ -168,9 +168,9 @@ pub fn counters(pair: &CounterPair, reach: Reach) -> Option<Finding> {
 /// What is wrong with a seal: one line of words per difference, empty when the day is accepted.
 ///
 /// `before` is the chain's end before the seal's own entry, `sealed` the position of the seal before it, `counted` what the holder of the journal counted
-/// from the entry after `sealed` to `before`.
+/// from the entry after `sealed` to `before`; nothing when the amounts there do not add up to a number that fits.
 #[must_use]
-pub fn seal(seal: &Seal, before: Head, sealed: Seq, counted: &ControlTotals) -> Vec<String> {
+pub fn seal(seal: &Seal, before: Head, sealed: Seq, counted: Option<&ControlTotals>) -> Vec<String> {
     let mut differences = Vec::new();
     if seal.first_seq != sealed.next() {
         differences.push(format!("first entry: sealed {}, the seal before is entry {sealed}", seal.first_seq));
@@ -180,7 +180,12 @@ pub fn seal(seal: &Seal, before: Head, sealed: Seq, counted: &ControlTotals) -> 
     } else if seal.last.hash != before.hash {
         differences.push(format!("hash of entry {}: sealed {}, counted {}", before.seq, seal.last.hash, before.hash));
     }
-    differences.extend(seal.totals.differences(counted));
+    match counted {
+        Some(counted) => differences.extend(seal.totals.differences(counted)),
+        None => {
+            differences.push("totals: the amounts of the entries add up to more than any total can hold".to_owned())
+        }
+    }
     differences
 }
 
@@ -237,13 +242,14 @@ mod tests {
             last: head,
             totals: ControlTotals::default(),
         };
-        assert_eq!(seal(&good, head, Seq(4), &ControlTotals::default()), Vec::<String>::new());
-        assert_eq!(seal(&good, head, Seq(3), &ControlTotals::default()).len(), 1);
-        assert_eq!(seal(&good, Head { seq: Seq(10), ..head }, Seq(4), &ControlTotals::default()).len(), 1);
-        assert_eq!(seal(&good, Head { hash: Hash::ZERO, ..head }, Seq(4), &ControlTotals::default()).len(), 1);
+        assert_eq!(seal(&good, head, Seq(4), Some(&ControlTotals::default())), Vec::<String>::new());
+        assert_eq!(seal(&good, head, Seq(3), Some(&ControlTotals::default())).len(), 1);
+        assert_eq!(seal(&good, Head { seq: Seq(10), ..head }, Seq(4), Some(&ControlTotals::default())).len(), 1);
+        assert_eq!(seal(&good, Head { hash: Hash::ZERO, ..head }, Seq(4), Some(&ControlTotals::default())).len(), 1);
         assert_eq!(
-            seal(&good, head, Seq(4), &ControlTotals { entries: 1, ..ControlTotals::default() }),
+            seal(&good, head, Seq(4), Some(&ControlTotals { entries: 1, ..ControlTotals::default() })),
             ["entries: sealed 0, counted 1"]
         );
+        assert_eq!(seal(&good, head, Seq(4), None).len(), 1, "what cannot be counted is not accepted");
     }
 }

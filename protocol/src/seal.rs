@@ -108,9 +108,8 @@ impl Tally {
             let (count, in_minor, out_minor) = self.tenders.entry(tender).or_default();
             *count += 1;
             let side = if amount_minor < 0 { out_minor } else { in_minor };
-            *side = side
-                .checked_add(amount_minor.checked_abs().ok_or(MoneyError::Overflow)?)
-                .ok_or(MoneyError::Overflow)?;
+            let amount_minor = i64::try_from(amount_minor.abs()).map_err(|_| MoneyError::Overflow)?;
+            *side = side.checked_add(amount_minor).ok_or(MoneyError::Overflow)?;
         }
         for movement in body.movements() {
             let (count, amount_minor) = self.movements.entry((movement.unit, movement.kind)).or_default();

@@ -55,11 +55,11 @@ pub fn seal(
     epoch: Epoch,
     ingested_no: i64,
     verdict: &DayVerdict,
-    counted: &ControlTotals,
+    counted: Option<&ControlTotals>,
     now: Instant,
 ) -> Result<(), StoreError> {
     let accepted = verdict.differences.is_empty();
-    let totals = huitong_protocol::wire::to_msgpack(counted);
+    let totals = counted.map(huitong_protocol::wire::to_msgpack);
     let differences = verdict.differences.join("\n");
     tx.execute_one(
         "seal a day",
@@ -75,7 +75,7 @@ pub fn seal(
             verdict.seal_seq.into(),
             if accepted { "accepted" } else { "differs" }.into(),
             ingested_no.into(),
-            (&totals).into(),
+            totals.as_deref().into(),
             (&differences).into(),
             accepted.then_some(now).into(),
         ],

@@ -203,31 +203,29 @@ pub fn other_with_operation(
     Ok(other)
 }
 
-/// Counts the entries of a run for itself, from their bytes.
+/// Counts the entries of a run for itself, from their bytes. Gives nothing when a sum does not fit: no till makes such amounts, but bytes may say anything.
 ///
 /// # Errors
-/// [`StoreError`]; [`StoreError::Rule`] when a sum does not fit.
+/// [`StoreError`].
 pub fn tally(
     tx: &mut Tx<'_>,
     store: StoreId,
     epoch: Epoch,
     first: Seq,
     last: Seq,
-) -> Result<ControlTotals, StoreError> {
-    let mut tally = Tally::default();
+) -> Result<Option<ControlTotals>, StoreError> {
+    let (mut tally, mut fits) = (Tally::default(), true);
     tx.for_each(
         "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 AND seq >= $3 AND seq <= $4 ORDER BY seq",
         &[(&store).into(), epoch.into(), first.into(), last.into()],
         |row| {
             // A header that cannot be read cannot be counted; the seal then differs and says so.
             let Ok(view) = EntryView::decode(row.bytes(0)?) else { return Ok(()) };
-            let body = view.body().ok();
-            tally
-                .add(&view.header, body.as_ref())
-                .map_err(|fault| StoreError::Rule { operation: "count a day", fault: fault.to_string() })
+            fits &= tally.add(&view.header, view.body().ok().as_ref()).is_ok();
+            Ok::<_, StoreError>(())
         },
     )?;
-    Ok(tally.totals())
+    Ok(fits.then(|| tally.totals()))
 }
 
 /// What the journal adds up to for a purse at a store.

@@ -125,7 +125,8 @@ const PAGE_ENTRIES: i64 = 1_000;
 impl Walk {
     fn journal(&mut self, tx: &mut Tx<'_>, journal: &Journal, reader: &mut MovementReader) -> Result<(), StoreError> {
         let Place { store, epoch, .. } = journal.place;
-        let (mut head, mut sealed, mut tally) = (Head::START, Seq::ZERO, Tally::default());
+        let (mut head, mut sealed) = (Head::START, Seq::ZERO);
+        let (mut tally, mut fits) = (Tally::default(), true);
         let mut after = 0_i64;
         loop {
             let page = tx.query(
@@ -152,17 +153,22 @@ impl Walk {
                 self.projections(tx, id, row, &inspected, reader)?;
                 if let (Some(Body::Seal(seal)), None, Some(_)) = (&inspected.body, &inspected.fault, &inspected.header)
                 {
-                    let counted = tally.totals();
+                    // A day whose amounts do not fit has no totals, and differs.
+                    let counted = fits.then(|| tally.totals());
                     let before = Head { seq: Seq(id.seq.0 - 1), hash: self.hash_before(tx, id)? };
-                    let differences = reconcile::seal(seal, before, sealed, &counted);
-                    self.expect_sealed(seal.business_day, id, row.ingested_no, to_msgpack(&counted), &differences);
+                    let differences = reconcile::seal(seal, before, sealed, counted.as_ref());
+                    self.expect_sealed(
+                        seal.business_day,
+                        id,
+                        row.ingested_no,
+                        counted.as_ref().map(to_msgpack),
+                        &differences,
+                    );
                     sealed = id.seq;
                     // The next seal begins after this one.
-                    tally = Tally::default();
-                } else if let Some(header) = &inspected.header
-                    && tally.add(header, inspected.body.as_ref()).is_err()
-                {
-                    self.seals.find("entry", id, "its amounts do not fit into a day's totals");
+                    (tally, fits) = (Tally::default(), true);
+                } else if let Some(header) = &inspected.header {
+                    fits &= tally.add(header, inspected.body.as_ref()).is_ok();
                 }
             }
         }
@@ -303,7 +309,7 @@ impl Walk {
         day: BusinessDay,
         id: EntryId,
         ingested_no: i64,
-        totals: Vec<u8>,
+        totals: Option<Vec<u8>>,
         differences: &[String],
     ) {
         let row = DayRow {
@@ -311,7 +317,7 @@ impl Walk {
             seal_seq: i64::try_from(id.seq.0).ok(),
             state: if differences.is_empty() { "accepted" } else { "differs" }.to_owned(),
             ingested_no,
-            totals: Some(totals),
+            totals,
             differences: differences.join("\n"),
         };
         let held = self.expected_days.get(&(id.store, day));

@@ -342,7 +342,8 @@ impl FakeStore {
         let first = usize::try_from(self.sealed.0).unwrap();
         for bytes in &self.journal[first..] {
             if let Ok(view) = huitong_protocol::entry::EntryView::decode(bytes) {
-                tally.add(&view.header, view.body().ok().as_ref()).unwrap();
+                // What does not fit is what the hub is asked to notice.
+                let _ = tally.add(&view.header, view.body().ok().as_ref());
             }
         }
         let mut seal = huitong_protocol::seal::Seal {

@@ -4,7 +4,8 @@ use huitong_hub::store::engine::StoreError;
 use huitong_hub::store::{day, journal as rows};
 use huitong_protocol::allotment::{Purse, StoreEvent};
 use huitong_protocol::entry::{
-    Allotment, AllotmentChange, Body, CardSale, CardStatusChange, DayOpen, Entry, UnreferencedReturn,
+    Allotment, AllotmentChange, Body, CardSale, CardStatusChange, DayOpen, Entry, Sale, TenderLine, UnreferencedReturn,
+    Void,
 };
 use huitong_protocol::id::{Seq, StoreId};
 use huitong_protocol::journal::{Head, Range};
@@ -232,6 +233,69 @@ async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
     );
     assert_eq!(counters(&world, store.id).await, [0, AMOUNT_MINOR_MAX, 0, 0]);
     assert_eq!(world.exceptions().await, vec!["quarantined"; 6]);
+}
+
+/// A sale paid with cash lines of these amounts; `undone` makes it the void of one.
+fn paid(amounts: &[i64], undone: bool) -> Body {
+    let cash =
+        |&amount_minor: &i64| TenderLine { tender: "cash".parse().unwrap(), amount_minor, card: None, reference: None };
+    let (currency, tenders) = (Currency::CNY, amounts.iter().map(cash).collect());
+    if undone {
+        return Body::Void(Void {
+            of: "S1-1-1".parse().unwrap(),
+            of_kind: "sale".to_owned(),
+            reason: String::new(),
+            currency,
+            tenders,
+            movements: Vec::new(),
+        });
+    }
+    Body::Sale(Sale {
+        currency,
+        member: None,
+        lines: Vec::new(),
+        tenders,
+        total_minor: 0,
+        allocation: Vec::new(),
+        invoiceable: Vec::new(),
+        movements: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_payment_that_no_till_can_take_is_kept_apart_and_its_day_differs() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.write(open());
+    store.write(paid(&[i64::MAX, i64::MAX], false));
+    store.write(paid(&[0, i64::MIN], true));
+    store.write(paid(&[-1], false));
+    store.write(paid(&[AMOUNT_MINOR_MAX + 1], true));
+    store.write(paid(&[AMOUNT_MINOR_MAX, 0], false));
+    store.seal(|_| ());
+    let uploaded = store.upload(store.segment(0, 7)).await.unwrap();
+    assert_eq!(uploaded.journal_head, store.head(), "nothing is tried for ever");
+    let why: Vec<(u64, &str)> = uploaded.quarantined.iter().map(|q| (q.seq.0, q.reason.as_str())).collect();
+    assert_eq!(
+        why,
+        [
+            (2, "tenders[0].amount_minor: is 9223372036854775807; from 0 to 100000000000 is allowed"),
+            (3, "tenders[1].amount_minor: is -9223372036854775808; from 0 to 100000000000 is allowed"),
+            (4, "tenders[0].amount_minor: is -1; from 0 to 100000000000 is allowed"),
+            (5, "tenders[0].amount_minor: is 100000000001; from 0 to 100000000000 is allowed"),
+        ]
+    );
+    let differences = &uploaded.days[0].differences;
+    assert_eq!(differences, &["totals: the amounts of the entries add up to more than any total can hold"]);
+    let found = world.read(huitong_hub::verify::run).await;
+    assert!(found.ok, "what does not fit follows from the journal too: {found:?}");
+    // The next day is counted for itself.
+    store.write(open());
+    store.write(paid(&[5], false));
+    store.seal(|_| ());
+    let next = store.upload(store.segment(7, 10)).await.unwrap();
+    assert_eq!(next.days[0].differences, Vec::<String>::new());
+    assert_eq!(world.exceptions().await, ["quarantined", "quarantined", "quarantined", "quarantined", "seal_differs"]);
 }
 
 #[tokio::test]
