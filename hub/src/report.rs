@@ -177,29 +177,40 @@ fn write(
 /// Gives whether the card changed.
 fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant) -> Result<bool, StoreError> {
     const BY_STORES: [CardStatus; 4] = [CardStatus::Blank, CardStatus::Active, CardStatus::Frozen, CardStatus::Lost];
-    let refused = |tx: &mut Tx<'_>, why: String| {
+    let raise = |tx: &mut Tx<'_>, class: Class, evidence: String| {
         let finding = Finding {
-            class: Class::CardChangeRefused,
+            class,
             store: Some(caller.store),
             subject: format!("{}-{} card {} {}", caller.store, caller.epoch, change.number, change.stamp.0),
-            evidence: why,
+            evidence,
         };
-        exception::raise(tx, &finding, now).map(|_| false)
+        exception::raise(tx, &finding, now).map(drop)
     };
     let Some(card) = card::find(tx, change.number)? else {
-        return refused(tx, format!("no card {} to be {}", change.number, change.status));
+        let why = format!("no card {} to be {}", change.number, change.status);
+        return raise(tx, Class::CardChangeRefused, why).map(|()| false);
     };
     // News from a clock that runs ahead counts as of now: it must not overrule what others say later.
     let stamp = change.stamp.min(Stamp(now.0.saturating_add(STAMP_AHEAD_MS_MAX)));
     if stamp <= card.status_stamp || (stamp != change.stamp && change.status == card.status) {
         return Ok(false);
     }
-    if !BY_STORES.contains(&card.status) || !BY_STORES.contains(&change.status) {
-        return refused(
-            tx,
-            format!("card {} is {}; a store cannot make it {}", change.number, card.status, change.status),
-        );
+    // A sale is undone while the card is in use: whoever froze it meanwhile meant it.
+    let is_undone = change.status == CardStatus::Blank;
+    let may_be_undone = matches!(card.status, CardStatus::Blank | CardStatus::Active);
+    if !BY_STORES.contains(&card.status) || !BY_STORES.contains(&change.status) || (is_undone && !may_be_undone) {
+        let why = format!("card {} is {}; a store cannot make it {}", change.number, card.status, change.status);
+        return raise(tx, Class::CardChangeRefused, why).map(|()| false);
     }
     card::set_status(tx, change.number, change.status, stamp)?;
+    if is_undone && card.status != CardStatus::Blank && !card::others_in_use(tx, &card)? {
+        let held: Vec<String> =
+            rows::holdings(tx, card.account)?.iter().map(|(unit, sum)| format!("{sum} {unit}")).collect();
+        if !held.is_empty() {
+            let evidence =
+                format!("card {} is blank again; its account {} holds {}", card.number, card.account, held.join(", "));
+            raise(tx, Class::BlankWithValue, evidence)?;
+        }
+    }
     Ok(true)
 }

@@ -69,6 +69,8 @@ classes! {
     CounterBackwards = "counter_backwards" Alarm "The store's database is older than what it told before; stop it and enrol it again.",
     /// A card's status could not be changed as the store reported it.
     CardChangeRefused = "card_change_refused" Warning "Look at the card and set its status at head office.",
+    /// A card that counts as never sold again, though its account holds value that no other card opens.
+    BlankWithValue = "blank_with_value" Warning "Look at the account; have the card sold again so that its holder can use the value, or correct it at head office.",
     /// A store's clock runs ahead of the hub's.
     ClockSkew = "clock_skew" Warning "Set the store's clock; its entries may be attributed out of order until then.",
     /// An entry that the hub keeps and cannot use.

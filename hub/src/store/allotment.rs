@@ -170,6 +170,28 @@ pub fn undelivered(
     )
 }
 
+/// What an account holds by the hub's knowledge, in its pool and at all stores: each unit with something in it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn holdings(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<(Unit, i128)>, StoreError> {
+    let units = tx.query(
+        "SELECT unit FROM pool WHERE account_id = $1 UNION SELECT unit FROM allotment WHERE account_id = $1 ORDER BY unit",
+        &[account.into()],
+        |row| row.parsed::<Unit>(0, "pool", "unit"),
+    )?;
+    let mut holdings = Vec::new();
+    for unit in units {
+        let purse = Purse { account, unit };
+        let held: i128 = lines(tx, purse)?.iter().map(|line| line.line.held()).sum();
+        let sum = pool(tx, purse)?.0.free() + held;
+        if sum > 0 {
+            holdings.push((unit, sum));
+        }
+    }
+    Ok(holdings)
+}
+
 /// What is counted about allotments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Counted {

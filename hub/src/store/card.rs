@@ -28,6 +28,19 @@ pub fn opens(tx: &mut Tx<'_>, account: AccountId) -> Result<bool, StoreError> {
     Ok(found.is_some())
 }
 
+/// Whether another card of the account is in a customer's hands: all but those never sold and those that are over.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn others_in_use(tx: &mut Tx<'_>, card: &Card) -> Result<bool, StoreError> {
+    let found = tx.query_one(
+        "SELECT 1 FROM card WHERE account_id = $1 AND number <> $2 AND status IN ('active', 'frozen', 'lost') LIMIT 1",
+        &[card.account.into(), (&card.number).into()],
+        |row| row.integer(0),
+    )?;
+    Ok(found.is_some())
+}
+
 /// Sets a card's status.
 ///
 /// # Errors

@@ -119,6 +119,51 @@ async fn card_states_travel_and_the_larger_stamp_wins() {
     assert_eq!(cards.version, 5);
 }
 
+/// Reports a change of card 1 and gives what the card is then.
+async fn say(world: &World, store: &FakeStore, status: CardStatus, stamp: i64) -> CardStatus {
+    let mut report = store.report(account(1));
+    report.cards = vec![CardChange { number: card(1), status, stamp: Stamp(stamp) }];
+    store.send_report(report).await.unwrap();
+    world.read(|tx| Ok(huitong_hub::store::card::find(tx, card(1))?.unwrap().status)).await
+}
+
+async fn evidence(world: &World) -> Vec<String> {
+    let all = world.read(|tx| huitong_hub::store::exception::list(tx, true)).await;
+    all.into_iter().map(|exception| format!("{}: {}", exception.class, exception.evidence)).collect()
+}
+
+#[tokio::test]
+async fn a_sale_that_is_undone_does_not_lift_a_freeze() {
+    let world = World::new().await;
+    let (store, other) = (world.store("S1").await, world.store("S2").await);
+    let now = world.clock.0.load(Ordering::SeqCst);
+    assert_eq!(say(&world, &other, CardStatus::Frozen, now).await, CardStatus::Frozen);
+    assert_eq!(say(&world, &store, CardStatus::Blank, now + 1).await, CardStatus::Frozen);
+    assert_eq!(evidence(&world).await, ["card_change_refused: card ****0001 is frozen; a store cannot make it blank"]);
+    assert_eq!(say(&world, &other, CardStatus::Active, now + 2).await, CardStatus::Active);
+    assert_eq!(say(&world, &store, CardStatus::Blank, now + 3).await, CardStatus::Blank);
+    assert_eq!(world.exceptions().await.len(), 1, "nothing was left on it");
+}
+
+#[tokio::test]
+async fn value_behind_a_card_that_is_blank_again_is_named() {
+    let world = World::new().await;
+    world.load(account(1), 30).await;
+    let mut store = world.store("S1").await;
+    store.step(StoreEvent::Load { amount_minor: 12 });
+    let now = world.clock.0.load(Ordering::SeqCst);
+    assert_eq!(say(&world, &store, CardStatus::Blank, now).await, CardStatus::Blank);
+    let found = ["blank_with_value: card ****0001 is blank again; its account 1 holds 42 CNY"];
+    assert_eq!(evidence(&world).await, found);
+    // A second card still opens the account: nobody lost anything.
+    let world = World::new().await;
+    world.load(account(1), 30).await;
+    world.hub.store.write(|tx| tx.execute("UPDATE card SET account_id = 1 WHERE account_id = 3", &[])).await.unwrap();
+    let store = world.store("S1").await;
+    assert_eq!(say(&world, &store, CardStatus::Blank, now).await, CardStatus::Blank);
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_grant_is_on_disk_before_it_is_answered_and_given_again_when_lost() {
     let world = World::new().await;
