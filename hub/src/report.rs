@@ -6,7 +6,7 @@
 //! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
 
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Purse, Refusal as Step};
-use huitong_protocol::card::{CardChange, CardStatus};
+use huitong_protocol::card::{Card, CardChange, CardStatus};
 use huitong_protocol::id::AccountId;
 use huitong_protocol::reconcile::{Class, Finding};
 use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
@@ -192,6 +192,13 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
     };
     // News from a clock that runs ahead counts as of now: it must not overrule what others say later.
     let stamp = change.stamp.min(Stamp(now.0.saturating_add(STAMP_AHEAD_MS_MAX)));
+    if stamp < card.status_stamp && overtakes_a_stop(tx, &card, change.status, stamp)? {
+        let evidence = format!(
+            "card {} was {} with stamp {}; it is {} with stamp {}",
+            change.number, change.status, stamp.0, card.status, card.status_stamp.0
+        );
+        raise(tx, Class::StopOvertaken, evidence)?;
+    }
     if stamp <= card.status_stamp || (stamp != change.stamp && change.status == card.status) {
         return Ok(false);
     }
@@ -213,4 +220,11 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
         }
     }
     Ok(true)
+}
+
+/// Whether news that come too late would have stopped a card that may be used or sold: somebody meant to stop it, and nothing did since then.
+fn overtakes_a_stop(tx: &mut Tx<'_>, card: &Card, status: CardStatus, stamp: Stamp) -> Result<bool, StoreError> {
+    Ok(matches!(status, CardStatus::Frozen | CardStatus::Lost)
+        && matches!(card.status, CardStatus::Blank | CardStatus::Active)
+        && stamp > card::stopped_at(tx, card.number)?)
 }

@@ -71,6 +71,8 @@ classes! {
     CardChangeRefused = "card_change_refused" Warning "Look at the card and set its status at head office.",
     /// A card that counts as never sold again, though its account holds value that no other card opens.
     BlankWithValue = "blank_with_value" Warning "Look at the account; have the card sold again so that its holder can use the value, or correct it at head office.",
+    /// A freeze or loss that came with an older stamp than the card's status.
+    StopOvertaken = "stop_overtaken" Alarm "Ask the store whether the card should be stopped; if so, have it frozen again.",
     /// A store's clock runs ahead of the hub's.
     ClockSkew = "clock_skew" Warning "Set the store's clock; its entries may be attributed out of order until then.",
     /// An entry that the hub keeps and cannot use.

@@ -58,6 +58,8 @@ CREATE TABLE card (
     account_id INTEGER NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('blank', 'active', 'frozen', 'lost', 'replaced', 'refunded', 'destroyed')),
     status_stamp INTEGER NOT NULL,
+    -- The largest stamp of a freeze or loss that was taken: an older one says nothing new.
+    stop_stamp INTEGER NOT NULL DEFAULT 0,
     allocated_store TEXT REFERENCES store (store_id),
     member_id INTEGER REFERENCES member (member_id),
     expires_on TEXT,

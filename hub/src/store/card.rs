@@ -41,6 +41,16 @@ pub fn others_in_use(tx: &mut Tx<'_>, card: &Card) -> Result<bool, StoreError> {
     Ok(found.is_some())
 }
 
+/// The largest stamp with which the card was ever frozen or lost here.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn stopped_at(tx: &mut Tx<'_>, number: CardNumber) -> Result<Stamp, StoreError> {
+    let found =
+        tx.query_one("SELECT stop_stamp FROM card WHERE number = $1", &[(&number).into()], |row| row.integer(0))?;
+    Ok(Stamp(found.unwrap_or(0)))
+}
+
 /// Sets a card's status.
 ///
 /// # Errors
@@ -50,7 +60,8 @@ pub fn set_status(tx: &mut Tx<'_>, number: CardNumber, status: CardStatus, stamp
     tx.execute_one(
         "set a card's status",
         "card",
-        "UPDATE card SET status = $2, status_stamp = $3, version = $4 WHERE number = $1",
+        "UPDATE card SET status = $2, status_stamp = $3, version = $4, \
+         stop_stamp = CASE WHEN $2 IN ('frozen', 'lost') THEN $3 ELSE stop_stamp END WHERE number = $1",
         &[(&number).into(), status.into(), stamp.into(), version.into()],
     )
 }

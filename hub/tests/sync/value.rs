@@ -165,6 +165,28 @@ async fn value_behind_a_card_that_is_blank_again_is_named() {
 }
 
 #[tokio::test]
+async fn a_freeze_that_comes_too_late_is_named_and_one_that_was_lifted_is_not() {
+    let world = World::new().await;
+    let (store, other) = (world.store("S1").await, world.store("S2").await);
+    let now = world.clock.0.load(Ordering::SeqCst);
+    assert_eq!(say(&world, &store, CardStatus::Frozen, now).await, CardStatus::Frozen);
+    assert_eq!(say(&world, &store, CardStatus::Active, now + 10).await, CardStatus::Active);
+    // The same freeze again, as its answer was lost, and one from before it.
+    assert_eq!(say(&world, &store, CardStatus::Frozen, now).await, CardStatus::Active);
+    assert_eq!(say(&world, &other, CardStatus::Frozen, now - 5).await, CardStatus::Active);
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+    for _ in 0..2 {
+        assert_eq!(say(&world, &other, CardStatus::Lost, now + 5).await, CardStatus::Active);
+    }
+    let found =
+        format!("stop_overtaken: card ****0001 was lost with stamp {}; it is active with stamp {}", now + 5, now + 10);
+    assert_eq!(evidence(&world).await, [found]);
+    assert_eq!(say(&world, &store, CardStatus::Frozen, now + 20).await, CardStatus::Frozen);
+    assert_eq!(say(&world, &other, CardStatus::Lost, now + 15).await, CardStatus::Frozen);
+    assert_eq!(world.exceptions().await.len(), 1, "it is stopped anyway");
+}
+
+#[tokio::test]
 async fn a_grant_is_on_disk_before_it_is_answered_and_given_again_when_lost() {
     let world = World::new().await;
     world.load(account(1), 100).await;
