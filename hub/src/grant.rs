@@ -40,6 +40,8 @@ struct Attempt {
 struct Look {
     caller: Caller,
     report: Option<Report>,
+    /// Accounts of the report, which was taken by the first look: the answer brings their grants too.
+    reported: Vec<AccountId>,
     request: GrantRequest,
     /// What is still lacking; on the first look everything that is asked.
     lacking: Option<BTreeMap<Purse, i64>>,
@@ -63,8 +65,16 @@ pub async fn serve(
     let deadline = tokio::time::Instant::now() + hub.config.recall_wait.duration();
     let accounts = accounts_of(hub, &request).await?;
     let waiter = hub.recalls.wait_for(accounts);
-    let first =
-        Look { caller, report, request: request.clone(), lacking: None, last: false, recalls: 0, now: hub.now() };
+    let first = Look {
+        caller,
+        report,
+        reported: Vec::new(),
+        request: request.clone(),
+        lacking: None,
+        last: false,
+        recalls: 0,
+        now: hub.now(),
+    };
     let mut attempt = look(hub, first).await?;
     hub.announce(&attempt.taken);
     let taken = std::mem::take(&mut attempt.taken);
@@ -82,7 +92,8 @@ pub async fn serve(
         let hopeful = reachable.iter().any(|&(store, purse)| hub.recalls.is_asked(store, purse));
         let last = !hopeful || !waiter.moved_before(deadline).await;
         let lacking = Some(std::mem::take(&mut attempt.short));
-        let again = Look { caller, report: None, request: request.clone(), lacking, last, recalls, now: hub.now() };
+        let (reported, request) = (taken.accounts.clone(), request.clone());
+        let again = Look { caller, report: None, reported, request, lacking, last, recalls, now: hub.now() };
         attempt = look(hub, again).await?;
         if last {
             break;
@@ -185,7 +196,7 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
             totals.push(total(tx, hub, look, need, by_number.get(&need.card).copied())?);
         }
     }
-    let mut accounts: BTreeSet<AccountId> = taken.accounts.iter().copied().collect();
+    let mut accounts: BTreeSet<AccountId> = taken.accounts.iter().chain(&look.reported).copied().collect();
     accounts.extend(cards.iter().map(|card| card.account));
     let mut grants = Vec::new();
     for account in accounts {

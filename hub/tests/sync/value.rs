@@ -320,6 +320,38 @@ async fn a_recall_wakes_the_holder_and_the_grant_completes() {
 }
 
 #[tokio::test]
+async fn a_grant_that_was_lost_comes_with_an_answer_that_waited_for_a_recall() {
+    let world = World::new().await;
+    world.load(account(1), 100).await;
+    world.load(account(3), 7).await;
+    let (mut holder, mut asker) = (world.store("S1").await, world.store("S2").await);
+    holder.ask(100).await;
+    // S2 is granted value on card 3 and never hears of it.
+    let need = Need { card: card(3), unit: CNY, missing_minor: 7, purpose: Purpose::Spend };
+    let lost = GrantRequest { needs: vec![need], totals: false };
+    let _: Answer<GrantAnswer> = asker.call(path::GRANT, None, lost).await.unwrap();
+    let holds = async {
+        poll(&holder, 20_000, 0).await;
+        holder.step(StoreEvent::Release { amount_minor: 100 });
+        holder.send_report(holder.report(account(1))).await.unwrap();
+    };
+    let asks = async {
+        while !world.hub.recalls.is_connected("S1".parse().unwrap()) {
+            tokio::task::yield_now().await;
+        }
+        let need = Need { card: card(1), unit: CNY, missing_minor: 60, purpose: Purpose::Spend };
+        let request = GrantRequest { needs: vec![need], totals: false };
+        let answer: Answer<GrantAnswer> =
+            asker.call(path::GRANT, Some(asker.report(account(3))), request).await.unwrap();
+        answer
+    };
+    let ((), answer) = tokio::join!(holds, asks);
+    let granted: Vec<_> = answer.grants.iter().map(|grant| (grant.account, grant.granted_minor)).collect();
+    assert_eq!(granted, [(account(1), 100), (account(3), 7)]);
+    asker.step(StoreEvent::Adopt { granted_minor: 100 });
+}
+
+#[tokio::test]
 async fn a_holder_that_cannot_give_ends_the_wait_and_the_refusal_says_where_value_is() {
     let world = World::new().await;
     world.load(account(1), 100).await;
