@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::report::{self, Taken};
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted, StoreLine};
-use crate::store::{StoreError, Tx, card, journal};
+use crate::store::{StoreError, Tx, card, device, journal};
 
 /// What one look at the database gave.
 struct Attempt {
@@ -165,14 +165,16 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
     };
     // Of two copies of a store neither gets value, until head office has looked into it and enrolled one again.
     let forked = !lacking.is_empty() && journal::find(tx, look.caller.store, look.caller.epoch)?.forked;
+    // Nor does an epoch that ended while its request was under way: nobody would ever report what it did with it.
+    let closed = forked || (!lacking.is_empty() && !device::is_current(tx, look.caller.store, look.caller.epoch)?);
     let size = if lacking.is_empty() { GrantSize::default() } else { hub.grant_size(tx, look.now)? };
     let (mut short, mut holders) = (BTreeMap::new(), Vec::new());
     for (purse, missing_minor) in lacking {
-        let left_minor = if forked { missing_minor } else { give(tx, look, purse, missing_minor, size)? };
+        let left_minor = if closed { missing_minor } else { give(tx, look, purse, missing_minor, size)? };
         if left_minor > 0 {
             short.insert(purse, left_minor);
         }
-        if left_minor > 0 && !forked {
+        if left_minor > 0 && !closed {
             holders.extend(others(tx, look.caller, purse)?.into_iter().map(|line| (line.store, purse)));
         }
     }

@@ -102,7 +102,7 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         };
         exception::raise(tx, &finding, now)?;
     }
-    device::reported(tx, caller.store, report.head.seq, changed, now)?;
+    device::reported(tx, caller.store, caller.epoch, report.head.seq, changed, now)?;
     rows::count(tx, Counted::Reports, 1)?;
     rows::count(tx, Counted::Releases, releases)?;
     Ok(taken)

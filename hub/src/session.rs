@@ -125,10 +125,17 @@ struct Session {
     nonces: Nonces,
 }
 
+/// A store's sessions, and the epoch that was minted for it last as far as this life of the hub knows.
+#[derive(Default)]
+struct OfStore {
+    minted: Option<Epoch>,
+    open: VecDeque<Session>,
+}
+
 /// All sessions.
 pub struct Sessions {
     random: SystemRandom,
-    stores: Mutex<HashMap<StoreId, VecDeque<Session>>>,
+    stores: Mutex<HashMap<StoreId, OfStore>>,
     /// The highest nonce of each store's hellos.
     hellos: Mutex<HashMap<StoreId, u64>>,
 }
@@ -140,14 +147,14 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    fn stores(&self) -> MutexGuard<'_, HashMap<StoreId, VecDeque<Session>>> {
+    fn stores(&self) -> MutexGuard<'_, HashMap<StoreId, OfStore>> {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a session for a device whose hello was verified, and gives its name.
     ///
     /// # Errors
-    /// [`SyncFault::Internal`] when the machine has no random numbers.
+    /// [`SyncFault::Foreign`] when the store was enrolled again since the device was read, [`SyncFault::Internal`] when the machine has no random numbers.
     pub fn open(&self, device: Device, hello: &Signed<'_>) -> Result<String, Refusal> {
         let mut bytes = [0; SESSION_BYTES];
         self.random
@@ -163,11 +170,15 @@ impl Sessions {
             nonces: Nonces::new(),
         };
         let mut stores = self.stores();
-        let sessions = stores.entry(device.store).or_default();
-        sessions.retain(|session| session.hello != hello);
-        sessions.push_back(session);
-        while sessions.len() > SESSIONS_PER_STORE_MAX {
-            sessions.pop_front();
+        let OfStore { minted, open } = stores.entry(device.store).or_default();
+        if let Some(minted) = minted.filter(|minted| device.epoch < *minted) {
+            let words = format!("epoch: is {}; here it is {minted}", device.epoch);
+            return Err(Refusal::new(SyncFault::Foreign, words));
+        }
+        open.retain(|session| session.hello != hello);
+        open.push_back(session);
+        while open.len() > SESSIONS_PER_STORE_MAX {
+            open.pop_front();
         }
         Ok(name)
     }
@@ -186,9 +197,13 @@ impl Sessions {
         true
     }
 
-    /// Ends all sessions of a store: it has a new key.
-    pub fn end(&self, store: StoreId) {
-        self.stores().remove(&store);
+    /// A store has an epoch of its own with a key of its own: sessions of those before end, and a hello that was on its way opens none.
+    pub fn minted(&self, store: StoreId, epoch: Epoch) {
+        let mut stores = self.stores();
+        let of = stores.entry(store).or_default();
+        let minted = of.minted.map_or(epoch, |minted| minted.max(epoch));
+        of.minted = Some(minted);
+        of.open.retain(|session| session.epoch >= minted);
     }
 
     /// Proves who asks: session, then signature, then nonce, so that a forged request uses up nothing.
@@ -201,14 +216,14 @@ impl Sessions {
         let (epoch, public_key) = {
             let stores = self.stores();
             let session =
-                stores.get(&signed.store).and_then(|all| all.iter().find(|session| session.name == signed.session));
+                stores.get(&signed.store).and_then(|of| of.open.iter().find(|session| session.name == signed.session));
             session.map(|session| (session.epoch, session.public_key.clone())).ok_or_else(unknown)?
         };
         signed.verify(&public_key)?;
         let mut stores = self.stores();
         let session = stores
             .get_mut(&signed.store)
-            .and_then(|all| all.iter_mut().find(|session| session.name == signed.session))
+            .and_then(|of| of.open.iter_mut().find(|session| session.name == signed.session))
             .ok_or_else(unknown)?;
         if session.nonces.take(signed.nonce) {
             Ok(Caller { store: signed.store, epoch })
@@ -221,6 +236,24 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hello_that_races_a_new_enrolment_opens_no_session_of_the_old_epoch() {
+        let (sessions, store) = (Sessions::default(), "S1".parse().unwrap());
+        let device = |epoch| Device { store, epoch: Epoch(epoch), public_key: vec![1; 32] };
+        let hello =
+            Signed { store, session: "", nonce: 1, path: "/sync/v1/hello", body: b"", signature: b"of the old key" };
+        // The device was read, then somebody enrolled the store again, then the session is opened.
+        let read_before = device(1);
+        sessions.minted(store, Epoch(2));
+        assert_eq!(sessions.open(read_before, &hello).unwrap_err().fault, SyncFault::Foreign);
+        sessions.open(device(2), &hello).unwrap();
+        sessions.minted(store, Epoch(2));
+        sessions.minted(store, Epoch(1));
+        assert_eq!(sessions.stores()[&store].open.len(), 1, "the same enrolment told again ends nothing");
+        sessions.minted(store, Epoch(3));
+        assert!(sessions.stores()[&store].open.is_empty());
+    }
 
     #[test]
     fn a_nonce_is_good_once_within_the_window() {

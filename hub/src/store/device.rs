@@ -108,19 +108,38 @@ pub fn purge_tokens(tx: &mut Tx<'_>, before: Instant) -> Result<usize, StoreErro
 }
 
 /// Notes that a store reported up to a position. One that names no later position and still `changed` counters is a part of a larger report: what is
-/// known then belongs to no position until the last part arrives.
+/// known then belongs to no position until the last part arrives. A report of an epoch that is over says nothing of the present one.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn reported(tx: &mut Tx<'_>, store: StoreId, head: Seq, changed: bool, now: Instant) -> Result<(), StoreError> {
-    tx.execute_one(
-        "note a report",
-        "device",
+pub fn reported(
+    tx: &mut Tx<'_>,
+    store: StoreId,
+    epoch: Epoch,
+    head: Seq,
+    changed: bool,
+    now: Instant,
+) -> Result<(), StoreError> {
+    tx.execute(
         "UPDATE device SET last_seen_ms = $4, \
          reported_whole = CASE WHEN $2 > reported_seq THEN 1 WHEN $3 = 1 THEN 0 ELSE reported_whole END, \
-         reported_seq = CASE WHEN $2 > reported_seq THEN $2 ELSE reported_seq END WHERE store_id = $1",
-        &[(&store).into(), head.into(), changed.into(), now.into()],
-    )
+         reported_seq = CASE WHEN $2 > reported_seq THEN $2 ELSE reported_seq END WHERE store_id = $1 AND epoch = $5",
+        &[(&store).into(), head.into(), changed.into(), now.into(), epoch.into()],
+    )?;
+    Ok(())
+}
+
+/// Whether an epoch is the one that the store is enrolled with now.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_current(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool, StoreError> {
+    let found = tx.query_one(
+        "SELECT 1 FROM device WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into()],
+        |row| row.integer(0),
+    )?;
+    Ok(found.is_some())
 }
 
 /// When each store was last heard.

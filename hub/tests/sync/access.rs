@@ -1,8 +1,10 @@
 //! Who is let in. A refused request changes nothing and is recorded.
 
 use axum::http::StatusCode;
+use huitong_hub::report;
+use huitong_hub::session::Caller;
 use huitong_protocol::allotment::StoreEvent;
-use huitong_protocol::id::Epoch;
+use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::wire::{
     DatasetKind, DatasetPage, DatasetRequest, Refused, ReportOnly, Request, SyncFault, from_msgpack, header, path,
     to_msgpack,
@@ -40,6 +42,25 @@ async fn a_new_enrolment_ends_the_old_key_and_its_sessions() {
     assert_eq!(fault(old.send_report(old.report(account(1))).await), SyncFault::SessionUnknown);
     assert_eq!(fault(old.say_hello(&old.hello_body()).await), SyncFault::Forged);
     new.hello().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_report_of_an_epoch_that_is_over_says_nothing_of_the_new_one() {
+    let world = World::new().await;
+    let mut old = world.store("S1").await;
+    old.write(huitong_protocol::entry::Body::CardStatus(crate::journal::frozen(1)));
+    old.step(StoreEvent::Load { amount_minor: 500 });
+    // The report was proved; before it is taken the store is enrolled again.
+    let caller = Caller { store: old.id, epoch: old.epoch };
+    let (report, root, now) = (old.report(account(1)), world.hub.root.clone(), world.hub.now());
+    world.token("S1", "again").await;
+    let new = FakeStore::new(world.router.clone(), "S1", 9);
+    assert_eq!(new.enrol("again").await.unwrap().epoch, Epoch(2));
+    world.hub.store.write(move |tx| report::take(tx, &root, caller, &report, now)).await.unwrap();
+    let reaches = world.read(huitong_hub::store::device::reaches).await;
+    let reach = reaches[&(old.id, Epoch(2))];
+    assert_eq!((reach.reported, reach.whole), (Seq::ZERO, false));
+    assert!(!reaches.contains_key(&(old.id, Epoch(1))));
 }
 
 #[tokio::test]

@@ -20,8 +20,7 @@ async fn serve(hub: &Hub, body: Body) -> Result<Enrolled, Refusal> {
     let request: Enrol = from_msgpack(&whole(body)?).map_err(Refusal::malformed)?;
     let now = hub.now();
     let enrolled = hub.store.write(move |tx| rules::enrol(tx, &request, now)).await?;
-    // Sessions of the key before are over.
-    hub.sessions.end(enrolled.store.id);
+    hub.sessions.minted(enrolled.store.id, enrolled.epoch);
     tracing::info!(store.id = %enrolled.store.id, epoch = enrolled.epoch.0, "Enrolled store {} with epoch {}", enrolled.store.id, enrolled.epoch);
     Ok(enrolled)
 }
