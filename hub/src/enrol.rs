@@ -2,6 +2,8 @@
 //!
 //! Invariant: a token makes at most one epoch; asking again with the same key, after a lost answer, gives the same answer.
 
+use huitong_protocol::id::Epoch;
+use huitong_protocol::organisation::Store;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Enrol, Enrolled, PROTOCOL_VERSION, SyncFault};
 use ring::signature::ED25519_PUBLIC_KEY_LEN;
@@ -25,11 +27,11 @@ pub fn check_version(protocol: (u16, u16)) -> Result<(), Refusal> {
     Err(Refusal::new(SyncFault::Version, words))
 }
 
-/// Enrols a store.
+/// Whether an enrolment may be made, or was made and is asked for again. Changes nothing.
 ///
 /// # Errors
-/// [`SyncFault::Token`], [`SyncFault::Malformed`], [`SyncFault::Version`]; nothing is changed then.
-pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled, Refusal> {
+/// [`SyncFault::Token`], [`SyncFault::Malformed`], [`SyncFault::Version`].
+pub fn check(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Checked, Refusal> {
     check_version(request.protocol)?;
     if request.public_key.len() != ED25519_PUBLIC_KEY_LEN {
         return Err(Refusal::malformed(format!(
@@ -37,20 +39,43 @@ pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled,
             request.public_key.len()
         )));
     }
-    let refused = |words: &str| {
-        Refusal::new(SyncFault::Token, format!("{words}; make a new one with `huitong-hub store enrol-token`"))
-    };
     let token = device::token(tx, &request.token)?.ok_or_else(|| refused("the enrolment token is not known"))?;
     let store = organisation::store(tx, token.store)?.ok_or_else(|| refused("the token's store does not exist"))?;
-    let epoch = match device::find(tx, token.store)? {
-        Some(device) if token.used && device.public_key == request.public_key => device.epoch,
+    let enrolled = match device::find(tx, token.store)? {
+        Some(device) if token.used && device.public_key == request.public_key => Some(device.epoch),
         _ if token.used => return Err(refused("the enrolment token was used before")),
         _ if token.expires_at_ms < now => return Err(refused("the enrolment token is out of date")),
-        _ => {
+        _ => None,
+    };
+    Ok(Checked { store, enrolled })
+}
+
+/// An enrolment that may be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checked {
+    /// The store.
+    pub store: Store,
+    /// The epoch, when it was made already.
+    pub enrolled: Option<Epoch>,
+}
+
+fn refused(words: &str) -> Refusal {
+    Refusal::new(SyncFault::Token, format!("{words}; make a new one with `huitong-hub store enrol-token`"))
+}
+
+/// Enrols a store.
+///
+/// # Errors
+/// As [`check`]; nothing is changed then.
+pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled, Refusal> {
+    let Checked { store, enrolled } = check(tx, request, now)?;
+    let epoch = match enrolled {
+        Some(epoch) => epoch,
+        None => {
             if !device::use_token(tx, &request.token, now)? {
                 return Err(refused("the enrolment token was used before"));
             }
-            device::enrol(tx, token.store, &request.public_key, now)?
+            device::enrol(tx, store.id, &request.public_key, now)?
         }
     };
     Ok(Enrolled { group: root::hub(tx)?.group, store, epoch })

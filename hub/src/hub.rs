@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::HubConfig;
 use crate::recall::Recalls;
+use crate::refusal::Refusals;
 use crate::report::Taken;
 use crate::session::Sessions;
 use crate::store::root::{self, Hub as Root};
@@ -33,6 +34,8 @@ pub struct Shared {
     pub config: HubConfig,
     /// Who is asking.
     pub sessions: Sessions,
+    /// Which refusals are written down.
+    pub refusals: Refusals,
     /// Who is asked to give value back, and who waits for it.
     pub recalls: Recalls,
     /// Ends the long polls when the hub stops.
@@ -64,6 +67,7 @@ impl Hub {
             clock,
             config,
             sessions: Sessions::default(),
+            refusals: Refusals::default(),
             recalls,
             stopping: CancellationToken::new(),
             seen: Mutex::default(),

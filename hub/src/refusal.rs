@@ -1,5 +1,11 @@
 //! Refusal: why the hub turns a sync request away, in the words of the wire. What went wrong inside is logged, not sent.
+//!
+//! Refusals are also written down, but no faster than people could want to read them: [`Refusals`] says which.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use huitong_protocol::time::Instant;
 use huitong_protocol::wire::SyncFault;
 
 use crate::store::StoreError;
@@ -34,5 +40,73 @@ impl From<StoreError> for Refusal {
         }
         tracing::error!(error = &error as &dyn std::error::Error, "Could not serve a sync request: {error}");
         Self::new(SyncFault::Internal, "the hub could not do it and changed nothing; its log says why")
+    }
+}
+
+/// How long after a refusal the next like it, of the same store and for the same reason, is only counted.
+const LIKE_EVERY_MS: i64 = 1_000;
+/// Refusals written down in that time in all: a request names any store it likes.
+const WRITTEN_MAX: usize = 20;
+
+/// Which refusals are written down. In memory: after a restart it begins anew.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<Lately>);
+
+#[derive(Debug, Default)]
+struct Lately {
+    since_ms: i64,
+    /// What was written since then.
+    written: HashSet<(String, SyncFault)>,
+    /// What was only counted since the last that was written.
+    unwritten: i64,
+}
+
+impl Refusals {
+    /// Whether to write a refusal down. Gives how many before it were only counted, or nothing when it is only counted itself.
+    pub fn note(&self, store: &str, fault: SyncFault, now: Instant) -> Option<i64> {
+        let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back begins anew too.
+        if !(0..LIKE_EVERY_MS).contains(&now.0.saturating_sub(lately.since_ms)) {
+            lately.since_ms = now.0;
+            lately.written.clear();
+        }
+        if lately.written.len() >= WRITTEN_MAX || !lately.written.insert((store.to_owned(), fault)) {
+            lately.unwritten = lately.unwritten.saturating_add(1);
+            return None;
+        }
+        Some(std::mem::take(&mut lately.unwritten))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_written_once_a_second_and_the_rest_is_counted() {
+        let refusals = Refusals::default();
+        let at = |ms: i64| Instant(1_800_000_000_000 + ms);
+        let note = |store: &str, ms: i64| refusals.note(store, SyncFault::Forged, at(ms));
+        assert_eq!(note("S1", 0), Some(0));
+        assert_eq!(note("S1", 1), None);
+        assert_eq!(refusals.note("S1", SyncFault::Replayed, at(2)), Some(1), "another reason");
+        assert_eq!(note("S2", 3), Some(0), "another store");
+        assert_eq!(note("S1", 998), None);
+        assert_eq!(note("S1", 999), None);
+        assert_eq!(note("S1", 1_000), Some(2));
+        assert_eq!(note("S1", 0), Some(0), "the clock was set back");
+    }
+
+    #[test]
+    fn whoever_makes_up_stores_fills_nothing() {
+        let refusals = Refusals::default();
+        let written = |ms: i64| {
+            let note = |n: u32| refusals.note(&format!("S{n}"), SyncFault::Forged, Instant(ms));
+            let told: Vec<i64> = (0..10_000).filter_map(note).collect();
+            (told.len(), told.iter().sum::<i64>())
+        };
+        assert_eq!(written(5_000), (WRITTEN_MAX, 0));
+        assert_eq!(written(6_000), (WRITTEN_MAX, 9_980));
+        assert_eq!(refusals.0.lock().unwrap().written.len(), WRITTEN_MAX);
     }
 }

@@ -51,8 +51,12 @@ pub mod header {
     pub const SIGNATURE: &str = "huitong-signature";
 }
 
-/// The largest body of a sync request or answer, compressed segments included.
+/// The largest body of an upload or of any answer, compressed segments included.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// The largest body of an enrolment or a hello: whoever sends one is not known yet, and it has a few hundred bytes.
+pub const GREETING_BYTES_MAX: usize = 16 << 10;
+/// The largest body of any other request than an upload: the largest report needs less than half of it.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// The most entries of a segment: sent within a second on a poor line at 2 KiB each.
 pub const SEGMENT_ENTRIES_MAX: usize = 500;
 /// The most bytes of a segment before compression. One entry always fits.
@@ -514,7 +518,7 @@ pub struct PolicyRow {
 }
 
 /// Why the hub refused a sync request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncFault {
     /// Not readable; the message names the field.

@@ -241,7 +241,9 @@ CREATE TABLE refused_request (
     store TEXT NOT NULL,
     path TEXT NOT NULL,
     fault TEXT NOT NULL,
-    message TEXT NOT NULL
+    message TEXT NOT NULL,
+    -- How many others were refused since the row before and only counted, as they came too fast.
+    unwritten INTEGER NOT NULL
 ) STRICT;
 
 -- Settlement. A run's lines are what it added; the cumulative legs of a scheme are the sums of its runs' lines per key, and stored nowhere.

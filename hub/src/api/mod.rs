@@ -6,25 +6,29 @@ mod problem;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
-use huitong_protocol::wire::{BODY_BYTES_MAX, path};
+use axum::routing::{MethodRouter, get, post};
+use huitong_protocol::wire::{BODY_BYTES_MAX, GREETING_BYTES_MAX, MESSAGE_BYTES_MAX, path};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::hub::Hub;
 
+/// A body is in memory before anybody is proved to have sent it: each route takes what its largest honest message needs.
+fn at_most(bytes_max: usize, route: MethodRouter<Hub>) -> MethodRouter<Hub> {
+    route.layer(DefaultBodyLimit::max(bytes_max))
+}
+
 /// All routes.
 pub fn router(hub: Hub) -> Router {
     Router::new()
-        .route(path::ENROL, post(edge::enrol::enrol))
-        .route(path::HELLO, post(edge::hello::hello))
-        .route(path::REPORT, post(edge::report::report))
-        .route(path::GRANT, post(edge::grant::grant))
-        .route(path::POLL, post(edge::poll::poll))
-        .route(path::UPLOAD, post(edge::upload::upload))
-        .route(path::DATASET, post(edge::dataset::dataset))
+        .route(path::ENROL, at_most(GREETING_BYTES_MAX, post(edge::enrol::enrol)))
+        .route(path::HELLO, at_most(GREETING_BYTES_MAX, post(edge::hello::hello)))
+        .route(path::REPORT, at_most(MESSAGE_BYTES_MAX, post(edge::report::report)))
+        .route(path::GRANT, at_most(MESSAGE_BYTES_MAX, post(edge::grant::grant)))
+        .route(path::POLL, at_most(MESSAGE_BYTES_MAX, post(edge::poll::poll)))
+        .route(path::UPLOAD, at_most(BODY_BYTES_MAX, post(edge::upload::upload)))
+        .route(path::DATASET, at_most(MESSAGE_BYTES_MAX, post(edge::dataset::dataset)))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .with_state(hub)
 }

@@ -64,9 +64,12 @@ async fn record(hub: &Hub, path: &'static str, headers: &HeaderMap, refusal: &Re
         .ok()
         .and_then(|fault| fault.as_str().map(str::to_owned))
         .unwrap_or_default();
-    tracing::info!(store.id = store, path, fault, "Refused {path} of store {store:?}: {}", refusal.message);
-    let row =
-        refused::Refused { at_ms: hub.now(), store, path: path.to_owned(), fault, message: refusal.message.clone() };
+    // Whoever sends it need not be anybody: neither the log nor the disk may be filled, nor the writer kept from those who trade.
+    let at_ms = hub.now();
+    let Some(unwritten) = hub.refusals.note(&store, refusal.fault, at_ms) else { return };
+    tracing::info!(store.id = store, path, fault, unwritten, "Refused {path} of store {store:?}: {}", refusal.message);
+    let message = refusal.message.clone();
+    let row = refused::Refused { at_ms, store, path: path.to_owned(), fault, message, unwritten };
     if let Err(error) = hub.store.write(move |tx| refused::record(tx, &row)).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "Could not record a refusal");
     }

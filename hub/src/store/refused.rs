@@ -22,6 +22,8 @@ pub struct Refused {
     pub fault: String,
     /// In words.
     pub message: String,
+    /// How many others were refused since the one before and only counted, as they came too fast.
+    pub unwritten: i64,
 }
 
 /// Keeps a refusal and drops the oldest beyond [`REFUSED_MAX`].
@@ -33,13 +35,14 @@ pub fn record(tx: &mut Tx<'_>, refused: &Refused) -> Result<(), StoreError> {
     tx.execute_one(
         "record a refusal",
         "refused_request",
-        "INSERT INTO refused_request (at_ms, store, path, fault, message) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO refused_request (at_ms, store, path, fault, message, unwritten) VALUES ($1, $2, $3, $4, $5, $6)",
         &[
             refused.at_ms.into(),
             (&cut(&refused.store, 32)).into(),
             (&refused.path).into(),
             (&refused.fault).into(),
             (&cut(&refused.message, MESSAGE_CHARS_MAX)).into(),
+            refused.unwritten.into(),
         ],
     )?;
     tx.execute(
@@ -55,7 +58,7 @@ pub fn record(tx: &mut Tx<'_>, refused: &Refused) -> Result<(), StoreError> {
 /// [`StoreError`].
 pub fn list(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<Refused>, StoreError> {
     tx.query(
-        "SELECT at_ms, store, path, fault, message FROM refused_request ORDER BY refused_no DESC LIMIT $1",
+        "SELECT at_ms, store, path, fault, message, unwritten FROM refused_request ORDER BY refused_no DESC LIMIT $1",
         &[limit.into()],
         |row| {
             Ok(Refused {
@@ -64,6 +67,7 @@ pub fn list(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<Refused>, StoreError> {
                 path: row.text(2)?.to_owned(),
                 fault: row.text(3)?.to_owned(),
                 message: row.text(4)?.to_owned(),
+                unwritten: row.integer(5)?,
             })
         },
     )

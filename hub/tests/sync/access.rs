@@ -3,11 +3,13 @@
 use axum::http::StatusCode;
 use huitong_hub::report;
 use huitong_hub::session::Caller;
-use huitong_protocol::allotment::StoreEvent;
-use huitong_protocol::id::{Epoch, Seq};
+use huitong_hub::store::{StoreError, Tx};
+use huitong_protocol::allotment::{StoreCounters, StoreEvent};
+use huitong_protocol::card::{CardChange, CardNumber, CardStatus};
+use huitong_protocol::id::{AccountId, Epoch, Seq};
 use huitong_protocol::wire::{
-    DatasetKind, DatasetPage, DatasetRequest, Refused, ReportOnly, Request, SyncFault, from_msgpack, header, path,
-    to_msgpack,
+    DatasetKind, DatasetPage, DatasetRequest, REPORT_LINES_MAX, Refused, ReportLine, ReportOnly, Request, SyncFault,
+    from_msgpack, header, path, to_msgpack,
 };
 
 use crate::fake::{FakeStore, World, account, fault};
@@ -22,6 +24,7 @@ async fn a_token_enrols_one_key_and_a_lost_answer_may_be_asked_for_again() {
     assert_eq!(store.enrol("first").await.unwrap(), enrolled, "the same key again is the same enrolment");
     let thief = FakeStore::new(world.router.clone(), "S1", 2);
     assert_eq!(fault(thief.enrol("first").await), SyncFault::Token);
+    world.clock.0.fetch_add(1_000, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(fault(thief.enrol("guessed").await), SyncFault::Token);
     world.token("S1", "second").await;
     assert_eq!(thief.enrol("second").await.unwrap().epoch, Epoch(2), "a new token makes a new epoch");
@@ -42,6 +45,79 @@ async fn a_new_enrolment_ends_the_old_key_and_its_sessions() {
     assert_eq!(fault(old.send_report(old.report(account(1))).await), SyncFault::SessionUnknown);
     assert_eq!(fault(old.say_hello(&old.hello_body()).await), SyncFault::Forged);
     new.hello().await.unwrap();
+}
+
+#[tokio::test]
+async fn guessing_tokens_costs_the_writer_nothing() {
+    let world = World::new().await;
+    let thief = FakeStore::new(world.router.clone(), "S1", 2);
+    assert_eq!(fault(thief.enrol("guessed").await), SyncFault::Token);
+    // Somebody writes for as long as we like.
+    let (begins, begun) = std::sync::mpsc::channel();
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let hub = world.hub.clone();
+    let writes = tokio::spawn(async move {
+        let hold = move |_: &mut Tx<'_>| {
+            let _ = begins.send(());
+            let _ = held.recv();
+            Ok::<_, StoreError>(())
+        };
+        hub.store.write(hold).await
+    });
+    tokio::task::spawn_blocking(move || begun.recv()).await.unwrap().unwrap();
+    for guess in 0..50 {
+        let guess = format!("guess {guess}");
+        let guessed = thief.enrol(&guess);
+        let refused = tokio::time::timeout(std::time::Duration::from_secs(20), guessed).await;
+        assert_eq!(fault(refused.expect("a guess waits for the writer")), SyncFault::Token);
+    }
+    drop(let_go);
+    writes.await.unwrap().unwrap();
+    world.clock.0.fetch_add(1_000, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(fault(thief.enrol("once more").await), SyncFault::Token);
+    let rows = world.read(|tx| huitong_hub::store::refused::list(tx, 100)).await;
+    assert_eq!(rows.iter().map(|row| row.unwritten).collect::<Vec<_>>(), [50, 0]);
+}
+
+#[tokio::test]
+async fn each_route_takes_no_more_than_its_largest_message() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    let says = async |at: &str, bytes: usize| {
+        let (session, nonce) = (if at == path::HELLO { "" } else { &store.session }, store.next_nonce());
+        let (_, body) = store.send(at, session, nonce, vec![0xc0; bytes]).await;
+        from_msgpack::<Refused>(&body).unwrap().message
+    };
+    for (at, most) in [
+        (path::ENROL, 16 << 10),
+        (path::HELLO, 16 << 10),
+        (path::REPORT, 1 << 20),
+        (path::GRANT, 1 << 20),
+        (path::POLL, 1 << 20),
+        (path::DATASET, 1 << 20),
+        (path::UPLOAD, 8 << 20),
+    ] {
+        assert!(!says(at, most).await.contains("bytes are allowed"), "{at} refuses {most} bytes");
+        assert!(says(at, most + 1).await.contains("bytes are allowed"), "{at} takes {} bytes", most + 1);
+    }
+    // The largest honest report goes through.
+    store.stamp = i64::MAX;
+    let mut report = store.report(account(1));
+    let line = ReportLine { account: AccountId::new(i64::MAX).unwrap(), ..report.counters[0] };
+    let counters = StoreCounters {
+        adopted_minor: i64::MAX,
+        loaded_minor: i64::MAX,
+        spent_minor: i64::MAX,
+        released_minor: i64::MAX,
+    };
+    report.counters = vec![ReportLine { counters, ..line }; REPORT_LINES_MAX];
+    let change = CardChange {
+        number: CardNumber::new("123456789012345678901234").unwrap(),
+        status: CardStatus::Destroyed,
+        stamp: report.stamp,
+    };
+    report.cards = vec![change; REPORT_LINES_MAX];
+    assert_eq!(store.send_report(report).await.unwrap().refused.len(), REPORT_LINES_MAX);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Enrol: a token becomes a device. Not signed by a session; the one-time token authorises it.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -19,6 +21,10 @@ pub(in crate::api) async fn enrol(State(hub): State<Hub>, headers: HeaderMap, bo
 async fn serve(hub: &Hub, body: Body) -> Result<Enrolled, Refusal> {
     let request: Enrol = from_msgpack(&whole(body)?).map_err(Refusal::malformed)?;
     let now = hub.now();
+    // A guess is turned away by a look: it must not cost the one who writes a turn.
+    let guess = Arc::new(request);
+    let request = Arc::clone(&guess);
+    hub.store.read(move |tx| rules::check(tx, &guess, now).map(drop)).await?;
     let enrolled = hub.store.write(move |tx| rules::enrol(tx, &request, now)).await?;
     hub.sessions.minted(enrolled.store.id, enrolled.epoch);
     tracing::info!(store.id = %enrolled.store.id, epoch = enrolled.epoch.0, "Enrolled store {} with epoch {}", enrolled.store.id, enrolled.epoch);

@@ -13,7 +13,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
 use data_encoding::BASE64;
 use huitong_protocol::id::{AccountId, StoreId};
-use huitong_protocol::wire::{Answer, BODY_BYTES_MAX, Grant, Report, Request, from_msgpack, header};
+use huitong_protocol::wire::{
+    Answer, BODY_BYTES_MAX, GREETING_BYTES_MAX, Grant, MESSAGE_BYTES_MAX, Report, Request, from_msgpack, header,
+};
 use serde::de::DeserializeOwned;
 
 use crate::hub::Hub;
@@ -27,7 +29,10 @@ pub(super) type Body = Result<Bytes, BytesRejection>;
 
 fn whole(body: Body) -> Result<Bytes, Refusal> {
     body.map_err(|rejection| {
-        Refusal::malformed(format!("body: {rejection}; at most {BODY_BYTES_MAX} bytes are allowed"))
+        Refusal::malformed(format!(
+            "body: {rejection}; {GREETING_BYTES_MAX} bytes are allowed to enrol and for a hello, {BODY_BYTES_MAX} for an upload, \
+             {MESSAGE_BYTES_MAX} for the rest"
+        ))
     })
 }
 
