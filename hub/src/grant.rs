@@ -63,6 +63,7 @@ pub async fn serve(
 ) -> Result<Answer<GrantAnswer>, Refusal> {
     check(&request)?;
     let deadline = tokio::time::Instant::now() + hub.config.recall_wait.duration();
+    let recalls = hear_of_sales(hub, caller, &request, deadline).await?;
     let accounts = accounts_of(hub, &request).await?;
     let waiter = hub.recalls.wait_for(accounts);
     let first = Look {
@@ -72,7 +73,7 @@ pub async fn serve(
         request: request.clone(),
         lacking: None,
         last: false,
-        recalls: 0,
+        recalls,
         now: hub.now(),
     };
     let mut attempt = look(hub, first).await?;
@@ -123,6 +124,57 @@ fn check(request: &GrantRequest) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Cards that count as never sold may have been sold a moment ago at the store that has them: that store is asked for its report, and waited for, before
+/// anybody is told so. Gives how many recalls were sent.
+async fn hear_of_sales(
+    hub: &Hub,
+    caller: Caller,
+    request: &GrantRequest,
+    deadline: tokio::time::Instant,
+) -> Result<usize, StoreError> {
+    let mut unsold = unsold_elsewhere(hub, caller, request).await?;
+    unsold.retain(|(store, _)| hub.recalls.is_connected(*store));
+    if unsold.is_empty() {
+        return Ok(0);
+    }
+    let waiter = hub.recalls.wait_for(unsold.iter().map(|(_, purse)| purse.account).collect());
+    let recalls = unsold.iter().filter(|&&(store, purse)| hub.recalls.ask(store, purse)).count();
+    // A store that was asked and has reported is believed: what is still unsold then is unsold.
+    while unsold.iter().any(|&(store, purse)| hub.recalls.is_asked(store, purse)) {
+        if !waiter.moved_before(deadline).await {
+            break;
+        }
+        unsold = unsold_elsewhere(hub, caller, request).await?;
+    }
+    Ok(recalls)
+}
+
+/// The blank cards of a request that another store may sell, each as that store and the purse that a sale would load.
+async fn unsold_elsewhere(
+    hub: &Hub,
+    caller: Caller,
+    request: &GrantRequest,
+) -> Result<Vec<(StoreId, Purse)>, StoreError> {
+    let numbers: BTreeSet<CardNumber> = request.needs.iter().map(|need| need.card).collect();
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unit = Unit::Money(hub.root.currency);
+    hub.store
+        .read(move |tx| {
+            let mut unsold = Vec::new();
+            for number in numbers {
+                let Some(card) = card::find(tx, number)?.filter(|card| card.status == CardStatus::Blank) else {
+                    continue;
+                };
+                let store = card.allocated_store.filter(|store| *store != caller.store);
+                unsold.extend(store.map(|store| (store, Purse { account: card.account, unit })));
+            }
+            Ok(unsold)
+        })
+        .await
 }
 
 async fn accounts_of(hub: &Hub, request: &GrantRequest) -> Result<Vec<AccountId>, StoreError> {

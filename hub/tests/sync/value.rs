@@ -320,6 +320,51 @@ async fn a_recall_wakes_the_holder_and_the_grant_completes() {
 }
 
 #[tokio::test]
+async fn a_card_sold_a_moment_ago_is_asked_for_at_the_store_that_has_it() {
+    let world = World::new().await;
+    let (mut seller, asker) = (world.store("S1").await, world.store("S2").await);
+    let spend = async |missing_minor| {
+        let need = Need { card: card(2), unit: CNY, missing_minor, purpose: Purpose::Spend };
+        let request = GrantRequest { needs: vec![need], totals: false };
+        let answer: Answer<GrantAnswer> = asker.call(path::GRANT, None, request).await.unwrap();
+        (answer.body.cards[0].status, answer.grants.iter().map(|grant| grant.granted_minor).collect::<Vec<_>>())
+    };
+    // Nobody can be asked: the hub says what it knows.
+    assert_eq!(spend(60).await, (CardStatus::Blank, vec![]));
+    // The store is there and has not sold it: its word ends the wait.
+    let connected = async || {
+        while !world.hub.recalls.is_connected("S1".parse().unwrap()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let answers = async {
+        let polled = poll(&seller, 20_000, 0).await;
+        assert_eq!(polled.recalls, [Recall { account: account(2), unit: CNY }]);
+        seller.send_report(seller.report(account(2))).await.unwrap();
+        poll(&seller, 0, polled.recalls_through).await;
+        polled.recalls_through
+    };
+    let asks = async {
+        connected().await;
+        spend(60).await
+    };
+    let (through, unsold) = tokio::join!(answers, asks);
+    assert_eq!(unsold, (CardStatus::Blank, vec![]));
+    // Now it was sold, and the report that says so waits for others to ride with it.
+    seller.step(StoreEvent::Load { amount_minor: 100 });
+    let answers = async {
+        let polled = poll(&seller, 20_000, through).await;
+        assert_eq!(polled.recalls, [Recall { account: account(2), unit: CNY }]);
+        seller.step(StoreEvent::Release { amount_minor: 100 });
+        let mut report = seller.report(account(2));
+        report.cards = vec![CardChange { number: card(2), status: CardStatus::Active, stamp: Stamp(seller.stamp) }];
+        seller.send_report(report).await.unwrap();
+    };
+    let ((), sold) = tokio::join!(answers, spend(60));
+    assert_eq!(sold, (CardStatus::Active, vec![100]));
+}
+
+#[tokio::test]
 async fn a_grant_that_was_lost_comes_with_an_answer_that_waited_for_a_recall() {
     let world = World::new().await;
     world.load(account(1), 100).await;
