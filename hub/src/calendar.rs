@@ -2,9 +2,10 @@
 
 use huitong_protocol::id::StoreId;
 use huitong_protocol::organisation::Store;
-use huitong_protocol::time::BusinessDay;
+use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
+use crate::horizon::Horizon;
 use crate::store::day::{self, Day};
 use crate::store::engine::{StoreError, Tx};
 use crate::store::organisation;
@@ -56,22 +57,36 @@ pub struct CalendarDay {
     pub differences: String,
 }
 
-/// The last day that any store has opened.
+/// The last day that any store has opened, as far as it can have come to it.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn last_day(tx: &mut Tx<'_>) -> Result<Option<BusinessDay>, StoreError> {
-    Ok(tx
-        .query_one("SELECT MAX(business_day) FROM day", &[], |row| row.maybe_parsed(0, "day", "business_day"))?
-        .flatten())
+pub fn last_day(tx: &mut Tx<'_>, now: Instant) -> Result<Option<BusinessDay>, StoreError> {
+    let horizon = Horizon::at(tx, now)?;
+    let mut last = None;
+    for (zone, furthest) in horizon.zones() {
+        let opened = tx.query_one(
+            "SELECT MAX(day.business_day) FROM day JOIN store ON store.store_id = day.store_id
+             WHERE store.time_zone = $1 AND day.business_day <= $2",
+            &[zone.into(), (&furthest.to_string()).into()],
+            |row| row.maybe_parsed(0, "day", "business_day"),
+        )?;
+        last = last.max(opened.flatten());
+    }
+    Ok(last)
 }
 
 /// The days of all stores from one day to another, both included, at most [`DAYS_MAX`] of them, by day and store.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn calendar(tx: &mut Tx<'_>, from: BusinessDay, to: BusinessDay) -> Result<Vec<CalendarDay>, StoreError> {
-    let last = last_day(tx)?;
+pub fn calendar(
+    tx: &mut Tx<'_>,
+    from: BusinessDay,
+    to: BusinessDay,
+    now: Instant,
+) -> Result<Vec<CalendarDay>, StoreError> {
+    let last = last_day(tx, now)?;
     let stores = organisation::stores(tx)?;
     let known = day::list(tx, from, to)?;
     let mut days = Vec::new();

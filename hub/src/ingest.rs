@@ -15,15 +15,16 @@ use huitong_protocol::movement::{Direction, Movement, MovementKind};
 use huitong_protocol::reconcile::{self, Class, Finding};
 use huitong_protocol::seal::Seal;
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
     DayVerdict, Quarantined, SEGMENT_BYTES_MAX, SEGMENT_ENTRIES_MAX, Segment, SegmentEntries, Uploaded, from_msgpack,
     to_msgpack,
 };
 
+use crate::horizon;
 use crate::store::journal::{self as rows, Journal, Waiting};
-use crate::store::{StoreError, Tx, day, exception};
+use crate::store::{StoreError, Tx, day, exception, organisation};
 
 /// What the packing adds to the entries of a segment at most.
 const PACKING_BYTES_MAX: usize = 5 + 5 * SEGMENT_ENTRIES_MAX;
@@ -371,6 +372,7 @@ fn append(
         }
         Body::DayOpen(_) => {
             if let Some(day) = header.business_day {
+                name_far_day(tx, place, day, now)?;
                 day::open(tx, place.store, day, place.epoch, ingested_no)?;
             }
         }
@@ -408,6 +410,7 @@ fn close(
     ingested_no: i64,
     now: Instant,
 ) -> Result<DayVerdict, StoreError> {
+    name_far_day(tx, place, seal.business_day, now)?;
     let counted = rows::tally(tx, place.store, place.epoch, journal.sealed.next(), journal.head.seq)?;
     let differences = reconcile::seal(seal, journal.head, journal.sealed, counted.as_ref());
     let verdict = DayVerdict { business_day: seal.business_day, seal_seq: seq, differences };
@@ -417,6 +420,18 @@ fn close(
         raise(tx, place, Class::SealDiffers, subject, verdict.differences.join("; "), now)?;
     }
     Ok(verdict)
+}
+
+/// Raises an exception about a day that the store cannot have come to: no run looks at it, and whoever mistyped it should know.
+fn name_far_day(tx: &mut Tx<'_>, place: &Place, day: BusinessDay, now: Instant) -> Result<(), StoreError> {
+    let Some(store) = organisation::store(tx, place.store)? else { return Ok(()) };
+    let last = horizon::last_day(&store.time_zone, now);
+    if day <= last {
+        return Ok(());
+    }
+    let subject = format!("{}-{} day {day}", place.store, place.epoch);
+    let evidence = format!("the store opened business day {day}; by head office's clock it can have come to {last}");
+    raise(tx, place, Class::ClockSkew, subject, evidence, now)
 }
 
 fn raise(

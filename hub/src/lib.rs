@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod enrol;
 pub mod grant;
+pub mod horizon;
 pub mod hub;
 pub mod import;
 pub mod ingest;

@@ -22,6 +22,7 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::horizon::{FarDay, Horizon};
 use crate::publish;
 use crate::refold::{Accounts, Refold};
 use crate::store::engine::{Store, StoreError, Tx, Value};
@@ -96,6 +97,8 @@ pub struct RunReport {
     pub record: RunRecord,
     /// Stores that were missing something.
     pub late: Vec<Late>,
+    /// Days that stores opened beyond their horizon: left out until the hub's clock has come there.
+    pub far: Vec<FarDay>,
     /// Accounts that were folded again.
     pub accounts: u64,
     /// Lines written.
@@ -134,7 +137,8 @@ pub fn run_in(
         return Err(refused("no settlement agreement is published", "huitong-hub agreement publish FILE"));
     };
     let previous = settlement::last_of_scheme(tx, request.scheme)?;
-    let (first_day, last_accepted) = settlement::day_range(tx)?;
+    let horizon = Horizon::at(tx, now)?;
+    let (first_day, last_accepted) = settlement::day_range(tx, &horizon)?;
     let settled_to = previous.as_ref().map(|previous| previous.run.day_to);
     let Some(day_to) = request.day_to.or(last_accepted.max(settled_to)) else {
         return Err(refused(
@@ -155,7 +159,7 @@ pub fn run_in(
     {
         return Err(SettleError::NothingNew(Box::new(previous.clone())));
     }
-    let late = settlement::late(tx, day_to)?;
+    let late = settlement::late(tx, day_to, &horizon)?;
     if request.finality == Finality::Final && !late.is_empty() {
         return Err(not_complete(&late, day_to));
     }
@@ -169,6 +173,15 @@ pub fn run_in(
             format!("--to {accepted}"),
         ));
     }
+    if let Some(furthest) = horizon.furthest().filter(|furthest| day_to > *furthest) {
+        return Err(refused(
+            format!(
+                "by head office's clock no store has come to {day_to}; all that comes until then would be an adjustment"
+            ),
+            format!("--to {furthest} or earlier"),
+        ));
+    }
+    let far = settlement::far_days(tx, &horizon)?;
     let day_from = settled_to.map_or(first_day.unwrap_or(day_to), BusinessDay::tomorrow);
     let complete = settlement::stores_with_days(tx, day_from, day_to)?;
     let complete = complete.iter().filter(|store| late.iter().all(|late| late.store != **store)).count();
@@ -216,7 +229,7 @@ pub fn run_in(
     settlement::finish_run(tx, &record)?;
     let positions = posting.prove(tx)?;
     let Posting { accounts, lines, adjustments, .. } = posting;
-    Ok(RunReport { record, late, accounts, lines, adjustments, positions: positions.into_iter().collect() })
+    Ok(RunReport { record, late, far, accounts, lines, adjustments, positions: positions.into_iter().collect() })
 }
 
 fn check_scheme(tx: &mut Tx<'_>, request: RunRequest, agreed: Scheme, day_to: BusinessDay) -> Result<(), SettleError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
-use huitong_protocol::time::BusinessDay;
+use huitong_protocol::time::{BusinessDay, Instant};
 use serde_json::json;
 
 use super::output::table;
@@ -30,9 +30,10 @@ pub(crate) enum DayCommand {
 }
 
 impl DayCommand {
-    pub(crate) fn run(self, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+    pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         let Self::List { from, to } = self;
-        let days = place.open()?.read_blocking(move |tx| list(tx, from, to))?;
+        let now = world.now();
+        let days = place.open()?.read_blocking(move |tx| list(tx, from, to, now))?;
         out.show(&days, |text| {
             let rows: Vec<Vec<String>> = days
                 .iter()
@@ -52,10 +53,15 @@ impl DayCommand {
     }
 }
 
-fn list(tx: &mut Tx<'_>, from: Option<BusinessDay>, to: Option<BusinessDay>) -> Result<Vec<CalendarDay>, StoreError> {
-    let Some(to) = to.or(calendar::last_day(tx)?) else { return Ok(Vec::new()) };
+fn list(
+    tx: &mut Tx<'_>,
+    from: Option<BusinessDay>,
+    to: Option<BusinessDay>,
+    now: Instant,
+) -> Result<Vec<CalendarDay>, StoreError> {
+    let Some(to) = to.or(calendar::last_day(tx, now)?) else { return Ok(Vec::new()) };
     let week = || BusinessDay::of(to.date().saturating_sub(jiff::Span::new().days(DAYS_LISTED - 1)));
-    calendar::calendar(tx, from.unwrap_or_else(week), to)
+    calendar::calendar(tx, from.unwrap_or_else(week), to, now)
 }
 
 #[derive(Debug, Subcommand)]

@@ -263,7 +263,7 @@ impl World {
             Command::Opening(command) => command.run(self, &place, out),
             Command::Policy(command) => command.run(self, &place, out),
             Command::Agreement(command) => command.run(self, &place, out),
-            Command::Day(command) => command.run(&place, out),
+            Command::Day(command) => command.run(self, &place, out),
             Command::Exception(command) => command.run(self, &place, out),
             Command::Settle(command) => command.run(self, &place, out),
             Command::Statement(command) => command.run(&place, out),

@@ -8,11 +8,12 @@ use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::netting::Obligation;
 use huitong_protocol::settlement::run::{Finality, RunId, Standing};
-use huitong_protocol::time::BusinessDay;
+use huitong_protocol::time::{BusinessDay, Instant};
 use serde_json::json;
 
 use super::output::table;
 use super::{Failure, Output, Place, World};
+use crate::horizon::Horizon;
 use crate::publish;
 use crate::settle::{self, Netting, RunReport, RunRequest, Scope, SettleError};
 use crate::store::settlement::{self, RunRecord};
@@ -61,7 +62,7 @@ impl SettleCommand {
         match self {
             Self::Run { scheme, memo, to, provisional } => {
                 let store = place.open()?;
-                let result = scheme_of(&store, scheme, to).and_then(|scheme| {
+                let result = scheme_of(&store, world.now(), scheme, to).and_then(|scheme| {
                     let request = RunRequest {
                         scheme,
                         standing: if memo { Standing::Memo } else { Standing::Booked },
@@ -116,14 +117,16 @@ impl SettleCommand {
 
 fn scheme_of(
     store: &crate::store::engine::Store,
+    now: Instant,
     asked: Option<Scheme>,
     day_to: Option<BusinessDay>,
 ) -> Result<Scheme, SettleError> {
     if let Some(scheme) = asked {
         return Ok(scheme);
     }
-    store.read_blocking(|tx| {
-        let (_, last_accepted) = settlement::day_range(tx)?;
+    store.read_blocking(move |tx| {
+        let horizon = Horizon::at(tx, now)?;
+        let (_, last_accepted) = settlement::day_range(tx, &horizon)?;
         let agreements = publish::agreements(tx)?.ok_or_else(|| SettleError::Refused {
             fault: "no settlement agreement is published".to_owned(),
             hint: "huitong-hub agreement publish FILE".to_owned(),
@@ -167,6 +170,13 @@ fn show_report(text: &mut dyn Write, report: &RunReport) -> io::Result<()> {
     for late in &report.late {
         let day = late.business_day.map_or(String::new(), |day| format!(" {day}"));
         writeln!(text, "late: {}{day}, {}", late.store, late.reason)?;
+    }
+    for far in &report.far {
+        writeln!(
+            text,
+            "left out: {} {}, a day that by head office's clock it cannot have come to",
+            far.store, far.business_day
+        )?;
     }
     writeln!(text)?;
     show_positions(text, &report.positions, run.currency)

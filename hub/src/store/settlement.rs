@@ -16,6 +16,7 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
 use super::engine::{Row, StoreError, Tx, Value};
+use crate::horizon::{FarDay, Horizon};
 
 /// A run as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -536,20 +537,49 @@ pub fn last_ingested_no(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(tx.query_one("SELECT MAX(ingested_no) FROM entry", &[], |row| row.maybe_integer(0))?.flatten().unwrap_or(0))
 }
 
-/// The first business day that anything happened on, and the last that some store's seal was accepted for.
+/// The first business day that anything happened on, and the last within the horizon that some store's seal was accepted for.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn day_range(tx: &mut Tx<'_>) -> Result<(Option<BusinessDay>, Option<BusinessDay>), StoreError> {
-    let mut day = |sql: &str| -> Result<Option<BusinessDay>, StoreError> {
-        let found = tx.query_one(sql, &[], |row| row.maybe_parsed(0, "day", "business_day"))?;
+pub fn day_range(tx: &mut Tx<'_>, horizon: &Horizon) -> Result<(Option<BusinessDay>, Option<BusinessDay>), StoreError> {
+    let mut day = |sql: &str, values: &[Value<'_>]| -> Result<Option<BusinessDay>, StoreError> {
+        let found = tx.query_one(sql, values, |row| row.maybe_parsed(0, "day", "business_day"))?;
         Ok(found.flatten())
     };
     // Stores open a day before they trade; head office's own postings belong to no store's day.
-    let opened = day("SELECT MIN(business_day) FROM day")?;
-    let posted = day("SELECT MIN(business_day) FROM entry WHERE store_id = 'HUB'")?;
-    let last_accepted = day("SELECT MAX(business_day) FROM day WHERE state = 'accepted'")?;
+    let opened = day("SELECT MIN(business_day) FROM day", &[])?;
+    let posted = day("SELECT MIN(business_day) FROM entry WHERE store_id = 'HUB'", &[])?;
+    let mut last_accepted = None;
+    for (zone, last) in horizon.zones() {
+        let accepted = day(
+            "SELECT MAX(day.business_day) FROM day JOIN store ON store.store_id = day.store_id
+             WHERE store.time_zone = $1 AND day.business_day <= $2 AND day.state = 'accepted'",
+            &[zone.into(), (&last.to_string()).into()],
+        )?;
+        last_accepted = last_accepted.max(accepted);
+    }
     Ok((opened.into_iter().chain(posted).min(), last_accepted))
+}
+
+/// Days that stores opened beyond the horizon, by store and day.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn far_days(tx: &mut Tx<'_>, horizon: &Horizon) -> Result<Vec<FarDay>, StoreError> {
+    let mut far = Vec::new();
+    for (zone, last) in horizon.zones() {
+        far.extend(tx.query(
+            "SELECT day.store_id, day.business_day FROM day JOIN store ON store.store_id = day.store_id
+             WHERE store.time_zone = $1 AND day.business_day > $2",
+            &[zone.into(), (&last.to_string()).into()],
+            |row| {
+                let store = row.parsed(0, "day", "store_id")?;
+                Ok::<_, StoreError>(FarDay { store, business_day: row.parsed(1, "day", "business_day")? })
+            },
+        )?);
+    }
+    far.sort_by_key(|day| (day.store, day.business_day));
+    Ok(far)
 }
 
 /// A store that is not complete up to a day.
@@ -567,7 +597,8 @@ pub struct Late {
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn late(tx: &mut Tx<'_>, day_to: BusinessDay) -> Result<Vec<Late>, StoreError> {
+pub fn late(tx: &mut Tx<'_>, day_to: BusinessDay, horizon: &Horizon) -> Result<Vec<Late>, StoreError> {
+    let furthest = horizon.furthest().unwrap_or(day_to).max(day_to).to_string();
     let day_to = day_to.to_string();
     let mut late = tx.query(
         "SELECT store_id, MIN(business_day), COUNT(*), MAX(state) FROM day WHERE business_day <= $1 AND state <> 'accepted'
@@ -587,9 +618,9 @@ pub fn late(tx: &mut Tx<'_>, day_to: BusinessDay) -> Result<Vec<Late>, StoreErro
         "SELECT device.store_id, device.reported_seq - COALESCE(journal.seq, 0) FROM device
          LEFT JOIN journal ON journal.store_id = device.store_id AND journal.epoch = device.epoch
          WHERE device.reported_seq > COALESCE(journal.seq, 0)
-         AND NOT EXISTS (SELECT 1 FROM day WHERE day.store_id = device.store_id AND day.business_day >= $1)
+         AND NOT EXISTS (SELECT 1 FROM day WHERE day.store_id = device.store_id AND day.business_day >= $1 AND day.business_day <= $2)
          ORDER BY device.store_id",
-        &[(&day_to).into()],
+        &[(&day_to).into(), (&furthest).into()],
         |row| {
             let missing = row.integer(1)?;
             Ok::<_, StoreError>(Late {

@@ -186,6 +186,41 @@ fn a_day_that_began_before_the_run_waits_for_its_own() {
 }
 
 #[test]
+fn a_day_labelled_decades_ahead_locks_no_run() {
+    let mut town = Town::new(Scheme::Pool);
+    let mut shops = day_one(&mut town);
+    shops.iter_mut().for_each(|shop| town.close(shop));
+    let [mut one, mut two, _] = shops;
+    let card = town.card();
+    // Somebody types the year wrong, sells, and closes: the hub agrees with every figure of it.
+    town.open(&mut one, "2062-09-02");
+    town.sell(&mut one, &card, 700);
+    town.close(&mut one);
+    let (_, out) = town.say("exception list --json");
+    let raised: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&raised[0]["class"], &raised[0]["subject"]), (&"clock_skew".into(), &"S1-1 day 2062-09-02".into()));
+    assert_eq!(raised.as_array().unwrap().len(), 1, "{out}");
+
+    let first = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    assert_eq!((first.record.run.day_to, position(&first.positions, "S1")), (day("2026-09-01"), -10_000));
+    let far: Vec<_> = first.far.iter().map(|far| (far.store, far.business_day)).collect();
+    assert_eq!(far, [(id("S1"), day("2062-09-02"))]);
+    let (_, out) = town.say("day list");
+    assert!(out.contains("2026-09-01") && !out.contains("2062") && !out.contains("late"), "{out}");
+    let hasty = town.settle(Scheme::Pool, BOOKED, PROVISIONAL, Some("2062-09-02")).unwrap_err().to_string();
+    assert!(hasty.contains("no store has come to 2062-09-02"), "{hasty}");
+
+    // The next day is settled as it should be, the far one not.
+    town.open(&mut two, "2026-09-02");
+    town.reload(&mut two, &card, 30);
+    town.close(&mut two);
+    let (code, out) = town.say("settle run");
+    assert!(code == 0 && out.contains("2026-09-02 to 2026-09-02") && out.contains("0 of them adjustments"), "{out}");
+    assert!(out.contains("left out: S1 2062-09-02"), "{out}");
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
 fn a_run_that_fails_leaves_nothing_and_is_made_again() {
     let mut town = Town::new(Scheme::Pool);
     let mut shops = day_one(&mut town);
