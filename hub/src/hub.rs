@@ -87,6 +87,25 @@ impl Hub {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(store, now);
     }
 
+    /// Writes down when stores were heard, which polls leave in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_heard(&self) -> Result<(), StoreError> {
+        let seen: Vec<(StoreId, Instant)> = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.iter().map(|(store, at)| (*store, *at)).collect()
+        };
+        self.store
+            .write(move |tx| {
+                for (store, at) in &seen {
+                    device::heard(tx, *store, *at)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
     /// When a store was last heard, as far as this life of the hub knows.
     #[must_use]
     pub fn heard_at(&self, store: StoreId) -> Option<Instant> {

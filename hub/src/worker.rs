@@ -108,7 +108,10 @@ async fn run(hub: &Hub, job: Job) {
 /// [`StoreError`].
 pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreError> {
     match job {
-        Job::Reconcile => reconcile::run(&hub.store, now).await.map(|new| format!("{new} new findings")),
+        Job::Reconcile => {
+            hub.note_heard().await?;
+            reconcile::run(&hub.store, now).await.map(|new| format!("{new} new findings"))
+        }
         Job::Purge => {
             let before = now.plus_ms(-TOKENS_KEPT_MS);
             let tokens = hub.store.write(move |tx| device::purge_tokens(tx, before)).await?;

@@ -142,7 +142,30 @@ pub fn is_current(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool,
     Ok(found.is_some())
 }
 
-/// When each store was last heard.
+/// Notes when a store was heard, unless it was heard later.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn heard(tx: &mut Tx<'_>, store: StoreId, at: Instant) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE device SET last_seen_ms = $2 WHERE store_id = $1 AND COALESCE(last_seen_ms, 0) < $2",
+        &[(&store).into(), at.into()],
+    )?;
+    Ok(())
+}
+
+/// When each enrolled store was last heard.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn last_seen_all(tx: &mut Tx<'_>) -> Result<HashMap<StoreId, Instant>, StoreError> {
+    let seen = tx.query("SELECT store_id, last_seen_ms FROM device WHERE last_seen_ms IS NOT NULL", &[], |row| {
+        Ok::<_, StoreError>((row.parsed(0, "device", "store_id")?, Instant(row.integer(1)?)))
+    })?;
+    Ok(seen.into_iter().collect())
+}
+
+/// When a store was last heard.
 ///
 /// # Errors
 /// [`StoreError`].

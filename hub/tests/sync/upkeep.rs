@@ -59,6 +59,24 @@ async fn a_planted_cent_in_the_hubs_own_counters_is_found() {
 }
 
 #[tokio::test]
+async fn a_store_that_only_asks_is_heard_too() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    world.clock.0.fetch_add(5_000, Ordering::SeqCst);
+    let page = huitong_protocol::wire::DatasetRequest {
+        dataset: huitong_protocol::wire::DatasetKind::Stores,
+        after_version: 0,
+        limit: 1,
+    };
+    let _: huitong_protocol::wire::Answer<huitong_protocol::wire::DatasetPage> =
+        store.call(huitong_protocol::wire::path::DATASET, None, page).await.unwrap();
+    let now = world.hub.now();
+    worker::perform(&world.hub, huitong_hub::schedule::Job::Reconcile, now).await.unwrap();
+    let id = store.id;
+    assert_eq!(world.read(move |tx| huitong_hub::store::device::last_seen(tx, id)).await, Some(now));
+}
+
+#[tokio::test]
 async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
     let world = World::new().await;
     let runs = async || {
