@@ -416,7 +416,7 @@ fn close(
     let verdict = DayVerdict { business_day: seal.business_day, seal_seq: seq, differences };
     day::seal(tx, place.store, place.epoch, ingested_no, &verdict, counted.as_ref(), now)?;
     if !verdict.differences.is_empty() {
-        let subject = format!("{} {} seal {}-{}-{seq}", place.store, seal.business_day, place.store, place.epoch);
+        let subject = day::seal_subject(place.store, seal.business_day, place.epoch, seq.0);
         raise(tx, place, Class::SealDiffers, subject, verdict.differences.join("; "), now)?;
     }
     Ok(verdict)

@@ -22,9 +22,11 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::calendar::{self, Silent};
 use crate::horizon::{FarDay, Horizon};
 use crate::publish;
 use crate::refold::{Accounts, Refold};
+use crate::store::day::{self, Resolution};
 use crate::store::engine::{Store, StoreError, Tx, Value};
 use crate::store::settlement::{self, Late, LegReader, LineWriter, RunRecord};
 use crate::store::{organisation, root};
@@ -99,6 +101,10 @@ pub struct RunReport {
     pub late: Vec<Late>,
     /// Days that stores opened beyond their horizon: left out until the hub's clock has come there.
     pub far: Vec<FarDay>,
+    /// Stores that were silent on the last day: whether they traded nobody knows.
+    pub silent: Vec<Silent>,
+    /// Days of the run that finance took as the hub counted them.
+    pub resolved: Vec<Resolution>,
     /// Accounts that were folded again.
     pub accounts: u64,
     /// Lines written.
@@ -182,7 +188,10 @@ pub fn run_in(
         ));
     }
     let far = settlement::far_days(tx, &horizon)?;
+    let mut silent = calendar::silent(tx, day_to)?;
+    silent.retain(|silent| late.iter().all(|late| late.store != silent.store));
     let day_from = settled_to.map_or(first_day.unwrap_or(day_to), BusinessDay::tomorrow);
+    let resolved = resolved(tx, day_from, day_to, now)?;
     let complete = settlement::stores_with_days(tx, day_from, day_to)?;
     let complete = complete.iter().filter(|store| late.iter().all(|late| late.store != **store)).count();
     let mut record = RunRecord {
@@ -229,7 +238,32 @@ pub fn run_in(
     settlement::finish_run(tx, &record)?;
     let positions = posting.prove(tx)?;
     let Posting { accounts, lines, adjustments, .. } = posting;
-    Ok(RunReport { record, late, far, accounts, lines, adjustments, positions: positions.into_iter().collect() })
+    Ok(RunReport {
+        record,
+        late,
+        far,
+        silent,
+        resolved,
+        accounts,
+        lines,
+        adjustments,
+        positions: positions.into_iter().collect(),
+    })
+}
+
+/// Days of a run that finance had taken as the hub counted them when it was made.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn resolved(
+    tx: &mut Tx<'_>,
+    day_from: BusinessDay,
+    day_to: BusinessDay,
+    prepared_at: Instant,
+) -> Result<Vec<Resolution>, StoreError> {
+    let mut resolved = day::resolutions(tx, day_from, day_to)?;
+    resolved.retain(|word| word.resolved_at_ms <= prepared_at.0);
+    Ok(resolved)
 }
 
 fn check_scheme(tx: &mut Tx<'_>, request: RunRequest, agreed: Scheme, day_to: BusinessDay) -> Result<(), SettleError> {
@@ -276,7 +310,7 @@ fn not_complete(late: &[Late], day_to: BusinessDay) -> SettleError {
         if late.len() > LATE_NAMED_MAX { format!(" and {} more", late.len() - LATE_NAMED_MAX) } else { String::new() };
     refused(
         format!("{} store(s) are not complete up to {day_to}: {}{more}", late.len(), named.join(", ")),
-        "wait for them, or --provisional: what they bring later becomes an adjustment",
+        "wait for them; or --provisional: what they bring later becomes an adjustment; or huitong-hub day resolve STORE DAY",
     )
 }
 

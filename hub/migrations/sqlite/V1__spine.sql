@@ -219,6 +219,21 @@ CREATE TABLE day (
     PRIMARY KEY (store_id, business_day)
 ) STRICT;
 
+-- Days that finance accepted as the hub counted them. Each is about one seal, or about none (0) when the day was never sealed; it is not the journal's word,
+-- and so no part of the day's row.
+CREATE TABLE day_resolution (
+    store_id TEXT NOT NULL REFERENCES store (store_id),
+    business_day TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seal_seq INTEGER NOT NULL,
+    -- What the hub counted differently then.
+    differences TEXT NOT NULL,
+    resolved_by TEXT NOT NULL,
+    note TEXT NOT NULL,
+    resolved_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (store_id, business_day, epoch, seal_seq)
+) STRICT;
+
 CREATE TABLE exception (
     exception_no INTEGER PRIMARY KEY,
     class TEXT NOT NULL,

@@ -1,14 +1,17 @@
 //! `huitong-hub day | exception | stats`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 
 use clap::Subcommand;
+use huitong_protocol::id::StoreId;
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde_json::json;
 
 use super::output::table;
 use super::{Failure, Output, Place, World};
 use crate::calendar::{self, CalendarDay};
+use crate::store::day::{self as rows, Resolution};
 use crate::store::engine::StoreError;
 use crate::store::exception::{self, Exception};
 use crate::store::{allotment, engine::Tx};
@@ -18,7 +21,7 @@ const DAYS_LISTED: i64 = 7;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DayCommand {
-    /// List the business days of all stores: missing, open, late, accepted, differs.
+    /// List the business days of all stores: missing, open, late, accepted, differs, resolved.
     List {
         /// The first day; a week back when left away.
         #[arg(long, value_name = "DAY")]
@@ -27,30 +30,103 @@ pub(crate) enum DayCommand {
         #[arg(long, value_name = "DAY")]
         to: Option<BusinessDay>,
     },
+    /// Show a store's day: its seal, what the hub counts differently, and what finance said of it.
+    Show {
+        /// The store.
+        store: StoreId,
+        /// The day.
+        day: BusinessDay,
+    },
+    /// Take a day as the hub counted it, though its seal differs or never came. Final runs wait for it no longer; what arrives later becomes an adjustment.
+    Resolve {
+        /// The store.
+        store: StoreId,
+        /// The day.
+        day: BusinessDay,
+        /// Why.
+        #[arg(long)]
+        note: String,
+        /// Who decided it. When left away, whoever is logged in.
+        #[arg(long, env = "USER", hide_env_values = true, default_value = "unknown")]
+        by: String,
+    },
 }
 
 impl DayCommand {
     pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
-        let Self::List { from, to } = self;
         let now = world.now();
-        let days = place.open()?.read_blocking(move |tx| list(tx, from, to, now))?;
-        out.show(&days, |text| {
-            let rows: Vec<Vec<String>> = days
-                .iter()
-                .map(|day| {
-                    let first = day.differences.lines().next().unwrap_or_default();
-                    vec![
-                        day.business_day.to_string(),
-                        day.store.to_string(),
-                        day.state.as_str().to_owned(),
-                        first.to_owned(),
-                    ]
-                })
-                .collect();
-            table(text, &["day", "store", "state", "differences"], &rows)
-        })?;
+        match self {
+            Self::List { from, to } => {
+                let days = place.open()?.read_blocking(move |tx| list(tx, from, to, now))?;
+                out.show(&days, |text| show_days(text, &days))?;
+            }
+            Self::Show { store, day } => {
+                let (found, said) = place.open()?.read_blocking(move |tx| {
+                    let found = calendar::calendar(tx, day, day, now)?.into_iter().find(|found| found.store == store);
+                    let mut said = rows::resolutions(tx, day, day)?;
+                    said.retain(|word| word.store == store);
+                    Ok::<_, StoreError>((found, said))
+                })?;
+                let found = found.ok_or_else(|| {
+                    Failure::Refused(format!(
+                        "nothing of {day} of {store} is here\n  hint: huitong-hub day list --from {day}"
+                    ))
+                })?;
+                out.show(&json!({ "day": found, "resolutions": said }), |text| {
+                    writeln!(text, "{} of {}: {}", found.business_day, found.store, found.state.as_str())?;
+                    if let Some(since) = found.not_heard_since_ms {
+                        writeln!(text, "not heard since {since}")?;
+                    }
+                    for line in found.differences.lines() {
+                        writeln!(text, "differs   {line}")?;
+                    }
+                    for word in &said {
+                        show_resolution(text, word)?;
+                    }
+                    Ok(())
+                })?;
+            }
+            Self::Resolve { store: of, day, note, by } => {
+                let store = place.open()?;
+                let resolved =
+                    store.write_blocking::<_, StoreError, _>(move |tx| calendar::resolve(tx, of, day, &by, &note, now));
+                store.close();
+                let word = resolved?;
+                out.show(&word, |text| {
+                    writeln!(text, "{} of {}: resolved", word.business_day, word.store)?;
+                    show_resolution(text, &word)
+                })?;
+            }
+        }
         Ok(())
     }
+}
+
+fn show_resolution(text: &mut dyn Write, word: &Resolution) -> io::Result<()> {
+    writeln!(text, "resolved  by {} at {}: {}", word.resolved_by, Instant(word.resolved_at_ms), word.note)
+}
+
+fn show_days(text: &mut dyn Write, days: &[CalendarDay]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = days
+        .iter()
+        .map(|day| {
+            let remark = match (&day.resolution, day.not_heard_since_ms) {
+                (Some(word), _) => {
+                    format!("by {} at {}: {}", word.resolved_by, Instant(word.resolved_at_ms), word.note)
+                }
+                (None, Some(since)) => format!("not heard since {since}"),
+                (None, None) => day.differences.lines().next().unwrap_or_default().to_owned(),
+            };
+            vec![day.business_day.to_string(), day.store.to_string(), day.state.as_str().to_owned(), remark]
+        })
+        .collect();
+    table(text, &["day", "store", "state", "remark"], &rows)?;
+    let silent = days.iter().filter(|day| day.not_heard_since_ms.is_some()).map(|day| day.store);
+    let silent: BTreeSet<StoreId> = silent.collect();
+    if !silent.is_empty() {
+        writeln!(text, "\n{} store(s) were silent all day; whether they traded is not known", silent.len())?;
+    }
+    Ok(())
 }
 
 fn list(

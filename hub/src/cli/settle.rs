@@ -7,7 +7,7 @@ use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::netting::Obligation;
-use huitong_protocol::settlement::run::{Finality, RunId, Standing};
+use huitong_protocol::settlement::run::{Finality, Run, RunId, Standing};
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use super::{Failure, Output, Place, World};
 use crate::horizon::Horizon;
 use crate::publish;
 use crate::settle::{self, Netting, RunReport, RunRequest, Scope, SettleError};
+use crate::store::day::Resolution;
 use crate::store::settlement::{self, RunRecord};
 
 #[derive(Debug, Subcommand)]
@@ -102,13 +103,19 @@ impl SettleCommand {
                 let found = place.open()?.read_blocking(move |tx| match settlement::run(tx, id)? {
                     None => Ok(None),
                     Some(record) => {
-                        settle::netting(tx, Scope::Run(id), by_legal_entity).map(|netting| Some((record, netting)))
+                        let Run { day_from, day_to, prepared_at_ms, .. } = record.run;
+                        let resolved = settle::resolved(tx, day_from, day_to, prepared_at_ms)?;
+                        let netting = settle::netting(tx, Scope::Run(id), by_legal_entity)?;
+                        Ok::<_, SettleError>(Some((record, netting, resolved)))
                     }
                 })?;
-                let Some((record, netting)) = found else {
+                let Some((record, netting, resolved)) = found else {
                     return Err(Failure::Refused(format!("there is no run {run}\n  hint: huitong-hub settle list")));
                 };
-                out.show(&json!({ "run": record, "netting": netting }), |text| show_run(text, &record, &netting))?;
+                out.show(&json!({ "run": record, "netting": netting, "resolved": resolved }), |text| {
+                    show_run(text, &record, &netting)?;
+                    show_resolved(text, &resolved)
+                })?;
             }
         }
         Ok(())
@@ -178,8 +185,28 @@ fn show_report(text: &mut dyn Write, report: &RunReport) -> io::Result<()> {
             far.store, far.business_day
         )?;
     }
+    for silent in &report.silent {
+        writeln!(text, "not heard since {}: {}", silent.last_seen_ms, silent.store)?;
+    }
+    if !report.silent.is_empty() {
+        writeln!(
+            text,
+            "{} store(s) were silent on {}; whether they traded is not known",
+            report.silent.len(),
+            run.day_to
+        )?;
+    }
+    show_resolved(text, &report.resolved)?;
     writeln!(text)?;
     show_positions(text, &report.positions, run.currency)
+}
+
+fn show_resolved(text: &mut dyn Write, resolved: &[Resolution]) -> io::Result<()> {
+    for word in resolved {
+        let (at, by) = (Instant(word.resolved_at_ms), &word.resolved_by);
+        writeln!(text, "taken as counted: {} {}, by {by} at {at}: {}", word.store, word.business_day, word.note)?;
+    }
+    Ok(())
 }
 
 fn show_positions(text: &mut dyn Write, positions: &[(Party, i64)], currency: Currency) -> io::Result<()> {

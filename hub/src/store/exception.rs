@@ -3,7 +3,7 @@
 //! Invariant: raising the same class and subject again changes nothing, so that work may be repeated.
 
 use huitong_protocol::id::StoreId;
-use huitong_protocol::reconcile::{Finding, Severity};
+use huitong_protocol::reconcile::{Class, Finding, Severity};
 use huitong_protocol::time::Instant;
 
 use super::{StoreError, Tx};
@@ -116,6 +116,24 @@ pub fn resolve(tx: &mut Tx<'_>, number: i64, resolution: &str, now: Instant) -> 
     let rows = tx.execute(
         "UPDATE exception SET state = 'resolved', resolution = $2, resolved_at_ms = $3 WHERE exception_no = $1 AND state = 'open'",
         &[number.into(), resolution.into(), now.into()],
+    )?;
+    Ok(rows == 1)
+}
+
+/// As [`resolve`], by class and subject.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn resolve_about(
+    tx: &mut Tx<'_>,
+    class: Class,
+    subject: &str,
+    resolution: &str,
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let rows = tx.execute(
+        "UPDATE exception SET state = 'resolved', resolution = $3, resolved_at_ms = $4 WHERE class = $1 AND subject = $2 AND state = 'open'",
+        &[class.as_str().into(), subject.into(), resolution.into(), now.into()],
     )?;
     Ok(rows == 1)
 }

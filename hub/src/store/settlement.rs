@@ -15,6 +15,7 @@ use huitong_protocol::settlement::run::{DailyPositions, Finality, Run, RunId, St
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
+use super::day::IS_RESOLVED;
 use super::engine::{Row, StoreError, Tx, Value};
 use crate::horizon::{FarDay, Horizon};
 
@@ -537,7 +538,8 @@ pub fn last_ingested_no(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(tx.query_one("SELECT MAX(ingested_no) FROM entry", &[], |row| row.maybe_integer(0))?.flatten().unwrap_or(0))
 }
 
-/// The first business day that anything happened on, and the last within the horizon that some store's seal was accepted for.
+/// The first business day that anything happened on, and the last within the horizon that some store's seal was accepted for, by the hub or
+/// by finance.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -552,8 +554,10 @@ pub fn day_range(tx: &mut Tx<'_>, horizon: &Horizon) -> Result<(Option<BusinessD
     let mut last_accepted = None;
     for (zone, last) in horizon.zones() {
         let accepted = day(
-            "SELECT MAX(day.business_day) FROM day JOIN store ON store.store_id = day.store_id
-             WHERE store.time_zone = $1 AND day.business_day <= $2 AND day.state = 'accepted'",
+            &format!(
+                "SELECT MAX(day.business_day) FROM day JOIN store ON store.store_id = day.store_id
+                 WHERE store.time_zone = $1 AND day.business_day <= $2 AND (day.state = 'accepted' OR {IS_RESOLVED})"
+            ),
             &[zone.into(), (&last.to_string()).into()],
         )?;
         last_accepted = last_accepted.max(accepted);
@@ -593,7 +597,7 @@ pub struct Late {
     pub reason: String,
 }
 
-/// Stores that are not complete up to a day: an open or contradicted day, or a report that is ahead of the journal.
+/// Stores that are not complete up to a day: an open or contradicted day that finance has said nothing of, or a report that is ahead of the journal.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -601,8 +605,10 @@ pub fn late(tx: &mut Tx<'_>, day_to: BusinessDay, horizon: &Horizon) -> Result<V
     let furthest = horizon.furthest().unwrap_or(day_to).max(day_to).to_string();
     let day_to = day_to.to_string();
     let mut late = tx.query(
-        "SELECT store_id, MIN(business_day), COUNT(*), MAX(state) FROM day WHERE business_day <= $1 AND state <> 'accepted'
-         GROUP BY store_id ORDER BY store_id",
+        &format!(
+            "SELECT store_id, MIN(business_day), COUNT(*), MAX(state) FROM day WHERE business_day <= $1 AND state <> 'accepted'
+             AND NOT {IS_RESOLVED} GROUP BY store_id ORDER BY store_id"
+        ),
         &[(&day_to).into()],
         |row| {
             let (count, open) = (row.integer(2)?, row.text(3)? == "open");
@@ -619,6 +625,7 @@ pub fn late(tx: &mut Tx<'_>, day_to: BusinessDay, horizon: &Horizon) -> Result<V
          LEFT JOIN journal ON journal.store_id = device.store_id AND journal.epoch = device.epoch
          WHERE device.reported_seq > COALESCE(journal.seq, 0)
          AND NOT EXISTS (SELECT 1 FROM day WHERE day.store_id = device.store_id AND day.business_day >= $1 AND day.business_day <= $2)
+         AND NOT EXISTS (SELECT 1 FROM day_resolution AS word WHERE word.store_id = device.store_id AND word.business_day >= $1)
          ORDER BY device.store_id",
         &[(&day_to).into(), (&furthest).into()],
         |row| {
@@ -648,7 +655,10 @@ pub fn stores_with_days(
     day_to: BusinessDay,
 ) -> Result<Vec<StoreId>, StoreError> {
     tx.query(
-        "SELECT DISTINCT store_id FROM day WHERE business_day >= $1 AND business_day <= $2 AND state = 'accepted'",
+        &format!(
+            "SELECT DISTINCT store_id FROM day WHERE business_day >= $1 AND business_day <= $2
+             AND (state = 'accepted' OR {IS_RESOLVED})"
+        ),
         &[(&day_from.to_string()).into(), (&day_to.to_string()).into()],
         |row| row.parsed(0, "day", "store_id"),
     )

@@ -220,6 +220,105 @@ fn a_day_labelled_decades_ahead_locks_no_run() {
     assert_eq!(town.findings(), Vec::<String>::new());
 }
 
+/// Every call settles as finance would, and says what came of it.
+fn final_run(town: &Town) -> (u8, String) {
+    town.say("settle run")
+}
+
+#[test]
+fn finance_takes_a_day_as_the_hub_counted_it() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    // S2's till and its seal disagree by a cent; S3 burns down before it has closed.
+    town.seal_differently(&mut two);
+    town.report(&two);
+    town.upload(&mut two);
+    town.upload(&mut three);
+    let (code, out) = final_run(&town);
+    assert!(code == 3 && out.contains("S2 (2026-09-01") && out.contains("S3 (2026-09-01"), "{out}");
+    assert!(out.contains("huitong-hub day resolve"), "{out}");
+
+    let refused = |line: &str, says: &str| {
+        let (code, out) = town.say(line);
+        assert!(code == 3 && out.contains(says), "{line}: {code} {out}");
+    };
+    refused("day resolve S1 2026-09-01 --note why", "is accepted");
+    refused("day resolve S9 2026-09-01 --note why", "there is no store S9");
+    refused("day resolve S2 2062-09-01 --note why", "is not over");
+    refused("day resolve S2 2026-09-01 --note=", "--note is empty");
+    let (code, out) = town.say("day resolve S2 2026-09-01 --by wang --note counted-the-drawer");
+    assert!(code == 0 && out.contains("by wang at 2026-"), "{out}");
+    refused("day resolve S2 2026-09-01 --note again", "was resolved by wang");
+    assert_eq!(final_run(&town).0, 3, "S3 is still waited for");
+    assert_eq!(town.say("day resolve S3 2026-09-01 --by wang --note burnt-down").0, 0);
+
+    let (code, out) = final_run(&town);
+    assert!(code == 0 && out.contains("taken as counted: S2 2026-09-01, by wang at 2026-"), "{out}");
+    assert!(town.say("settle show 1").1.contains("burnt-down"));
+    let (_, out) = town.say("day list");
+    assert!(out.lines().filter(|line| line.contains("resolved") && line.contains("wang")).count() == 2, "{out}");
+    let (_, out) = town.say("day show S2 2026-09-01");
+    assert!(out.contains("resolved") && out.contains("counted-the-drawer") && out.contains("differs   "), "{out}");
+    let (_, out) = town.say("exception list --all");
+    assert!(out.lines().any(|line| line.contains("seal_differs") && line.contains("resolved")), "{out}");
+    assert_eq!(town.findings(), Vec::<String>::new(), "the day's row stays what the journal says");
+
+    // S3's disk is saved after all, and seals: the word of the hub stands in the place of finance's.
+    town.close(&mut three);
+    let (_, out) = town.say("day list");
+    assert!(out.lines().any(|line| line.contains("S3") && line.contains("accepted")), "{out}");
+    // A seal that comes later and differs asks anew.
+    town.seal_differently(&mut two);
+    town.upload(&mut two);
+    assert!(town.say("day list").1.lines().any(|line| line.contains("S2") && line.contains("differs")));
+    assert_eq!(town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap_err().to_string().matches("S2").count(), 1);
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn a_day_of_which_nothing_came_can_be_resolved_too() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    town.close(&mut three);
+    // S2 has reported, so that it is known that its journal is missing; its machine is gone.
+    town.report(&two);
+    assert_eq!(final_run(&town).0, 3);
+    assert_eq!(town.say("day resolve S2 2026-09-01 --by li --note stolen").0, 0);
+    let (code, out) = final_run(&town);
+    assert!(code == 0 && out.contains("taken as counted: S2 2026-09-01, by li"), "{out}");
+    assert!(town.say("day list").1.lines().any(|line| line.contains("S2") && line.contains("resolved")));
+}
+
+#[test]
+fn a_store_that_is_silent_is_not_late_and_is_named_and_one_that_never_traded_is_not_missing() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    for shop in [&mut one, &mut two, &mut three] {
+        town.close(shop);
+    }
+    let (_, out) = town.say("day list");
+    assert_eq!(
+        out.lines().filter(|line| line.starts_with("2026-")).count(),
+        3,
+        "none before a store's first day: {out}"
+    );
+    town.open(&mut one, "2026-09-02");
+    town.close(&mut one);
+    // S2 was last heard the evening before, S3 this noon: it was closed.
+    town.heard("S2", "2026-09-01T12:00:00Z");
+    town.heard("S3", "2026-09-02T04:00:00Z");
+    let (_, out) = town.say("day list --from 2026-09-02");
+    let line = |store: &str| out.lines().find(|line| line.contains(store)).unwrap_or_default().to_owned();
+    assert!(line("S2").contains("missing") && line("S2").contains("not heard since 2026-09-01T12:00:00Z"), "{out}");
+    assert!(line("S3").contains("missing") && !line("S3").contains("not heard"), "{out}");
+    assert!(out.contains("1 store(s) were silent"), "{out}");
+    let run = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    let silent: Vec<_> = run.silent.iter().map(|silent| silent.store).collect();
+    assert_eq!((run.late.len(), silent), (0, vec![id("S2")]));
+}
+
 #[test]
 fn a_run_that_fails_leaves_nothing_and_is_made_again() {
     let mut town = Town::new(Scheme::Pool);

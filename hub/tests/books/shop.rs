@@ -112,6 +112,16 @@ impl Town {
         }
     }
 
+    /// Says when a store was last heard.
+    pub(crate) fn heard(&self, store: &str, at: &str) {
+        let (store, at_ms) = (id(store), at.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        self.store
+            .write_blocking(move |tx| {
+                tx.execute("UPDATE device SET last_seen_ms = $2 WHERE store_id = $1", &[(&store).into(), at_ms.into()])
+            })
+            .unwrap();
+    }
+
     /// Makes a card, sold or not.
     pub(crate) fn card(&mut self) -> Card {
         self.cards += 1;
@@ -273,12 +283,18 @@ impl Town {
     }
 
     pub(crate) fn seal(&self, shop: &mut Shop) {
-        let seal = Seal {
-            business_day: shop.day.unwrap(),
-            first_seq: shop.sealed.next(),
-            last: shop.head,
-            totals: shop.tally.totals(),
-        };
+        self.seal_entries(shop, 0);
+    }
+
+    /// Seals with one entry more than there are.
+    pub(crate) fn seal_differently(&self, shop: &mut Shop) {
+        self.seal_entries(shop, 1);
+    }
+
+    fn seal_entries(&self, shop: &mut Shop, more: u64) {
+        let mut totals = shop.tally.totals();
+        totals.entries += more;
+        let seal = Seal { business_day: shop.day.unwrap(), first_seq: shop.sealed.next(), last: shop.head, totals };
         self.append(shop, shop.day, Body::Seal(seal));
         // The next seal begins after this one.
         shop.tally = Tally::default();
