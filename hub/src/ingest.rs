@@ -411,6 +411,18 @@ fn close(
     now: Instant,
 ) -> Result<DayVerdict, StoreError> {
     name_far_day(tx, place, seal.business_day, now)?;
+    if let Some(held) = day::find(tx, place.store, seal.business_day)?.filter(|held| held.epoch != place.epoch) {
+        let evidence = format!(
+            "seal {}-{}-{seq} stands for the day from now on; it was {} in epoch {}{}",
+            place.store,
+            place.epoch,
+            held.state,
+            held.epoch,
+            held.seal_seq.map_or_else(String::new, |seal| format!(", with seal {}-{}-{seal}", place.store, held.epoch))
+        );
+        let subject = day::seal_subject(place.store, seal.business_day, place.epoch, seq.0);
+        raise(tx, place, Class::SealReplaced, subject, evidence, now)?;
+    }
     let counted = rows::tally(tx, place.store, place.epoch, journal.sealed.next(), journal.head.seq)?;
     let differences = reconcile::seal(seal, journal.head, journal.sealed, counted.as_ref());
     let verdict = DayVerdict { business_day: seal.business_day, seal_seq: seq, differences };

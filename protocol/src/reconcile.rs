@@ -83,6 +83,8 @@ classes! {
     StoreBehind = "store_behind" Alarm "The store's database was restored from a backup; enrol it again.",
     /// A seal that the hub cannot confirm.
     SealDiffers = "seal_differs" Alarm "Compare the differences with the store's Z report before the day is settled as final.",
+    /// A day that another incarnation of the store had begun.
+    SealReplaced = "seal_replaced" Alarm "Look at what the incarnation before had traded that day; its part is covered by no seal that counts.",
     /// One operation with two entries.
     DuplicateOperation = "duplicate_operation" Alarm "Look at both entries; void one if both took effect.",
     /// Reported counters that the journal does not confirm.

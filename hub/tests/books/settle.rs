@@ -292,6 +292,22 @@ fn a_day_of_which_nothing_came_can_be_resolved_too() {
 }
 
 #[test]
+fn a_day_sealed_by_a_second_incarnation_is_named() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, _, _] = day_one(&mut town);
+    town.upload(&mut one);
+    let mut again = town.shop("S1");
+    town.open(&mut again, "2026-09-01");
+    town.close(&mut again);
+    let (_, out) = town.say("exception list --json");
+    let raised: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(raised.as_array().unwrap().len(), 1, "{out}");
+    assert_eq!(raised[0]["class"], "seal_replaced");
+    let evidence = raised[0]["evidence"].as_str().unwrap();
+    assert_eq!(evidence, "seal S1-2-2 stands for the day from now on; it was open in epoch 1");
+}
+
+#[test]
 fn a_store_that_is_silent_is_not_late_and_is_named_and_one_that_never_traded_is_not_missing() {
     let mut town = Town::new(Scheme::Pool);
     let [mut one, mut two, mut three] = day_one(&mut town);
