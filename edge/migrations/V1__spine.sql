@@ -126,10 +126,9 @@ CREATE TABLE sync_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     acknowledged_seq INTEGER NOT NULL,
     acknowledged_hash BLOB NOT NULL,
-    reported_change_no INTEGER NOT NULL,
-    recalls_through INTEGER NOT NULL
+    reported_change_no INTEGER NOT NULL
 ) STRICT;
-INSERT INTO sync_state (id, acknowledged_seq, acknowledged_hash, reported_change_no, recalls_through) VALUES (1, 0, zeroblob(32), 0, 0);
+INSERT INTO sync_state (id, acknowledged_seq, acknowledged_hash, reported_change_no) VALUES (1, 0, zeroblob(32), 0);
 
 CREATE TABLE schedule (
     name TEXT PRIMARY KEY,

@@ -311,12 +311,6 @@ impl CardStatus {
         matches!(self, Self::Active)
     }
 
-    /// May pay.
-    #[must_use]
-    pub const fn may_spend(self) -> bool {
-        matches!(self, Self::Active)
-    }
-
     /// May take the value of returned goods: the money is the owner's, also while the card is stopped.
     #[must_use]
     pub const fn may_take_return(self) -> bool {

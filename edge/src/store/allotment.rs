@@ -168,14 +168,6 @@ pub fn longest_idle(tx: &ReadTx<'_>, park_minor: i64) -> Result<Option<Instant>,
     Ok(idle_since(tx, Instant(i64::MAX), park_minor, 1)?.first().map(|held| held.last_move_ms))
 }
 
-/// Purses that hold more than `park_minor`, whenever they moved.
-///
-/// # Errors
-/// [`StoreError`] of the engine.
-pub fn with_available(tx: &ReadTx<'_>, park_minor: i64, limit: usize) -> Result<Vec<Held>, StoreError> {
-    idle_since(tx, Instant(i64::MAX), park_minor, limit)
-}
-
 /// Adopts grants: writes one Allotment entry for those that are new, nothing when none is. Grants are totals, so old and doubled ones change nothing.
 ///
 /// # Errors

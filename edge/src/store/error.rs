@@ -120,10 +120,4 @@ impl StoreError {
             Self::Engine { operation, source }
         }
     }
-
-    /// Whether trying again in a moment may help.
-    #[must_use]
-    pub const fn is_busy(&self) -> bool {
-        matches!(self, Self::Busy)
-    }
 }

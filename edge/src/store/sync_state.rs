@@ -12,8 +12,6 @@ pub struct SyncState {
     pub acknowledged: Head,
     /// Changes up to this number are in reports that the hub took.
     pub reported_change_no: i64,
-    /// Recalls up to this number were received.
-    pub recalls_through: u64,
 }
 
 /// Reads it.
@@ -21,8 +19,7 @@ pub struct SyncState {
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn get(tx: &ReadTx<'_>) -> Result<SyncState, StoreError> {
-    let sql =
-        "SELECT acknowledged_seq, acknowledged_hash, reported_change_no, recalls_through FROM sync_state WHERE id = 1";
+    let sql = "SELECT acknowledged_seq, acknowledged_hash, reported_change_no FROM sync_state WHERE id = 1";
     let state = tx.one("read the sync state", sql, [], |row| {
         let hash: Vec<u8> = cell(row, 1)?;
         let hash = Hash::from_slice(&hash).map_err(|error| StoreError::Value {
@@ -33,7 +30,6 @@ pub fn get(tx: &ReadTx<'_>) -> Result<SyncState, StoreError> {
         Ok(SyncState {
             acknowledged: Head { seq: Seq(counted(row, 0, "sync_state", "acknowledged_seq")?), hash },
             reported_change_no: cell(row, 2)?,
-            recalls_through: counted(row, 3, "sync_state", "recalls_through")?,
         })
     })?;
     state.ok_or(StoreError::Rows { operation: "read the sync state", rows: 0 })
@@ -61,21 +57,4 @@ pub fn reported(tx: &mut WriteTx<'_>, change_no: i64) -> Result<(), StoreError> 
         "UPDATE sync_state SET reported_change_no = MAX(reported_change_no, ?1) WHERE id = 1",
         [change_no],
     )
-}
-
-/// Everything is to be reported again, as the hub lost what it knew.
-///
-/// # Errors
-/// [`StoreError`] of the engine.
-pub fn report_again(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
-    tx.execute_one("report again", "UPDATE sync_state SET reported_change_no = 0 WHERE id = 1", [])
-}
-
-/// Recalls up to a number were received.
-///
-/// # Errors
-/// [`StoreError`] of the engine.
-pub fn recalled(tx: &mut WriteTx<'_>, through: u64) -> Result<(), StoreError> {
-    let sql = "UPDATE sync_state SET recalls_through = ?1 WHERE id = 1";
-    tx.execute_one("keep the recalls received", sql, [column(through)])
 }
