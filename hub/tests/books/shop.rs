@@ -1,8 +1,11 @@
 //! A hub with stores whose journals are written here, entry by entry, and taken in through the hub's own doors: ingest, report and grant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use huitong_hub::cli::World;
+use huitong_hub::clock::Clock;
 use huitong_hub::ingest::{self, Place, Taken};
 use huitong_hub::session::Caller;
 use huitong_hub::settle::{self, RunReport, RunRequest, SettleError};
@@ -30,12 +33,21 @@ use indicatif::ProgressBar;
 pub(crate) const CNY: Unit = Unit::Money(Currency::CNY);
 const DAWN: i64 = 1_790_000_000_000;
 
+/// A clock that shows a second more each time it is looked at.
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Instant {
+        Instant(self.0.fetch_add(1_000, Ordering::Relaxed))
+    }
+}
+
 /// A hub in a folder of its own.
 pub(crate) struct Town {
     folder: tempfile::TempDir,
     pub(crate) store: Store,
     hub: Hub,
-    clock: AtomicI64,
+    clock: Arc<Hand>,
     cards: u128,
 }
 
@@ -75,7 +87,7 @@ impl Town {
         let agreement = std::fs::read_to_string(file.join(format!("agreement-{scheme}.toml"))).unwrap();
         publish::publish_agreements(&store, &agreement, Instant(DAWN)).unwrap();
         let hub = store.read_blocking(root::hub).unwrap();
-        Self { folder, store, hub, clock: AtomicI64::new(DAWN), cards: 0 }
+        Self { folder, store, hub, clock: Arc::new(Hand(AtomicI64::new(DAWN))), cards: 0 }
     }
 
     pub(crate) fn database(&self) -> std::path::PathBuf {
@@ -88,12 +100,13 @@ impl Town {
         let words =
             ["huitong-hub", "--data", data].into_iter().chain(line.split_whitespace()).map(std::ffi::OsString::from);
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = huitong_hub::cli::main_from(words, &mut out, &mut err);
+        let world = World { clock: self.clock.clone(), progress: false };
+        let code = world.main(words, &mut out, &mut err);
         (code, String::from_utf8([out, err].concat()).unwrap())
     }
 
     fn now(&self) -> Instant {
-        Instant(self.clock.fetch_add(1_000, Ordering::Relaxed))
+        self.clock.now()
     }
 
     /// Enrols a store.
