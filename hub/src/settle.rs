@@ -191,7 +191,6 @@ pub fn run_in(
     let mut silent = calendar::silent(tx, day_to)?;
     silent.retain(|silent| late.iter().all(|late| late.store != silent.store));
     let day_from = settled_to.map_or(first_day.unwrap_or(day_to), BusinessDay::tomorrow);
-    let resolved = resolved(tx, day_from, day_to, now)?;
     let complete = settlement::stores_with_days(tx, day_from, day_to)?;
     let complete = complete.iter().filter(|store| late.iter().all(|late| late.store != **store)).count();
     let mut record = RunRecord {
@@ -214,6 +213,7 @@ pub fn run_in(
         open_ingested_no: cut_ingested_no.saturating_add(1),
         fingerprint: Hash::ZERO,
     };
+    let resolved = resolved(tx, &record)?;
     settlement::insert_run(tx, &record)?;
     let accounts = match &previous {
         None => Accounts::All,
@@ -251,18 +251,22 @@ pub fn run_in(
     })
 }
 
-/// Days of a run that finance had taken as the hub counted them when it was made.
+/// What finance had said when a run was made: of its own days, and of earlier ones since the run before it.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn resolved(
-    tx: &mut Tx<'_>,
-    day_from: BusinessDay,
-    day_to: BusinessDay,
-    prepared_at: Instant,
-) -> Result<Vec<Resolution>, StoreError> {
-    let mut resolved = day::resolutions(tx, day_from, day_to)?;
-    resolved.retain(|word| word.resolved_at_ms <= prepared_at.0);
+pub fn resolved(tx: &mut Tx<'_>, record: &RunRecord) -> Result<Vec<Resolution>, StoreError> {
+    const FIRST: BusinessDay = BusinessDay::of(jiff::civil::Date::constant(1, 1, 1));
+    let Run { day_from, day_to, prepared_at_ms, .. } = record.run;
+    let before = match record.previous {
+        Some(id) => settlement::run(tx, id)?.map(|previous| previous.run.prepared_at_ms.0),
+        None => None,
+    };
+    let mut resolved = day::resolutions(tx, FIRST, day_to)?;
+    resolved.retain(|word| {
+        let is_new = before.is_none_or(|before| word.resolved_at_ms > before);
+        word.resolved_at_ms <= prepared_at_ms.0 && (word.business_day >= day_from || is_new)
+    });
     Ok(resolved)
 }
 

@@ -7,7 +7,7 @@ use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::netting::Obligation;
-use huitong_protocol::settlement::run::{Finality, Run, RunId, Standing};
+use huitong_protocol::settlement::run::{Finality, RunId, Standing};
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde_json::json;
 
@@ -103,8 +103,7 @@ impl SettleCommand {
                 let found = place.open()?.read_blocking(move |tx| match settlement::run(tx, id)? {
                     None => Ok(None),
                     Some(record) => {
-                        let Run { day_from, day_to, prepared_at_ms, .. } = record.run;
-                        let resolved = settle::resolved(tx, day_from, day_to, prepared_at_ms)?;
+                        let resolved = settle::resolved(tx, &record)?;
                         let netting = settle::netting(tx, Scope::Run(id), by_legal_entity)?;
                         Ok::<_, SettleError>(Some((record, netting, resolved)))
                     }

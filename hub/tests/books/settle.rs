@@ -285,10 +285,20 @@ fn a_day_of_which_nothing_came_can_be_resolved_too() {
     // S2 has reported, so that it is known that its journal is missing; its machine is gone.
     town.report(&two);
     assert_eq!(final_run(&town).0, 3);
+    assert_eq!(town.say("settle run --provisional").0, 0);
+    // The days after it cannot be final either, until somebody decides; the run after that says who did.
+    town.open(&mut one, "2026-09-02");
+    town.close(&mut one);
+    assert_eq!(final_run(&town).0, 3);
     assert_eq!(town.say("day resolve S2 2026-09-01 --by li --note stolen").0, 0);
     let (code, out) = final_run(&town);
     assert!(code == 0 && out.contains("taken as counted: S2 2026-09-01, by li"), "{out}");
     assert!(town.say("day list").1.lines().any(|line| line.contains("S2") && line.contains("resolved")));
+    // The thief plugs it in: what it reports is waited for again.
+    town.open(&mut one, "2026-09-03");
+    town.close(&mut one);
+    town.report(&two);
+    assert!(final_run(&town).1.contains("S2 (4 entries that it reported have not arrived)"));
 }
 
 #[test]
