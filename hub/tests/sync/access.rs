@@ -1,18 +1,18 @@
 //! Who is let in. A refused request changes nothing and is recorded.
 
 use axum::http::StatusCode;
-use huitong_hub::report;
 use huitong_hub::session::Caller;
 use huitong_hub::store::{StoreError, Tx};
-use huitong_protocol::allotment::{StoreCounters, StoreEvent};
+use huitong_hub::{grant, report};
+use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
 use huitong_protocol::card::{CardChange, CardNumber, CardStatus};
 use huitong_protocol::id::{AccountId, Epoch, Seq};
 use huitong_protocol::wire::{
-    DatasetKind, DatasetPage, DatasetRequest, REPORT_LINES_MAX, Refused, ReportLine, ReportOnly, Request, SyncFault,
-    from_msgpack, header, path, to_msgpack,
+    DatasetKind, DatasetPage, DatasetRequest, GrantRequest, Need, Purpose, REPORT_LINES_MAX, Refused, ReportLine,
+    ReportOnly, Request, SyncFault, from_msgpack, header, path, to_msgpack,
 };
 
-use crate::fake::{FakeStore, World, account, fault};
+use crate::fake::{CNY, FakeStore, World, account, card, fault};
 
 #[tokio::test]
 async fn a_token_enrols_one_key_and_a_lost_answer_may_be_asked_for_again() {
@@ -137,6 +137,14 @@ async fn a_report_of_an_epoch_that_is_over_says_nothing_of_the_new_one() {
     let reach = reaches[&(old.id, Epoch(2))];
     assert_eq!((reach.reported, reach.whole), (Seq::ZERO, false));
     assert!(!reaches.contains_key(&(old.id, Epoch(1))));
+    // Nor is it given value: nobody would ever report what became of it.
+    world.load(account(1), 100).await;
+    let need = Need { card: card(1), unit: CNY, missing_minor: 30, purpose: Purpose::Spend };
+    let request = GrantRequest { needs: vec![need], totals: true };
+    let answer = grant::serve(&world.hub, caller, None, request).await.unwrap();
+    assert_eq!((answer.grants, answer.body.totals[0].balance_minor), (Vec::new(), 600));
+    let purse = Purse { account: account(1), unit: CNY };
+    assert_eq!(world.read(move |tx| huitong_hub::store::allotment::pool(tx, purse)).await.0.granted_minor, 0);
 }
 
 #[tokio::test]
