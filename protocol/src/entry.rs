@@ -497,7 +497,7 @@ impl Body {
         }
     }
 
-    /// The payment lines, in order.
+    /// The payment lines, in order. A [`Payment`] has none: the line that it confirms was counted with its sale.
     #[must_use]
     pub fn tenders(&self) -> &[TenderLine] {
         match self {
@@ -506,6 +506,8 @@ impl Body {
             Self::Void(body) => &body.tenders,
             Self::Return(body) => &body.tenders,
             Self::CardStatus(_)
+            | Self::Payment(_)
+            | Self::Invoice(_)
             | Self::UnreferencedReturn(_)
             | Self::Allotment(_)
             | Self::DayOpen(_)

@@ -258,6 +258,8 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
         total_minor: 0,
         allocation: Vec::new(),
         invoiceable: Vec::new(),
+        payment_unknown: None,
+        taken_at_ms: None,
         movements: Vec::new(),
     })
 }

@@ -467,7 +467,7 @@ fn a_parked_sale_that_was_not_paid_is_undone_on_any_day_and_only_what_came_goes_
     assert_eq!(shop.here(1), 1_000);
     let back: Vec<(&str, i64)> = plan.refunds.iter().map(|line| (line.tender.as_str(), line.amount_minor)).collect();
     assert_eq!(back, [("stored_value", 200)]);
-    let flows = |entry: &Entry| entry.body.tender_flows().map(|(_, amount_minor)| amount_minor).sum::<i64>();
+    let flows = |entry: &Entry| entry.body.tender_flows().map(|(_, amount_minor)| amount_minor).sum::<i128>();
     assert_eq!(flows(&entry) + flows(&undone), 0, "the days' totals forget the sale");
     assert_eq!(plan.receipt, Some(ReceiptChange::Voided { of: entry.header.id() }));
 }
