@@ -215,6 +215,26 @@ code_id!(
     TenderCode,
     "tender"
 );
+code_id!(
+    /// A level of membership (会员等级).
+    TierCode,
+    "tier"
+);
+code_id!(
+    /// A group of members that head office draws up for a purpose (客群).
+    SegmentCode,
+    "segment"
+);
+code_id!(
+    /// A promotion (促销) of the policy.
+    PromotionId,
+    "promotion"
+);
+code_id!(
+    /// The code that a coupon (优惠券) carries, as it is scanned or typed; case counts.
+    CouponCode,
+    "coupon"
+);
 
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {

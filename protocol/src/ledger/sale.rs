@@ -44,11 +44,13 @@ pub fn post_sale(situation: &Situation<'_>, cards: &[Card], holdings: &Holdings,
                 (TenderClass::StoredValue, None) => {
                     return faulty(path("card"), "is missing; stored value needs the card");
                 }
-                (TenderClass::External, Some(_)) => {
+                (TenderClass::StoredValue, Some(number)) => number,
+                // Points have no counter here that could be debited, so nothing may be paid with them.
+                (TenderClass::Points, _) => return refuse(DeclineCode::TenderNotAllowed),
+                (_, Some(_)) => {
                     return faulty(path("card"), "does not belong to this tender; leave it out");
                 }
-                (TenderClass::External, None) => continue,
-                (TenderClass::StoredValue, Some(number)) => number,
+                (_, None) => continue,
             };
             match spend(&mut work, number, unit, line.amount_minor) {
                 Ok(()) => {}

@@ -6,7 +6,7 @@ use super::*;
 use crate::card::{CheckDigit, NumberRange};
 use crate::entry::{BODY_VERSION, Entry, HEADER_VERSION, Header, LineFlags, Origin, ReplicaVersions, SaleLine};
 use crate::id::{Epoch, OperationId, Seq, TenderCode};
-use crate::policy::{AllotmentRules, Product, ReturnRules, Tender, TenderClass};
+use crate::policy::{Product, ReturnRules, Tender, TenderClass};
 use crate::till::{
     LoadCard, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice, ResolvePayment,
     ReturnItem, VoidOperation,
@@ -17,14 +17,11 @@ const CNY: Unit = Unit::Money(Currency::CNY);
 
 fn policy() -> Policy {
     let tender = |code: &str, class, may_load| Tender {
-        code: code.parse().unwrap(),
-        class,
         may_load,
         invoiceable: class == TenderClass::External,
+        ..Tender::new(code.parse().unwrap(), class)
     };
     Policy {
-        name: "test".to_owned(),
-        currency: Currency::CNY,
         products: vec![Product {
             id: "SV".parse().unwrap(),
             name: "储值卡".to_owned(),
@@ -38,8 +35,8 @@ fn policy() -> Policy {
             tender("voucher", TenderClass::External, false),
             tender("stored_value", TenderClass::StoredValue, false),
         ],
-        allotment: AllotmentRules::default(),
         returns: ReturnRules { without_receipt: true, without_receipt_minor_max: 5_000 },
+        ..Policy::empty("test", Currency::CNY)
     }
 }
 
