@@ -16,6 +16,7 @@ pub mod organisation;
 pub mod party;
 pub mod points;
 pub mod policy;
+pub mod pricing;
 pub mod reconcile;
 pub mod seal;
 pub mod settlement;
