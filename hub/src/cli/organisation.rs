@@ -9,15 +9,18 @@ use serde_json::json;
 
 use super::output::table;
 use super::{Failure, Output, Place, World, read_file};
-use crate::import::{self, ImportError, ImportReport, Options};
+use crate::import::{self, Encoding, ImportError, ImportReport, Options};
 use crate::store::engine::Store;
 use crate::store::{organisation, token};
 
 /// A CSV file to import.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The CSV file, UTF-8, with a header line.
+    /// The CSV file, with a header line.
     file: PathBuf,
+    /// How its text is written; by its mark, else UTF-8, when not said.
+    #[arg(long, value_enum)]
+    encoding: Option<Encoding>,
     /// Judge everything, write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -33,7 +36,8 @@ impl Import {
     ) -> Result<(), Failure> {
         let bytes = read_file(&self.file)?;
         let store = place.open()?;
-        let report = import(&store, &bytes, &Options { dry_run: self.dry_run, progress: world.bar() });
+        let report =
+            import(&store, &bytes, &Options { dry_run: self.dry_run, encoding: self.encoding, progress: world.bar() });
         store.close();
         let report = report?;
         out.show(&report, |text| writeln!(text, "{report}"))?;

@@ -44,7 +44,7 @@ pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportRepo
             fault: "no policy is published, so no card product is known".to_owned(),
             hint: "huitong-hub policy publish FILE --effective-from DAY".to_owned(),
         })?;
-    let table = Table::read("card", COLUMNS, csv)?;
+    let table = Table::read("card", COLUMNS, csv, options.encoding)?;
     let mut seen = HashMap::new();
     let rows = table.rows(|line| {
         let (number, product): (_, Option<ProductId>) = (line.card("number"), line.parsed("product"));

@@ -21,7 +21,7 @@ const COLUMNS: &[Column] = &[
 /// # Errors
 /// [`ImportError`], with nothing written.
 pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportReport, ImportError> {
-    let table = Table::read("legal entity", COLUMNS, csv)?;
+    let table = Table::read("legal entity", COLUMNS, csv, options.encoding)?;
     let mut seen = HashMap::new();
     let rows = table.rows(|line| {
         let (id, name) = (line.parsed("legal_entity"), line.needed("name"));

@@ -21,7 +21,7 @@ struct Row {
 /// # Errors
 /// [`ImportError`], with nothing written.
 pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportReport, ImportError> {
-    let table = Table::read("member", COLUMNS, csv)?;
+    let table = Table::read("member", COLUMNS, csv, options.encoding)?;
     let mut seen = HashMap::new();
     let rows = table.rows(|line| {
         let (number, name) = (line.needed("number"), line.needed("name"));

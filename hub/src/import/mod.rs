@@ -5,6 +5,7 @@
 //! file of that noun; here is only what they share. Money is decimal text read exactly into minor units; there is no float on the way.
 
 pub mod cards;
+mod encoding;
 pub mod legal_entities;
 pub mod members;
 pub mod opening;
@@ -16,6 +17,7 @@ use std::fmt;
 use huitong_protocol::money::{Currency, Money};
 use serde::Serialize;
 
+pub use encoding::Encoding;
 pub use table::{Column, Line, Table, money};
 
 use crate::store::engine::{Store, StoreError, Tx};
@@ -158,13 +160,15 @@ impl fmt::Display for ImportReport {
 pub struct Options {
     /// Judge everything, write nothing.
     pub dry_run: bool,
+    /// How the file's text is written; by its mark, else UTF-8, when not said.
+    pub encoding: Option<Encoding>,
     /// Counts the rows that were written.
     pub progress: indicatif::ProgressBar,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dry_run: false, progress: indicatif::ProgressBar::hidden() }
+        Self { dry_run: false, encoding: None, progress: indicatif::ProgressBar::hidden() }
     }
 }
 

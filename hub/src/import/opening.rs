@@ -48,7 +48,7 @@ pub fn import(
     options: &Options,
 ) -> Result<ImportReport, ImportError> {
     let hub = store.read_blocking(root::hub)?;
-    let table = Table::read("opening balance", COLUMNS, csv)?;
+    let table = Table::read("opening balance", COLUMNS, csv, options.encoding)?;
     let mut seen = HashMap::new();
     let rows = table.rows(|line| {
         let card = line.card("card");

@@ -26,7 +26,7 @@ const COLUMNS: &[Column] = &[
 /// [`ImportError`], with nothing written.
 pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportReport, ImportError> {
     let hub = store.read_blocking(root::hub)?;
-    let table = Table::read("store", COLUMNS, csv)?;
+    let table = Table::read("store", COLUMNS, csv, options.encoding)?;
     let mut seen = HashMap::new();
     let rows = table.rows(|line| {
         let id: Option<StoreId> = line.parsed("store");

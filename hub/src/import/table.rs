@@ -10,10 +10,13 @@ use huitong_protocol::card::CardNumber;
 use huitong_protocol::money::Currency;
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
 
+use super::encoding::{self, Encoding};
 use super::{Faults, ImportError};
 
 /// The longest field in bytes: longer than any name or code, shorter than what a missing quote swallows.
 const FIELD_BYTES_MAX: usize = 400;
+
+const NOT_UTF_8: &str = "is not UTF-8; try --encoding gb18030, or save the file as CSV UTF-8";
 
 /// A column of a file.
 #[derive(Debug, Clone, Copy)]
@@ -62,9 +65,14 @@ impl Table {
     /// Reads a file and checks its header.
     ///
     /// # Errors
-    /// [`ImportError::Unreadable`] and [`ImportError::Header`].
-    pub fn read(kind: &'static str, columns: &'static [Column], bytes: &[u8]) -> Result<Self, ImportError> {
-        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    /// [`ImportError::Unreadable`] and [`ImportError::Header`]; a file of another encoding is refused with what to try.
+    pub fn read(
+        kind: &'static str,
+        columns: &'static [Column],
+        bytes: &[u8],
+        encoding: Option<Encoding>,
+    ) -> Result<Self, ImportError> {
+        let bytes = &*encoding::utf_8(bytes, encoding)?;
         let mut reader =
             csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
         let mut records = reader.byte_records();
@@ -137,6 +145,9 @@ fn places(columns: &[Column], header: &csv::ByteRecord) -> Result<Vec<Option<usi
     if header.is_empty() {
         return Err("the file is empty".to_owned());
     }
+    if header.iter().any(|name| std::str::from_utf8(name).is_err()) {
+        return Err(format!("it {NOT_UTF_8}"));
+    }
     let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
     let mut faults = Vec::new();
     for (index, name) in names.iter().enumerate() {
@@ -168,7 +179,7 @@ impl<'a> Line<'a> {
         let place = self.table.columns.iter().position(|column| column.name == field)?;
         let bytes = self.record.get(self.table.places[place]?)?;
         let Ok(text) = std::str::from_utf8(bytes) else {
-            self.fault(field, "is not UTF-8; save the file as CSV UTF-8");
+            self.fault(field, NOT_UTF_8);
             return None;
         };
         if text.len() > FIELD_BYTES_MAX {
@@ -183,6 +194,31 @@ impl<'a> Line<'a> {
             return None;
         }
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Whether the file has the column at all.
+    #[must_use]
+    pub fn has(&self, field: &'static str) -> bool {
+        let place = self.table.columns.iter().position(|column| column.name == field);
+        place.is_some_and(|place| self.table.places[place].is_some())
+    }
+
+    /// A field that says yes or no; `None` when it is empty or neither, and neither is reported.
+    pub fn yes_or_no(&mut self, field: &'static str) -> Option<bool> {
+        match self.text(field)? {
+            "1" | "yes" | "true" | "是" => Some(true),
+            "0" | "no" | "false" | "否" => Some(false),
+            other => {
+                self.fault(field, format!("{other:?} is neither yes nor no"));
+                None
+            }
+        }
+    }
+
+    /// A field with several values, separated by semicolons.
+    pub fn list(&mut self, field: &'static str) -> Vec<&'a str> {
+        let text = self.text(field).unwrap_or_default();
+        text.split([';', '；']).map(str::trim).filter(|part| !part.is_empty()).collect()
     }
 
     /// A field that must have something in it.
@@ -346,7 +382,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(table) = Table::read("test", COLUMNS, &bytes) {
+            if let Ok(table) = Table::read("test", COLUMNS, &bytes, None) {
                 let _ = table.rows(|line| line.needed("code").map(str::to_owned));
             }
         }
@@ -354,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_header_names_all_its_faults() {
-        let fault = |header: &str| match Table::read("test", COLUMNS, header.as_bytes()) {
+        let fault = |header: &str| match Table::read("test", COLUMNS, header.as_bytes(), None) {
             Err(ImportError::Header { fault, .. }) => fault,
             other => panic!("{other:?}"),
         };
@@ -367,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_mark_at_the_start_and_blank_lines_are_no_fault() {
-        let table = Table::read("test", COLUMNS, "\u{feff}Name, code\n\n苏州, A1\n".as_bytes()).unwrap();
+        let table = Table::read("test", COLUMNS, "\u{feff}Name, code\n\n苏州, A1\n".as_bytes(), None).unwrap();
         let rows = table.rows(|line| Some((line.needed("code")?.to_owned(), line.needed("name")?.to_owned()))).unwrap();
         assert_eq!(rows, [(3, ("A1".to_owned(), "苏州".to_owned()))]);
     }
@@ -395,7 +431,7 @@ mod tests {
 
     #[test]
     fn every_bad_line_is_named() {
-        let table = Table::read("test", COLUMNS, b"code,name\n,x\nA,\xff\nB,a\tb\n").unwrap();
+        let table = Table::read("test", COLUMNS, b"code,name\n,x\nA,\xff\nB,a\tb\n", None).unwrap();
         let Err(ImportError::Lines(faults)) = table.rows(|line| {
             let (code, name) = (line.needed("code"), line.needed("name"));
             Some((code?.to_owned(), name?.to_owned()))
@@ -407,12 +443,12 @@ mod tests {
             said,
             [
                 "line 2: code: is empty",
-                "line 3: name: is not UTF-8; save the file as CSV UTF-8",
+                "line 3: name: is not UTF-8; try --encoding gb18030, or save the file as CSV UTF-8",
                 "line 4: name: has a control character or a line break"
             ]
         );
         assert!(
-            matches!(Table::read("test", COLUMNS, b"code,name\nA\n"), Err(ImportError::Lines(_))),
+            matches!(Table::read("test", COLUMNS, b"code,name\nA\n", None), Err(ImportError::Lines(_))),
             "too few fields"
         );
     }
