@@ -56,6 +56,18 @@ CREATE TABLE card (
 ) STRICT;
 CREATE INDEX card_by_local_change ON card (local_change_no) WHERE local_change_no IS NOT NULL;
 
+-- The item master. record is the JSON of what head office published; only its codes are asked for.
+CREATE TABLE item (
+    sku TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE item_barcode (
+    barcode TEXT PRIMARY KEY,
+    sku TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX item_barcode_by_sku ON item_barcode (sku);
+
 CREATE TABLE member (
     member INTEGER PRIMARY KEY,
     number TEXT NOT NULL UNIQUE,

@@ -8,6 +8,7 @@ pub mod card;
 pub mod decline;
 pub mod entry;
 pub mod id;
+pub mod item;
 pub mod journal;
 pub mod ledger;
 pub mod money;

@@ -12,6 +12,7 @@ use crate::card::{Card, CardChange, CardNumber};
 use crate::decline::Elsewhere;
 use crate::entry::ENTRY_BYTES_MAX;
 use crate::id::{Epoch, GroupId, Hash, Seq, StoreId};
+use crate::item::Item;
 use crate::journal::{Head, Range};
 use crate::organisation::{LegalEntity, Member, Store};
 use crate::till::TotalBalance;
@@ -425,6 +426,8 @@ pub enum DatasetKind {
     LegalEntities,
     /// Stores.
     Stores,
+    /// Items.
+    Items,
     /// Members.
     Members,
     /// Cards.
@@ -435,7 +438,8 @@ pub enum DatasetKind {
 
 impl DatasetKind {
     /// All kinds, in the order in which a store applies them.
-    pub const ALL: &[Self] = &[Self::Policies, Self::LegalEntities, Self::Stores, Self::Members, Self::Cards];
+    pub const ALL: &[Self] =
+        &[Self::Policies, Self::LegalEntities, Self::Stores, Self::Items, Self::Members, Self::Cards];
 
     /// The text form.
     #[must_use]
@@ -443,6 +447,7 @@ impl DatasetKind {
         match self {
             Self::LegalEntities => "legal_entities",
             Self::Stores => "stores",
+            Self::Items => "items",
             Self::Members => "members",
             Self::Cards => "cards",
             Self::Policies => "policies",
@@ -494,6 +499,8 @@ pub enum DatasetRow {
     LegalEntity(LegalEntity),
     /// A store.
     Store(Store),
+    /// An item.
+    Item(Item),
     /// A member.
     Member(Member),
     /// A card.

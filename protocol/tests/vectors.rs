@@ -19,6 +19,7 @@ use huitong_protocol::entry::{
     ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn, Void,
 };
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
+use huitong_protocol::item::Item;
 use huitong_protocol::journal::{Head, Range};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
@@ -309,6 +310,22 @@ fn sync_messages(vectors: &mut Vectors) {
         taxpayer_kind: "一般纳税人".to_owned(),
         bank_account: "6222".to_owned(),
     };
+    let item = Item {
+        sku: "A-1".to_owned(),
+        barcodes: vec!["6901234567892".to_owned()],
+        name: "青岛啤酒".to_owned(),
+        category_path: "食品/饮料".to_owned(),
+        brand: "青岛".to_owned(),
+        counter: Some(text("C1")),
+        supplier: Some(text("V1")),
+        legal_entity: Some(text("E1")),
+        tax_code: "1030301".to_owned(),
+        tax_ppm: 130_000,
+        list_price_minor: Some(600),
+        member_price_minor: Some(550),
+        flags: LineFlags { no_points: true, ..LineFlags::default() },
+        active: true,
+    };
     let member = Member {
         id: MemberId::new(3).unwrap(),
         number: "M3".to_owned(),
@@ -407,6 +424,15 @@ fn sync_messages(vectors: &mut Vectors) {
     vectors.add(
         "dataset_answer",
         &answer(DatasetPage { dataset: DatasetKind::Cards, through_version: 12, more: false, rows }),
+    );
+    vectors.add(
+        "dataset_answer_items",
+        &answer(DatasetPage {
+            dataset: DatasetKind::Items,
+            through_version: 7,
+            more: true,
+            rows: vec![DatasetRow::Item(item)],
+        }),
     );
     vectors.add("refused", &Refused { fault: SyncFault::Replayed, message: "the nonce was used before".to_owned() });
 }

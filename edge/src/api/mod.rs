@@ -6,6 +6,7 @@
 mod auth;
 mod cards;
 mod days;
+mod items;
 mod operations;
 mod posted;
 mod problem;
@@ -81,6 +82,7 @@ pub fn router(api: Api, more: Router<Api>) -> Router {
         .route("/v1/cards/{number}/sell", post(cards::sell))
         .route("/v1/cards/{number}/reload", post(cards::reload))
         .route("/v1/cards/{number}/freeze", post(cards::freeze))
+        .route("/v1/items/{code}", get(items::look))
         .route("/v1/sales", post(sales::post))
         .route("/v1/sales/parked", get(sales::parked))
         .route("/v1/sales/{id}/void", post(operations::void))

@@ -32,6 +32,8 @@ pub enum Code {
     Forbidden,
     /// There is no such thing.
     NotFound,
+    /// No item has this SKU or barcode.
+    ItemUnknown,
     /// The card is in no replica, and the hub could not be asked.
     UnknownCardOffline,
     /// No business day is open.
@@ -71,6 +73,7 @@ impl Code {
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "No till of this store has this token"),
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This till may not do this"),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
+            Self::ItemUnknown => ("item_unknown", StatusCode::NOT_FOUND, "The item is in no master"),
             Self::UnknownCardOffline => (
                 "unknown_card_offline",
                 StatusCode::NOT_FOUND,

@@ -10,6 +10,7 @@ pub mod day;
 mod error;
 pub mod identity;
 pub mod in_use;
+pub mod item;
 pub mod journal;
 pub mod operation;
 pub mod receipt;

@@ -10,7 +10,7 @@ use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, DatasetVersio
 
 use super::identity::{self, Identity};
 use super::tx::{Chain, PolicyInForce};
-use super::{ReadTx, StoreError, WriteTx, card, cell, column, counted, parsed};
+use super::{ReadTx, StoreError, WriteTx, card, cell, column, counted, item, parsed};
 
 /// The version of each dataset that this store has.
 ///
@@ -46,6 +46,7 @@ pub fn apply_page(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<(), StoreE
     )?;
     let chain = tx.chain_mut();
     match page.dataset {
+        DatasetKind::Items => chain.replica.items = page.through_version,
         DatasetKind::Members => chain.replica.members = page.through_version,
         DatasetKind::Cards => chain.replica.cards = page.through_version,
         DatasetKind::Policies => refresh_policy(tx)?,
@@ -76,6 +77,7 @@ fn apply_row(tx: &mut WriteTx<'_>, page: &DatasetPage, row: &DatasetRow) -> Resu
                 _ => Ok(()),
             }
         }
+        (DatasetKind::Items, DatasetRow::Item(item)) => item::put(tx, item),
         (DatasetKind::Members, DatasetRow::Member(member)) => tx.execute_one(
             "write a member",
             "INSERT INTO member (member, number, name, tier, active) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -146,6 +148,7 @@ fn in_force(
 }
 
 pub(super) fn load(tx: &ReadTx<'_>, chain: &mut Chain) -> Result<(), StoreError> {
+    chain.replica.items = version(tx, DatasetKind::Items)?;
     chain.replica.members = version(tx, DatasetKind::Members)?;
     chain.replica.cards = version(tx, DatasetKind::Cards)?;
     set_policy(tx, chain)

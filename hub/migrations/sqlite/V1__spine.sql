@@ -17,7 +17,7 @@ CREATE TABLE dataset (
     name TEXT PRIMARY KEY,
     version INTEGER NOT NULL
 ) STRICT;
-INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('members', 0), ('cards', 0);
+INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('items', 0), ('members', 0), ('cards', 0);
 
 CREATE TABLE legal_entity (
     legal_entity_id TEXT PRIMARY KEY,
@@ -41,6 +41,37 @@ CREATE TABLE store (
     version INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX store_by_version ON store (version);
+
+CREATE TABLE item (
+    sku TEXT PRIMARY KEY,
+    -- Separated by spaces, which no code has.
+    barcodes TEXT NOT NULL,
+    name TEXT NOT NULL,
+    category_path TEXT NOT NULL,
+    brand TEXT NOT NULL,
+    counter TEXT,
+    supplier TEXT,
+    legal_entity_id TEXT REFERENCES legal_entity (legal_entity_id),
+    tax_code TEXT NOT NULL,
+    tax_ppm INTEGER NOT NULL,
+    list_price_minor INTEGER,
+    member_price_minor INTEGER,
+    no_discount INTEGER NOT NULL CHECK (no_discount IN (0, 1)),
+    no_points INTEGER NOT NULL CHECK (no_points IN (0, 1)),
+    no_coupon INTEGER NOT NULL CHECK (no_coupon IN (0, 1)),
+    no_stored_value INTEGER NOT NULL CHECK (no_stored_value IN (0, 1)),
+    active INTEGER NOT NULL CHECK (active IN (0, 1)),
+    version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX item_by_version ON item (version);
+
+-- The barcodes of item, to be found. Unique over the group, which the import proves when it has written all its lines.
+CREATE TABLE item_barcode (
+    barcode TEXT NOT NULL,
+    sku TEXT NOT NULL REFERENCES item (sku),
+    PRIMARY KEY (barcode, sku)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX item_barcode_by_sku ON item_barcode (sku);
 
 CREATE TABLE member (
     member_id INTEGER PRIMARY KEY,

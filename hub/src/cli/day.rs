@@ -249,7 +249,7 @@ pub(crate) fn stats(place: &Place, out: &mut Output<'_>) -> Result<(), Failure> 
     let (counts, rows) = place.open()?.read_blocking(|tx| {
         let counts: BTreeMap<String, i64> = allotment::counts(tx)?.into_iter().collect();
         let mut rows = BTreeMap::new();
-        for table in ["store", "member", "card", "entry", "movement", "exception", "settlement_run"] {
+        for table in ["store", "item", "member", "card", "entry", "movement", "exception", "settlement_run"] {
             let count = tx.query_one(&format!("SELECT COUNT(*) FROM {table}"), &[], |row| row.integer(0))?;
             rows.insert(table, count.unwrap_or(0));
         }

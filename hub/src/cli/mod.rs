@@ -9,6 +9,7 @@ mod agreement;
 mod card;
 mod daemon;
 mod day;
+mod item;
 mod organisation;
 mod output;
 mod policy;
@@ -96,6 +97,9 @@ enum Command {
     /// Legal entities (法人) that own stores and issue cards.
     #[command(subcommand)]
     LegalEntity(organisation::LegalEntityCommand),
+    /// The item master.
+    #[command(subcommand)]
+    Item(item::ItemCommand),
     /// Members.
     #[command(subcommand)]
     Member(organisation::MemberCommand),
@@ -257,6 +261,7 @@ impl World {
             Command::Config(command) => command.run(&place, out),
             Command::Store(command) => command.run(self, &place, out),
             Command::LegalEntity(command) => command.run(self, &place, out),
+            Command::Item(command) => command.run(self, &place, out),
             Command::Member(command) => command.run(self, &place, out),
             Command::Card(command) => command.run(self, &place, out),
             Command::Account(command) => command.run(&place, out),

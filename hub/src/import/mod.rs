@@ -6,6 +6,7 @@
 
 pub mod cards;
 mod encoding;
+pub mod items;
 pub mod legal_entities;
 pub mod members;
 pub mod opening;

@@ -3,6 +3,8 @@
 //! Invariant: versions are given in commit order (the dataset's row is locked until the transaction ends), so that a store that has everything
 //! up to a version never misses a row below it.
 
+use std::borrow::Cow;
+
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::organisation::{LegalEntity, Member, Store};
 use huitong_protocol::time::Stamp;
@@ -10,6 +12,7 @@ use huitong_protocol::wire::{
     DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, PolicyRow,
 };
 
+use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
 use super::{Row, StoreError, Tx};
 
 /// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
@@ -84,8 +87,8 @@ fn newest(tx: &mut Tx<'_>, dataset: DatasetKind) -> Result<i64, StoreError> {
 }
 
 /// The version is the last column of each.
-const fn select(dataset: DatasetKind) -> &'static str {
-    match dataset {
+fn select(dataset: DatasetKind) -> Cow<'static, str> {
+    Cow::Borrowed(match dataset {
         DatasetKind::LegalEntities => {
             "SELECT legal_entity_id, name, register_number, taxpayer_kind, bank_account, version FROM legal_entity"
         }
@@ -97,7 +100,8 @@ const fn select(dataset: DatasetKind) -> &'static str {
             "SELECT number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on, version FROM card"
         }
         DatasetKind::Policies => "SELECT version, effective_from, document, signature, version FROM policy",
-    }
+        DatasetKind::Items => return Cow::Owned(format!("SELECT {ITEM_COLUMNS}, version FROM item")),
+    })
 }
 
 fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreError> {
@@ -113,6 +117,7 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
             }),
         ),
         DatasetKind::Stores => (row.integer(8)?, DatasetRow::Store(read_store(row)?)),
+        DatasetKind::Items => (row.integer(ITEM_COLUMNS_COUNT)?, DatasetRow::Item(read_item(row)?)),
         DatasetKind::Members => (
             row.integer(5)?,
             DatasetRow::Member(Member {

@@ -8,6 +8,7 @@ pub mod day;
 pub mod device;
 pub mod engine;
 pub mod exception;
+pub mod item;
 pub mod journal;
 pub mod organisation;
 pub mod policy;
