@@ -54,6 +54,8 @@ CREATE TABLE card (
     version INTEGER NOT NULL,
     local_change_no INTEGER
 ) STRICT;
+CREATE INDEX card_by_member ON card (member, number) WHERE member IS NOT NULL;
+CREATE INDEX card_by_last_four ON card (substr(number, length(number) - 3)) WHERE member IS NOT NULL;
 CREATE INDEX card_by_local_change ON card (local_change_no) WHERE local_change_no IS NOT NULL;
 
 -- The item master. record is the JSON of what head office published; only its codes are asked for.
@@ -68,13 +70,22 @@ CREATE TABLE item_barcode (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX item_barcode_by_sku ON item_barcode (sku);
 
+-- Members as head office published them: personal data. record is JSON; what is asked for has a column.
 CREATE TABLE member (
     member INTEGER PRIMARY KEY,
     number TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    tier TEXT NOT NULL,
-    active INTEGER NOT NULL CHECK (active IN (0, 1))
+    phone_hash BLOB,
+    active INTEGER NOT NULL CHECK (active IN (0, 1)),
+    record TEXT NOT NULL
 ) STRICT;
+CREATE INDEX member_by_phone ON member (phone_hash) WHERE phone_hash IS NOT NULL;
+
+-- The words under which a desk finds a member, made from the record. Ordered by bytes.
+CREATE TABLE member_word (
+    word TEXT NOT NULL,
+    member INTEGER NOT NULL,
+    PRIMARY KEY (word, member)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE legal_entity (
     legal_entity TEXT PRIMARY KEY,

@@ -1,9 +1,11 @@
 //! Makes a hub out of an empty database: its group and currency, once and for ever.
 
 use huitong_protocol::id::GroupId;
+use huitong_protocol::member::PhoneKey;
 use huitong_protocol::money::Currency;
 
 use crate::store::engine::{Store, StoreError};
+use crate::store::phone_key;
 use crate::store::root::{self, Hub};
 
 /// Why a hub was not made.
@@ -17,14 +19,16 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
-/// Makes the hub; doing it again with the same words changes nothing. Gives whether it was made now.
+/// Makes the hub; doing it again with the same words changes nothing, and keeps the phone key of the first time. Gives whether it was made now.
+/// `phone_key` is random and comes from outside.
 ///
 /// # Errors
 /// [`InitError`].
-pub fn init(store: &Store, group: GroupId, currency: Currency) -> Result<bool, InitError> {
+pub fn init(store: &Store, group: GroupId, currency: Currency, phone_key: PhoneKey) -> Result<bool, InitError> {
     store.write_blocking(move |tx| match root::hub_or_none(tx)? {
         None => {
             root::insert(tx, group, currency)?;
+            phone_key::insert(tx, &phone_key)?;
             Ok(true)
         }
         Some(hub) if hub.group == group && hub.currency == currency => Ok(false),

@@ -17,6 +17,7 @@ pub mod import;
 pub mod ingest;
 pub mod init;
 pub mod make;
+pub mod pinyin;
 pub mod publish;
 pub mod recall;
 pub mod reconcile;

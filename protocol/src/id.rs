@@ -255,6 +255,9 @@ macro_rules! number_id {
                 Ok(Self(number))
             }
 
+            /// The first number that the hub mints.
+            pub const FIRST: Self = Self(1);
+
             /// The number.
             #[must_use]
             pub const fn get(self) -> i64 {

@@ -11,6 +11,7 @@ pub mod id;
 pub mod item;
 pub mod journal;
 pub mod ledger;
+pub mod member;
 pub mod money;
 pub mod movement;
 pub mod organisation;

@@ -1,8 +1,8 @@
-//! Organisation: the legal entities and stores of a group, and its members, as the hub publishes them.
+//! Organisation: the legal entities and stores of a group, as the hub publishes them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{LegalEntityId, MemberId, StoreId};
+use crate::id::{LegalEntityId, StoreId};
 use crate::money::Currency;
 use crate::time::BusinessDay;
 
@@ -47,21 +47,4 @@ pub struct Store {
     /// The last business day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_on: Option<BusinessDay>,
-}
-
-/// A member as stores need it. Look-up, tiers and birthdays build on this record.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// The hub's number.
-    pub id: MemberId,
-    /// The member's number as printed, unique in the group.
-    pub number: String,
-    /// The name.
-    pub name: String,
-    /// The tier.
-    #[serde(default)]
-    pub tier: String,
-    /// Whether the membership is in force.
-    pub active: bool,
 }

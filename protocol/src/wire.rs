@@ -14,7 +14,8 @@ use crate::entry::ENTRY_BYTES_MAX;
 use crate::id::{Epoch, GroupId, Hash, Seq, StoreId};
 use crate::item::Item;
 use crate::journal::{Head, Range};
-use crate::organisation::{LegalEntity, Member, Store};
+use crate::member::{Member, PhoneKey};
+use crate::organisation::{LegalEntity, Store};
 use crate::till::TotalBalance;
 use crate::time::{BusinessDay, Instant, Stamp};
 use crate::unit::Unit;
@@ -489,6 +490,9 @@ pub struct DatasetPage {
     pub more: bool,
     /// The rows.
     pub rows: Vec<DatasetRow>,
+    /// With members: the key of their phone hashes. It travels with what it opens, so that a new key and the hashes under it arrive together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone_key: Option<PhoneKey>,
 }
 
 /// One row of a dataset as it is now.

@@ -21,9 +21,10 @@ use huitong_protocol::entry::{
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
 use huitong_protocol::item::Item;
 use huitong_protocol::journal::{Head, Range};
+use huitong_protocol::member::{Member, PhoneKey};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
-use huitong_protocol::organisation::{LegalEntity, Member, Store};
+use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::party::Party;
 use huitong_protocol::seal::{ControlTotals, KindTotal, MovementTotal, Seal, TenderTotal};
 use huitong_protocol::till::TotalBalance;
@@ -328,10 +329,27 @@ fn sync_messages(vectors: &mut Vectors) {
     };
     let member = Member {
         id: MemberId::new(3).unwrap(),
-        number: "M3".to_owned(),
+        number: text("M3"),
         name: "王小明".to_owned(),
+        pinyin: Vec::new(),
         tier: "gold".to_owned(),
+        tier_valid_from: None,
+        tier_valid_to: None,
+        birthday: None,
+        segments: Vec::new(),
+        phone_hash: None,
+        phone_masked: String::new(),
         active: true,
+    };
+    let known_well = Member {
+        pinyin: vec!["wang xiao ming".to_owned()],
+        tier_valid_from: Some(text("2026-01-01")),
+        tier_valid_to: Some(text("2026-12-31")),
+        birthday: Some(text("05-17")),
+        segments: vec!["新客".to_owned()],
+        phone_hash: Some(Hash::of(b"phone")),
+        phone_masked: "138****5678".to_owned(),
+        ..member.clone()
     };
     let card_row = Card {
         number: card(),
@@ -423,7 +441,7 @@ fn sync_messages(vectors: &mut Vectors) {
     ];
     vectors.add(
         "dataset_answer",
-        &answer(DatasetPage { dataset: DatasetKind::Cards, through_version: 12, more: false, rows }),
+        &answer(DatasetPage { dataset: DatasetKind::Cards, through_version: 12, more: false, rows, phone_key: None }),
     );
     vectors.add(
         "dataset_answer_items",
@@ -432,6 +450,17 @@ fn sync_messages(vectors: &mut Vectors) {
             through_version: 7,
             more: true,
             rows: vec![DatasetRow::Item(item)],
+            phone_key: None,
+        }),
+    );
+    vectors.add(
+        "dataset_answer_members",
+        &answer(DatasetPage {
+            dataset: DatasetKind::Members,
+            through_version: 3,
+            more: false,
+            rows: vec![DatasetRow::Member(known_well)],
+            phone_key: Some(PhoneKey::new([9; 32])),
         }),
     );
     vectors.add("refused", &Refused { fault: SyncFault::Replayed, message: "the nonce was used before".to_owned() });

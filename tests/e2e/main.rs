@@ -4,5 +4,6 @@
 
 mod crash;
 mod demo;
+mod people;
 mod replay;
 mod scenarios;

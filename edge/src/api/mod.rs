@@ -7,6 +7,9 @@ mod auth;
 mod cards;
 mod days;
 mod items;
+mod members;
+#[cfg(test)]
+mod members_tests;
 mod operations;
 mod posted;
 mod problem;
@@ -83,6 +86,8 @@ pub fn router(api: Api, more: Router<Api>) -> Router {
         .route("/v1/cards/{number}/reload", post(cards::reload))
         .route("/v1/cards/{number}/freeze", post(cards::freeze))
         .route("/v1/items/{code}", get(items::look))
+        .route("/v1/members", get(members::look))
+        .route("/v1/members/search", get(members::search))
         .route("/v1/sales", post(sales::post))
         .route("/v1/sales/parked", get(sales::parked))
         .route("/v1/sales/{id}/void", post(operations::void))

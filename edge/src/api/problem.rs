@@ -34,6 +34,8 @@ pub enum Code {
     NotFound,
     /// No item has this SKU or barcode.
     ItemUnknown,
+    /// No member has this card, code, phone or number.
+    MemberUnknown,
     /// The card is in no replica, and the hub could not be asked.
     UnknownCardOffline,
     /// No business day is open.
@@ -74,6 +76,7 @@ impl Code {
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This till may not do this"),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
             Self::ItemUnknown => ("item_unknown", StatusCode::NOT_FOUND, "The item is in no master"),
+            Self::MemberUnknown => ("member_unknown", StatusCode::NOT_FOUND, "No such member is known at this store"),
             Self::UnknownCardOffline => (
                 "unknown_card_offline",
                 StatusCode::NOT_FOUND,

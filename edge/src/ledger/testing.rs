@@ -198,7 +198,7 @@ pub(crate) fn policy_page(version: u64, effective_from: &str, document: &str) ->
         signature: Vec::new(),
     };
     let rows = vec![DatasetRow::Policy(row)];
-    DatasetPage { dataset: DatasetKind::Policies, through_version: version, more: false, rows }
+    DatasetPage { dataset: DatasetKind::Policies, through_version: version, more: false, rows, phone_key: None }
 }
 
 /// Writes what enrolment writes.

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod in_use;
 pub mod item;
 pub mod journal;
+pub mod member;
 pub mod operation;
 pub mod receipt;
 pub mod replica;

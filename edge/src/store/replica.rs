@@ -10,7 +10,7 @@ use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, DatasetVersio
 
 use super::identity::{self, Identity};
 use super::tx::{Chain, PolicyInForce};
-use super::{ReadTx, StoreError, WriteTx, card, cell, column, counted, item, parsed};
+use super::{ReadTx, StoreError, WriteTx, card, cell, column, counted, item, member, parsed};
 
 /// The version of each dataset that this store has.
 ///
@@ -36,6 +36,9 @@ pub fn version(tx: &ReadTx<'_>, dataset: DatasetKind) -> Result<u64, StoreError>
 /// # Errors
 /// [`StoreError`] of the engine; [`StoreError::Rule`] when a row is of another dataset.
 pub fn apply_page(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<(), StoreError> {
+    if let Some(key) = &page.phone_key {
+        member::put_phone_key(tx, key)?;
+    }
     for row in &page.rows {
         apply_row(tx, page, row)?;
     }
@@ -78,12 +81,7 @@ fn apply_row(tx: &mut WriteTx<'_>, page: &DatasetPage, row: &DatasetRow) -> Resu
             }
         }
         (DatasetKind::Items, DatasetRow::Item(item)) => item::put(tx, item),
-        (DatasetKind::Members, DatasetRow::Member(member)) => tx.execute_one(
-            "write a member",
-            "INSERT INTO member (member, number, name, tier, active) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (member) DO UPDATE SET number = excluded.number, name = excluded.name, tier = excluded.tier, active = excluded.active",
-            (member.id.get(), &member.number, &member.name, &member.tier, member.active),
-        ),
+        (DatasetKind::Members, DatasetRow::Member(member)) => member::put(tx, member),
         (DatasetKind::Cards, DatasetRow::Card(card)) => card::upsert_from_hub(tx, card, Some(page.through_version)),
         (DatasetKind::Policies, DatasetRow::Policy(policy)) => put_policy(tx, policy),
         (dataset, _) => Err(StoreError::Rule {

@@ -292,7 +292,7 @@ impl FakeOffice {
                 newer.truncate(request.limit as usize);
                 let through_version = newer.last().map_or(request.after_version, |(_, version, _)| *version);
                 let rows = newer.into_iter().map(|(.., row)| row).collect();
-                Ok(DatasetPage { dataset: request.dataset, through_version, more, rows })
+                Ok(DatasetPage { dataset: request.dataset, through_version, more, rows, phone_key: None })
             }),
             other => panic!("no such path: {other}"),
         }

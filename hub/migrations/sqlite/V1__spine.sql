@@ -77,11 +77,36 @@ CREATE TABLE member (
     member_id INTEGER PRIMARY KEY,
     number TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
+    -- How the name is read, separated by semicolons; made from the name.
+    pinyin TEXT NOT NULL,
     tier TEXT NOT NULL,
+    tier_valid_from TEXT,
+    tier_valid_to TEXT,
+    birthday TEXT,
+    -- Separated by semicolons, which no segment has.
+    segments TEXT NOT NULL,
+    phone TEXT,
+    -- Both made from the phone.
+    phone_hash BLOB,
+    phone_masked TEXT NOT NULL,
     active INTEGER NOT NULL CHECK (active IN (0, 1)),
     version INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX member_by_version ON member (version);
+CREATE INDEX member_by_phone ON member (phone_hash) WHERE phone_hash IS NOT NULL;
+
+-- The words under which a member is found, made from the row of member. Ordered by bytes.
+CREATE TABLE member_word (
+    word TEXT NOT NULL,
+    member_id INTEGER NOT NULL REFERENCES member (member_id),
+    PRIMARY KEY (word, member_id)
+) STRICT, WITHOUT ROWID;
+
+-- The key of the phone hashes. Stores get it with the members; it is in no log and in no output.
+CREATE TABLE phone_key (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    bytes BLOB NOT NULL
+) STRICT;
 
 CREATE TABLE card (
     number TEXT PRIMARY KEY,
@@ -98,6 +123,8 @@ CREATE TABLE card (
 ) STRICT;
 CREATE INDEX card_by_version ON card (version);
 CREATE INDEX card_by_account ON card (account_id);
+CREATE INDEX card_by_member ON card (member_id, number) WHERE member_id IS NOT NULL;
+CREATE INDEX card_by_last_four ON card (substr(number, length(number) - 3)) WHERE member_id IS NOT NULL;
 
 CREATE TABLE policy (
     version INTEGER PRIMARY KEY,

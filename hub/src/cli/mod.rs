@@ -10,6 +10,7 @@ mod card;
 mod daemon;
 mod day;
 mod item;
+mod member;
 mod organisation;
 mod output;
 mod policy;
@@ -100,9 +101,9 @@ enum Command {
     /// The item master.
     #[command(subcommand)]
     Item(item::ItemCommand),
-    /// Members.
+    /// Members: import, find, show.
     #[command(subcommand)]
-    Member(organisation::MemberCommand),
+    Member(member::MemberCommand),
     /// Cards: import, make, show, unfreeze.
     #[command(subcommand)]
     Card(card::CardCommand),

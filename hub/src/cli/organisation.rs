@@ -1,4 +1,4 @@
-//! `huitong-hub store | legal-entity | member | opening`: master data in, and the tokens with which stores enrol.
+//! `huitong-hub store | legal-entity | opening`: master data in, and the tokens with which stores enrol.
 
 use std::path::PathBuf;
 
@@ -153,19 +153,6 @@ impl LegalEntityCommand {
                 Ok(())
             }
         }
-    }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum MemberCommand {
-    /// Import members: number, name, [tier], [active].
-    Import(Import),
-}
-
-impl MemberCommand {
-    pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
-        let Self::Import(import) = self;
-        import.run(world, place, out, import::members::import)
     }
 }
 

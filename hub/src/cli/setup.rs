@@ -4,7 +4,9 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use huitong_protocol::id::GroupId;
+use huitong_protocol::member::PhoneKey;
 use huitong_protocol::money::Currency;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
 use super::{Failure, Output, Place, READERS};
@@ -31,8 +33,9 @@ impl Init {
                 anyhow::Error::new(error).context(format!("could not make the folder {}", folder.display())),
             )
         })?;
+        let phone_key = make_phone_key()?;
         let store = Store::open(&database, READERS)?;
-        let made = init::init(&store, self.group, self.currency);
+        let made = init::init(&store, self.group, self.currency, phone_key);
         store.close();
         let made = made?;
         let answer = json!({ "group": self.group, "currency": self.currency, "database": database, "made": made });
@@ -42,6 +45,14 @@ impl Init {
         })?;
         Ok(())
     }
+}
+
+fn make_phone_key() -> Result<PhoneKey, Failure> {
+    let mut bytes = [0; 32];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Failure::Failed(anyhow::anyhow!("the operating system gave no random bytes")))?;
+    Ok(PhoneKey::new(bytes))
 }
 
 #[derive(Debug, Subcommand)]

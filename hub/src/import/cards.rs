@@ -14,7 +14,7 @@ use huitong_protocol::time::{BusinessDay, Stamp};
 use super::{Column, Faults, ImportError, ImportReport, Options, Table, Written, apply};
 use crate::publish;
 use crate::store::engine::{Store, StoreError, Tx};
-use crate::store::organisation;
+use crate::store::{member, organisation};
 
 const COLUMNS: &[Column] = &[
     Column::required("number"),
@@ -151,11 +151,11 @@ fn write(
     let member = match &row.member {
         None => None,
         Some(number) => {
-            let member = organisation::member_by_number(tx, number)?;
+            let member = member::id_of(tx, number)?;
             if member.is_none() {
                 faults.add(line, "member", format!("{number:?} is unknown; import the members first"));
             }
-            member.map(|member| member.id)
+            member
         }
     };
     let old = organisation::card(tx, &row.number)?;

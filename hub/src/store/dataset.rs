@@ -6,14 +6,15 @@
 use std::borrow::Cow;
 
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
-use huitong_protocol::organisation::{LegalEntity, Member, Store};
+use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{
     DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, PolicyRow,
 };
 
 use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
-use super::{Row, StoreError, Tx};
+use super::member::{MEMBER_COLUMNS, MEMBER_COLUMNS_COUNT, read_member};
+use super::{Row, StoreError, Tx, phone_key};
 
 /// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
 ///
@@ -77,6 +78,10 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest) -> Result<DatasetPage, St
         through_version: u64::try_from(through).unwrap_or(0),
         more,
         rows: rows.into_iter().map(|(_, row)| row).collect(),
+        phone_key: match request.dataset {
+            DatasetKind::Members => phone_key::find(tx)?,
+            _ => None,
+        },
     })
 }
 
@@ -95,11 +100,11 @@ fn select(dataset: DatasetKind) -> Cow<'static, str> {
         DatasetKind::Stores => {
             "SELECT store_id, name, legal_entity_id, time_zone, currency, rollover_hour, opened_on, closed_on, version FROM store"
         }
-        DatasetKind::Members => "SELECT member_id, number, name, tier, active, version FROM member",
         DatasetKind::Cards => {
             "SELECT number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on, version FROM card"
         }
         DatasetKind::Policies => "SELECT version, effective_from, document, signature, version FROM policy",
+        DatasetKind::Members => return Cow::Owned(format!("SELECT {MEMBER_COLUMNS}, version FROM member")),
         DatasetKind::Items => return Cow::Owned(format!("SELECT {ITEM_COLUMNS}, version FROM item")),
     })
 }
@@ -118,16 +123,9 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
         ),
         DatasetKind::Stores => (row.integer(8)?, DatasetRow::Store(read_store(row)?)),
         DatasetKind::Items => (row.integer(ITEM_COLUMNS_COUNT)?, DatasetRow::Item(read_item(row)?)),
-        DatasetKind::Members => (
-            row.integer(5)?,
-            DatasetRow::Member(Member {
-                id: row.integer(0)?.try_into().map_err(|fault| invalid("member", "member_id", row, &fault))?,
-                number: row.text(1)?.to_owned(),
-                name: row.text(2)?.to_owned(),
-                tier: row.text(3)?.to_owned(),
-                active: row.integer(4)? != 0,
-            }),
-        ),
+        DatasetKind::Members => {
+            (row.integer(MEMBER_COLUMNS_COUNT)?, DatasetRow::Member(read_member(row)?.for_stores()))
+        }
         DatasetKind::Cards => (row.integer(8)?, DatasetRow::Card(read_card(row)?)),
         DatasetKind::Policies => (
             row.integer(4)?,

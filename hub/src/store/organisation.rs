@@ -1,11 +1,11 @@
-//! Organisation rows: legal entities, stores, members and cards as head office writes and lists them.
+//! Organisation rows: legal entities, stores and cards as head office writes and lists them. Members have a file of their own.
 //!
 //! Each changed row gets the next version of its dataset in the same transaction, so that stores fetch changes by cursor. Reading pages for
 //! stores is not here. Invariant: an unchanged row keeps its version.
 
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::id::{AccountId, IdError, LegalEntityId, MemberId, StoreId};
-use huitong_protocol::organisation::{LegalEntity, Member, Store};
+use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::wire::DatasetKind;
 
 use super::dataset::{self, CARD_COLUMNS, STORE_COLUMNS, read_card, read_store};
@@ -138,57 +138,6 @@ pub fn write_store(tx: &mut Tx<'_>, store: &Store) -> Result<Written, StoreError
         )?;
     }
     Ok(written)
-}
-
-fn read_member(row: &Row<'_>) -> Result<Member, StoreError> {
-    Ok(Member {
-        id: row.integer(0)?.try_into().map_err(|why: IdError| StoreError::Value {
-            table: "member",
-            column: "member_id",
-            row: row.text(1).unwrap_or_default().to_owned(),
-            fault: why.to_string(),
-        })?,
-        number: row.text(1)?.to_owned(),
-        name: row.text(2)?.to_owned(),
-        tier: row.text(3)?.to_owned(),
-        active: row.integer(4)? == 1,
-    })
-}
-
-/// The member with a number.
-pub fn member_by_number(tx: &mut Tx<'_>, number: &str) -> Result<Option<Member>, StoreError> {
-    tx.query_one(
-        "SELECT member_id, number, name, tier, active FROM member WHERE number = $1",
-        &[number.into()],
-        read_member,
-    )
-}
-
-/// Writes a member, found by number, when new or changed; a new one gets its id from the hub.
-pub fn write_member(
-    tx: &mut Tx<'_>,
-    number: &str,
-    name: &str,
-    tier: &str,
-    active: bool,
-) -> Result<Written, StoreError> {
-    let before = member_by_number(tx, number)?;
-    let id = match &before {
-        Some(member) if member.name == name && member.tier == tier && member.active == active => {
-            return Ok(Written::Unchanged);
-        }
-        Some(member) => member.id,
-        None => next_member(tx)?,
-    };
-    let version = dataset::advance(tx, DatasetKind::Members, 1)?;
-    tx.execute_one(
-        "write a member",
-        "member",
-        "INSERT INTO member (member_id, number, name, tier, active, version) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (member_id) DO UPDATE SET name = excluded.name, tier = excluded.tier, active = excluded.active, version = excluded.version",
-        &[id.into(), number.into(), name.into(), tier.into(), active.into(), version.into()],
-    )?;
-    Ok(if before.is_some() { Written::Changed } else { Written::New })
 }
 
 /// The card with a number.

@@ -76,7 +76,8 @@ impl Town {
     pub(crate) fn new(scheme: Scheme) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("hub.db"), 2).unwrap();
-        init::init(&store, "G1".parse().unwrap(), Currency::CNY).unwrap();
+        init::init(&store, "G1".parse().unwrap(), Currency::CNY, huitong_protocol::member::PhoneKey::new([7; 32]))
+            .unwrap();
         let options = import::Options::default();
         import::legal_entities::import(&store, b"legal_entity,name\nE1,One\nE2,Two\n", &options).unwrap();
         let stores = b"store,name,legal_entity,time_zone\nS1,One,E1,Asia/Shanghai\nS2,Two,E1,Asia/Shanghai\nS3,Three,E2,Asia/Shanghai\n";

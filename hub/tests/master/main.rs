@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
 
 mod items;
+mod members;
 
 use std::ffi::OsString;
 use std::sync::Arc;

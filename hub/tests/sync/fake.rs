@@ -66,7 +66,13 @@ impl World {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("hub.db"), 4).unwrap();
-        huitong_hub::init::init(&store, GroupId::new(GROUP).unwrap(), Currency::CNY).unwrap();
+        huitong_hub::init::init(
+            &store,
+            GroupId::new(GROUP).unwrap(),
+            Currency::CNY,
+            huitong_protocol::member::PhoneKey::new([7; 32]),
+        )
+        .unwrap();
         store.write(set_up).await.unwrap();
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
         let hub = Hub::new(HubConfig::default(), store, clock.clone()).await.unwrap();

@@ -111,6 +111,7 @@ async fn fill(shop: &Shop, first: usize, numbers: &[CardNumber]) -> anyhow::Resu
         through_version: store.read(|tx| replica::version(tx, DatasetKind::Cards))?,
         more: true,
         rows: Vec::with_capacity(numbers.len()),
+        phone_key: None,
     };
     let mut purses = Vec::with_capacity(numbers.len());
     for (at, &number) in numbers.iter().enumerate() {

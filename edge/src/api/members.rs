@@ -1,0 +1,142 @@
+//! Members at the till and the desk: found by card, code, phone or number, and by words.
+//!
+//! A look-up authorises nothing: whoever knows a phone has found its member, and no more. Queries are read by hand, so that no problem and no log
+//! repeats a phone or a name that was typed into the wrong place (R: I9).
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use huitong_protocol::card::CardNumber;
+use huitong_protocol::member::{
+    FoundBy, Member, MemberFound, MemberLook, MemberNumber, MembersAsOf, MembersFound, Phone, SEARCH_BYTES_MAX,
+    SEARCH_RESULTS_MAX, fold,
+};
+use huitong_protocol::till::Fault;
+use huitong_protocol::wire::DatasetKind;
+
+use super::{Api, Code, Problem, Till};
+use crate::store::{ReadTx, StoreError, member, replica};
+
+/// The fields of a query in their order, doubles included.
+type Fields = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// The one field of a query that has just one.
+fn only(fields: &Fields) -> Option<(&str, &str)> {
+    match fields.as_ref().ok()?.as_slice() {
+        [(name, text)] => Some((name, text)),
+        _ => None,
+    }
+}
+
+/// What a till knows of somebody.
+enum Question {
+    Card(CardNumber),
+    Qr(MemberNumber),
+    Phone(Phone),
+    Number(MemberNumber),
+}
+
+impl Question {
+    fn read(fields: &Fields) -> Result<Self, Problem> {
+        let one = || {
+            Problem::new(
+                Code::Malformed,
+                "ask with exactly one of card, qr, phone or number, like /v1/members?card=NUMBER; write a + as %2B",
+            )
+        };
+        let Some((name, text)) = only(fields) else { return Err(one()) };
+        // The text itself is in no problem: it is a person's.
+        let fault =
+            |field: &'static str, what: &dyn std::fmt::Display| Problem::field(Fault::new(field, what.to_string()));
+        match name {
+            "card" => CardNumber::new(text).map(Self::Card).map_err(|why| fault("card", &why)),
+            "qr" => MemberNumber::from_qr(text).map(Self::Qr).map_err(|why| fault("qr", &why)),
+            "phone" => Phone::new(text).map(Self::Phone).map_err(|why| fault("phone", &why)),
+            "number" => MemberNumber::new(text).map(Self::Number).map_err(|why| fault("number", &why)),
+            _ => Err(one()),
+        }
+    }
+
+    fn find(&self, tx: &ReadTx<'_>) -> Result<Option<Member>, StoreError> {
+        match self {
+            Self::Card(number) => member::find_by_card(tx, *number),
+            Self::Phone(phone) => member::find_by_phone(tx, phone),
+            Self::Qr(number) | Self::Number(number) => member::find_by_number(tx, number),
+        }
+    }
+
+    const fn found_by(&self) -> FoundBy {
+        match self {
+            Self::Card(_) => FoundBy::Card,
+            Self::Qr(_) => FoundBy::Qr,
+            Self::Phone(_) => FoundBy::Phone,
+            Self::Number(_) => FoundBy::Number,
+        }
+    }
+
+    const fn unknown(&self) -> &'static str {
+        match self {
+            Self::Card(_) => "no member has this card; look at the number again, or ask for phone or member number",
+            Self::Qr(_) | Self::Number(_) => {
+                "no member has this number; a new one is known when the store has downloaded it"
+            }
+            Self::Phone(_) => "no member has this phone; a new one is known when the store has downloaded it",
+        }
+    }
+}
+
+pub(super) async fn look(State(api): State<Api>, _till: Till, query: Fields) -> Result<Response, Problem> {
+    let question = Question::read(&query)?;
+    let committed = api.store().committed();
+    let identity = committed.identity.as_ref().ok_or(StoreError::NotEnrolled)?;
+    let today = committed.open_day.or_else(|| identity.business_day(api.clock().now()));
+    let today =
+        today.ok_or_else(|| Problem::new(Code::DayNotOpen, "the store's clock is outside the calendar; open a day"))?;
+    let found = api.store().read(|tx| {
+        let Some(member) = question.find(tx)? else { return Ok(None) };
+        let cards = member::cards(tx, member.id)?;
+        Ok::<_, StoreError>(Some(MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?)))
+    })?;
+    match found {
+        Some(look) => Ok(Json(look).into_response()),
+        None => Err(Problem::new(Code::MemberUnknown, question.unknown())),
+    }
+}
+
+pub(super) async fn search(State(api): State<Api>, _till: Till, query: Fields) -> Result<Response, Problem> {
+    let Some(("q", question)) = only(&query) else {
+        return Err(Problem::new(Code::Malformed, "ask with q alone, like /v1/members/search?q=zs"));
+    };
+    if question.len() > SEARCH_BYTES_MAX {
+        let length = question.len();
+        return Err(Problem::field(Fault::new(
+            "q",
+            format!("has {length} bytes; at most {SEARCH_BYTES_MAX} are allowed"),
+        )));
+    }
+    if fold(question).is_empty() {
+        return Err(Problem::field(Fault::new(
+            "q",
+            "is empty; give the beginning of a name, its pinyin, initials or number",
+        )));
+    }
+    let found = api.store().read(|tx| {
+        let mut members = member::search(tx, question)?;
+        let more = members.len() > SEARCH_RESULTS_MAX;
+        members.truncate(SEARCH_RESULTS_MAX);
+        Ok::<_, StoreError>(MembersFound {
+            members: members.iter().map(MemberFound::of).collect(),
+            more,
+            as_of: as_of(tx)?,
+        })
+    })?;
+    Ok(Json(found).into_response())
+}
+
+fn as_of(tx: &ReadTx<'_>) -> Result<MembersAsOf, StoreError> {
+    Ok(MembersAsOf {
+        members: replica::version(tx, DatasetKind::Members)?,
+        cards: replica::version(tx, DatasetKind::Cards)?,
+    })
+}
