@@ -411,7 +411,8 @@ mod tests {
     #[test]
     fn an_amount_has_a_floor_and_a_ceiling() {
         const AMOUNTS: &[Column] = &[Column::required("amount")];
-        let table = Table::read("test", AMOUNTS, b"amount\n0.01\n1000000000.00\n1000000000.01\n0.00\n-1\n").unwrap();
+        let table =
+            Table::read("test", AMOUNTS, b"amount\n0.01\n1000000000.00\n1000000000.01\n0.00\n-1\n", None).unwrap();
         let Err(ImportError::Lines(faults)) = table.rows(|line| line.amount("amount", Currency::CNY)) else {
             panic!("must be refused")
         };
@@ -424,7 +425,7 @@ mod tests {
                 "line 6: amount: \"-1\" is not above zero"
             ]
         );
-        let table = Table::read("test", AMOUNTS, b"amount\n0.01\n1000000000.00\n").unwrap();
+        let table = Table::read("test", AMOUNTS, b"amount\n0.01\n1000000000.00\n", None).unwrap();
         let rows = table.rows(|line| line.amount("amount", Currency::CNY)).unwrap();
         assert_eq!(rows, [(2, 1), (3, AMOUNT_MINOR_MAX)]);
     }
