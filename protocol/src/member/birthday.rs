@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::civil::Date;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::id::{IdError, TextVisitor};
+use crate::id::IdError;
 
 /// A leap year, in which every day of any year exists.
 const LEAP_YEAR: i16 = 2_000;
@@ -86,7 +86,9 @@ impl Serialize for Birthday {
 
 impl<'de> Deserialize<'de> for Birthday {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor { expecting: "birthday", make: Self::new })
+        // The text is not repeated: it is a person's.
+        Self::new(&String::deserialize(deserializer)?)
+            .map_err(|why| serde::de::Error::custom(format_args!("birthday {why}")))
     }
 }
 
@@ -105,5 +107,14 @@ mod tests {
         {
             assert!(Birthday::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_bad_birthday_is_not_repeated() {
+        let said = serde_json::from_str::<Birthday>("\"1990-13-17\"").unwrap_err().to_string();
+        assert!(
+            said.starts_with("birthday is not a birthday like 05-17 or 1990-05-17") && !said.contains("13-17"),
+            "{said}"
+        );
     }
 }
