@@ -71,7 +71,7 @@ impl<const N: usize> Inline<N> {
 
     pub(crate) fn as_str(&self) -> &str {
         let length = self.0.iter().position(|&b| b == 0).unwrap_or(N);
-        std::str::from_utf8(&self.0[..length]).expect("an inline text is made from ASCII only")
+        std::str::from_utf8(&self.0[..length]).expect("an inline text is made from a whole text")
     }
 }
 
@@ -98,8 +98,17 @@ fn code_permits(index: usize, c: char) -> bool {
     c.is_ascii_alphanumeric() || (index > 0 && matches!(c, '-' | '_' | '.'))
 }
 
+const LABEL_ALLOWED: &str = "letters and digits of any script and, after the first, '-', '_' and '.'";
+
+fn label_permits(index: usize, c: char) -> bool {
+    c.is_alphanumeric() || code_permits(index, c)
+}
+
 macro_rules! code_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        code_id!($(#[$doc])* $name, $what, CODE_ALLOWED, code_permits);
+    };
+    ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:ident, $permits:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Inline<CODE_BYTES_MAX>);
@@ -110,7 +119,7 @@ macro_rules! code_id {
             /// # Errors
             /// [`IdError`] names what is wrong with the text.
             pub fn new(text: &str) -> Result<Self, IdError> {
-                Inline::new(text, CODE_ALLOWED, code_permits).map(Self)
+                Inline::new(text, $allowed, $permits).map(Self)
             }
 
             /// The code as text.
@@ -216,14 +225,18 @@ code_id!(
     "tender"
 );
 code_id!(
-    /// A level of membership (会员等级).
+    /// A level of membership (会员等级): `gold`, `金卡`.
     TierCode,
-    "tier"
+    "tier",
+    LABEL_ALLOWED,
+    label_permits
 );
 code_id!(
     /// A group of members that head office draws up for a purpose (客群).
     SegmentCode,
-    "segment"
+    "segment",
+    LABEL_ALLOWED,
+    label_permits
 );
 code_id!(
     /// A promotion (促销) of the policy.

@@ -332,7 +332,7 @@ fn sync_messages(vectors: &mut Vectors) {
         number: text("M3"),
         name: "王小明".to_owned(),
         pinyin: Vec::new(),
-        tier: "gold".to_owned(),
+        tier: Some(text("gold")),
         tier_valid_from: None,
         tier_valid_to: None,
         birthday: None,
@@ -346,7 +346,7 @@ fn sync_messages(vectors: &mut Vectors) {
         tier_valid_from: Some(text("2026-01-01")),
         tier_valid_to: Some(text("2026-12-31")),
         birthday: Some(text("05-17")),
-        segments: vec!["新客".to_owned()],
+        segments: vec![text("新客")],
         phone_hash: Some(Hash::of(b"phone")),
         phone_masked: "138****5678".to_owned(),
         ..member.clone()

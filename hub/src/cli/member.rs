@@ -3,6 +3,7 @@
 //! What is shown can be seen over a shoulder: names are masked in lists, phones and cards always, and of a birthday there is no year.
 
 use clap::Subcommand;
+use huitong_protocol::id::{SegmentCode, TierCode};
 use huitong_protocol::member::{MemberCard, MemberFound, MemberNumber, SEARCH_BYTES_MAX, SEARCH_RESULTS_MAX};
 use serde_json::json;
 
@@ -99,9 +100,10 @@ fn show(place: &Place, number: MemberNumber, out: &mut Output<'_>) -> Result<(),
     out.show(&value, |text| {
         let day =
             |day: Option<huitong_protocol::time::BusinessDay>| day.map_or("…".to_owned(), |day| day.to_string());
+        let name = member.tier.as_ref().map_or("", TierCode::as_str);
         let tier = match (member.tier_valid_from, member.tier_valid_to) {
-            (None, None) => member.tier.clone(),
-            (from, to) => format!("{} from {} to {}", member.tier, day(from), day(to)),
+            (None, None) => name.to_owned(),
+            (from, to) => format!("{name} from {} to {}", day(from), day(to)),
         };
         for (name, value) in [
             ("number", member.number.to_string()),
@@ -110,7 +112,7 @@ fn show(place: &Place, number: MemberNumber, out: &mut Output<'_>) -> Result<(),
             ("phone", member.phone_masked.clone()),
             ("tier", tier),
             ("birthday", birthday.clone().unwrap_or_default()),
-            ("segments", member.segments.join(", ")),
+            ("segments", member.segments.iter().map(SegmentCode::as_str).collect::<Vec<_>>().join(", ")),
             ("state", if member.active { "active" } else { "not active" }.to_owned()),
             ("code", member.number.qr_text()),
         ] {

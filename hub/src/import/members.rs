@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use huitong_protocol::id::MemberId;
+use huitong_protocol::id::{MemberId, SegmentCode, TierCode};
 use huitong_protocol::member::{Birthday, Member, MemberNumber, Phone, SEGMENTS_MAX, name_fault};
 use huitong_protocol::time::BusinessDay;
 
@@ -26,18 +26,16 @@ const COLUMNS: &[Column] = &[
     Column::optional("phone"),
     Column::optional("active"),
 ];
-/// The longest tier or segment in bytes: codes that people choose, also in Chinese.
-const CODE_BYTES_MAX: usize = 48;
 
 /// What a line says; `None` where its column is not in the file.
 struct Row {
     number: MemberNumber,
     name: String,
-    tier: Option<String>,
+    tier: Option<Option<TierCode>>,
     tier_valid_from: Option<Option<BusinessDay>>,
     tier_valid_to: Option<Option<BusinessDay>>,
     birthday: Option<Option<Birthday>>,
-    segments: Option<Vec<String>>,
+    segments: Option<Vec<SegmentCode>>,
     phone: Option<Option<Phone>>,
     active: Option<bool>,
 }
@@ -46,13 +44,12 @@ impl Row {
     /// The member with this line over what was there.
     fn over(&self, before: Option<&Record>, new_id: MemberId) -> Record {
         let old = before.map(|before| &before.member);
-        let kept = |text: fn(&Member) -> &String| old.map(text).cloned().unwrap_or_default();
         let member = Member {
             id: old.map_or(new_id, |old| old.id),
             number: self.number,
             name: self.name.clone(),
             pinyin: Vec::new(),
-            tier: self.tier.clone().unwrap_or_else(|| kept(|old| &old.tier)),
+            tier: self.tier.unwrap_or_else(|| old.and_then(|old| old.tier)),
             tier_valid_from: self.tier_valid_from.unwrap_or_else(|| old.and_then(|old| old.tier_valid_from)),
             tier_valid_to: self.tier_valid_to.unwrap_or_else(|| old.and_then(|old| old.tier_valid_to)),
             birthday: self.birthday.unwrap_or_else(|| old.and_then(|old| old.birthday)),
@@ -83,12 +80,9 @@ pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportRepo
         let (tier_valid_from, tier_valid_to) = (day(line, "tier_valid_from"), day(line, "tier_valid_to"));
         let birthday = line.has("birthday").then(|| quiet(line, "birthday", Birthday::new));
         let phone = line.has("phone").then(|| quiet(line, "phone", Phone::new));
-        let tier = line.has("tier").then(|| line.text("tier").unwrap_or_default().to_owned());
+        let tier = line.has("tier").then(|| line.maybe("tier").flatten());
         let segments = line.has("segments").then(|| segments(line));
         let active = line.has("active").then(|| line.yes_or_no("active").unwrap_or(true));
-        if let Some(tier) = tier.as_deref().filter(|tier| tier.len() > CODE_BYTES_MAX) {
-            line.fault("tier", format!("has {} bytes; at most {CODE_BYTES_MAX} are allowed", tier.len()));
-        }
         if let Some(number) = number {
             line.unique("number", &mut numbers, number, &number);
         }
@@ -154,15 +148,18 @@ fn quiet<T, E: std::fmt::Display>(
     read(text).map_err(|why| line.fault(field, why.to_string())).ok()
 }
 
-fn segments(line: &mut Line<'_>) -> Vec<String> {
-    let mut segments: Vec<String> = line.list("segments").into_iter().map(str::to_owned).collect();
+fn segments(line: &mut Line<'_>) -> Vec<SegmentCode> {
+    let mut segments = Vec::new();
+    for text in line.list("segments") {
+        match SegmentCode::new(text) {
+            Ok(segment) => segments.push(segment),
+            Err(why) => line.fault("segments", format!("{text:?} {why}")),
+        }
+    }
     segments.sort_unstable();
     segments.dedup();
     if segments.len() > SEGMENTS_MAX {
         line.fault("segments", format!("has {}; at most {SEGMENTS_MAX} are allowed", segments.len()));
-    }
-    if let Some(long) = segments.iter().find(|segment| segment.len() > CODE_BYTES_MAX) {
-        line.fault("segments", format!("{long:?} has {} bytes; at most {CODE_BYTES_MAX} are allowed", long.len()));
     }
     segments
 }

@@ -4,7 +4,7 @@
 //! phone. Nothing here puts a name or a phone into an error.
 
 use huitong_protocol::card::Card;
-use huitong_protocol::id::{Hash, IdError, MemberId};
+use huitong_protocol::id::{Hash, IdError, MemberId, SegmentCode, TierCode};
 use huitong_protocol::member::{
     MEMBER_CARDS_MAX, Member, MemberNumber, Phone, PhoneKey, SEARCH_RESULTS_MAX, WORDS_PER_MEMBER_MAX, fold,
     prefix_end, search_keys,
@@ -43,6 +43,11 @@ impl Record {
     }
 }
 
+/// The parts of a column that holds several.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(SEPARATOR).filter(|part| !part.is_empty())
+}
+
 /// Reads a member from its columns.
 ///
 /// # Errors
@@ -55,7 +60,6 @@ pub(super) fn read_member(row: &Row<'_>) -> Result<Record, StoreError> {
         row: number.to_string(),
         fault,
     };
-    let list = |text: &str| text.split(SEPARATOR).filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let phone_hash = row.maybe_bytes(9)?.map(Hash::from_slice).transpose();
     let phone = row.maybe_text(12)?.map(Phone::new).transpose();
     let birthday = row.maybe_text(7)?.map(huitong_protocol::member::Birthday::new).transpose();
@@ -63,12 +67,18 @@ pub(super) fn read_member(row: &Row<'_>) -> Result<Record, StoreError> {
         id: MemberId::new(number).map_err(|why| invalid("member_id", why.to_string()))?,
         number: MemberNumber::new(row.text(1)?).map_err(|why| invalid("number", why.to_string()))?,
         name: row.text(2)?.to_owned(),
-        pinyin: list(row.text(3)?),
-        tier: row.text(4)?.to_owned(),
+        pinyin: parts(row.text(3)?).map(str::to_owned).collect(),
+        tier: match row.text(4)? {
+            "" => None,
+            tier => Some(TierCode::new(tier).map_err(|why| invalid("tier", why.to_string()))?),
+        },
         tier_valid_from: row.maybe_parsed(5, "member", "tier_valid_from")?,
         tier_valid_to: row.maybe_parsed(6, "member", "tier_valid_to")?,
         birthday: birthday.map_err(|why: IdError| invalid("birthday", why.to_string()))?,
-        segments: list(row.text(8)?),
+        segments: parts(row.text(8)?)
+            .map(SegmentCode::new)
+            .collect::<Result<_, _>>()
+            .map_err(|why| invalid("segments", why.to_string()))?,
         phone_hash: phone_hash.map_err(|why| invalid("phone_hash", why.to_string()))?,
         phone_masked: row.text(10)?.to_owned(),
         active: row.integer(11)? == 1,
@@ -140,8 +150,9 @@ pub fn write(tx: &mut Tx<'_>, key: &PhoneKey, before: Option<&Record>, now: &Rec
     }
     let version = dataset::advance(tx, DatasetKind::Members, 1)?;
     let Record { member, phone } = &now;
-    let list = |parts: &[String]| parts.join(&SEPARATOR.to_string());
-    let (readings, segments) = (list(&member.pinyin), list(&member.segments));
+    let separator = SEPARATOR.to_string();
+    let readings = member.pinyin.join(&separator);
+    let segments = member.segments.iter().map(SegmentCode::as_str).collect::<Vec<_>>().join(&separator);
     let day = |day: Option<huitong_protocol::time::BusinessDay>| day.map(|day| day.to_string());
     let (from, to) = (day(member.tier_valid_from), day(member.tier_valid_to));
     let birthday = member.birthday.map(|birthday| birthday.to_string());
@@ -150,7 +161,7 @@ pub fn write(tx: &mut Tx<'_>, key: &PhoneKey, before: Option<&Record>, now: &Rec
         member.number.as_str().into(),
         (&member.name).into(),
         (&readings).into(),
-        (&member.tier).into(),
+        member.tier.as_ref().map_or("", TierCode::as_str).into(),
         from.as_deref().into(),
         to.as_deref().into(),
         birthday.as_deref().into(),

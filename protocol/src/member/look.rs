@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Member, MemberNumber};
 use crate::card::{Card, CardStatus};
-use crate::id::{MemberId, ProductId};
+use crate::id::{MemberId, ProductId, SegmentCode, TierCode};
 use crate::time::BusinessDay;
 
 /// The most cards of a member that an answer lists.
@@ -45,9 +45,9 @@ pub struct MemberLook {
     /// The business day that tier and birthday are told for: the open one, or what it would be now.
     pub business_day: BusinessDay,
     /// The tier that counts on that day.
-    pub tier: Option<String>,
+    pub tier: Option<TierCode>,
     /// Groups of members that promotions name.
-    pub segments: Vec<String>,
+    pub segments: Vec<SegmentCode>,
     /// Whether it is the month of the birthday.
     pub birthday_month: bool,
     /// The member's cards, masked.
@@ -74,7 +74,7 @@ impl MemberLook {
             phone: member.phone_masked.clone(),
             active: member.active,
             business_day,
-            tier: member.tier_on(business_day).map(str::to_owned),
+            tier: member.tier_on(business_day),
             segments: member.segments.clone(),
             birthday_month: member.birthday_month_on(business_day),
             cards: cards.iter().map(MemberCard::of).collect(),

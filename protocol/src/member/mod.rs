@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Hash, MemberId};
+use crate::id::{Hash, MemberId, SegmentCode, TierCode};
 use crate::time::BusinessDay;
 
 pub use birthday::Birthday;
@@ -46,8 +46,8 @@ pub struct Member {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pinyin: Vec<String>,
     /// The tier. It counts only within its days: see [`Member::tier_on`].
-    #[serde(default)]
-    pub tier: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<TierCode>,
     /// The first business day of the tier; without one it has always counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier_valid_from: Option<BusinessDay>,
@@ -59,7 +59,7 @@ pub struct Member {
     pub birthday: Option<Birthday>,
     /// Groups of members that promotions name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub segments: Vec<String>,
+    pub segments: Vec<SegmentCode>,
     /// The phone under the group's key: see [`PhoneKey`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone_hash: Option<Hash>,
@@ -73,10 +73,10 @@ pub struct Member {
 impl Member {
     /// The tier that counts on a business day. A store computes nothing further: a tier that is over is none, whatever comes after it.
     #[must_use]
-    pub fn tier_on(&self, day: BusinessDay) -> Option<&str> {
+    pub fn tier_on(&self, day: BusinessDay) -> Option<TierCode> {
         let begun = self.tier_valid_from.is_none_or(|from| from <= day);
         let over = self.tier_valid_to.is_some_and(|to| to < day);
-        (self.active && begun && !over && !self.tier.is_empty()).then_some(self.tier.as_str())
+        self.tier.filter(|_| self.active && begun && !over)
     }
 
     /// Whether the month of a business day is that of the birthday.
@@ -134,7 +134,7 @@ mod tests {
             number: "8800017".parse().unwrap(),
             name: "张三".to_owned(),
             pinyin: vec!["zhang san".to_owned()],
-            tier: "金卡".to_owned(),
+            tier: Some(TierCode::new("金卡").unwrap()),
             tier_valid_from: Some(day("2026-01-01")),
             tier_valid_to: Some(day("2026-12-31")),
             birthday: Some("05-17".parse().unwrap()),
@@ -147,7 +147,9 @@ mod tests {
 
     #[test]
     fn a_tier_counts_only_within_its_days() {
-        let check = |member: &Member, on: &str, tier: Option<&str>| assert_eq!(member.tier_on(day(on)), tier, "{on}");
+        let check = |member: &Member, on: &str, tier: Option<&str>| {
+            assert_eq!(member.tier_on(day(on)).as_ref().map(TierCode::as_str), tier, "{on}")
+        };
         check(&member(), "2025-12-31", None);
         check(&member(), "2026-01-01", Some("金卡"));
         check(&member(), "2026-12-31", Some("金卡"));
@@ -155,7 +157,7 @@ mod tests {
         let open = Member { tier_valid_from: None, tier_valid_to: None, ..member() };
         check(&open, "2099-01-01", Some("金卡"));
         check(&Member { active: false, ..open.clone() }, "2026-06-01", None);
-        check(&Member { tier: String::new(), ..open }, "2026-06-01", None);
+        check(&Member { tier: None, ..open }, "2026-06-01", None);
     }
 
     #[test]

@@ -65,7 +65,7 @@ mod tests {
             number: "1".parse().unwrap(),
             name: name.to_owned(),
             pinyin: pinyin.iter().map(|&reading| reading.to_owned()).collect(),
-            tier: String::new(),
+            tier: None,
             tier_valid_from: None,
             tier_valid_to: None,
             birthday: None,
