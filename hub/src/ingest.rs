@@ -105,7 +105,16 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
     }
     movements.iter().enumerate().find_map(|(index, movement)| {
         let Movement { unit, kind, amount_minor, .. } = *movement;
-        let least = i64::from(kind != MovementKind::CardSale);
+        // A card may be sold empty, and points that are spent cannot be taken back: the shortfall says how many were missing.
+        let may_be_nothing =
+            kind == MovementKind::CardSale || (kind == MovementKind::EarnReversal && movement.shortfall_minor > 0);
+        let least = i64::from(!may_be_nothing);
+        if !(0..=AMOUNT_MINOR_MAX).contains(&movement.shortfall_minor) {
+            let found = movement.shortfall_minor;
+            return Some(format!(
+                "movements[{index}].shortfall_minor: is {found}; from 0 to {AMOUNT_MINOR_MAX} is allowed"
+            ));
+        }
         if !(least..=AMOUNT_MINOR_MAX).contains(&amount_minor) {
             return Some(format!(
                 "movements[{index}].amount_minor: is {amount_minor}; from {least} to {AMOUNT_MINOR_MAX} is allowed"

@@ -75,6 +75,16 @@ pub enum DeclineCode {
     AlreadyInvoiced,
     /// Nothing of the receipt may stand on an invoice.
     NothingInvoiceable,
+    /// The markdowns are more than the goods: the till would pay the customer.
+    BasketBelowZero,
+    /// The quote is too old, or its policy is no longer kept here: ask for a new one.
+    QuoteExpired,
+    /// The basket costs something else now than its quote said: ask for a new one.
+    QuoteChanged,
+    /// The reference of a payment was used before, by a tender whose references count once.
+    ReferenceUsed,
+    /// Points may not pay for so much, or not for so little.
+    PointsLimit,
 }
 
 impl DeclineCode {
@@ -116,6 +126,11 @@ impl DeclineCode {
             Self::PaymentKnown => "the payment of this sale is known; there is nothing to resolve",
             Self::AlreadyInvoiced => "a tax invoice is registered for this receipt",
             Self::NothingInvoiceable => "nothing of this receipt may stand on a tax invoice",
+            Self::BasketBelowZero => "the reductions are more than the goods; take one back or sell more goods",
+            Self::QuoteExpired => "the quote is too old; ask for the price again",
+            Self::QuoteChanged => "the price has changed since the quote; ask for it again and tell the customer",
+            Self::ReferenceUsed => "this payment reference was used before; look at the number again",
+            Self::PointsLimit => "points may pay only from a least number on and up to a part of the receipt",
         }
     }
 }

@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::CardNumber;
 use crate::id::{
-    AccountId, CounterId, EntryId, Epoch, GroupId, MemberId, OperationId, OperatorId, ProductId, Seq, StoreId,
-    SupplierId, TenderCode, TerminalId,
+    AccountId, CounterId, CouponCode, EntryId, Epoch, GroupId, MemberId, OperationId, OperatorId, ProductId, Seq,
+    StoreId, SupplierId, TenderCode, TerminalId,
 };
 use crate::money::Currency;
 use crate::movement::Movement;
 use crate::party::Party;
+use crate::pricing::{Discount, FundedPart, Shopper};
 use crate::seal::Seal;
 use crate::time::{BusinessDay, CivilOffset, Instant, Stamp};
 use crate::unit::Unit;
@@ -185,8 +186,18 @@ pub struct SaleLine {
     /// Discounts that the till gave.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub markdowns: Vec<Markdown>,
-    /// The line after markdowns: what is paid.
+    /// What came off it beyond the markdowns: promotions and the member price, with who bears them. The edge says so; a till does for a receipt that it
+    /// took while the edge was down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<Discount>,
+    /// The line after markdowns and discounts: what is paid.
     pub net_minor: i64,
+    /// What one costs members by the item master; the edge says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member_price_minor: Option<i64>,
+    /// Whether the store's item master had it; the edge says so.
+    #[serde(default)]
+    pub known: bool,
     /// The tax code.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tax_code: String,
@@ -199,9 +210,12 @@ pub struct SaleLine {
 }
 
 /// What may stand on a tax invoice, for one tax rate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invoiceable {
+    /// The tax code, where the amount belongs to one as a whole: what is paid for a load (601, untaxed).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax_code: Option<String>,
     /// The rate in parts per million.
     pub tax_ppm: u32,
     /// How much.
@@ -225,6 +239,9 @@ pub struct CardSale {
     pub bonus_minor: i64,
     /// How it was paid.
     pub tenders: Vec<TenderLine>,
+    /// What may stand on an invoice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invoiceable: Vec<Invoiceable>,
     /// What moved.
     pub movements: Vec<Movement>,
 }
@@ -253,6 +270,16 @@ pub struct Sale {
     /// The member, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberId>,
+    /// The member as far as prices asked, as this store knew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shopper: Option<Shopper>,
+    /// The coupons shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coupons: Vec<CouponCode>,
+    /// The policy under which it was priced: that of its quote.
+    pub policy_version: u64,
+    /// When it was priced: with the header's offset the moment that time windows were asked about.
+    pub priced_at_ms: Instant,
     /// The basket.
     pub lines: Vec<SaleLine>,
     /// How it was paid: sums to the total.
@@ -269,8 +296,27 @@ pub struct Sale {
     /// When the till took it, for a receipt taken while the edge was down and posted later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_at_ms: Option<Instant>,
-    /// What moved.
+    /// The points that it earned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earned: Option<Earned>,
+    /// What moved: a spend or burn for each tender with a card, in their order, then what was earned.
     pub movements: Vec<Movement>,
+}
+
+/// The points that a sale earned, and on what: what comes back of it takes its part of them back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Earned {
+    /// The account that earned.
+    pub account: AccountId,
+    /// What was paid for lines that earn with tenders that earn.
+    pub base_minor: i64,
+    /// The points.
+    pub points: i64,
+    /// The lines that earn, by index.
+    pub lines: Vec<u16>,
+    /// The tenders that earn, by index.
+    pub tenders: Vec<u16>,
 }
 
 /// The open question of a parked sale answered: it was paid. (Not paid is a [`Void`].)
@@ -317,7 +363,7 @@ pub struct Void {
 }
 
 /// Part of a line given back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReturnLine {
     /// Index of the line in the sale, from 0.
@@ -326,6 +372,9 @@ pub struct ReturnLine {
     pub quantity_thousandths: i64,
     /// What it is worth.
     pub amount_minor: i64,
+    /// What goes back to those who bore its discounts, the store itself left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub funded: Vec<FundedPart>,
 }
 
 /// Goods of a known sale given back.

@@ -4,6 +4,7 @@
 //! [`Decision::AskHub`] says and decides again. Amounts of an allotment change only through `allotment::step`. Reading, writing, stamps and
 //! sequence numbers are not here. Invariant: a plan's movements and its counters say the same, and its tenders sum to its total.
 
+pub mod basket;
 mod card;
 mod invoice;
 mod payment;
@@ -15,17 +16,17 @@ pub use card::{freeze_card, reload_card, sell_card};
 pub use invoice::register_invoice;
 pub use payment::resolve_payment;
 pub use returns::{post_return, post_unreferenced_return};
-pub use sale::post_sale;
+pub use sale::{multiplier, post_sale};
 pub use void::void;
 
 use crate::allotment::{Purse, Refusal, StoreCounters, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::{Decline, DeclineCode, Elsewhere};
-use crate::entry::{Body, TenderLine};
+use crate::entry::{Body, Sale, TenderLine};
 use crate::id::{AccountId, EntryId, StoreId};
 use crate::money::Currency;
 use crate::movement::{Movement, MovementKind, MovementRef};
-use crate::policy::Policy;
+use crate::policy::{Policy, ReferenceRule, Tender};
 use crate::till::Fault;
 use crate::time::BusinessDay;
 use crate::unit::Unit;
@@ -96,9 +97,22 @@ pub struct ReceiptState {
     /// Whether nobody knows yet if the sale was paid.
     #[serde(default)]
     pub parked: bool,
+    /// The entry that said that a parked sale was paid; its points stand there.
+    #[serde(default)]
+    pub paid_by: Option<EntryId>,
     /// The tax invoice over it.
     #[serde(default)]
     pub invoice: Option<String>,
+}
+
+/// Where the points of a sale stand: with the sale, or with the payment of a parked one. They are its last movement.
+fn points_of(of: EntryId, sale: &Sale, state: &ReceiptState) -> MovementRef {
+    match state.paid_by {
+        Some(entry) => MovementRef { entry, index: 0 },
+        None => {
+            MovementRef { entry: of, index: u16::try_from(sale.movements.len()).unwrap_or(u16::MAX).saturating_sub(1) }
+        }
+    }
 }
 
 /// What an approved operation stores.
@@ -110,7 +124,7 @@ pub struct Plan {
     pub counters: Vec<(Purse, StoreCounters)>,
     /// A card whose status changes.
     pub card: Option<(CardNumber, CardStatus)>,
-    /// The receipt that the operation refers to, as it is after it. `voided_by` is filled in by who knows the new entry's id.
+    /// The receipt that the operation refers to, as it is after it. Who knows the new entry's id fills in `voided_by` and `paid_by`.
     pub receipt: Option<ReceiptChange>,
     /// Money that goes back to the customer.
     pub refunds: Vec<TenderLine>,
@@ -124,7 +138,12 @@ pub enum ReceiptChange {
         /// The receipt.
         of: EntryId,
     },
-    /// Parts of the receipt came back, its payment is known now, or it is invoiced.
+    /// The parked sale was paid, as the plan's own entry says.
+    Paid {
+        /// The receipt.
+        of: EntryId,
+    },
+    /// Parts of the receipt came back, or it is invoiced.
     Changed {
         /// The receipt.
         of: EntryId,
@@ -303,6 +322,32 @@ impl<'a> Work<'a> {
         })))
     }
 
+    /// Takes back points that were earned, as far as they are still here; what is not is written down as missing. Goods come back all the same.
+    fn take_back_points(&mut self, account: AccountId, points: i64, of: MovementRef) -> Decide<()> {
+        if points == 0 {
+            return Ok(());
+        }
+        let purse = Purse { account, unit: Unit::Points };
+        let here = self.holdings.get(purse).available_minor().clamp(0, points);
+        let movement = Movement {
+            account,
+            unit: Unit::Points,
+            kind: MovementKind::EarnReversal,
+            amount_minor: here,
+            of: Some(of),
+            origin_store: None,
+            shortfall_minor: points - here,
+        };
+        if here == 0 {
+            self.movements.push(movement);
+            return Ok(());
+        }
+        match self.move_value(movement, StoreEvent::Spend { amount_minor: here }) {
+            Ok(()) => Ok(()),
+            Err(refusal) => faulty("items", refusal.to_string()),
+        }
+    }
+
     fn plan(self, body: Body) -> Plan {
         let counters = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
         Plan { body, counters, card: None, receipt: None, refunds: Vec::new() }
@@ -314,10 +359,20 @@ fn loading_tenders(situation: &Situation<'_>, tenders: &[TenderLine]) -> Decide<
         match situation.policy.tender(line.tender) {
             None => return faulty(format!("tenders[{index}].tender"), unknown_tender(situation.policy, line)),
             Some(tender) if !tender.may_load => return refuse(DeclineCode::TenderNotAllowed),
-            Some(_) => {}
+            Some(tender) => check_reference(tender, line, index)?,
         }
     }
     Ok(())
+}
+
+/// Checks that a tender line has the reference that the catalogue asks for.
+fn check_reference(tender: &Tender, line: &TenderLine, index: usize) -> Decide<()> {
+    let fault = match (tender.reference, &line.reference) {
+        (ReferenceRule::Required, None) => "is missing; this tender needs the number of the payment outside",
+        (ReferenceRule::None, Some(_)) => "does not belong to this tender; leave it out",
+        _ => return Ok(()),
+    };
+    faulty(format!("tenders[{index}].reference"), fault)
 }
 
 fn unknown_tender(policy: &Policy, line: &TenderLine) -> String {

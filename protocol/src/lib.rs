@@ -19,6 +19,7 @@ pub mod party;
 pub mod points;
 pub mod policy;
 pub mod pricing;
+pub mod quote;
 pub mod reconcile;
 pub mod seal;
 pub mod settlement;

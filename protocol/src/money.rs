@@ -232,6 +232,18 @@ pub fn reversal(whole: i64, cumulative: i64, total: i64, already: i64, rounding:
     ratio(whole, cumulative, total, rounding)?.checked_sub(already).ok_or(MoneyError::Overflow)
 }
 
+/// The part of `whole` that belongs to the piece of `total` between `before` and `after`: cumulative, so that the parts of all pieces are the whole.
+///
+/// # Errors
+/// As [`ratio`].
+pub fn part(whole: i64, total: i64, before: i64, after: i64, rounding: Rounding) -> Result<i64, MoneyError> {
+    if total == 0 {
+        return Ok(0);
+    }
+    let already = ratio(whole, before, total, rounding)?;
+    reversal(whole, after, total, already, rounding)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::money::{MoneyError, Ppm, Rounding, ratio, reversal};
+use crate::money::{MoneyError, Ppm, Rounding, ratio};
 
 /// The points chapter of the policy. Without `earn` nothing earns, without `burn` nothing is paid with points.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -127,18 +127,6 @@ impl BurnRule {
     }
 }
 
-/// The points that belong to a part of an amount, of which another part was seen to before: cumulative, so that all parts sum to all points.
-///
-/// # Errors
-/// [`MoneyError`] when the parts are not within the amount.
-pub fn part(points: i64, amount_minor: i64, before_minor: i64, after_minor: i64) -> Result<i64, MoneyError> {
-    if amount_minor == 0 {
-        return Ok(0);
-    }
-    let before = reversal(points, before_minor, amount_minor, 0, Rounding::HalfUp)?;
-    reversal(points, after_minor, amount_minor, before, Rounding::HalfUp)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -193,7 +181,7 @@ mod tests {
             prop_assume!(amount > 0);
             let (mut before, mut back) = (0, 0);
             for each in parts {
-                let some = part(points, amount, before, before + each).unwrap();
+                let some = crate::money::part(points, amount, before, before + each, Rounding::HalfUp).unwrap();
                 prop_assert!(some >= 0);
                 (before, back) = (before + each, back + some);
             }

@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::card::{CardNumber, CardStatus};
 use crate::decline::{Decline, Elsewhere};
 use crate::entry::{Invoiceable, RedLetter, SaleLine, TenderLine};
-use crate::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, OperatorId, Seq, StoreId, TerminalId};
+use crate::id::{
+    AccountId, CouponCode, EntryId, Epoch, Hash, MemberId, OperationId, OperatorId, Seq, StoreId, TerminalId,
+};
 use crate::journal::Head;
 use crate::money::{Currency, sum};
+use crate::pricing::{Considered, PricedLine};
 use crate::seal::{ControlTotals, Seal};
 use crate::time::{BusinessDay, Instant};
 use crate::unit::Unit;
@@ -95,9 +98,18 @@ pub struct PostSale {
     /// The member, when known.
     #[serde(default)]
     pub member: Option<MemberId>,
+    /// The card that the member showed: its owner is the member when `member` is left out, and its account earns the points.
+    #[serde(default)]
+    pub member_card: Option<CardNumber>,
+    /// The coupons shown.
+    #[serde(default)]
+    pub coupons: Vec<CouponCode>,
+    /// The quote that the customer was told, as [`Quote::quote`] gave it. Without one the basket is priced now.
+    #[serde(default)]
+    pub quote: Option<String>,
     /// The basket.
     pub lines: Vec<SaleLine>,
-    /// How it is paid; sums to the net of the lines.
+    /// How it is paid; sums to what the basket costs.
     #[serde(default)]
     pub tenders: Vec<TenderLine>,
     /// The tender, by index, of which the till does not know whether it was paid (the acquirer did not answer). The sale is parked with all its
@@ -114,6 +126,45 @@ pub struct PostSale {
     /// The till's own count.
     #[serde(default)]
     pub terminal_seq: Option<u64>,
+}
+
+/// Ask what a basket costs. Nothing is stored; asking again costs nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskQuote {
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// The member, when known.
+    #[serde(default)]
+    pub member: Option<MemberId>,
+    /// The card that the member showed.
+    #[serde(default)]
+    pub member_card: Option<CardNumber>,
+    /// The coupons shown.
+    #[serde(default)]
+    pub coupons: Vec<CouponCode>,
+    /// The basket.
+    pub lines: Vec<SaleLine>,
+}
+
+/// What a basket costs, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Quote {
+    /// To be sent with the sale, unchanged, with the same lines, member and coupons.
+    pub quote: String,
+    /// The policy that priced it.
+    pub policy_version: u64,
+    /// Until when a sale is taken at this price.
+    pub expires_at_ms: Instant,
+    /// The lines with their discounts, in the order of the basket.
+    pub lines: Vec<PricedLine>,
+    /// What is to be paid.
+    pub total_minor: i64,
+    /// Every rule that was considered, applied or not, and why.
+    pub trace: Vec<Considered>,
+    /// The points that it earns when all of it is paid with tenders that earn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earns_points: Option<i64>,
 }
 
 /// What became of the payment of a parked sale.
@@ -316,60 +367,104 @@ impl FreezeCard {
     }
 }
 
-impl PostSale {
-    /// Checks what can be checked without looking anything up, and gives the total.
+/// The most coupons of a basket.
+pub const COUPONS_MAX: usize = 50;
+
+/// Checks the lines of a basket. A till that priced it itself, while the edge was down, says what discounts it gave.
+fn lines(lines: &[SaleLine], coupons: &[CouponCode], priced_by_till: bool) -> Result<(), Fault> {
+    if lines.is_empty() || lines.len() > LINES_MAX {
+        return Err(Fault::new("lines", format!("has {} lines; from 1 to {LINES_MAX} are allowed", lines.len())));
+    }
+    for (index, line) in lines.iter().enumerate() {
+        let path = |field: &str| format!("lines[{index}].{field}");
+        text(&path("sku"), &line.sku, 1)?;
+        for (field, value) in [
+            ("name", &line.name),
+            ("category_path", &line.category_path),
+            ("brand", &line.brand),
+            ("tax_code", &line.tax_code),
+        ] {
+            text(&path(field), value, 0)?;
+        }
+        if !(1..=QUANTITY_THOUSANDTHS_MAX).contains(&line.quantity_thousandths) {
+            let fault = format!(
+                "is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths",
+                line.quantity_thousandths
+            );
+            return Err(Fault::new(path("quantity_thousandths"), fault));
+        }
+        if line.tax_ppm > 1_000_000 {
+            return Err(Fault::new(
+                path("tax_ppm"),
+                format!("is {}; at most 1000000 (100 %) is allowed", line.tax_ppm),
+            ));
+        }
+        if let Some(price_minor) = line.list_price_minor {
+            amount(&path("list_price_minor"), price_minor, 0)?;
+        }
+        amount(&path("gross_minor"), line.gross_minor, 0)?;
+        amount(&path("net_minor"), line.net_minor, 0)?;
+        let mut net_minor = line.gross_minor;
+        for (at, markdown) in line.markdowns.iter().enumerate() {
+            amount(&path(&format!("markdowns[{at}].amount_minor")), markdown.amount_minor, 1)?;
+            text(&path(&format!("markdowns[{at}].reason")), &markdown.reason, 1)?;
+            net_minor -= markdown.amount_minor;
+        }
+        if !priced_by_till {
+            let own = [
+                ("discounts", !line.discounts.is_empty()),
+                ("member_price_minor", line.member_price_minor.is_some()),
+                ("known", line.known),
+            ];
+            if let Some((field, _)) = own.into_iter().find(|&(_, said)| said) {
+                return Err(Fault::new(path(field), "is for the store to say; leave it out"));
+            }
+        }
+        for (at, discount) in line.discounts.iter().enumerate() {
+            amount(&path(&format!("discounts[{at}].amount_minor")), discount.amount_minor, 1)?;
+            let funded = sum(discount.funders.iter().map(|part| part.amount_minor)).unwrap_or(i64::MAX);
+            if funded != discount.amount_minor || discount.funders.iter().any(|part| part.amount_minor < 0) {
+                let fault =
+                    format!("sum to {funded}, but amount_minor is {}; they must be equal", discount.amount_minor);
+                return Err(Fault::new(path(&format!("discounts[{at}].funders")), fault));
+            }
+            net_minor -= discount.amount_minor;
+        }
+        if net_minor != line.net_minor {
+            let fault = format!(
+                "is {}, but gross_minor less markdowns and discounts is {net_minor}; they must be equal",
+                line.net_minor
+            );
+            return Err(Fault::new(path("net_minor"), fault));
+        }
+    }
+    if coupons.len() > COUPONS_MAX {
+        let fault = format!("has {} codes; at most {COUPONS_MAX} are allowed", coupons.len());
+        return Err(Fault::new("coupons", fault));
+    }
+    let total = sum(lines.iter().map(|line| line.net_minor)).unwrap_or(i64::MAX);
+    amount("lines", total, 0)
+}
+
+impl AskQuote {
+    /// Checks what can be checked without looking anything up.
     ///
     /// # Errors
     /// The first [`Fault`].
-    pub fn check(&self) -> Result<i64, Fault> {
-        if self.lines.is_empty() || self.lines.len() > LINES_MAX {
-            return Err(Fault::new(
-                "lines",
-                format!("has {} lines; from 1 to {LINES_MAX} are allowed", self.lines.len()),
-            ));
-        }
-        for (index, line) in self.lines.iter().enumerate() {
-            let path = |field: &str| format!("lines[{index}].{field}");
-            text(&path("sku"), &line.sku, 1)?;
-            for (field, value) in [
-                ("name", &line.name),
-                ("category_path", &line.category_path),
-                ("brand", &line.brand),
-                ("tax_code", &line.tax_code),
-            ] {
-                text(&path(field), value, 0)?;
-            }
-            if !(1..=QUANTITY_THOUSANDTHS_MAX).contains(&line.quantity_thousandths) {
-                let fault = format!(
-                    "is {}; it must be from 1 to {QUANTITY_THOUSANDTHS_MAX} thousandths",
-                    line.quantity_thousandths
-                );
-                return Err(Fault::new(path("quantity_thousandths"), fault));
-            }
-            if line.tax_ppm > 1_000_000 {
-                return Err(Fault::new(
-                    path("tax_ppm"),
-                    format!("is {}; at most 1000000 (100 %) is allowed", line.tax_ppm),
-                ));
-            }
-            if let Some(price_minor) = line.list_price_minor {
-                amount(&path("list_price_minor"), price_minor, 0)?;
-            }
-            amount(&path("gross_minor"), line.gross_minor, 0)?;
-            amount(&path("net_minor"), line.net_minor, 0)?;
-            let mut net_minor = line.gross_minor;
-            for (at, markdown) in line.markdowns.iter().enumerate() {
-                amount(&path(&format!("markdowns[{at}].amount_minor")), markdown.amount_minor, 1)?;
-                text(&path(&format!("markdowns[{at}].reason")), &markdown.reason, 1)?;
-                net_minor -= markdown.amount_minor;
-            }
-            if net_minor != line.net_minor {
-                let fault = format!(
-                    "is {}, but gross_minor less the markdowns is {net_minor}; they must be equal",
-                    line.net_minor
-                );
-                return Err(Fault::new(path("net_minor"), fault));
-            }
+    pub fn check(&self) -> Result<(), Fault> {
+        lines(&self.lines, &self.coupons, false)
+    }
+}
+
+impl PostSale {
+    /// Checks what can be checked without looking anything up. That the tenders pay for the basket is known when it is priced.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        lines(&self.lines, &self.coupons, self.taken_at_ms.is_some())?;
+        if self.quote.is_some() && self.taken_at_ms.is_some() {
+            return Err(Fault::new("quote", "does not go with taken_at_ms; the receipt is recorded as taken"));
         }
         tenders(&self.tenders)?;
         if let Some(at) = self.payment_unknown {
@@ -382,16 +477,7 @@ impl PostSale {
                 return Err(Fault::new("payment_unknown", fault));
             }
         }
-        let total = sum(self.lines.iter().map(|line| line.net_minor)).unwrap_or(i64::MAX);
-        amount("lines", total, 0)?;
-        let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
-        if paid != total {
-            return Err(Fault::new(
-                "tenders",
-                format!("sum to {paid}, but the lines sum to {total}; they must be equal"),
-            ));
-        }
-        Ok(total)
+        Ok(())
     }
 }
 

@@ -14,8 +14,8 @@ use huitong_protocol::allotment::StoreCounters;
 use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::entry::{
-    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, Entry, HEADER_VERSION, Header,
-    HubPosting, Invoice, Invoiceable, LineFlags, Markdown, Origin, Payment, RedLetter, ReplicaVersions, Return,
+    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, Earned, Entry, HEADER_VERSION,
+    Header, HubPosting, Invoice, Invoiceable, LineFlags, Markdown, Origin, Payment, RedLetter, ReplicaVersions, Return,
     ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn, Void,
 };
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
@@ -26,6 +26,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
 use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::party::Party;
+use huitong_protocol::pricing::{Discount, DiscountSource, FundedPart, Shopper};
 use huitong_protocol::seal::{ControlTotals, KindTotal, MovementTotal, Seal, TenderTotal};
 use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{CivilOffset, Instant, Stamp};
@@ -93,6 +94,7 @@ fn bodies() -> Vec<Body> {
         principal_minor: 12_345,
         bonus_minor: 100,
         tenders: vec![tender("cash")],
+        invoiceable: vec![Invoiceable { tax_code: Some("601".to_owned()), tax_ppm: 0, invoiceable_minor: 12_345 }],
         movements: vec![movement(MovementKind::CardSale), movement(MovementKind::Bonus)],
     };
     let line = SaleLine {
@@ -111,7 +113,18 @@ fn bodies() -> Vec<Body> {
             reason: "near its date".to_owned(),
             funder: Some(Party::Store(text("S1"))),
         }],
-        net_minor: 12_345,
+        discounts: vec![Discount {
+            source: DiscountSource::Promotion { promotion: text("P-1001") },
+            amount_minor: 100,
+            funders: vec![
+                FundedPart { party: Party::Hub, amount_minor: 60 },
+                FundedPart { party: Party::Store(text("S1")), amount_minor: 40 },
+            ],
+            coupon: Some(text("TEA15")),
+        }],
+        net_minor: 12_245,
+        member_price_minor: Some(8_400),
+        known: true,
         tax_code: "1030307".to_owned(),
         tax_ppm: 130_000,
         flags: LineFlags { no_points: true, ..LineFlags::default() },
@@ -134,13 +147,29 @@ fn bodies() -> Vec<Body> {
         Body::Sale(Sale {
             currency: Currency::CNY,
             member: Some(MemberId::new(3).unwrap()),
+            shopper: Some(Shopper {
+                member: MemberId::new(3).unwrap(),
+                tier: Some(text("gold")),
+                segments: vec![text("新客")],
+                birthday_month: true,
+            }),
+            coupons: vec![text("TEA15")],
+            policy_version: 4,
+            priced_at_ms: Instant(1_795_299_900_000),
             lines: vec![line],
             tenders: vec![tender("stored_value")],
             total_minor: 12_345,
             allocation: vec![vec![12_345]],
-            invoiceable: vec![Invoiceable { tax_ppm: 130_000, invoiceable_minor: 0 }],
+            invoiceable: vec![Invoiceable { tax_code: None, tax_ppm: 130_000, invoiceable_minor: 0 }],
             payment_unknown: Some(0),
             taken_at_ms: None,
+            earned: Some(Earned {
+                account: account(),
+                base_minor: 12_245,
+                points: 122,
+                lines: vec![0],
+                tenders: vec![0],
+            }),
             movements: vec![movement(MovementKind::Spend)],
         }),
         Body::Void(Void {
@@ -155,12 +184,17 @@ fn bodies() -> Vec<Body> {
             of: entry_id(),
             reason: "broken".to_owned(),
             currency: Currency::CNY,
-            lines: vec![ReturnLine { line: 0, quantity_thousandths: 500, amount_minor: 12_345 }],
+            lines: vec![ReturnLine {
+                line: 0,
+                quantity_thousandths: 500,
+                amount_minor: 12_345,
+                funded: vec![FundedPart { party: Party::Hub, amount_minor: 20 }],
+            }],
             tenders: vec![tender("stored_value")],
             total_minor: 12_345,
             red_letter: Some(RedLetter {
                 invoice: "04400201".to_owned(),
-                invoiceable: vec![Invoiceable { tax_ppm: 130_000, invoiceable_minor: 12_345 }],
+                invoiceable: vec![Invoiceable { tax_code: None, tax_ppm: 130_000, invoiceable_minor: 12_345 }],
             }),
             movements: vec![undoing(MovementKind::SpendReturn)],
         }),
@@ -174,7 +208,7 @@ fn bodies() -> Vec<Body> {
             of: entry_id(),
             number: "04400201".to_owned(),
             currency: Currency::CNY,
-            invoiceable: vec![Invoiceable { tax_ppm: 130_000, invoiceable_minor: 24_690 }],
+            invoiceable: vec![Invoiceable { tax_code: None, tax_ppm: 130_000, invoiceable_minor: 24_690 }],
         }),
         Body::UnreferencedReturn(UnreferencedReturn {
             card: card(),

@@ -6,8 +6,9 @@ use super::{Decide, Decision, Holdings, Hub, Situation, Work, loading_tenders, s
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::{Decline, DeclineCode};
-use crate::entry::{Body, CardSale, CardStatusChange};
+use crate::entry::{Body, CardSale, CardStatusChange, Invoiceable, TenderLine};
 use crate::movement::MovementKind;
+use crate::policy::Policy;
 use crate::till::{FreezeCard, LoadCard};
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
@@ -105,7 +106,21 @@ fn load_body(card: &Card, request: &LoadCard, work: &Work<'_>) -> CardSale {
         principal_minor: request.amount_minor,
         bonus_minor: request.bonus_minor,
         tenders: request.tenders.clone(),
+        invoiceable: invoiceable(work.situation.policy, card, request),
         movements: work.movements.clone(),
+    }
+}
+
+/// What of a load may stand on an invoice: what was paid with tenders that are invoiced, under the product's own tax code.
+fn invoiceable(policy: &Policy, card: &Card, request: &LoadCard) -> Vec<Invoiceable> {
+    let code = policy.product(card).and_then(|product| product.invoice_tax_code.clone());
+    let invoiced = |line: &&TenderLine| policy.tender(line.tender).is_some_and(|tender| tender.invoiceable);
+    let paid_minor: i64 = request.tenders.iter().filter(invoiced).map(|line| line.amount_minor).sum();
+    match code {
+        Some(code) if paid_minor > 0 => {
+            vec![Invoiceable { tax_code: Some(code), tax_ppm: 0, invoiceable_minor: paid_minor }]
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::entry::{Body, Entry, Invoice, Invoiceable, Sale};
 use crate::policy::Policy;
 use crate::till::RegisterInvoice;
 
-/// Registers the tax invoice over a sale, for what is left of it.
+/// Registers the tax invoice over a sale or a load, for what is left of it.
 #[must_use]
 pub fn register_invoice(
     situation: &Situation<'_>,
@@ -20,7 +20,6 @@ pub fn register_invoice(
     settle((|| {
         request.check().map_err(Decision::Faulty)?;
         let work = Work::new(situation, &[], &Holdings::default())?;
-        let Body::Sale(sale) = &original.body else { return refuse(DeclineCode::NothingInvoiceable) };
         if state.voided_by.is_some() {
             return refuse(DeclineCode::AlreadyVoided);
         }
@@ -33,13 +32,20 @@ pub fn register_invoice(
         let back = |tender: usize, line: usize| {
             state.refunded_minor.get(tender).and_then(|row| row.get(line)).copied().unwrap_or(0)
         };
-        let left = by_rate(situation.policy, sale, |tender, line| sale.allocation[tender][line] - back(tender, line));
+        let (currency, left) = match &original.body {
+            Body::Sale(sale) => {
+                let left = |tender: usize, line: usize| sale.allocation[tender][line] - back(tender, line);
+                (sale.currency, by_rate(situation.policy, sale, left))
+            }
+            Body::CardSale(load) | Body::CardReload(load) => (load.currency, load.invoiceable.clone()),
+            _ => return refuse(DeclineCode::NothingInvoiceable),
+        };
         if left.is_empty() {
             return refuse(DeclineCode::NothingInvoiceable);
         }
         let of = original.header.id();
         let number = request.number.trim().to_owned();
-        let body = Invoice { of, number: number.clone(), currency: sale.currency, invoiceable: left };
+        let body = Invoice { of, number: number.clone(), currency, invoiceable: left };
         let mut plan = work.plan(Body::Invoice(body));
         let state = ReceiptState { invoice: Some(number), ..state.clone() };
         plan.receipt = Some(ReceiptChange::Changed { of, state });
@@ -59,7 +65,9 @@ pub(super) fn by_rate(policy: &Policy, sale: &Sale, part_minor: impl Fn(usize, u
             let part_minor = part_minor(at, index);
             match rates.iter_mut().find(|rate| rate.tax_ppm == line.tax_ppm) {
                 Some(rate) => rate.invoiceable_minor += part_minor,
-                None => rates.push(Invoiceable { tax_ppm: line.tax_ppm, invoiceable_minor: part_minor }),
+                None => {
+                    rates.push(Invoiceable { tax_code: None, tax_ppm: line.tax_ppm, invoiceable_minor: part_minor })
+                }
             }
         }
     }

@@ -7,8 +7,10 @@
 use super::void::undo_all;
 use super::{Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, refuse, settle};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Entry, Payment, TenderLine, Void};
+use crate::entry::{Body, Earned, Entry, Payment, TenderLine, Void};
+use crate::movement::MovementKind;
 use crate::till::{PaymentOutcome, ResolvePayment};
+use crate::unit::Unit;
 
 /// Says whether a parked sale was paid. A sale that was not is undone: what its other tenders paid goes back.
 #[must_use]
@@ -35,10 +37,12 @@ pub fn resolve_payment(
             PaymentOutcome::Paid => {
                 let reference = request.reference.clone().or_else(|| line.reference.clone());
                 let tender = TenderLine { reference, ..line.clone() };
-                let body = Payment { of, currency: sale.currency, tender, movements: Vec::new() };
+                if let Some(Earned { account, points, .. }) = sale.earned {
+                    work.put_on(account, Unit::Points, MovementKind::Earn, points, None)?;
+                }
+                let body = Payment { of, currency: sale.currency, tender, movements: work.movements.clone() };
                 let mut plan = work.plan(Body::Payment(body));
-                let state = ReceiptState { parked: false, ..state.clone() };
-                plan.receipt = Some(ReceiptChange::Changed { of, state });
+                plan.receipt = Some(ReceiptChange::Paid { of });
                 Ok(plan)
             }
             PaymentOutcome::Failed => {

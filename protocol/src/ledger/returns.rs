@@ -3,13 +3,18 @@
 //! Invariant: what comes back of a line, over all its returns, is exactly what each tender had paid for it, to the cent.
 
 use super::invoice::by_rate;
-use super::{Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, refuse, settle};
+use super::{
+    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, points_of, refuse, settle,
+};
 use crate::card::Card;
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Entry, RedLetter, Return, ReturnLine, Sale, TenderLine, UnreferencedReturn};
-use crate::money::{Rounding, reversal};
+use crate::entry::{Body, Entry, RedLetter, Return, ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn};
+use crate::id::{EntryId, StoreId};
+use crate::money::{MoneyError, Rounding, part, reversal};
 use crate::movement::{MovementKind, MovementRef};
-use crate::policy::{Policy, TenderClass};
+use crate::party::Party;
+use crate::policy::{Policy, RefundRoute, TenderClass};
+use crate::pricing::FundedPart;
 use crate::till::{Fault, PostReturn, PostUnreferencedReturn};
 use crate::wire::Purpose;
 
@@ -70,28 +75,20 @@ pub fn post_return(
                 amount_minor += part;
             }
             next.returned_thousandths[at] = cumulative;
-            lines.push(ReturnLine { line: item.line, quantity_thousandths: item.quantity_thousandths, amount_minor });
+            let funded = funded(of.store, sold, cumulative - item.quantity_thousandths, cumulative)
+                .map_err(|error| Decision::Faulty(Fault::new(format!("items[{index}]"), error.to_string())))?;
+            let quantity_thousandths = item.quantity_thousandths;
+            lines.push(ReturnLine { line: item.line, quantity_thousandths, amount_minor, funded });
         }
         let tenders: Vec<TenderLine> = sale
             .tenders
             .iter()
             .zip(&refunds)
             .filter(|&(_, &amount_minor)| amount_minor > 0)
-            .map(|(line, &amount_minor)| TenderLine { amount_minor, ..line.clone() })
+            .map(|(line, &amount_minor)| routed(situation.policy, line, amount_minor))
             .collect();
-        let mut spent = 0_u16;
-        for (tender, &amount_minor) in sale.tenders.iter().zip(&refunds) {
-            if tender.card.is_none() {
-                continue;
-            }
-            // Spends stand in the entry in the order of the tenders that have a card.
-            let reference = MovementRef { entry: of, index: spent };
-            let undone = sale.movements.get(usize::from(spent));
-            spent += 1;
-            if let (Some(undone), true) = (undone, amount_minor > 0) {
-                work.put_on(undone.account, undone.unit, MovementKind::SpendReturn, amount_minor, Some(reference))?;
-            }
-        }
+        back_onto_cards(&mut work, of, sale, state, &refunds)?;
+        points_back(&mut work, of, sale, state, &next)?;
         let total_minor = refunds.iter().sum();
         assert_eq!(
             lines.iter().map(|line| line.amount_minor).sum::<i64>(),
@@ -109,10 +106,91 @@ pub fn post_return(
             movements: work.movements.clone(),
         };
         let mut plan = work.plan(Body::Return(body));
-        plan.refunds = tenders;
+        // What nobody paid is not paid back.
+        let nothing = |line: &TenderLine| route(situation.policy, line) == RefundRoute::Nothing;
+        plan.refunds = tenders.into_iter().filter(|line| !nothing(line)).collect();
         plan.receipt = Some(ReceiptChange::Changed { of, state: next });
         Ok(plan)
     })())
+}
+
+fn route(policy: &Policy, line: &TenderLine) -> RefundRoute {
+    policy.tender(line.tender).map(|tender| tender.refund).unwrap_or_default()
+}
+
+/// The line by which a part that a tender had paid goes back.
+fn routed(policy: &Policy, line: &TenderLine, amount_minor: i64) -> TenderLine {
+    let cash = policy.tenders.iter().find(|tender| tender.gives_change);
+    match (route(policy, line), cash) {
+        (RefundRoute::Cash, Some(cash)) => TenderLine { tender: cash.code, amount_minor, card: None, reference: None },
+        _ => TenderLine { amount_minor, ..line.clone() },
+    }
+}
+
+/// Puts back what cards had paid: value as value, points as points. `state` is the receipt before this return.
+fn back_onto_cards(work: &mut Work<'_>, of: EntryId, sale: &Sale, state: &ReceiptState, refunds: &[i64]) -> Decide<()> {
+    let mut index = 0_u16;
+    for (at, (tender, &amount_minor)) in sale.tenders.iter().zip(refunds).enumerate() {
+        if tender.card.is_none() {
+            continue;
+        }
+        // What cards paid stands in the entry in the order of the tenders that have one.
+        let reference = MovementRef { entry: of, index };
+        let undone = sale.movements.get(usize::from(index));
+        index += 1;
+        let (Some(undone), true) = (undone, amount_minor > 0) else { continue };
+        let (kind, amount) = match undone.kind {
+            MovementKind::Burn => {
+                let before: i64 = state.refunded_minor.get(at).map_or(0, |row| row.iter().sum());
+                let points =
+                    part(undone.amount_minor, tender.amount_minor, before, before + amount_minor, Rounding::HalfUp)
+                        .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))?;
+                (MovementKind::BurnReversal, points)
+            }
+            _ => (MovementKind::SpendReturn, amount_minor),
+        };
+        if amount > 0 {
+            work.put_on(undone.account, undone.unit, kind, amount, Some(reference))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes back the points that what comes back had earned.
+fn points_back(
+    work: &mut Work<'_>,
+    of: EntryId,
+    sale: &Sale,
+    before: &ReceiptState,
+    after: &ReceiptState,
+) -> Decide<()> {
+    let Some(earned) = &sale.earned else { return Ok(()) };
+    let base_back = |state: &ReceiptState| -> i64 {
+        let parts = earned.tenders.iter().filter_map(|&tender| state.refunded_minor.get(usize::from(tender)));
+        parts.flat_map(|row| earned.lines.iter().filter_map(|&line| row.get(usize::from(line)))).sum()
+    };
+    let points = part(earned.points, earned.base_minor, base_back(before), base_back(after), Rounding::HalfUp)
+        .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))?;
+    work.take_back_points(earned.account, points, points_of(of, sale, before))
+}
+
+/// What of a line's discounts goes back to others than the store who bore them, when more of it comes back: cumulative, so that all of it gives back all.
+fn funded(store: StoreId, sold: &SaleLine, before: i64, after: i64) -> Result<Vec<FundedPart>, MoneyError> {
+    let mut parts: Vec<FundedPart> = Vec::new();
+    let discounts = sold.discounts.iter().flat_map(|discount| discount.funders.iter().copied());
+    let markdowns = sold
+        .markdowns
+        .iter()
+        .filter_map(|markdown| Some(FundedPart { party: markdown.funder?, amount_minor: markdown.amount_minor }));
+    for borne in discounts.chain(markdowns).filter(|borne| borne.party != Party::Store(store)) {
+        let amount_minor = part(borne.amount_minor, sold.quantity_thousandths, before, after, Rounding::HalfUp)?;
+        match parts.iter_mut().find(|part| part.party == borne.party) {
+            Some(part) => part.amount_minor += amount_minor,
+            None => parts.push(FundedPart { party: borne.party, amount_minor }),
+        }
+    }
+    parts.retain(|part| part.amount_minor > 0);
+    Ok(parts)
 }
 
 /// What the tax invoice over the sale must be lowered by, when it has one.

@@ -2,11 +2,20 @@
 
 use proptest::prelude::*;
 
+use super::basket::{Known, Prices};
 use super::*;
 use crate::card::{CheckDigit, NumberRange};
-use crate::entry::{BODY_VERSION, Entry, HEADER_VERSION, Header, LineFlags, Origin, ReplicaVersions, SaleLine};
+use crate::entry::{
+    BODY_VERSION, Entry, HEADER_VERSION, Header, LineFlags, Markdown, Origin, ReplicaVersions, SaleLine,
+};
 use crate::id::{Epoch, OperationId, Seq, TenderCode};
-use crate::policy::{Product, ReturnRules, Tender, TenderClass};
+use crate::item::Item;
+use crate::money::Ppm;
+use crate::points::{BurnRule, EarnRule, PointsRules};
+use crate::policy::{
+    CountsAs, Give, Goods, Product, Promotion, ReferenceRule, RefundRoute, ReturnRules, Tender, TenderClass,
+};
+use crate::pricing::{CivilMoment, PriceBook, Shopper};
 use crate::till::{
     LoadCard, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice, ResolvePayment,
     ReturnItem, VoidOperation,
@@ -29,6 +38,7 @@ fn policy() -> Policy {
             ranges: vec![NumberRange { prefix: "66".to_owned(), length: 12, check: CheckDigit::Damm }],
             load_minor_max: 100_000,
             balance_minor_max: 150_000,
+            invoice_tax_code: Some("601".to_owned()),
         }],
         tenders: vec![
             tender("cash", TenderClass::External, true),
@@ -69,7 +79,15 @@ struct Shop {
     cards: Vec<Card>,
     holdings: Holdings,
     seq: u64,
+    /// The member at the till and the account that earns.
+    shopper: Option<Shopper>,
+    earns: Option<AccountId>,
+    /// Whether the item master has every item.
+    has_items: bool,
 }
+
+/// Noon of 22 November 2026 in Shanghai.
+const NOON: Instant = Instant(1_795_320_000_000);
 
 impl Shop {
     fn new(cards: Vec<Card>) -> Self {
@@ -81,6 +99,9 @@ impl Shop {
             cards,
             holdings: Holdings::default(),
             seq: 0,
+            shopper: None,
+            earns: None,
+            has_items: false,
         }
     }
 
@@ -134,8 +155,51 @@ impl Shop {
         (Entry { header, body: plan.body.clone() }, plan)
     }
 
+    /// Prices the basket and posts it, as the edge does.
     fn sale(&self, request: &PostSale) -> Decision {
-        post_sale(&self.situation(), &self.cards, &self.holdings, request)
+        if let Err(fault) = request.check() {
+            return Decision::Faulty(fault);
+        }
+        let book = PriceBook::new(&self.policy);
+        let prices = Prices { policy: &self.policy, version: 1, book: &book };
+        let known = Known {
+            items: request.lines.iter().map(|line| self.has_items.then(|| known_item(line))).collect(),
+            shopper: self.shopper.clone(),
+            account: self.earns,
+        };
+        let store = "S1".parse().unwrap();
+        let basket = match request.taken_at_ms {
+            Some(taken_at) => basket::as_taken(prices, taken_at, &request.lines, &request.coupons, known),
+            None => {
+                let day = self.day.unwrap_or("2026-11-22".parse().unwrap());
+                let at = CivilMoment::of(day, NOON, CivilOffset::new(480).unwrap());
+                let priced = basket::price_basket(prices, store, (at, NOON), &request.lines, &request.coupons, known);
+                priced.map(|priced| priced.basket)
+            }
+        };
+        match basket {
+            Ok(basket) => post_sale(&self.situation(), &self.cards, &self.holdings, request, &basket),
+            Err(decision) => decision,
+        }
+    }
+}
+
+fn known_item(line: &SaleLine) -> Item {
+    Item {
+        sku: line.sku.clone(),
+        barcodes: Vec::new(),
+        name: "茶".to_owned(),
+        category_path: String::new(),
+        brand: String::new(),
+        counter: None,
+        supplier: None,
+        legal_entity: None,
+        tax_code: String::new(),
+        tax_ppm: line.tax_ppm,
+        list_price_minor: None,
+        member_price_minor: None,
+        flags: LineFlags::default(),
+        active: true,
     }
 }
 
@@ -156,7 +220,10 @@ fn line(net_minor: i64, thousandths: i64) -> SaleLine {
         list_price_minor: None,
         gross_minor: net_minor,
         markdowns: Vec::new(),
+        discounts: Vec::new(),
         net_minor,
+        member_price_minor: None,
+        known: false,
         tax_code: String::new(),
         tax_ppm: 130_000,
         flags: LineFlags::default(),
@@ -167,6 +234,9 @@ fn sale(lines: Vec<SaleLine>, tenders: Vec<TenderLine>) -> PostSale {
     PostSale {
         currency: Currency::CNY,
         member: None,
+        member_card: None,
+        coupons: Vec::new(),
+        quote: None,
         lines,
         tenders,
         payment_unknown: None,
@@ -445,10 +515,11 @@ fn a_parked_sale_keeps_its_value_taken_and_its_basket_locked_until_its_payment_i
     assert_eq!(declined(locked).code, DeclineCode::PaymentUnknown);
     let paid = resolve(&shop, &entry, &state, PaymentOutcome::Paid);
     let (confirmed, plan) = shop.book(paid);
-    let Body::Payment(payment) = confirmed.body else { panic!("a payment") };
+    let Body::Payment(payment) = &confirmed.body else { panic!("a payment") };
     assert_eq!((payment.tender.amount_minor, payment.tender.reference.as_deref()), (300, Some("acq-7")));
     assert_eq!(shop.here(1), 800, "the sale stands");
-    let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("a receipt that changes") };
+    assert_eq!(plan.receipt, Some(ReceiptChange::Paid { of: entry.header.id() }));
+    let state = ReceiptState { parked: false, paid_by: Some(confirmed.header.id()), ..state };
     for outcome in [PaymentOutcome::Paid, PaymentOutcome::Failed] {
         assert_eq!(declined(resolve(&shop, &entry, &state, outcome)).code, DeclineCode::PaymentKnown);
     }
@@ -482,6 +553,211 @@ fn only_a_payment_outside_can_be_unknown_and_a_receipt_taken_without_the_edge_ho
         fault(PostSale { taken_at_ms: Some(Instant(5)), payment_unknown: Some(0), ..by_cash }),
         "payment_unknown"
     );
+}
+
+const POINTS: Unit = Unit::Points;
+
+/// A shop where a yuan earns a point and a point pays a fen, for at most half of a receipt and from ten points on.
+fn point_shop() -> Shop {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Active)]);
+    shop.policy
+        .tenders
+        .push(Tender { earns_points: false, ..Tender::new("points".parse().unwrap(), TenderClass::Points) });
+    shop.policy.points = PointsRules {
+        earn: Some(EarnRule { per_minor: 100, points: 1, base_minor_min: 0 }),
+        burn: Some(BurnRule { points: 1, worth_minor: 1, points_min: 10, share_ppm_max: Ppm(500_000) }),
+    };
+    shop.earns = Some(account(1));
+    assert_eq!(shop.policy.validate(), []);
+    shop
+}
+
+fn points(shop: &Shop) -> i64 {
+    shop.holdings.get(Purse { account: account(1), unit: POINTS }).available_minor()
+}
+
+#[test]
+fn a_sale_earns_on_what_was_paid_with_tenders_that_earn_and_burns_points_as_tender() {
+    let mut shop = point_shop();
+    let first = shop.sale(&sale(vec![line(9_999, 1_000)], vec![tender("cash", 9_999, None)]));
+    let (entry, _) = shop.book(first);
+    assert_eq!(points(&shop), 99, "rounded down, once");
+    let Body::Sale(body) = &entry.body else { panic!("a sale") };
+    assert_eq!(body.earned.as_ref().map(|earned| (earned.base_minor, earned.points)), Some((9_999, 99)));
+    let quiet = SaleLine { flags: LineFlags { no_points: true, ..LineFlags::default() }, ..line(5_000, 1_000) };
+    let second = shop
+        .sale(&sale(vec![line(1_000, 1_000), quiet], vec![tender("points", 60, Some(1)), tender("cash", 5_940, None)]));
+    let (entry, _) = shop.book(second);
+    let Body::Sale(body) = &entry.body else { panic!("a sale") };
+    assert_eq!(
+        body.earned.as_ref().map(|earned| earned.base_minor),
+        Some(990),
+        "not the quiet line, not what points paid"
+    );
+    assert_eq!(points(&shop), 99 - 60 + 9);
+    let short =
+        shop.sale(&sale(vec![line(1_000, 1_000)], vec![tender("points", 49, Some(1)), tender("cash", 951, None)]));
+    assert_eq!((declined(short).code, points(&shop)), (DeclineCode::Insufficient, 48));
+    for (burnt, left) in [(9, 991), (501, 499)] {
+        let limited = shop
+            .sale(&sale(vec![line(1_000, 1_000)], vec![tender("points", burnt, Some(1)), tender("cash", left, None)]));
+        assert_eq!(declined(limited).code, DeclineCode::PointsLimit);
+    }
+}
+
+#[test]
+fn what_comes_back_takes_its_points_back_and_gives_burnt_ones_back_to_the_last() {
+    let mut shop = point_shop();
+    let first = shop.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
+    shop.book(first);
+    let second =
+        shop.sale(&sale(vec![line(1_000, 3_000)], vec![tender("points", 100, Some(1)), tender("cash", 900, None)]));
+    let (receipt, _) = shop.book(second);
+    assert_eq!(points(&shop), 9);
+    let mut state = ReceiptState::default();
+    let mut refunded = 0;
+    for _ in 0..3 {
+        let request = PostReturn {
+            receipt: receipt.header.id(),
+            items: vec![ReturnItem { line: 0, quantity_thousandths: 1_000 }],
+            reason: "broken".to_owned(),
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        };
+        let back = post_return(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &request);
+        let (_, plan) = shop.book(back);
+        refunded += plan.refunds.iter().map(|line| line.amount_minor).sum::<i64>();
+        let Some(ReceiptChange::Changed { state: next, .. }) = plan.receipt else { panic!("a return") };
+        state = next;
+    }
+    assert_eq!((points(&shop), refunded), (100, 1_000), "as before the purchase");
+    // The void of the first sale finds all its points.
+    let mut spent = point_shop();
+    let first = spent.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
+    let (receipt, _) = spent.book(first);
+    let second =
+        spent.sale(&sale(vec![line(200, 1_000)], vec![tender("points", 70, Some(1)), tender("cash", 130, None)]));
+    spent.book(second);
+    let undone =
+        void(&spent.situation(), &receipt, &ReceiptState::default(), &spent.cards, &spent.holdings, &void_request());
+    let (undone, _) = spent.book(undone);
+    let reversal = undone.body.movements().last().unwrap();
+    assert_eq!((reversal.kind, reversal.amount_minor, reversal.shortfall_minor), (MovementKind::EarnReversal, 31, 69));
+    assert_eq!(points(&spent), 0, "never below zero; what is missing is written down");
+}
+
+#[test]
+fn a_parked_sale_earns_when_it_is_paid() {
+    let mut shop = point_shop();
+    let request =
+        PostSale { payment_unknown: Some(0), ..sale(vec![line(500, 1_000)], vec![tender("cash", 500, None)]) };
+    let parked = shop.sale(&request);
+    let (entry, plan) = shop.book(parked);
+    let Some(ReceiptChange::Made { state }) = plan.receipt else { panic!("a receipt that is remembered") };
+    assert_eq!(points(&shop), 0);
+    let paid = resolve(&shop, &entry, &state, PaymentOutcome::Paid);
+    let (payment, _) = shop.book(paid);
+    assert_eq!(points(&shop), 5);
+    let state = ReceiptState { parked: false, paid_by: Some(payment.header.id()), ..state };
+    let undone = void(&shop.situation(), &entry, &state, &shop.cards, &shop.holdings, &void_request());
+    let (undone, _) = shop.book(undone);
+    let of = MovementRef { entry: payment.header.id(), index: 0 };
+    assert_eq!((undone.body.movements()[0].of, points(&shop)), (Some(of), 0));
+}
+
+#[test]
+fn references_are_there_when_the_catalogue_asks_and_a_coupon_pays_nobody_back() {
+    let mut shop = Shop::new(Vec::new());
+    let coupon = Tender {
+        reference: ReferenceRule::Required,
+        counts_as: CountsAs::Discount,
+        refund: RefundRoute::Nothing,
+        ..Tender::new("coupon".parse().unwrap(), TenderClass::Coupon)
+    };
+    shop.policy.tenders.push(coupon);
+    shop.policy.tenders[0].reference = ReferenceRule::None;
+    let with = |code: &str, amount_minor, reference: Option<&str>| TenderLine {
+        reference: reference.map(str::to_owned),
+        ..tender(code, amount_minor, None)
+    };
+    let post = |shop: &Shop, tenders| shop.sale(&sale(vec![line(500, 1_000)], tenders));
+    let missing = post(&shop, vec![with("coupon", 200, None), with("cash", 300, None)]);
+    assert_eq!(faulty_field(missing), "tenders[0].reference");
+    let needless = post(&shop, vec![with("coupon", 200, Some("C1")), with("cash", 300, Some("drawer"))]);
+    assert_eq!(faulty_field(needless), "tenders[1].reference");
+    let sold = post(&shop, vec![with("coupon", 200, Some("C1")), with("cash", 300, None)]);
+    let (receipt, _) = shop.book(sold);
+    let request = PostReturn {
+        receipt: receipt.header.id(),
+        items: vec![ReturnItem { line: 0, quantity_thousandths: 1_000 }],
+        reason: "broken".to_owned(),
+        operator: None,
+        approver: None,
+        terminal_seq: None,
+    };
+    let back =
+        post_return(&shop.situation(), &receipt, &ReceiptState::default(), &shop.cards, &shop.holdings, &request);
+    let (entry, plan) = shop.book(back);
+    let out = |lines: &[TenderLine]| lines.iter().map(|line| line.amount_minor).sum::<i64>();
+    assert_eq!((out(entry.body.tenders()), out(&plan.refunds)), (500, 300));
+}
+
+#[test]
+fn a_promotion_comes_off_the_basket_and_its_funder_is_paid_back_to_the_cent() {
+    let mut shop = Shop::new(Vec::new());
+    let mut promotion = Promotion::new("P1".parse().unwrap(), "满减", Give::AmountOff { amount_minor: 100 });
+    promotion.funding = serde_json::from_value(serde_json::json!([
+        { "party": "hub", "share_ppm": 333_333 }, { "party": "store", "share_ppm": 666_667 }
+    ]))
+    .unwrap();
+    shop.policy.promotions.push(promotion);
+    let goods = SaleLine {
+        markdowns: vec![Markdown {
+            amount_minor: 50,
+            reason: "coupon".to_owned(),
+            funder: Some("supplier:SUP1".parse().unwrap()),
+        }],
+        gross_minor: 1_000,
+        net_minor: 950,
+        ..line(950, 3_000)
+    };
+    let mut request = sale(vec![goods], vec![tender("cash", 950, None)]);
+    shop.policy.promotions[0].goods = Goods::default();
+    // The engine knows the item.
+    let unpriced = shop.sale(&request);
+    assert!(matches!(&unpriced, Decision::Approved(_)), "an unknown item gets no promotion: {unpriced:?}");
+    shop.has_items = true;
+    assert_eq!(faulty_field(shop.sale(&request)), "tenders", "the price is the store's to say");
+    request.tenders = vec![tender("cash", 650, None)];
+    let sold = shop.sale(&request);
+    let (receipt, _) = shop.book(sold);
+    let Body::Sale(body) = &receipt.body else { panic!("a sale") };
+    assert_eq!((body.total_minor, body.lines[0].discounts[0].amount_minor), (650, 300));
+    let borne: Vec<i64> = body.lines[0].discounts[0].funders.iter().map(|part| part.amount_minor).collect();
+    assert_eq!(borne, [100, 200]);
+    let mut state = ReceiptState::default();
+    let mut back: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
+    for _ in 0..3 {
+        let request = PostReturn {
+            receipt: receipt.header.id(),
+            items: vec![ReturnItem { line: 0, quantity_thousandths: 1_000 }],
+            reason: "broken".to_owned(),
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        };
+        let decision = post_return(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &request);
+        let (entry, plan) = shop.book(decision);
+        let Body::Return(body) = &entry.body else { panic!("a return") };
+        for part in body.lines.iter().flat_map(|line| &line.funded) {
+            *back.entry(part.party.to_string()).or_default() += part.amount_minor;
+        }
+        let Some(ReceiptChange::Changed { state: next, .. }) = plan.receipt else { panic!("a return") };
+        state = next;
+    }
+    let back: Vec<(&str, i64)> = back.iter().map(|(party, amount)| (party.as_str(), *amount)).collect();
+    assert_eq!(back, [("hub", 100), ("supplier:SUP1", 50)], "the store's own share goes nowhere");
 }
 
 #[test]

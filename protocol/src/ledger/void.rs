@@ -6,7 +6,7 @@ use super::{Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, 
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Entry, Void};
+use crate::entry::{Body, Entry, Sale, Void};
 use crate::movement::{Movement, MovementKind, MovementRef};
 use crate::till::VoidOperation;
 use crate::unit::Unit;
@@ -57,6 +57,9 @@ pub fn void(
             }
         }
         undo_all(&mut work, original, card.map(|(number, _)| number))?;
+        if let (Body::Sale(Sale { earned: Some(earned), .. }), Some(entry)) = (&original.body, state.paid_by) {
+            work.take_back_points(earned.account, earned.points, MovementRef { entry, index: 0 })?;
+        }
         if let Body::CardSale(body) = &original.body {
             let purse = Purse { account: body.account, unit: Unit::Money(body.currency) };
             if work.holdings.get(purse).available() > 0 {
@@ -101,6 +104,16 @@ fn undo(work: &mut Work<'_>, undone: &Movement, reference: MovementRef, card: Op
                 undone.account,
                 undone.unit,
                 MovementKind::SpendVoid,
+                undone.amount_minor,
+                Some(reference),
+            );
+        }
+        MovementKind::Earn => return work.take_back_points(undone.account, undone.amount_minor, reference),
+        MovementKind::Burn => {
+            return work.put_on(
+                undone.account,
+                undone.unit,
+                MovementKind::BurnReversal,
                 undone.amount_minor,
                 Some(reference),
             );

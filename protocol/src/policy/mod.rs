@@ -5,6 +5,7 @@
 
 mod allotment;
 mod goods;
+mod item;
 mod pricing;
 mod product;
 mod promotion;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::allotment::{AllotmentRules, GrantSize, Release};
 pub use self::goods::{Counters, Goods, Selector};
 pub(crate) use self::goods::{category_and_above, normal_category};
+pub use self::item::{ItemRules, ItemSource};
 pub use self::pricing::{AcrossPriorities, PricingRules};
 pub use self::product::Product;
 pub use self::promotion::{Combine, Funder, Funding, Give, Promotion};
@@ -30,7 +32,8 @@ pub use self::when::{TimeOfDay, TimeWindow, When};
 pub use self::who::{Where, Who};
 use crate::card::Card;
 use crate::id::TenderCode;
-use crate::money::Currency;
+use crate::money::{Currency, Ppm};
+use crate::points::PointsRules;
 
 /// A policy document. `version` is given by the hub when it publishes, never by the author.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -60,6 +63,12 @@ pub struct Policy {
     /// What is given to whom, when and where.
     #[serde(default)]
     pub promotions: Vec<Promotion>,
+    /// What purchases earn and what points pay for.
+    #[serde(default)]
+    pub points: PointsRules,
+    /// Whose word counts about goods.
+    #[serde(default)]
+    pub items: ItemRules,
 }
 
 /// One fault of a policy: where and what.
@@ -101,6 +110,8 @@ impl Policy {
             tiers: Vec::new(),
             pricing: PricingRules::default(),
             promotions: Vec::new(),
+            points: PointsRules::default(),
+            items: ItemRules::default(),
         }
     }
 
@@ -114,11 +125,20 @@ impl Policy {
             faults.add("name", "is empty; give the policy a name");
         }
         product::check(&self.products, &mut faults);
-        tender::check(&self.tenders, self.products.len(), &mut faults);
+        tender::check(&self.tenders, &mut faults);
         allotment::check(&self.allotment, &mut faults);
         returns::check(&self.returns, &mut faults);
         tier::check(&self.tiers, &mut faults);
         promotion::check(&self.promotions, &self.tiers, &mut faults);
+        let multiplier = self.tiers.iter().map(|tier| tier.earn_multiplier_ppm).max().unwrap_or(Ppm::ONE);
+        for (field, fault) in self.points.faults(multiplier) {
+            faults.add(format!("points.{field}"), fault);
+        }
+        if self.points.burn.is_some() != self.tenders.iter().any(|tender| tender.class == TenderClass::Points) {
+            let fault =
+                "and a tender of class points need each other; add the one that is missing or take the other away";
+            faults.add("points.burn", fault);
+        }
         faults.0
     }
 

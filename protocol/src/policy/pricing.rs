@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A quarter of an hour: a long queue, a forgotten purse.
+const QUOTE_VALID_MINUTES: u16 = 15;
+
 /// What promotions of different priorities do to one line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,10 +24,16 @@ pub struct PricingRules {
     pub across_priorities: AcrossPriorities,
     /// Whether a member pays the item's member price where it has one.
     pub member_price: bool,
+    /// For how many minutes a sale is taken at the price of its quote.
+    pub quote_valid_minutes: u16,
 }
 
 impl Default for PricingRules {
     fn default() -> Self {
-        Self { across_priorities: AcrossPriorities::Never, member_price: true }
+        Self {
+            across_priorities: AcrossPriorities::Never,
+            member_price: true,
+            quote_valid_minutes: QUOTE_VALID_MINUTES,
+        }
     }
 }

@@ -28,6 +28,9 @@ pub struct Product {
     /// The most an account may hold after a load, as far as the store can see.
     #[serde(default = "unlimited")]
     pub balance_minor_max: i64,
+    /// The tax code under which what is paid for a load may stand on an invoice, untaxed: 601 (预付卡销售和充值) on the mainland. Without one it may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoice_tax_code: Option<String>,
 }
 
 const fn unlimited() -> i64 {

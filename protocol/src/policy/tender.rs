@@ -67,12 +67,8 @@ pub enum RefundRoute {
     /// Back the way it came.
     #[default]
     SameTender,
-    /// Onto a stored-value card.
-    Card,
-    /// In cash.
+    /// In cash: with the first tender of the catalogue that gives change.
     Cash,
-    /// By a payout order that head office pays to a bank account.
-    Payout,
     /// Nowhere: it was given away, and what was given away is not paid out.
     Nothing,
 }
@@ -138,7 +134,7 @@ impl Tender {
     }
 }
 
-pub(super) fn check(tenders: &[Tender], products: usize, faults: &mut Faults) {
+pub(super) fn check(tenders: &[Tender], faults: &mut Faults) {
     let mut codes = HashSet::new();
     for (index, tender) in tenders.iter().enumerate() {
         let mut fault = |field: &str, fault: String| faults.add(format!("tenders[{index}].{field}"), fault);
@@ -166,19 +162,22 @@ pub(super) fn check(tenders: &[Tender], products: usize, faults: &mut Faults) {
         }
         match tender.refund {
             RefundRoute::Cash if tender.class.needs_card() => {
-                fault(
-                    "refund",
-                    "what a card paid goes back to a card, never to cash; use same_tender or card".to_owned(),
-                );
+                fault("refund", "what a card paid goes back to it, never to cash; use same_tender".to_owned());
             }
-            RefundRoute::Cash | RefundRoute::Payout if tender.counts_as == CountsAs::Discount => {
+            RefundRoute::Cash if tender.counts_as == CountsAs::Discount => {
                 fault(
                     "refund",
                     "pays out money for a discount that nobody paid; use same_tender or nothing".to_owned(),
                 );
             }
-            RefundRoute::Card if products == 0 => {
-                fault("refund", "goes to a card, but the policy has no card products".to_owned());
+            RefundRoute::Cash if !tenders.iter().any(|tender| tender.gives_change) => {
+                fault(
+                    "refund",
+                    "is cash, but no tender gives change; set gives_change on the one that is cash".to_owned(),
+                );
+            }
+            RefundRoute::Nothing if tender.class.needs_card() => {
+                fault("refund", "is nothing, but what a card paid is its owner's; use same_tender".to_owned());
             }
             _ => {}
         }

@@ -1,0 +1,228 @@
+//! Basket: the lines of a request with what the store knows of goods and shopper, priced.
+//!
+//! Done before the writing transaction, as it moves nothing: what was looked up is recorded in the sale, so that head office prices it again with the
+//! same inputs, whatever has changed since. Invariant: a receipt that a till took while the edge was down keeps the prices that it was given.
+
+use super::{Decide, Decision, faulty};
+use crate::decline::{Decline, DeclineCode};
+use crate::entry::{LineFlags, SaleLine};
+use crate::id::{AccountId, CouponCode, StoreId};
+use crate::item::Item;
+use crate::policy::{ItemSource, Policy};
+use crate::pricing::{
+    Basket, BasketLine, CivilMoment, Considered, DiscountSource, PriceBook, PricedLine, PricingRefusal, Shopper,
+};
+use crate::time::Instant;
+
+/// A policy with its compiled prices.
+#[derive(Clone, Copy, Debug)]
+pub struct Prices<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Its version.
+    pub version: u64,
+    /// Its promotions, indexed.
+    pub book: &'a PriceBook,
+}
+
+/// What the store knows of a basket: looked up before, decided upon here.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Known {
+    /// The item of each line; `None` where the item master has none.
+    pub items: Vec<Option<Item>>,
+    /// The member at the till.
+    pub shopper: Option<Shopper>,
+    /// The account that earns points.
+    pub account: Option<AccountId>,
+}
+
+/// A basket with its price.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PricedBasket {
+    /// The lines as the entry will have them.
+    pub lines: Vec<SaleLine>,
+    /// Which of them earn points.
+    pub earns_points: Vec<bool>,
+    /// Σ of what the lines cost.
+    pub total_minor: i64,
+    /// The member at the till.
+    pub shopper: Option<Shopper>,
+    /// The account that earns points.
+    pub account: Option<AccountId>,
+    /// The coupons shown.
+    pub coupons: Vec<CouponCode>,
+    /// The policy that priced it.
+    pub policy_version: u64,
+    /// When.
+    pub priced_at: Instant,
+}
+
+/// What a basket costs, with every rule that was considered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Priced {
+    /// The basket.
+    pub basket: PricedBasket,
+    /// Its lines as quotes show them.
+    pub lines: Vec<PricedLine>,
+    /// Every rule considered.
+    pub trace: Vec<Considered>,
+}
+
+/// Prices the lines of a request.
+///
+/// # Errors
+/// The decision that refuses it.
+pub fn price_basket(
+    prices: Prices<'_>,
+    store: StoreId,
+    (at, priced_at): (CivilMoment, Instant),
+    lines: &[SaleLine],
+    coupons: &[CouponCode],
+    known: Known,
+) -> Result<Priced, Decision> {
+    let Known { items, shopper, account } = known;
+    let mut lines: Vec<SaleLine> = lines.to_vec();
+    for (line, item) in lines.iter_mut().zip(items) {
+        (line.known, line.member_price_minor) = (item.is_some(), None);
+        if let Some(item) = item {
+            line.member_price_minor = item.member_price_minor;
+            describe(line, item, prices.policy.items.attributes);
+        }
+    }
+    let priced = {
+        let basket_lines: Vec<BasketLine<'_>> = lines.iter().map(basket_line).collect();
+        let basket = Basket { store, at, shopper: shopper.as_ref(), coupons, lines: &basket_lines };
+        prices.book.price(&basket).map_err(refused)?
+    };
+    let mut earns_points = Vec::with_capacity(lines.len());
+    for (line, priced) in lines.iter_mut().zip(&priced.lines) {
+        // The markdowns stand in the line already, with their reasons.
+        let beyond = |source: DiscountSource| !matches!(source, DiscountSource::Markdown { .. });
+        line.discounts = priced.discounts.iter().filter(|discount| beyond(discount.source)).cloned().collect();
+        line.net_minor = priced.net_minor;
+        earns_points.push(priced.earns_points);
+    }
+    let basket = PricedBasket {
+        lines,
+        earns_points,
+        total_minor: priced.total_minor,
+        shopper,
+        account,
+        coupons: coupons.to_vec(),
+        policy_version: prices.version,
+        priced_at,
+    };
+    Ok(Priced { basket, lines: priced.lines, trace: priced.trace })
+}
+
+/// Takes a receipt that a till took while the edge was down as it is: nothing of it is decided again.
+///
+/// # Errors
+/// The decision that refuses amounts that do not fit.
+pub fn as_taken(
+    prices: Prices<'_>,
+    taken_at: Instant,
+    lines: &[SaleLine],
+    coupons: &[CouponCode],
+    known: Known,
+) -> Result<PricedBasket, Decision> {
+    let total = crate::money::sum(lines.iter().map(|line| line.net_minor));
+    let Ok(total_minor) = total else { return faulty("lines", "sum to more than can be counted") };
+    let mut lines = lines.to_vec();
+    for (line, item) in lines.iter_mut().zip(&known.items) {
+        (line.known, line.member_price_minor) = (item.is_some(), None);
+    }
+    Ok(PricedBasket {
+        earns_points: lines.iter().map(|line| !line.flags.no_points).collect(),
+        lines,
+        total_minor,
+        shopper: known.shopper,
+        account: known.account,
+        coupons: coupons.to_vec(),
+        policy_version: prices.version,
+        priced_at: taken_at,
+    })
+}
+
+/// What the engine asks of a line.
+#[must_use]
+pub fn basket_line(line: &SaleLine) -> BasketLine<'_> {
+    BasketLine {
+        sku: &line.sku,
+        category_path: &line.category_path,
+        brand: &line.brand,
+        counter: line.counter,
+        supplier: line.supplier,
+        quantity_thousandths: line.quantity_thousandths,
+        gross_minor: line.gross_minor,
+        markdowns: &line.markdowns,
+        member_price_minor: line.member_price_minor,
+        flags: line.flags,
+        known: line.known,
+    }
+}
+
+/// Says of a line what the item master knows, as far as the policy lets it.
+fn describe(line: &mut SaleLine, item: Item, source: ItemSource) {
+    let master = source == ItemSource::Master;
+    let text = |said: &mut String, known: String| {
+        if master || said.is_empty() {
+            *said = known;
+        }
+    };
+    text(&mut line.name, item.name);
+    text(&mut line.category_path, item.category_path);
+    text(&mut line.brand, item.brand);
+    if master || line.counter.is_none() {
+        line.counter = item.counter;
+    }
+    if master || line.supplier.is_none() {
+        line.supplier = item.supplier;
+    }
+    if master || (line.tax_code.is_empty() && line.tax_ppm == 0) {
+        (line.tax_code, line.tax_ppm) = (item.tax_code, item.tax_ppm);
+    }
+    // A till that says nothing has no flag set; what must not happen to an item must not happen, whoever says so.
+    line.flags = if master { item.flags } else { either(line.flags, item.flags) };
+}
+
+const fn either(a: LineFlags, b: LineFlags) -> LineFlags {
+    LineFlags {
+        no_discount: a.no_discount || b.no_discount,
+        no_points: a.no_points || b.no_points,
+        no_coupon: a.no_coupon || b.no_coupon,
+        no_stored_value: a.no_stored_value || b.no_stored_value,
+    }
+}
+
+fn refused(refusal: PricingRefusal) -> Decision {
+    match refusal {
+        PricingRefusal::BasketBelowZero { below_minor } => {
+            let mut decline = Decline::new(DeclineCode::BasketBelowZero);
+            decline.needed_minor = Some(below_minor);
+            Decision::Declined(Box::new(decline))
+        }
+        PricingRefusal::LineBelowZero { line, .. } => {
+            Decision::Faulty(crate::till::Fault::new(format!("lines[{line}].markdowns"), refusal.to_string()))
+        }
+        PricingRefusal::Line { line, field, .. } => {
+            Decision::Faulty(crate::till::Fault::new(format!("lines[{line}].{field}"), refusal.to_string()))
+        }
+        PricingRefusal::Lines { .. } | PricingRefusal::Money(_) => {
+            Decision::Faulty(crate::till::Fault::new("lines", refusal.to_string()))
+        }
+    }
+}
+
+/// Checks that tenders pay for the basket.
+pub(super) fn paid(basket: &PricedBasket, tenders: &[crate::entry::TenderLine]) -> Decide<()> {
+    let paid = crate::money::sum(tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
+    if paid == basket.total_minor {
+        return Ok(());
+    }
+    let total = basket.total_minor;
+    faulty(
+        "tenders",
+        format!("sum to {paid}, but the basket costs {total}; ask for a quote and let the tenders sum to its total"),
+    )
+}
