@@ -21,6 +21,7 @@ pub mod policy;
 pub mod pricing;
 pub mod quote;
 pub mod reconcile;
+pub mod rerate;
 pub mod seal;
 pub mod settlement;
 pub mod statement;

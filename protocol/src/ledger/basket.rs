@@ -165,6 +165,7 @@ pub fn basket_line(line: &SaleLine) -> BasketLine<'_> {
 /// Says of a line what the item master knows, as far as the policy lets it.
 fn describe(line: &mut SaleLine, item: Item, source: ItemSource) {
     let master = source == ItemSource::Master;
+    line.sku = item.sku; // A till may send what it scanned.
     let text = |said: &mut String, known: String| {
         if master || said.is_empty() {
             *said = known;

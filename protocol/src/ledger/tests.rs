@@ -16,6 +16,7 @@ use crate::policy::{
     CountsAs, Give, Goods, Product, Promotion, ReferenceRule, RefundRoute, ReturnRules, Tender, TenderClass,
 };
 use crate::pricing::{CivilMoment, PriceBook, Shopper};
+use crate::rerate::{Rerated, rerate};
 use crate::till::{
     LoadCard, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice, ResolvePayment,
     ReturnItem, VoidOperation,
@@ -734,6 +735,27 @@ fn a_promotion_comes_off_the_basket_and_its_funder_is_paid_back_to_the_cent() {
     let (receipt, _) = shop.book(sold);
     let Body::Sale(body) = &receipt.body else { panic!("a sale") };
     assert_eq!((body.total_minor, body.lines[0].discounts[0].amount_minor), (650, 300));
+    let book = PriceBook::new(&shop.policy);
+    assert!(matches!(rerate(&book, &receipt.header, body), Rerated::Same(_)), "head office finds the same price");
+    let mut wrong = body.clone();
+    wrong.lines[0].discounts[0].funders.reverse();
+    let differs = |sale: &Sale| match rerate(&book, &receipt.header, sale) {
+        Rerated::Differs(lines) => lines,
+        other => panic!("differs, not {other:?}"),
+    };
+    assert_eq!(differs(&wrong), ["line 0: the funders of its discounts differ"]);
+    let mut wrong = body.clone();
+    (wrong.lines[0].net_minor, wrong.lines[0].discounts[0].amount_minor, wrong.total_minor) = (649, 301, 649);
+    assert_eq!(
+        differs(&wrong),
+        [
+            "line 0: recorded 649, priced again 650",
+            "line 0: recorded discounts P1 301; priced again P1 300",
+            "total: recorded 649, priced again 650"
+        ]
+    );
+    let taken = Sale { taken_at_ms: Some(NOON), ..wrong };
+    assert_eq!(rerate(&book, &receipt.header, &taken), Rerated::AsTaken);
     let borne: Vec<i64> = body.lines[0].discounts[0].funders.iter().map(|part| part.amount_minor).collect();
     assert_eq!(borne, [100, 200]);
     let mut state = ReceiptState::default();
