@@ -97,11 +97,26 @@ CREATE TABLE store (
     record TEXT NOT NULL
 ) STRICT;
 
+-- The bundle is the signed byte string as it came; effective_from is read from it.
 CREATE TABLE policy (
     version INTEGER PRIMARY KEY,
     effective_from TEXT NOT NULL,
-    document TEXT NOT NULL,
+    bundle BLOB NOT NULL,
     signature BLOB NOT NULL
+) STRICT;
+
+-- Whose policies are believed: given at enrolment, then announced by the key before. A key signs from its version to the next key's.
+CREATE TABLE policy_key (
+    from_version INTEGER PRIMARY KEY,
+    public_key BLOB NOT NULL
+) STRICT;
+
+-- What was refused since a policy was last taken.
+CREATE TABLE policy_refusal (
+    version INTEGER NOT NULL,
+    fault TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    UNIQUE (version, fault, detail)
 ) STRICT;
 
 CREATE TABLE dataset (
@@ -149,7 +164,9 @@ CREATE TABLE sync_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     acknowledged_seq INTEGER NOT NULL,
     acknowledged_hash BLOB NOT NULL,
-    reported_change_no INTEGER NOT NULL
+    reported_change_no INTEGER NOT NULL,
+    -- When the hub last confirmed that the store has the newest policies, as far as it is written down.
+    policy_confirmed_ms INTEGER
 ) STRICT;
 INSERT INTO sync_state (id, acknowledged_seq, acknowledged_hash, reported_change_no) VALUES (1, 0, zeroblob(32), 0);
 

@@ -108,6 +108,8 @@ pub struct SyncConfig {
     pub upload_window: usize,
     /// Rows of one page of a dataset.
     pub download_rows_max: u32,
+    /// Policies that the hub has not confirmed for longer are called stale. They stay in force.
+    pub policy_stale_after: Millis,
 }
 
 impl Default for SyncConfig {
@@ -124,6 +126,7 @@ impl Default for SyncConfig {
             upload_entries_max: SEGMENT_ENTRIES_MAX,
             upload_window: 3,
             download_rows_max: 2_000,
+            policy_stale_after: Millis::minutes(36 * 60),
         }
     }
 }
@@ -358,6 +361,7 @@ pub fn check(loaded: &Loaded<EdgeConfig>) -> Result<(), ConfigError> {
         ("sync.call_timeout", config.sync.call_timeout),
         ("sync.poll_wait", config.sync.poll_wait),
         ("sync.retry_min", config.sync.retry_min),
+        ("sync.policy_stale_after", config.sync.policy_stale_after),
     ] {
         if span == Millis::ZERO {
             refuse(key, "must be more than no time at all".to_owned(), None);

@@ -1,6 +1,9 @@
 //! Enrolment: how a machine becomes a store. The one-time token proves that head office expects it; the key is made here and stays here.
 //!
 //! May be repeated: an answer that was lost leaves the key in place, and the hub answers the same token with the same key in the same way.
+//! The answer also names the keys that sign the group's policies. It is believed because only the hub could answer to the token, so the line must be
+//! one that nobody else can write on: this machine, a tunnel, TLS. `enrol` prints the key's name, and `huitong-hub policy key show` the same one.
+//!
 //! Invariant: the database names the store only after the hub did.
 
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use huitong_protocol::wire::{Enrol, Enrolled, PROTOCOL_VERSION, path, to_msgpack
 
 use crate::identity::{KeyError, StoreKey};
 use crate::store::identity::{self, Identity};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WriteTx, policy};
 use crate::sync::hub_client::{HttpPost, HubClient, HubDown};
 use crate::sync::session::{CallError, MSGPACK, unpack};
 
@@ -55,6 +58,11 @@ pub async fn enrol(
         .map_err(CallError::Down)?;
     let enrolled: Enrolled = unpack(path::ENROL, reply)?;
     let named = Identity::new(enrolled.group, enrolled.epoch, enrolled.store.clone())?;
-    store.write(move |tx| identity::put(tx, named)).await?;
+    let keys = enrolled.policy_keys.clone();
+    let keep = move |tx: &mut WriteTx<'_>| {
+        identity::put(tx, named)?;
+        policy::pin(tx, &keys)
+    };
+    store.write(keep).await?;
     Ok(enrolled)
 }

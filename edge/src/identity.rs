@@ -9,7 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{Ed25519KeyPair, KeyPair};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 /// The key's file in the data directory.
 pub const KEY_FILE: &str = "identity.key";
@@ -108,6 +108,12 @@ impl StoreKey {
     pub fn sign(&self, text: &str) -> String {
         data_encoding::BASE64.encode(self.0.sign(text.as_bytes()).as_ref())
     }
+}
+
+/// Whether a message was signed with the private half of an Ed25519 key.
+#[must_use]
+pub fn is_signed_by(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public_key).verify(message, signature).is_ok()
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

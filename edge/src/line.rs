@@ -9,11 +9,22 @@ use huitong_protocol::time::Instant;
 pub struct Line {
     online: AtomicBool,
     last_seen_ms: AtomicI64,
+    policy_confirmed_ms: AtomicI64,
+    /// As it is written down.
+    policy_noted_ms: AtomicI64,
 }
+
+/// Never.
+const NEVER: i64 = i64::MIN;
 
 impl Default for Line {
     fn default() -> Self {
-        Self { online: AtomicBool::new(false), last_seen_ms: AtomicI64::new(i64::MIN) }
+        Self {
+            online: AtomicBool::new(false),
+            last_seen_ms: AtomicI64::new(NEVER),
+            policy_confirmed_ms: AtomicI64::new(NEVER),
+            policy_noted_ms: AtomicI64::new(NEVER),
+        }
     }
 }
 
@@ -39,6 +50,31 @@ impl Line {
     #[must_use]
     pub fn last_seen(&self) -> Option<Instant> {
         let ms = self.last_seen_ms.load(Ordering::Relaxed);
-        (ms != i64::MIN).then_some(Instant(ms))
+        (ms != NEVER).then_some(Instant(ms))
+    }
+
+    /// Continues with what was written down before a restart.
+    pub fn policy_was_confirmed(&self, at: Option<Instant>) {
+        let ms = at.map_or(NEVER, |at| at.0);
+        self.policy_confirmed_ms.store(ms, Ordering::Relaxed);
+        self.policy_noted_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// The hub has no newer policies than the store. Gives whether that is worth writing down: the last note is older than `every_ms`.
+    pub fn policy_confirmed(&self, now: Instant, every_ms: i64) -> bool {
+        self.policy_confirmed_ms.store(now.0, Ordering::Relaxed);
+        let noted = self.policy_noted_ms.load(Ordering::Relaxed);
+        let is_due = noted == NEVER || now.0.saturating_sub(noted).saturating_abs() >= every_ms;
+        if is_due {
+            self.policy_noted_ms.store(now.0, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// When the hub last had no newer policies.
+    #[must_use]
+    pub fn policy_confirmed_at(&self) -> Option<Instant> {
+        let ms = self.policy_confirmed_ms.load(Ordering::Relaxed);
+        (ms != NEVER).then_some(Instant(ms))
     }
 }

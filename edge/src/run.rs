@@ -175,7 +175,7 @@ impl Edge {
         let schedule =
             Schedule::open(store.clone(), clock.clone(), config.schedule.clone(), place, work, tasks.clone()).await?;
         let control = SyncControl { link: link.clone(), line: line.clone(), schedule: schedule.clone() };
-        let api = Api::new(ledger, clock.clone(), line.clone(), config.insecure_http);
+        let api = Api::new(ledger, clock.clone(), line.clone(), &config);
         let router = api::router(api, sync::api::routes(control.clone()));
 
         sync::start(&link, &tasks, &stop);

@@ -19,6 +19,8 @@ pub struct HubConfig {
     pub insecure_http: bool,
     /// Where the database lives.
     pub data_dir: PathBuf,
+    /// The file with the pair that signs policies; within `data_dir` unless it begins with a slash.
+    pub policy_key: PathBuf,
     /// How many readers the database has at once.
     pub readers: usize,
     /// How long a grant waits for other stores to release.
@@ -43,6 +45,7 @@ impl Default for HubConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 7300)),
             insecure_http: false,
             data_dir: PathBuf::from("huitong-hub"),
+            policy_key: PathBuf::from("policy.key"),
             readers: 4,
             recall_wait: Millis::seconds(2),
             connected_grace: Millis::seconds(5),
@@ -60,6 +63,12 @@ impl HubConfig {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.data_dir.join("hub.db")
+    }
+
+    /// The file with the pair that signs policies.
+    #[must_use]
+    pub fn policy_key_file(&self) -> PathBuf {
+        self.data_dir.join(&self.policy_key)
     }
 
     /// The first key that breaks a rule of the hub, with the reason and a way out.

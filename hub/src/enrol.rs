@@ -9,7 +9,7 @@ use huitong_protocol::wire::{Enrol, Enrolled, PROTOCOL_VERSION, SyncFault};
 use ring::signature::ED25519_PUBLIC_KEY_LEN;
 
 use crate::refusal::Refusal;
-use crate::store::{Tx, device, organisation, root};
+use crate::store::{Tx, device, organisation, policy, root};
 
 /// Whether the hub serves a protocol version: its own minor version and the one before.
 ///
@@ -78,5 +78,5 @@ pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled,
             device::enrol(tx, store.id, &request.public_key, now)?
         }
     };
-    Ok(Enrolled { group: root::hub(tx)?.group, store, epoch })
+    Ok(Enrolled { group: root::hub(tx)?.group, store, epoch, policy_keys: policy::keys(tx)? })
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use huitong_protocol::id::StoreId;
+use huitong_protocol::bundle::PolicyState;
+use huitong_protocol::id::{Epoch, StoreId};
 use huitong_protocol::policy::{GrantSize, Policy};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::wire::DatasetVersion;
@@ -16,7 +17,7 @@ use crate::refusal::Refusals;
 use crate::report::Taken;
 use crate::session::Sessions;
 use crate::store::root::{self, Hub as Root};
-use crate::store::{Store, StoreError, Tx, dataset, device, policy};
+use crate::store::{Store, StoreError, Tx, adoption, dataset, device, policy};
 
 /// The hub.
 #[derive(Clone)]
@@ -41,8 +42,10 @@ pub struct Shared {
     /// Ends the long polls when the hub stops.
     pub stopping: CancellationToken,
     seen: Mutex<HashMap<StoreId, Instant>>,
+    /// What stores said of their policies in this life of the hub, so that saying it again writes nothing.
+    policies: Mutex<HashMap<StoreId, (Epoch, PolicyState)>>,
     datasets: tokio::sync::Mutex<Option<(Vec<DatasetVersion>, tokio::time::Instant)>>,
-    grant_size: Mutex<Option<(i64, GrantSize)>>,
+    grant_size: Mutex<Option<(u64, GrantSize)>>,
 }
 
 impl std::ops::Deref for Hub {
@@ -71,6 +74,7 @@ impl Hub {
             recalls,
             stopping: CancellationToken::new(),
             seen: Mutex::default(),
+            policies: Mutex::default(),
             datasets: tokio::sync::Mutex::default(),
             grant_size: Mutex::default(),
         })))
@@ -123,6 +127,21 @@ impl Hub {
         }
     }
 
+    /// Takes what a store says of its policies.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take_policy_state(&self, store: StoreId, epoch: Epoch, state: PolicyState) -> Result<(), StoreError> {
+        let said = (epoch, state);
+        if self.policies.lock().unwrap_or_else(PoisonError::into_inner).get(&store) == Some(&said) {
+            return Ok(());
+        }
+        let (now, (epoch, state)) = (self.now(), said.clone());
+        self.store.write(move |tx| adoption::state(tx, store, epoch, &state, now)).await?;
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner).insert(store, said);
+        Ok(())
+    }
+
     /// After a report was committed: wakes who waits for its accounts, and all stores when a card was stopped.
     pub fn announce(&self, taken: &Taken) {
         self.recalls.moved(&taken.accounts);
@@ -165,14 +184,18 @@ impl Hub {
     /// [`StoreError`].
     pub fn grant_size(&self, tx: &mut Tx<'_>, now: Instant) -> Result<GrantSize, StoreError> {
         let today = self.today(now);
-        let Some((version, document)) = policy::in_force(tx, today)? else { return Ok(GrantSize::default()) };
+        let version = policy::version_in_force(tx, today)?;
+        if version == 0 {
+            return Ok(GrantSize::default());
+        }
         let mut known = self.grant_size.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, size)) = *known
             && of == version
         {
             return Ok(size);
         }
-        let policy: Policy = toml::from_str(&document).map_err(|fault| StoreError::Value {
+        let Some(kept) = policy::in_force(tx, today)? else { return Ok(GrantSize::default()) };
+        let policy: Policy = toml::from_str(&kept.bundle.document).map_err(|fault| StoreError::Value {
             table: "policy",
             column: "document",
             row: version.to_string(),

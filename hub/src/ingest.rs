@@ -23,6 +23,7 @@ use huitong_protocol::wire::{
 };
 
 use crate::horizon;
+use crate::store::adoption::{self, Used};
 use crate::store::journal::{self as rows, Journal, Waiting};
 use crate::store::{StoreError, Tx, day, exception, organisation};
 
@@ -53,6 +54,15 @@ pub struct Inspected {
     pub body: Option<Body>,
     /// Why it is quarantined; nothing of it becomes a movement then.
     pub fault: Option<String>,
+}
+
+impl Inspected {
+    /// The header of a sale that can be used.
+    #[must_use]
+    pub fn sale(&self) -> Option<&Header> {
+        let is_sale = self.fault.is_none() && matches!(self.body, Some(Body::Sale(_)));
+        self.header.as_ref().filter(|_| is_sale)
+    }
 }
 
 /// Reads an entry at its place. The same bytes at the same place always give the same.
@@ -314,10 +324,28 @@ fn join(
         append(tx, place, journal, entry, ingested_no, &mut counters, now, uploaded)?;
         journal.head = Head { seq: entry.seq, hash: entry.hash };
     }
+    note_policy(tx, place, segment, common)?;
     for (purse, counters) in &counters {
         rows::put_counters(tx, *purse, place.store, place.epoch, counters)?;
     }
     Ok(None)
+}
+
+/// Notes the policy of the last sale among the entries after a position.
+fn note_policy(tx: &mut Tx<'_>, place: &Place, segment: &Unpacked, after: Seq) -> Result<(), StoreError> {
+    let sales = segment.entries.iter().filter(|entry| entry.seq > after).filter_map(|entry| entry.inspected.sale());
+    let mut sales = sales.peekable();
+    if sales.peek().is_none() {
+        return Ok(());
+    }
+    let before = adoption::used(tx, place.store)?;
+    let used = sales.fold(before, |used, header| {
+        Some(Used::after(used, place.epoch, header.seq, header.replica.policy, header.at_ms))
+    });
+    match used {
+        Some(used) if Some(used) != before => adoption::put_used(tx, place.store, &used),
+        _ => Ok(()),
+    }
 }
 
 /// What the answer says of an entry that is held already: the same as the first time.

@@ -1,12 +1,13 @@
-//! Makes a hub out of an empty database: its group and currency, once and for ever.
+//! Makes a hub out of an empty database: its group and currency, once and for ever, and the key that signs its policies.
 
+use huitong_protocol::bundle::PolicyKey;
 use huitong_protocol::id::GroupId;
 use huitong_protocol::member::PhoneKey;
 use huitong_protocol::money::Currency;
 
 use crate::store::engine::{Store, StoreError};
-use crate::store::phone_key;
 use crate::store::root::{self, Hub};
+use crate::store::{phone_key, policy};
 
 /// Why a hub was not made.
 #[derive(Debug, thiserror::Error)]
@@ -19,15 +20,22 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
-/// Makes the hub; doing it again with the same words changes nothing, and keeps the phone key of the first time. Gives whether it was made now.
-/// `phone_key` is random and comes from outside.
+/// Makes the hub; doing it again with the same words changes nothing, and keeps both keys of the first time. Gives whether it was made now.
+/// `policy_key` is the public half of the pair that signs policies; `phone_key` is random and comes from outside.
 ///
 /// # Errors
 /// [`InitError`].
-pub fn init(store: &Store, group: GroupId, currency: Currency, phone_key: PhoneKey) -> Result<bool, InitError> {
+pub fn init(
+    store: &Store,
+    group: GroupId,
+    currency: Currency,
+    policy_key: Vec<u8>,
+    phone_key: PhoneKey,
+) -> Result<bool, InitError> {
     store.write_blocking(move |tx| match root::hub_or_none(tx)? {
         None => {
             root::insert(tx, group, currency)?;
+            policy::put_key(tx, &PolicyKey { from_version: 0, public_key: policy_key.clone() }, None)?;
             phone_key::insert(tx, &phone_key)?;
             Ok(true)
         }

@@ -4,6 +4,7 @@
 //! came in; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
+pub mod adoption;
 pub mod api;
 pub mod calendar;
 pub mod cli;
@@ -18,6 +19,8 @@ pub mod ingest;
 pub mod init;
 pub mod make;
 pub mod pinyin;
+pub mod policy_diff;
+pub mod policy_key;
 pub mod publish;
 pub mod recall;
 pub mod reconcile;

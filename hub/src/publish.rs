@@ -1,11 +1,13 @@
 //! Publish: a policy for all stores, or a settlement agreement for the hub itself, from a TOML document that one can read aloud.
 //!
 //! A document is judged in full before it is published: syntax and types with line and column, then the rules of `protocol` with the line of the
-//! field. Versions only rise, and what is published is kept as the bytes that were given. Invariant: every document in the database is valid.
+//! field. Versions only rise. A policy is kept as the byte string that was signed, the document within it as it was given. Invariant: every document in the
+//! database is valid, and every policy is signed with the key that stores trust.
 
 use std::collections::HashSet;
 use std::fmt;
 
+use huitong_protocol::bundle::{Bundle, DOCUMENT_BYTES_MAX, KeyId};
 use huitong_protocol::policy::Policy;
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, faults};
 use huitong_protocol::time::{BusinessDay, Instant};
@@ -13,11 +15,10 @@ use huitong_protocol::wire::DatasetKind;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::store::engine::{Row, Store, StoreError, Tx, Value};
+use crate::policy_key::PolicyPair;
+use crate::store::engine::{Store, StoreError, Tx};
+use crate::store::policy::{self as rows, Kept};
 use crate::store::{dataset, organisation, root};
-
-/// The longest document: a policy of hundreds of products is far below it.
-pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 
 /// One fault of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -153,49 +154,73 @@ pub struct Published {
     pub effective_from: BusinessDay,
     /// What people call it.
     pub name: String,
+    /// The key that signed it.
+    pub key: KeyId,
     /// When it was published.
     pub published_at_ms: Instant,
 }
 
-fn stored_policy(row: &Row<'_>) -> Result<(Published, Policy), StoreError> {
-    let version = row.integer(0)?;
-    let policy = read_policy(row.text(2)?).map_err(|why| StoreError::Value {
+/// Reads a policy that is kept.
+///
+/// # Errors
+/// [`StoreError::Value`] when this program does not read what an earlier one published.
+pub fn open_kept(kept: &Kept) -> Result<(Published, Policy), StoreError> {
+    let bundle = &kept.bundle;
+    let policy = read_policy(&bundle.document).map_err(|why| StoreError::Value {
         table: "policy",
-        column: "document",
-        row: version.to_string(),
+        column: "bundle",
+        row: bundle.version.to_string(),
         fault: why.to_string(),
     })?;
     let published = Published {
-        version: u64::try_from(version).unwrap_or(0),
-        effective_from: row.parsed(1, "policy", "effective_from")?,
+        version: bundle.version,
+        effective_from: bundle.effective_from,
         name: policy.name.clone(),
-        published_at_ms: Instant(row.integer(3)?),
+        key: bundle.key.clone(),
+        published_at_ms: kept.published_at_ms,
     };
     Ok((published, policy))
 }
 
 /// The newest policy, whether in force yet or not.
 pub fn newest_policy(tx: &mut Tx<'_>) -> Result<Option<(Published, Policy)>, StoreError> {
-    tx.query_one(
-        "SELECT version, effective_from, document, published_at_ms FROM policy ORDER BY version DESC LIMIT 1",
-        &[],
-        stored_policy,
-    )
+    rows::newest(tx)?.as_ref().map(open_kept).transpose()
 }
 
 /// All policies, oldest first.
 pub fn policies(tx: &mut Tx<'_>) -> Result<Vec<Published>, StoreError> {
-    tx.query("SELECT version, effective_from, document, published_at_ms FROM policy ORDER BY version", &[], |row| {
-        stored_policy(row).map(|(published, _)| published)
-    })
+    rows::all(tx)?.iter().map(|kept| open_kept(kept).map(|(published, _)| published)).collect()
 }
 
-/// Publishes a policy to all stores, in force from a business day.
+/// Every fault of a policy that only this hub can see: its currency, and legal entities that it does not have.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn faults_here(tx: &mut Tx<'_>, policy: &Policy, document: &str) -> Result<Vec<DocumentFault>, StoreError> {
+    let hub = root::hub(tx)?;
+    let mut found = Vec::new();
+    if policy.currency != hub.currency {
+        let (is, code) = (policy.currency, hub.currency.code());
+        let words = format!("is {is}; this hub counts in {code}. Set currency = {code:?}");
+        found.push(located(document, "currency".to_owned(), words));
+    }
+    for (index, product) in policy.products.iter().enumerate() {
+        if organisation::legal_entity(tx, product.issuer)?.is_none() {
+            let issuer = product.issuer;
+            let words = format!("legal entity {issuer} is unknown; import it: huitong-hub legal-entity import FILE");
+            found.push(located(document, format!("products[{index}].issuer"), words));
+        }
+    }
+    Ok(found)
+}
+
+/// Publishes a policy to all stores, signed, in force from a business day.
 ///
 /// # Errors
 /// [`PublishError`]; nothing is published then.
 pub fn publish_policy(
     store: &Store,
+    pair: PolicyPair,
     document: &str,
     effective_from: BusinessDay,
     now: Instant,
@@ -203,26 +228,10 @@ pub fn publish_policy(
     let policy = read_policy(document)?;
     let document = document.to_owned();
     store.write_blocking(move |tx| {
-        let hub = root::hub(tx)?;
-        if policy.currency != hub.currency {
-            return Err(refused(
-                format!("the policy counts in {}, this hub in {}", policy.currency, hub.currency),
-                format!("set currency = {:?}", hub.currency.code()),
-            ));
-        }
-        for product in &policy.products {
-            if organisation::legal_entity(tx, product.issuer)?.is_none() {
-                return Err(refused(
-                    format!("product {} is issued by legal entity {}, which is unknown", product.id, product.issuer),
-                    "huitong-hub legal-entity import FILE",
-                ));
-            }
-        }
-        let newest = tx.query_one("SELECT version, effective_from, document FROM policy ORDER BY version DESC LIMIT 1", &[], |row| {
-            Ok::<_, StoreError>((row.integer(0)?, row.parsed::<BusinessDay>(1, "policy", "effective_from")?, row.text(2)? == document))
-        })?;
-        if let Some((version, from, same)) = newest {
-            if same {
+        judged((), faults_here(tx, &policy, &document)?)?;
+        if let Some(Kept { bundle, .. }) = rows::newest(tx)? {
+            let (version, from) = (bundle.version, bundle.effective_from);
+            if bundle.document == document {
                 return Err(refused(
                     format!("version {version} is this very document, in force from {from}"),
                     "change the document, or leave it: stores have it or fetch it by themselves",
@@ -235,15 +244,14 @@ pub fn publish_policy(
                 ));
             }
         }
-        let version = dataset::advance(tx, DatasetKind::Policies, 1)?;
-        let day = effective_from.to_string();
-        tx.execute_one(
-            "publish a policy",
-            "policy",
-            "INSERT INTO policy (version, effective_from, document, signature, published_at_ms) VALUES ($1, $2, $3, $4, $5)",
-            &[version.into(), (&day).into(), (&document).into(), Value::Bytes(&[]), now.into()],
-        )?;
-        Ok(Published { version: u64::try_from(version).unwrap_or(0), effective_from, name: policy.name.clone(), published_at_ms: now })
+        let key = pair.id();
+        if key != rows::current_key(tx)?.id() {
+            return Err(refused(format!("key {key} is not the one that stores trust now"), "huitong-hub policy key show"));
+        }
+        let version = u64::try_from(dataset::advance(tx, DatasetKind::Policies, 1)?).unwrap_or(0);
+        let bundle = Bundle::new(root::hub(tx)?.group, version, effective_from, key.clone(), document.clone());
+        rows::insert(tx, &bundle, &pair.sign(bundle.encode()), now)?;
+        Ok(Published { version, effective_from, name: policy.name.clone(), key, published_at_ms: now })
     })
 }
 

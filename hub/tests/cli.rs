@@ -65,6 +65,13 @@ impl Office {
         said.err
     }
 
+    /// What a command that looks for faults has found.
+    fn found(&self, line: &str) -> String {
+        let said = self.say(line);
+        assert_eq!((said.code, said.err.as_str()), (EXIT_REFUSED, ""), "{line}: {}", said.out);
+        said.out
+    }
+
     fn file(&self, name: &str, content: &str) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -287,9 +294,9 @@ fn policies_and_agreements_only_rise() {
     assert_eq!(office.ok(&format!("policy publish {file} --effective-from 2026-02-01"))["version"], 2);
     assert_eq!(office.ok("policy list").as_array().unwrap().len(), 2);
     let file = office.file("bad.toml", &standard.replace("minutes = 15", "minutes = -1"));
-    assert!(office.refused(&format!("policy check {file}")).contains("line 11, column"));
+    assert!(office.found(&format!("policy check {file}")).contains("line 11, column"));
     let file = office.file("bad.toml", &standard.replace("prefix = \"66020\"", "prefix = \"66010\""));
-    let said = office.refused(&format!("policy check {file}"));
+    let said = office.found(&format!("policy check {file}"));
     assert!(said.contains("products[1].ranges[0]: overlaps") && said.contains("line 3"), "{said}");
     let pool = std::fs::read_to_string(policies().join("agreement-pool.toml")).unwrap();
     let file = office.file("pool.toml", &pool.replace("acceptance_fee_ppm = 0", "acceptance_fee_ppm = 1"));
@@ -300,6 +307,76 @@ fn policies_and_agreements_only_rise() {
     let file = office.file("bad.toml", &later.replace("acceptance_fee_ppm = 1", "acceptance_fee_ppm = 2000000"));
     let said = office.refused(&format!("agreement check {file}"));
     assert!(said.contains("agreement[0].acceptance_fee_ppm: is 2000000; give 0 to 1000000"), "{said}");
+}
+
+#[test]
+fn a_policy_is_judged_with_every_fault_and_its_place() {
+    let office = Office::opened();
+    let standard = std::fs::read_to_string(policies().join("standard.toml")).unwrap();
+    let check = |text: &str, places: &[(&str, bool)]| {
+        let file = office.file("bad.toml", text);
+        let said = office.say(&format!("policy check {file} --json"));
+        assert_eq!(said.code, EXIT_REFUSED, "{}{}", said.out, said.err);
+        let said: Value = serde_json::from_str(&said.out).unwrap();
+        let found = |fault: &Value| (fault["path"].as_str().unwrap().to_owned(), fault["line"].as_u64() > Some(0));
+        let faults: Vec<(String, bool)> = said["faults"].as_array().unwrap().iter().map(found).collect();
+        let expected: Vec<(String, bool)> = places.iter().map(|(path, placed)| ((*path).to_owned(), *placed)).collect();
+        assert_eq!((said["valid"].as_bool(), faults), (Some(false), expected));
+    };
+    check("name = \n", &[("document", true)]);
+    check("name = 7\n", &[("name", true)]);
+    let foreign = standard.replace("issuer = \"E1\"", "issuer = \"E9\"");
+    check(&foreign, &[("products[0].issuer", true), ("products[1].issuer", true)]);
+    check(&standard.replace("currency = \"CNY\"", "currency = \"USD\""), &[("currency", true)]);
+    // Publishing says the same, and publishes nothing.
+    let file = office.file("bad.toml", &foreign);
+    let said = office.refused(&format!("policy publish {file} --effective-from 2026-02-01"));
+    assert!(said.contains("products[0].issuer") && said.contains("products[1].issuer"), "{said}");
+    assert_eq!(office.ok("policy list").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn versions_and_files_are_compared_field_by_field() {
+    let office = Office::opened();
+    let standard = std::fs::read_to_string(policies().join("standard.toml")).unwrap();
+    let changed = standard.replace("minutes = 15", "minutes = 5");
+    assert_ne!(changed, standard);
+    let file = office.file("new.toml", &changed);
+    let said = office.say(&format!("policy diff 1 {file}"));
+    assert_eq!((said.code, said.out.as_str()), (EXIT_OK, "~ allotment.release.minutes: 15 -> 5\n"), "{}", said.err);
+    office.ok(&format!("policy publish {file} --effective-from 2026-02-01"));
+    let changes = office.ok("policy diff 2 1");
+    assert_eq!(
+        changes["changes"],
+        serde_json::json!([{ "path": "allotment.release.minutes", "before": 5, "after": 15 }])
+    );
+    assert_eq!(office.say("policy diff 1 1").out, "Nothing differs.\n");
+    assert!(office.refused("policy diff 1 9").contains("there is no version 9"));
+    assert_eq!(office.say("policy show 2").out, changed, "the document as it was written");
+    assert_eq!(office.ok("policy show")["version"], 2);
+}
+
+#[test]
+fn policies_are_signed_with_a_key_that_is_not_in_the_database() {
+    let office = Office::opened();
+    let standard = std::fs::read_to_string(policies().join("standard.toml")).unwrap();
+    let first = office.ok("policy key show")[0]["key"].as_str().unwrap().to_owned();
+    assert_eq!(office.ok("policy list")[0]["key"], first.as_str());
+    assert_eq!(office.ok("init --group G1 --currency CNY")["policy_key"], first.as_str(), "made once");
+    let rotated = office.ok("policy key rotate");
+    assert_eq!((&rotated[0]["from_version"], office.ok("policy key show").as_array().unwrap().len()), (&2.into(), 2));
+    let file = office.file("new.toml", &standard.replace("minutes = 15", "minutes = 5"));
+    let published = office.ok(&format!("policy publish {file} --effective-from 2026-02-01"));
+    assert_eq!((&published["version"], &published["key"]), (&3.into(), &rotated[0]["key"]));
+    // Without the file nobody publishes, and everything else goes on.
+    std::fs::remove_file(office.folder.path().join("policy.key")).unwrap();
+    let file = office.file("newer.toml", &standard.replace("minutes = 15", "minutes = 6"));
+    let said = office.refused(&format!("policy publish {file} --effective-from 2026-02-01"));
+    assert!(said.contains("there is no policy key at") && said.contains("hint:"), "{said}");
+    assert_eq!(office.ok("policy list").as_array().unwrap().len(), 2);
+    assert_eq!(office.ok("verify")["ok"], true);
+    let adoption = office.ok("policy adoption");
+    assert_eq!((&adoption[0]["store"], &adoption[0]["standing"]), (&"S1".into(), &"unheard".into()));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! decisions go out as values, so that a price, a balance or a debt has exactly one definition and can be tested without a machine.
 
 pub mod allotment;
+pub mod bundle;
 pub mod card;
 pub mod decline;
 pub mod entry;

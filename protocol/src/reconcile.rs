@@ -89,6 +89,8 @@ classes! {
     DuplicateOperation = "duplicate_operation" Alarm "Look at both entries; void one if both took effect.",
     /// Reported counters that the journal does not confirm.
     ReportDiffers = "report_differs" Alarm "Compare the store's report with its journal; value was granted or withheld on the strength of the report.",
+    /// A store that refused a published policy.
+    PolicyRefused = "policy_refused" Alarm "The store trades on under the policy before. Compare the key that it trusts with the hub's (`policy key show`); publish a corrected policy when the document is at fault.",
     /// Goods taken back without a receipt.
     UnreferencedReturn = "unreferenced_return" Info "Review the return with the store.",
 }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::allotment::{Purse, StoreCounters};
+use crate::bundle::{PolicyKey, PolicyState, Signed};
 use crate::card::{Card, CardChange, CardNumber};
 use crate::decline::Elsewhere;
 use crate::entry::ENTRY_BYTES_MAX;
@@ -147,6 +148,8 @@ pub struct Enrolled {
     pub store: Store,
     /// The incarnation: 1, or more after a re-enrolment.
     pub epoch: Epoch,
+    /// The keys that sign the group's policies, oldest first. They are believed as much as this answer is: who answers to the one-time token.
+    pub policy_keys: Vec<PolicyKey>,
 }
 
 /// The start of a session.
@@ -226,6 +229,9 @@ pub struct Request<T> {
     /// The report that rides along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
+    /// How the store stands with its policies: on the first call of a session, and when it has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyState>,
     /// What is asked.
     pub body: T,
 }
@@ -509,23 +515,10 @@ pub enum DatasetRow {
     Member(Member),
     /// A card.
     Card(Card),
-    /// A policy.
-    Policy(PolicyRow),
-}
-
-/// A published policy: the bytes of the document as head office published them.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyRow {
-    /// Its version: only rises.
-    pub version: u64,
-    /// The first business day on which it is in force.
-    pub effective_from: BusinessDay,
-    /// The TOML document, byte by byte.
-    pub document: String,
-    /// The issuer's signature over version, day and document; empty while the hub has no signing key.
-    #[serde(with = "serde_bytes")]
-    pub signature: Vec<u8>,
+    /// A policy: a packed `bundle::Bundle` and its signature.
+    Policy(Signed),
+    /// The next key that signs policies: a packed `bundle::KeyAnnouncement`, signed by the key before it.
+    PolicyKey(Signed),
 }
 
 /// Why the hub refused a sync request.

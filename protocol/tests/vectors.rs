@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use huitong_protocol::allotment::StoreCounters;
+use huitong_protocol::bundle::{Bundle, KeyAnnouncement, PolicyFault, PolicyKey, PolicyState, RefusedPolicy, Signed};
 use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::entry::{
@@ -33,9 +34,9 @@ use huitong_protocol::time::{CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
     Answer, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol, Enrolled, Grant,
-    GrantAnswer, GrantRequest, Hello, Need, Nothing, PolicyRow, Poll, Polled, Purpose, Quarantined, Recall, Refused,
-    RefusedLine, Report, ReportLine, ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome,
-    from_msgpack, to_msgpack,
+    GrantAnswer, GrantRequest, Hello, Need, Nothing, Poll, Polled, Purpose, Quarantined, Recall, Refused, RefusedLine,
+    Report, ReportLine, ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack,
+    to_msgpack,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -310,8 +311,13 @@ fn report() -> Report {
     }
 }
 
+fn policy_state() -> PolicyState {
+    let refused = RefusedPolicy::new(5, PolicyFault::PolicySignature, "the signature is not of key 00");
+    PolicyState { held: 4, in_force: 3, refused: vec![refused] }
+}
+
 fn request<T>(body: T) -> Request<T> {
-    Request { report: Some(report()), body }
+    Request { report: Some(report()), policy: Some(policy_state()), body }
 }
 
 fn answer<T>(body: T) -> Answer<T> {
@@ -395,18 +401,21 @@ fn sync_messages(vectors: &mut Vectors) {
         member: Some(MemberId::new(3).unwrap()),
         expires_on: Some(text("2029-12-31")),
     };
-    let policy = PolicyRow {
-        version: 4,
-        effective_from: text("2026-11-22"),
-        document: "name = \"x\"\n".to_owned(),
-        signature: vec![1, 2, 3],
-    };
+    let policy_key = PolicyKey { from_version: 1, public_key: vec![8; 32] };
+    let bundle = Bundle::new(text("HT"), 4, text("2026-11-22"), policy_key.id(), "name = \"x\"\n".to_owned());
+    let policy = Signed { bytes: bundle.encode(), signature: vec![1, 2, 3] };
+    let new = PolicyKey { from_version: 5, public_key: vec![9; 32] };
+    let announcement = KeyAnnouncement::new(text("HT"), policy_key.id(), new).encode();
+    let announcement = Signed { bytes: announcement, signature: vec![4, 5, 6] };
     let need = Need { card: card(), unit: CNY, missing_minor: 20, purpose: Purpose::Spend };
     let elsewhere = Elsewhere { card: card(), store: text("S2"), held_minor: 30, last_seen_ms: Instant(5) };
     let total = TotalBalance { unit: CNY, balance_minor: 100, elsewhere: vec![elsewhere], as_of_ms: Instant(10) };
     let versions = vec![DatasetVersion { dataset: DatasetKind::Cards, version: 12 }];
     vectors.add("enrol", &Enrol { protocol: (1, 0), token: "t".to_owned(), public_key: vec![7; 32] });
-    vectors.add("enrolled", &Enrolled { group: text("HT"), store: store.clone(), epoch: Epoch(1) });
+    vectors.add(
+        "enrolled",
+        &Enrolled { group: text("HT"), store: store.clone(), epoch: Epoch(1), policy_keys: vec![policy_key] },
+    );
     vectors
         .add("hello", &Hello { protocol: (1, 0), group: text("HT"), store: text("S1"), epoch: Epoch(1), head: head() });
     vectors.add(
@@ -472,6 +481,7 @@ fn sync_messages(vectors: &mut Vectors) {
         DatasetRow::Member(member),
         DatasetRow::Card(card_row),
         DatasetRow::Policy(policy),
+        DatasetRow::PolicyKey(announcement),
     ];
     vectors.add(
         "dataset_answer",
@@ -546,7 +556,7 @@ fn malformed_bytes_name_the_field() {
         let error = from_msgpack::<Request<Poll>>(bytes).unwrap_err();
         assert!(error.contains(says), "{error}");
     };
-    let good = to_msgpack(&Request { report: None, body: Poll { wait_ms: 1, recalls_through: 0 } });
+    let good = to_msgpack(&Request { report: None, policy: None, body: Poll { wait_ms: 1, recalls_through: 0 } });
     check(&good[..good.len() - 1], "body.recalls_through");
     check(&[&good[..], &[0xc0]].concat(), "1 bytes follow");
     check(&[], "body");

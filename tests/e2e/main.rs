@@ -5,5 +5,6 @@
 mod crash;
 mod demo;
 mod people;
+mod policy;
 mod replay;
 mod scenarios;

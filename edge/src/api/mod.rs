@@ -23,9 +23,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use huitong_config::Millis;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Clock;
+use crate::config::EdgeConfig;
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::store::Store;
@@ -48,15 +50,17 @@ struct Shared {
     clock: Arc<dyn Clock>,
     line: Arc<Line>,
     insecure_http: bool,
+    policy_stale_after: Millis,
     tills: auth::TillCache,
 }
 
 impl Api {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(ledger: Arc<Ledger>, clock: Arc<dyn Clock>, line: Arc<Line>, insecure_http: bool) -> Self {
+    pub fn new(ledger: Arc<Ledger>, clock: Arc<dyn Clock>, line: Arc<Line>, config: &EdgeConfig) -> Self {
+        let (insecure_http, policy_stale_after) = (config.insecure_http, config.sync.policy_stale_after);
         let tills = auth::TillCache::default();
-        Self { shared: Arc::new(Shared { ledger, clock, line, insecure_http, tills }) }
+        Self { shared: Arc::new(Shared { ledger, clock, line, insecure_http, policy_stale_after, tills }) }
     }
 
     /// The ledger.

@@ -3,17 +3,42 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use huitong_protocol::bundle::{KeyId, PolicyKey, RefusedPolicy};
 use huitong_protocol::till::EdgeStatus;
+use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
 use super::{Api, Code, Problem, Till};
-use crate::store::{StoreError, allotment, setting, sync_state};
+use crate::store::{StoreError, allotment, policy, setting, sync_state};
+
+/// How the store stands with its policies. A stale one stays in force: trade never waits for head office.
+#[derive(Serialize)]
+struct PolicyStatus {
+    /// The version in force, 0 when there is none.
+    version: u64,
+    /// The first business day that it was published for.
+    effective_from: Option<BusinessDay>,
+    /// The newest version that was taken; above `version` when its day is still to come or it cannot be used.
+    held: u64,
+    /// When the hub last had nothing newer.
+    confirmed_at_ms: Option<Instant>,
+    /// How long ago that is, by the edge's clock.
+    age_ms: Option<i64>,
+    /// Whether that is longer than `sync.policy_stale_after`.
+    stale: bool,
+    /// The name of the key that signs policies now.
+    key: Option<KeyId>,
+    /// What was refused or cannot be used since a policy was last taken.
+    refused: Vec<RefusedPolicy>,
+}
 
 /// The status with what people should look at.
 #[derive(Serialize)]
 struct Status {
     #[serde(flatten)]
     edge: EdgeStatus,
+    /// The policy in force, and what is known of newer ones.
+    policy: PolicyStatus,
     /// In words, empty when all is well.
     alarms: Vec<String>,
 }
@@ -21,19 +46,37 @@ struct Status {
 pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Response, Problem> {
     let committed = api.store().committed();
     let identity = committed.identity.as_ref().ok_or(StoreError::NotEnrolled)?;
-    let (sync, unreported_accounts, mut alarms) = api.store().read(|tx| {
+    let (sync, unreported_accounts, mut alarms, key) = api.store().read(|tx| {
         let sync = sync_state::get(tx)?;
         let unreported = allotment::changed_count(tx, sync.reported_change_no)?;
-        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?))
+        let key = policy::keys(tx)?.last().map(PolicyKey::id);
+        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key))
     })?;
-    alarms.extend(committed.policy_faults.iter().cloned());
-    let line = &api.shared.line;
+    alarms.extend(committed.policy_refused.iter().map(ToString::to_string));
+    let (line, now) = (&api.shared.line, api.clock().now());
+    let confirmed_at_ms = line.policy_confirmed_at();
+    let age_ms = confirmed_at_ms.map(|at| now.0.saturating_sub(at.0).max(0));
+    let stale = age_ms.is_none_or(|age_ms| age_ms > api.shared.policy_stale_after.as_ms());
+    if stale && committed.policy.is_some() {
+        let since = confirmed_at_ms.map_or_else(|| "never".to_owned(), |at| format!("last at {at}"));
+        alarms.push(format!("the policy is stale: head office confirmed it {since}; the store trades on under it"));
+    }
+    let policy = PolicyStatus {
+        version: committed.replica.policy,
+        effective_from: committed.policy.as_ref().map(|policy| policy.effective_from),
+        held: committed.policy_held,
+        confirmed_at_ms,
+        age_ms,
+        stale,
+        key,
+        refused: committed.policy_refused.to_vec(),
+    };
     let edge = EdgeStatus {
         store: identity.store.id,
         epoch: identity.epoch,
         head: committed.head,
         open_day: committed.open_day,
-        now_ms: api.clock().now(),
+        now_ms: now,
         hub_online: line.is_online(),
         hub_last_seen_ms: line.last_seen(),
         acknowledged_seq: sync.acknowledged.seq,
@@ -43,7 +86,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         insecure_http: api.shared.insecure_http,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Json(Status { edge, alarms }).into_response())
+    Ok(Json(Status { edge, policy, alarms }).into_response())
 }
 
 /// Alive: the process answers.

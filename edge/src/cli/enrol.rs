@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use clap::Args;
+use huitong_protocol::bundle::{KeyId, PolicyKey};
 use serde_json::json;
 
 use super::{Done, Failure, Shell, render, toml_text};
 use crate::config::{EdgeConfig, check};
 use crate::enrol::EnrolError;
-use crate::run::{EdgeError, enrol_alone};
+use crate::run::{EdgeError, enrol_alone, open_store};
+use crate::store::policy;
 use crate::sync::hub_client::{HttpHub, HubClient};
 use crate::sync::session::CallError;
 
@@ -40,9 +42,20 @@ impl Enrol {
             }
             Err(error) => return Err(error.into()),
         };
-        let value = json!({ "group": enrolled.group, "epoch": enrolled.epoch, "store": enrolled.store });
+        // Compared with `huitong-hub policy key show`, it proves that the hub that answered is the group's.
+        let key = policy_key(&config)?;
+        let value =
+            json!({ "group": enrolled.group, "epoch": enrolled.epoch, "policy_key": key, "store": enrolled.store });
         shell.print(&value, |value| {
             format!("enrolled store {} ({})\n{}", enrolled.store.id, enrolled.store.name, render::lines(value))
         })
     }
+}
+
+/// The name of the key that signs the group's policies, as the store was told.
+fn policy_key(config: &EdgeConfig) -> Result<Option<KeyId>, EdgeError> {
+    let store = open_store(&config.data_dir, &config.store)?;
+    let keys = store.read(policy::keys);
+    store.close();
+    Ok(keys?.last().map(PolicyKey::id))
 }

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use huitong_protocol::allotment::Purse;
+use huitong_protocol::bundle::{Bundle, PolicyKey, Signed};
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
@@ -20,7 +21,8 @@ use huitong_protocol::organisation::Store as StoreRecord;
 use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
-use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, Grant, Need, PolicyRow, Purpose};
+use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, Grant, Need, Purpose};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -29,7 +31,7 @@ use crate::api::{Api, router};
 use crate::clock::Clock;
 use crate::line::Line;
 use crate::store::identity::{self, Identity};
-use crate::store::{Store, StoreError, StoreOptions, WriteTx, allotment, card, replica, till};
+use crate::store::{Store, StoreError, StoreOptions, WriteTx, allotment, card, policy, replica, till};
 use crate::till::{Permissions, Token};
 
 pub(crate) const CNY: Unit = Unit::Money(Currency::CNY);
@@ -190,14 +192,29 @@ pub(crate) fn card(n: i64, status: CardStatus) -> Card {
     }
 }
 
+/// The pair with which head office signs.
+fn policy_pair() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[42; 32]).unwrap()
+}
+
+/// What enrolment says of it.
+pub(crate) fn policy_key() -> PolicyKey {
+    PolicyKey { from_version: 1, public_key: policy_pair().public_key().as_ref().to_vec() }
+}
+
+/// Head office's signature under anything.
+pub(crate) fn sign(bytes: Vec<u8>) -> Signed {
+    let signature = policy_pair().sign(&bytes).as_ref().to_vec();
+    Signed { bytes, signature }
+}
+
+pub(crate) fn signed_policy(version: u64, effective_from: &str, document: &str) -> Signed {
+    let from = effective_from.parse().unwrap();
+    sign(Bundle::new("G1".parse().unwrap(), version, from, policy_key().id(), document.to_owned()).encode())
+}
+
 pub(crate) fn policy_page(version: u64, effective_from: &str, document: &str) -> DatasetPage {
-    let row = PolicyRow {
-        version,
-        effective_from: effective_from.parse().unwrap(),
-        document: document.to_owned(),
-        signature: Vec::new(),
-    };
-    let rows = vec![DatasetRow::Policy(row)];
+    let rows = vec![DatasetRow::Policy(signed_policy(version, effective_from, document))];
     DatasetPage { dataset: DatasetKind::Policies, through_version: version, more: false, rows, phone_key: None }
 }
 
@@ -213,7 +230,8 @@ pub(crate) fn enrol(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
         opened_on: None,
         closed_on: None,
     };
-    identity::put(tx, Identity::new("G1".parse().unwrap(), Epoch(1), record)?)
+    identity::put(tx, Identity::new("G1".parse().unwrap(), Epoch(1), record)?)?;
+    policy::pin(tx, &[policy_key()])
 }
 
 pub(crate) fn open_store(folder: &Path) -> Store {
@@ -313,7 +331,10 @@ impl Shop {
         let clock = Arc::new(HandClock(AtomicI64::new(MORNING.0)));
         let asks: Arc<dyn Hub> = hub.clone();
         let ledger = Arc::new(Ledger::new(store.clone(), asks));
-        let api = Api::new(Arc::clone(&ledger), clock.clone(), Arc::new(Line::default()), false);
+        let line = Arc::new(Line::default());
+        line.policy_was_confirmed(Some(MORNING));
+        let api =
+            Api::new(Arc::clone(&ledger), clock.clone(), Arc::clone(&line), &crate::config::EdgeConfig::default());
         let api = router(api, Router::new());
         Self { folder, store, ledger, hub, clock, api, keys: AtomicU64::new(1) }
     }

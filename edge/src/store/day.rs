@@ -6,7 +6,7 @@ use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::{DayVerdict, from_msgpack, to_msgpack};
 use rusqlite::Row;
 
-use super::{ReadTx, StoreError, WriteTx, cell, column, counted, parsed, replica};
+use super::{ReadTx, StoreError, WriteTx, cell, column, counted, parsed, policy};
 
 /// A business day of this store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,7 +94,7 @@ pub fn open(tx: &mut WriteTx<'_>, business_day: BusinessDay, opened_seq: Seq) ->
         (business_day.to_string(), column(opened_seq.0)),
     )?;
     tx.chain_mut().open_day = Some(business_day);
-    replica::refresh_policy(tx)
+    policy::refresh(tx)
 }
 
 /// Writes that the open day was closed by its seal.

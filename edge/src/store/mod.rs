@@ -14,6 +14,7 @@ pub mod item;
 pub mod journal;
 pub mod member;
 pub mod operation;
+pub mod policy;
 pub mod receipt;
 pub mod replica;
 pub mod setting;

@@ -2,6 +2,7 @@
 
 use huitong_protocol::id::{Hash, Seq};
 use huitong_protocol::journal::Head;
+use huitong_protocol::time::Instant;
 
 use super::{ReadTx, StoreError, WriteTx, cell, column, counted};
 
@@ -57,4 +58,23 @@ pub fn reported(tx: &mut WriteTx<'_>, change_no: i64) -> Result<(), StoreError> 
         "UPDATE sync_state SET reported_change_no = MAX(reported_change_no, ?1) WHERE id = 1",
         [change_no],
     )
+}
+
+/// When the hub last confirmed that the store has the newest policies, as far as it was written down.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn policy_confirmed(tx: &ReadTx<'_>) -> Result<Option<Instant>, StoreError> {
+    let sql = "SELECT policy_confirmed_ms FROM sync_state WHERE id = 1";
+    let at: Option<Option<i64>> = tx.one("read when policies were confirmed", sql, [], |row| cell(row, 0))?;
+    Ok(at.flatten().map(Instant))
+}
+
+/// Writes down that the hub confirmed the store's policies.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn confirm_policy(tx: &mut WriteTx<'_>, at: Instant) -> Result<(), StoreError> {
+    let sql = "UPDATE sync_state SET policy_confirmed_ms = ?1 WHERE id = 1";
+    tx.execute_one("keep when policies were confirmed", sql, [at.0])
 }

@@ -288,7 +288,7 @@ async fn a_policy_is_in_force_from_its_day_and_a_bad_one_never() {
         .await
         .unwrap();
     assert_eq!(in_force(&store), Some(1));
-    let faults = store.committed().policy_faults.join("\n");
+    let faults = store.committed().policy_refused.iter().map(ToString::to_string).collect::<String>();
     assert!(faults.contains("policy version 3 cannot be used"), "{faults}");
     let seal = huitong_protocol::seal::Seal {
         business_day: "2026-11-22".parse().unwrap(),
@@ -304,6 +304,10 @@ async fn a_policy_is_in_force_from_its_day_and_a_bad_one_never() {
         .await
         .unwrap();
     assert_eq!(in_force(&store), Some(2));
+    let quoted_under = |version| store.committed().policy_of(version).map(|policy| policy.policy.name.clone());
+    assert_eq!(quoted_under(1).as_deref(), Some("test"), "what was quoted yesterday is sold today");
+    assert_eq!(quoted_under(2).as_deref(), Some("winter"));
+    assert_eq!(quoted_under(3), None);
     drop(store);
     assert_eq!(in_force(&open_store(folder.path())), Some(2), "after a restart as well");
 }

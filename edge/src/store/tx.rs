@@ -6,6 +6,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use huitong_protocol::bundle::RefusedPolicy;
 use huitong_protocol::entry::{
     BODY_VERSION, Body, ENTRY_BYTES_MAX, Entry, HEADER_VERSION, Header, Origin, ReplicaVersions,
 };
@@ -23,6 +24,8 @@ use super::identity::Identity;
 pub struct PolicyInForce {
     /// The hub's version of the document.
     pub version: u64,
+    /// The first business day that it was published for.
+    pub effective_from: BusinessDay,
     /// The document, read and validated.
     pub policy: Policy,
 }
@@ -46,8 +49,12 @@ pub struct Chain {
     pub sealed_seq: Seq,
     /// The policy in force.
     pub policy: Option<Arc<PolicyInForce>>,
-    /// Faults of published policies that could not be used; the one before stays in force.
-    pub policy_faults: Arc<[String]>,
+    /// The versions that are read: the one in force, the usable one before it, and what is to come.
+    pub policy_versions: Arc<super::policy::Versions>,
+    /// The newest version that was taken, usable or not.
+    pub policy_held: u64,
+    /// Published policies that were refused or cannot be used; the one before stays in force.
+    pub policy_refused: Arc<[RefusedPolicy]>,
     /// What the replica holds.
     pub replica: ReplicaVersions,
     /// Numbers each change of an allotment or a card's status, so that reports can ask for what changed after one.
@@ -71,12 +78,25 @@ impl Chain {
             closed_day: None,
             sealed_seq: Seq::ZERO,
             policy: None,
-            policy_faults: Arc::new([]),
+            policy_versions: Arc::default(),
+            policy_held: 0,
+            policy_refused: Arc::new([]),
             replica: ReplicaVersions::default(),
             change_no: 0,
             tills_version: 0,
             revision: 0,
         }
+    }
+}
+
+impl Chain {
+    /// A policy by its version, for what was quoted under it: the one in force or the one before. What is still to come decides nothing.
+    #[must_use]
+    pub fn policy_of(&self, version: u64) -> Option<&Arc<PolicyInForce>> {
+        self.policy_versions
+            .get(&version)
+            .and_then(|policy| policy.as_ref().ok())
+            .filter(|_| version <= self.replica.policy)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Download: fetches what head office published, page by page, each applied with its cursor in one transaction.
 //!
-//! A till sees the page before or the page after, never half of one. What a row means is `store::replica`'s. A policy that cannot be read does
-//! not stop the download; the one before stays in force and `status` names the fault.
+//! A till sees the page before or the page after, never half of one. What a row means is `store::replica`'s. A policy that cannot be trusted or read
+//! does not stop the download; the one before stays in force, `status` names the fault, and the hub is told with the next call. One that may have been
+//! spoilt on the way is asked for again with each download.
 
 use std::sync::Arc;
 
 use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRequest, DatasetVersion, path};
 
-use super::{Link, SyncError};
+use super::{Link, SyncError, report};
 use crate::store::{StoreError, replica};
 
 /// What a download brought.
@@ -39,10 +40,12 @@ pub(super) fn is_behind(link: &Link, datasets: &[DatasetVersion]) -> Result<bool
 /// The hub did not answer, or what came cannot be applied; pages before it stay applied.
 pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
     let _one = link.downloading.lock().await;
+    let known = link.store.committed().policy_refused.clone();
     let mut rows = 0;
+    let mut is_waiting = false;
     for dataset in DatasetKind::ALL.iter().copied() {
+        let mut after_version = link.store.read(|tx| replica::version(tx, dataset))?;
         loop {
-            let after_version = link.store.read(|tx| replica::version(tx, dataset))?;
             let request = DatasetRequest { dataset, after_version, limit: link.config.download_rows_max };
             let page: DatasetPage = link.call(path::DATASET, request).await?;
             let more = page.more;
@@ -60,17 +63,33 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
             }
             if page.through_version > after_version {
                 rows += page.rows.len() as u64;
-                link.store.write(move |tx| replica::apply_page(tx, &page)).await?;
+                after_version = page.through_version;
+                let applied = link.store.write(move |tx| replica::apply_page(tx, &page)).await?;
+                is_waiting |= applied.waits;
             }
             if !more {
                 break;
             }
         }
+        if dataset == DatasetKind::Policies && !is_waiting {
+            link.policy_confirmed().await?;
+        }
     }
     let versions = link.store.read(replica::versions)?;
-    let policy_faults = link.store.committed().policy_faults.to_vec();
-    for fault in &policy_faults {
-        tracing::error!(fault, "A published policy cannot be used, the one before stays in force: {fault}");
+    let refused = link.store.committed().policy_refused.clone();
+    for refused in refused.iter().filter(|refused| !known.contains(refused)) {
+        tracing::error!(
+            policy.version = refused.version,
+            policy.fault = refused.fault.as_str(),
+            "Refused what was published, the policy before stays in force: {refused}"
+        );
+    }
+    let policy_faults = refused.iter().map(ToString::to_string).collect();
+    if link.has_untold_policy().await {
+        // Head office watches who has what; a failure is told with the next call.
+        if let Err(error) = report::send_alive(link).await {
+            tracing::debug!(error = %error, "Could not tell the hub which policies are here: {error}");
+        }
     }
     if rows > 0 {
         tracing::info!(rows, "Downloaded {rows} rows");

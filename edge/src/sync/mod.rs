@@ -9,6 +9,8 @@ pub mod circuit;
 pub mod download;
 pub mod grant;
 pub mod hub_client;
+#[cfg(test)]
+mod policy_tests;
 pub mod recall;
 pub mod release;
 pub mod report;
@@ -22,11 +24,12 @@ pub mod upload;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use huitong_protocol::allotment::Purse;
+use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Answer, Grant, RefusedLine, SyncFault, path};
 use serde::Serialize;
@@ -42,10 +45,16 @@ use self::status::Notices;
 use crate::clock::Clock;
 use crate::config::SyncConfig;
 use crate::line::Line;
-use crate::store::{Store, StoreError, allotment, sync_state};
+use crate::store::{Store, StoreError, allotment, policy, sync_state};
 
 /// A store that is quiet for this long writes down what was reported, so that status is exact and a restart repeats nothing.
 const NOTE_AFTER: Duration = Duration::from_secs(2);
+
+/// How often it is written down that policies are the newest; what status shows is exact while the daemon runs.
+const NOTE_POLICY_EVERY_MS: i64 = 3_600_000;
+
+/// What a session was told last, by its number.
+type ToldPolicy = Option<(u64, PolicyState)>;
 
 /// Why something between store and hub did not work out.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +103,11 @@ pub struct Link {
     pub(crate) config: SyncConfig,
     pub(crate) circuit: Circuit,
     pub(crate) notices: Notices,
+    line: Arc<Line>,
     reported: Reported,
     /// The last session whose welcome was read.
     greeted: AtomicU64,
+    told_policy: std::sync::Mutex<ToldPolicy>,
     reporting: Mutex<()>,
     releasing: Mutex<release::Cursor>,
     uploading: Mutex<upload::Cursor>,
@@ -119,16 +130,20 @@ impl Link {
         config: SyncConfig,
         line: Arc<Line>,
     ) -> Result<Arc<Self>, StoreError> {
-        let state = store.read(sync_state::get)?;
+        let (state, confirmed) =
+            store.read(|tx| Ok::<_, StoreError>((sync_state::get(tx)?, sync_state::policy_confirmed(tx)?)))?;
+        line.policy_was_confirmed(confirmed);
         Ok(Arc::new(Self {
-            circuit: Circuit::new(line, config.retry_min.duration()),
+            circuit: Circuit::new(line.clone(), config.retry_min.duration()),
             reported: Reported::starting_at(state.reported_change_no),
             notices: Notices::default(),
+            line,
             store,
             session,
             clock,
             config,
             greeted: AtomicU64::new(0),
+            told_policy: std::sync::Mutex::default(),
             reporting: Mutex::default(),
             releasing: Mutex::default(),
             uploading: Mutex::default(),
@@ -200,14 +215,42 @@ impl Link {
         A: DeserializeOwned,
     {
         let (report, covered) = report::build(self)?.unzip();
-        let answer = self.session.call(live, path, report, body, timeout).await;
+        let policy = self.untold_policy(live.number);
+        let answer = self.session.call(live, path, (report, policy.clone()), body, timeout).await;
         let answer = answer.map_err(|error| self.failed(path, error))?;
         self.answered();
+        if let Some(policy) = policy {
+            *self.told_policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((live.number, policy));
+        }
         if let Some(covered) = covered {
             self.reported.took(covered);
         }
         self.refused(&answer.refused);
         Ok(answer)
+    }
+
+    /// How the store stands with its policies, unless this session was told so.
+    fn untold_policy(&self, session: u64) -> Option<PolicyState> {
+        let state = policy::state(&self.store.committed());
+        let told = self.told_policy.lock().unwrap_or_else(PoisonError::into_inner);
+        (!matches!(&*told, Some((number, known)) if *number == session && *known == state)).then_some(state)
+    }
+
+    /// Whether the running session was not told how the store stands with its policies.
+    pub(crate) async fn has_untold_policy(&self) -> bool {
+        match self.live().await {
+            Ok(live) => self.untold_policy(live.number).is_some(),
+            Err(_) => false,
+        }
+    }
+
+    /// The hub has no newer policies than the store.
+    pub(crate) async fn policy_confirmed(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.line.policy_confirmed(now, NOTE_POLICY_EVERY_MS) {
+            self.store.write(move |tx| sync_state::confirm_policy(tx, now)).await?;
+        }
+        Ok(())
     }
 
     fn failed(&self, path: &'static str, error: CallError) -> SyncError {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::id::{Epoch, GroupId, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::wire::{
@@ -155,7 +156,7 @@ impl Session {
         Ok(begun)
     }
 
-    /// Asks the hub within one session, once. The report rides along.
+    /// Asks the hub within one session, once. The report, and how the store stands with its policies, ride along.
     ///
     /// # Errors
     /// [`CallError`]; after [`CallError::Down`] the hub may have done what was asked. A refusal as unknown ends the session, and the next
@@ -164,7 +165,7 @@ impl Session {
         &self,
         live: &Live,
         path: &'static str,
-        report: Option<Report>,
+        (report, policy): (Option<Report>, Option<PolicyState>),
         body: &Q,
         timeout: Duration,
     ) -> Result<Answer<A>, CallError>
@@ -172,7 +173,7 @@ impl Session {
         Q: Serialize + Sync,
         A: DeserializeOwned,
     {
-        let packed = Bytes::from(to_msgpack(&Request { report, body }));
+        let packed = Bytes::from(to_msgpack(&Request { report, policy, body }));
         let nonce = live.nonce.fetch_add(1, Ordering::Relaxed);
         let request = self.signed(path, &live.welcome.session, nonce, packed);
         let answer = unpack(path, self.post(request, timeout).await?);

@@ -175,7 +175,7 @@ pub fn look(link: &Link, line: &crate::line::Line) -> Result<SyncStatus, StoreEr
             acknowledged_seq: sync_state::get(tx)?.acknowledged.seq,
             unreported_accounts: allotment::changed_count(tx, change_no)?,
             datasets: replica::versions(tx)?,
-            policy_faults: committed.policy_faults.to_vec(),
+            policy_faults: committed.policy_refused.iter().map(ToString::to_string).collect(),
             days: days.collect(),
             line_fault: link.circuit.fault(),
             faults: link.notices.faults().clone(),

@@ -13,6 +13,7 @@ use axum::http::{Request as HttpRequest, StatusCode};
 use bytes::Bytes;
 use huitong_config::Millis;
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, step};
+use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::card::{Card, CardChange, CardStatus};
 use huitong_protocol::id::{AccountId, Epoch, Hash, Seq, StoreId};
 use huitong_protocol::journal::{Head, verify};
@@ -22,8 +23,8 @@ use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
     Answer, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol, Enrolled, Grant,
-    GrantAnswer, GrantRequest, Hello, Nothing, PolicyRow, Poll, Polled, Recall, Refused, Report, ReportOnly, Request,
-    Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, header, path, signed_text, to_msgpack,
+    GrantAnswer, GrantRequest, Hello, Nothing, Poll, Polled, Recall, Refused, Report, ReportOnly, Request, Segment,
+    SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, header, path, signed_text, to_msgpack,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +35,7 @@ use tower::ServiceExt as _;
 use super::hub_client::{HttpPost, HttpReply, HubClient, HubDown};
 use crate::clock::Clock;
 use crate::config::EdgeConfig;
+use crate::ledger::testing::{policy_key, signed_policy};
 use crate::run::{Edge, EdgeParts};
 use crate::store::allotment;
 use crate::till::Permissions;
@@ -102,6 +104,8 @@ pub(crate) struct Office {
     /// Paths whose answers wait until they are taken from here.
     pub(crate) held: HashSet<&'static str>,
     pub(crate) refusals: Vec<SyncFault>,
+    /// What the store said of its policies, in order.
+    pub(crate) policy_states: Vec<PolicyState>,
 }
 
 impl Office {
@@ -234,6 +238,7 @@ impl FakeOffice {
         serve: impl FnOnce(&mut Office, Q, &mut Vec<Grant>) -> Result<A, (u16, SyncFault, String)>,
     ) -> Reply {
         let request: Request<Q> = from_msgpack(body).unwrap();
+        office.policy_states.extend(request.policy);
         let mut grants = Self::take(office, request.report);
         let body = serve(office, request.body, &mut grants)?;
         Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants, refused: Vec::new(), body }))
@@ -246,7 +251,12 @@ impl FakeOffice {
             if enrol.token != TOKEN || *known != enrol.public_key {
                 return refuse(403, SyncFault::Token, "the token is unknown, used or out of date");
             }
-            return Ok(to_msgpack(&Enrolled { group: "G1".parse().unwrap(), store: record(), epoch: Epoch(1) }));
+            return Ok(to_msgpack(&Enrolled {
+                group: "G1".parse().unwrap(),
+                store: record(),
+                epoch: Epoch(1),
+                policy_keys: vec![policy_key()],
+            }));
         }
         Self::signed(office, request)?;
         let body = &request.body;
@@ -335,6 +345,7 @@ impl FakeOffice {
             let mut office = self.office();
             Self::signed(&mut office, request)?;
             let request: Request<Poll> = from_msgpack(&request.body).unwrap();
+            office.policy_states.extend(request.policy.clone());
             Self::take(&mut office, request.report);
             office.recalls_through = office.recalls_through.max(request.body.recalls_through);
             request.body
@@ -459,12 +470,7 @@ release = {release}
 }
 
 pub(crate) fn document_row(version: u64, document: &str) -> DatasetRow {
-    DatasetRow::Policy(PolicyRow {
-        version,
-        effective_from: "2026-01-01".parse().unwrap(),
-        document: document.to_owned(),
-        signature: Vec::new(),
-    })
+    DatasetRow::Policy(signed_policy(version, "2026-01-01", document))
 }
 
 /// An edge at the end of the wire, with its day open and cards 1 to 5 in use.
@@ -473,7 +479,7 @@ pub(crate) struct Shop {
     pub(crate) office: Arc<FakeOffice>,
     pub(crate) clock: HandClock,
     pub(crate) edge: Edge,
-    token: String,
+    pub(crate) token: String,
     keys: std::sync::atomic::AtomicU64,
 }
 

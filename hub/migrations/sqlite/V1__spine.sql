@@ -126,12 +126,51 @@ CREATE INDEX card_by_account ON card (account_id);
 CREATE INDEX card_by_member ON card (member_id, number) WHERE member_id IS NOT NULL;
 CREATE INDEX card_by_last_four ON card (substr(number, length(number) - 3)) WHERE member_id IS NOT NULL;
 
+-- The bundle is the byte string that the signature covers; effective_from is read from it.
 CREATE TABLE policy (
     version INTEGER PRIMARY KEY,
     effective_from TEXT NOT NULL,
-    document TEXT NOT NULL,
+    bundle BLOB NOT NULL,
     signature BLOB NOT NULL,
     published_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- Public halves only. A key signs from its version to the next key's; all but the first are announced by the one before.
+CREATE TABLE policy_key (
+    from_version INTEGER PRIMARY KEY,
+    public_key BLOB NOT NULL,
+    announcement BLOB,
+    signature BLOB
+) STRICT;
+
+-- What each store says of its policies.
+CREATE TABLE policy_state (
+    store_id TEXT PRIMARY KEY REFERENCES store (store_id),
+    epoch INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    in_force INTEGER NOT NULL,
+    held_since_ms INTEGER NOT NULL,
+    in_force_since_ms INTEGER NOT NULL,
+    stated_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE policy_refused (
+    store_id TEXT NOT NULL REFERENCES store (store_id),
+    position INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    fault TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (store_id, position)
+) STRICT;
+
+-- The policy of each store's last sale. A projection of the entries.
+CREATE TABLE policy_used (
+    store_id TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE agreement (

@@ -14,6 +14,7 @@ mod member;
 mod organisation;
 mod output;
 mod policy;
+mod policy_key;
 mod settle;
 mod setup;
 mod statement;
@@ -34,6 +35,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{ENV_PREFIX, HubConfig};
 use crate::import::ImportError;
 use crate::init::InitError;
+use crate::policy_key::KeyError;
 use crate::publish::PublishError;
 use crate::store::engine::{Store, StoreError};
 
@@ -184,6 +186,16 @@ impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Store(error) => error.into(),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Random | KeyError::File { .. } => Self::Failed(error.into()),
             other => Self::Refused(other.to_string()),
         }
     }

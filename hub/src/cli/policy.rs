@@ -1,23 +1,40 @@
-//! `huitong-hub policy`.
+//! `huitong-hub policy`: judge, compare, publish, and watch how stores adopt. The keys are in `policy_key`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Subcommand;
+use huitong_protocol::policy::Policy;
 use huitong_protocol::time::BusinessDay;
 use serde_json::json;
 
 use super::output::table;
+use super::policy_key::KeyCommand;
 use super::{Failure, Output, Place, World, read_text};
-use crate::publish;
+use crate::adoption::{self, Adoption};
+use crate::policy_diff;
+use crate::policy_key::PolicyPair;
+use crate::publish::{self, PublishError};
+use crate::store::engine::{Store, StoreError};
+use crate::store::policy;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Judge a policy document without publishing it.
+    /// Judge a policy document without publishing it: every fault with its place; exit 3 when there is one.
     Check {
         /// The TOML document.
         file: PathBuf,
     },
-    /// Publish a policy to all stores.
+    /// Show what differs between two policies, field by field.
+    Diff {
+        /// A version, or a TOML document.
+        #[arg(value_name = "VERSION|FILE")]
+        before: Source,
+        /// A version, or a TOML document.
+        #[arg(value_name = "VERSION|FILE")]
+        after: Source,
+    },
+    /// Sign a policy and publish it to all stores.
     Publish {
         /// The TOML document.
         file: PathBuf,
@@ -27,30 +44,93 @@ pub(crate) enum PolicyCommand {
     },
     /// List what was published.
     List,
+    /// Show a published document as it was signed.
+    Show {
+        /// The version; the newest when none is named.
+        version: Option<u64>,
+    },
+    /// Show per store which policy it has, has in force, and used in its last sale.
+    Adoption,
+    /// The key that signs policies.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// Where a policy is.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Version(u64),
+    File(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Self::File(text.into()), Self::Version))
+    }
+}
+
+impl Source {
+    fn read(&self, place: &Place) -> Result<Policy, Failure> {
+        match self {
+            Self::Version(version) => {
+                let store = place.open()?;
+                let kept = find(&store, Some(*version));
+                store.close();
+                Ok(publish::open_kept(&kept?)?.1)
+            }
+            Self::File(file) => Ok(publish::read_policy(&read_text(file)?)?),
+        }
+    }
+}
+
+fn find(store: &Store, version: Option<u64>) -> Result<policy::Kept, Failure> {
+    let kept = store.read_blocking(|tx| match version {
+        Some(version) => policy::find(tx, version),
+        None => policy::newest(tx),
+    })?;
+    kept.ok_or_else(|| {
+        let what =
+            version.map_or("no policy is published".to_owned(), |version| format!("there is no version {version}"));
+        Failure::Refused(format!("{what}\n  hint: huitong-hub policy list"))
+    })
 }
 
 impl PolicyCommand {
     pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
-            Self::Check { file } => {
-                let policy = publish::read_policy(&read_text(&file)?)?;
-                out.show(&json!({ "valid": true, "name": policy.name, "products": policy.products.len(), "tenders": policy.tenders.len() }), |text| {
-                    writeln!(text, "{} is a good policy: {}, {} product(s), {} tender(s)", file.display(), policy.name, policy.products.len(), policy.tenders.len())
+            Self::Check { file } => check(&file, place, out),
+            Self::Diff { before, after } => {
+                let changes = policy_diff::diff(&before.read(place)?, &after.read(place)?);
+                out.show(&json!({ "changes": changes }), |text| {
+                    if changes.is_empty() {
+                        writeln!(text, "Nothing differs.")?;
+                    }
+                    changes.iter().try_for_each(|change| writeln!(text, "{change}"))
                 })?;
+                Ok(())
             }
             Self::Publish { file, effective_from } => {
                 let document = read_text(&file)?;
+                let key_file = place.load()?.value.policy_key_file();
                 let store = place.open()?;
-                let published = publish::publish_policy(&store, &document, effective_from, world.now());
+                let publish = || {
+                    let pair = PolicyPair::open_trusted(&store, &key_file)?;
+                    let published = publish::publish_policy(&store, pair, &document, effective_from, world.now())?;
+                    Ok::<_, Failure>(published)
+                };
+                let published = publish();
                 store.close();
                 let published = published?;
                 out.show(&published, |text| {
                     writeln!(
                         text,
-                        "Published version {} ({}), in force from {}",
-                        published.version, published.name, published.effective_from
+                        "Published version {} ({}), in force from {}, signed with key {}",
+                        published.version, published.name, published.effective_from, published.key
                     )
                 })?;
+                Ok(())
             }
             Self::List => {
                 let policies = place.open()?.read_blocking(publish::policies)?;
@@ -63,13 +143,104 @@ impl PolicyCommand {
                                 p.effective_from.to_string(),
                                 p.name.clone(),
                                 p.published_at_ms.to_string(),
+                                p.key.to_string(),
                             ]
                         })
                         .collect();
-                    table(text, &[">version", "in force from", "name", "published"], &rows)
+                    table(text, &[">version", "in force from", "name", "published", "key"], &rows)
                 })?;
+                Ok(())
+            }
+            Self::Show { version } => {
+                let store = place.open()?;
+                let kept = find(&store, version);
+                store.close();
+                let kept = kept?;
+                let bundle = &kept.bundle;
+                let value = json!({
+                    "version": bundle.version, "effective_from": bundle.effective_from, "group": bundle.group,
+                    "key": bundle.key, "published_at_ms": kept.published_at_ms, "document": bundle.document,
+                });
+                // The document alone, so that it can be written to a file and published again.
+                out.show(&value, |text| text.write_all(bundle.document.as_bytes()))?;
+                Ok(())
+            }
+            Self::Adoption => {
+                let store = place.open()?;
+                let now = world.now();
+                let adoptions = store.read_blocking(|tx| adoption::look(tx, now));
+                store.close();
+                show_adoption(&adoptions?, out)
+            }
+            Self::Key(command) => command.run(place, out),
+        }
+    }
+}
+
+/// Judges a document alone, and against the hub when there is one.
+fn check(file: &std::path::Path, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+    let document = read_text(file)?;
+    let judged = publish::read_policy(&document).and_then(|policy| {
+        let Ok(store) = place.open() else { return Ok(policy) };
+        let here = store.read_blocking(|tx| match crate::store::root::hub_or_none(tx)? {
+            Some(_) => publish::faults_here(tx, &policy, &document),
+            None => Ok::<_, StoreError>(Vec::new()),
+        });
+        store.close();
+        let found = here?;
+        if found.is_empty() { Ok(policy) } else { Err(PublishError::Document(found)) }
+    });
+    match judged {
+        Ok(policy) => {
+            let (products, tenders) = (policy.products.len(), policy.tenders.len());
+            let value = json!({ "valid": true, "name": policy.name, "products": products, "tenders": tenders });
+            out.show(&value, |text| {
+                let name = &policy.name;
+                writeln!(
+                    text,
+                    "{} is a good policy: {name}, {products} product(s), {tenders} tender(s)",
+                    file.display()
+                )
+            })?;
+            Ok(())
+        }
+        Err(PublishError::Document(faults)) => {
+            out.show(&json!({ "valid": false, "faults": faults }), |text| {
+                faults.iter().try_for_each(|fault| writeln!(text, "{}: {fault}", file.display()))
+            })?;
+            Err(Failure::Found)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn show_adoption(adoptions: &[Adoption], out: &mut Output<'_>) -> Result<(), Failure> {
+    out.show(adoptions, |text| {
+        let number = |version: Option<u64>| version.map_or("-".to_owned(), |version| version.to_string());
+        let at = |at: Option<huitong_protocol::time::Instant>| at.map_or("-".to_owned(), |at| at.to_string());
+        let rows: Vec<Vec<String>> = adoptions
+            .iter()
+            .map(|adoption| {
+                vec![
+                    adoption.store.to_string(),
+                    adoption.standing.as_str().to_owned(),
+                    number(adoption.downloaded),
+                    number(adoption.in_force),
+                    at(adoption.in_force_since_ms),
+                    number(adoption.used),
+                    at(adoption.used_since_ms),
+                    at(adoption.heard_at_ms),
+                ]
+            })
+            .collect();
+        let header = ["store", "standing", ">downloaded", ">effective", "since", ">last sale", "since", "heard"];
+        table(text, &header, &rows)?;
+        for adoption in adoptions {
+            for refused in &adoption.refused {
+                writeln!(text, "{}: {refused}", adoption.store)?;
             }
         }
         Ok(())
-    }
+    })?;
+    Ok(())
 }

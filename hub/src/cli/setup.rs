@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use huitong_protocol::bundle::KeyId;
 use huitong_protocol::id::GroupId;
 use huitong_protocol::member::PhoneKey;
 use huitong_protocol::money::Currency;
@@ -11,7 +12,9 @@ use serde_json::json;
 
 use super::{Failure, Output, Place, READERS};
 use crate::init;
+use crate::policy_key::PolicyPair;
 use crate::store::engine::Store;
+use crate::store::{policy, root};
 
 /// Makes the hub's database and tells it its group.
 #[derive(Debug, Args)]
@@ -33,17 +36,36 @@ impl Init {
                 anyhow::Error::new(error).context(format!("could not make the folder {}", folder.display())),
             )
         })?;
+        let key_file = place.load()?.value.policy_key_file();
         let phone_key = make_phone_key()?;
         let store = Store::open(&database, READERS)?;
-        let made = init::init(&store, self.group, self.currency, phone_key);
+        let made = self.make(&store, &key_file, phone_key);
         store.close();
-        let made = made?;
-        let answer = json!({ "group": self.group, "currency": self.currency, "database": database, "made": made });
+        let (made, key) = made?;
+        let answer = json!({
+            "group": self.group, "currency": self.currency, "database": database, "made": made,
+            "policy_key": key, "policy_key_file": key_file,
+        });
         out.show(&answer, |text| {
             let what = if made { "Made" } else { "Already there:" };
-            writeln!(text, "{what} the hub of group {} in {} at {}", self.group, self.currency, database.display())
+            writeln!(text, "{what} the hub of group {} in {} at {}", self.group, self.currency, database.display())?;
+            writeln!(text, "Policies are signed with key {key} in {}; keep a copy apart", key_file.display())
         })?;
         Ok(())
+    }
+}
+
+impl Init {
+    /// Gives whether it was made now, and the key that signs its policies. A hub that is there keeps its keys, whatever the file holds.
+    fn make(&self, store: &Store, key_file: &Path, phone_key: PhoneKey) -> Result<(bool, KeyId), Failure> {
+        let known = store.read_blocking(root::hub_or_none)?.is_some();
+        let public_key = if known {
+            store.read_blocking(policy::current_key)?.public_key
+        } else {
+            PolicyPair::open_or_make(key_file)?.public_key()
+        };
+        let key = KeyId::of(&public_key);
+        Ok((init::init(store, self.group, self.currency, public_key, phone_key)?, key))
     }
 }
 

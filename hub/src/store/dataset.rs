@@ -5,12 +5,11 @@
 
 use std::borrow::Cow;
 
+use huitong_protocol::bundle::Signed;
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::time::Stamp;
-use huitong_protocol::wire::{
-    DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, PolicyRow,
-};
+use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion};
 
 use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
 use super::member::{MEMBER_COLUMNS, MEMBER_COLUMNS_COUNT, read_member};
@@ -52,7 +51,9 @@ pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<DatasetVersion>, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest) -> Result<DatasetPage, StoreError> {
-    let limit = request.limit.clamp(1, DATASET_ROWS_MAX);
+    // A policy may be megabytes: one a page keeps every page within a message.
+    let most = if request.dataset == DatasetKind::Policies { 1 } else { DATASET_ROWS_MAX };
+    let limit = request.limit.clamp(1, most);
     let after = i64::try_from(request.after_version).unwrap_or(i64::MAX);
     let select = select(request.dataset);
     let mut rows = tx.query(
@@ -103,7 +104,12 @@ fn select(dataset: DatasetKind) -> Cow<'static, str> {
         DatasetKind::Cards => {
             "SELECT number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on, version FROM card"
         }
-        DatasetKind::Policies => "SELECT version, effective_from, document, signature, version FROM policy",
+        // Policies, and the words of their keys, share one sequence of versions.
+        DatasetKind::Policies => {
+            "SELECT bytes, signature, is_key, version FROM \
+             (SELECT bundle AS bytes, signature, 0 AS is_key, version FROM policy UNION ALL \
+             SELECT announcement, signature, 1, from_version FROM policy_key WHERE announcement IS NOT NULL) AS published"
+        }
         DatasetKind::Members => return Cow::Owned(format!("SELECT {MEMBER_COLUMNS}, version FROM member")),
         DatasetKind::Items => return Cow::Owned(format!("SELECT {ITEM_COLUMNS}, version FROM item")),
     })
@@ -127,15 +133,11 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
             (row.integer(MEMBER_COLUMNS_COUNT)?, DatasetRow::Member(read_member(row)?.for_stores()))
         }
         DatasetKind::Cards => (row.integer(8)?, DatasetRow::Card(read_card(row)?)),
-        DatasetKind::Policies => (
-            row.integer(4)?,
-            DatasetRow::Policy(PolicyRow {
-                version: u64::try_from(row.integer(0)?).unwrap_or(0),
-                effective_from: row.parsed(1, "policy", "effective_from")?,
-                document: row.text(2)?.to_owned(),
-                signature: row.bytes(3)?.to_vec(),
-            }),
-        ),
+        DatasetKind::Policies => {
+            let signed = Signed { bytes: row.bytes(0)?.to_vec(), signature: row.bytes(1)?.to_vec() };
+            let published = if row.integer(2)? == 1 { DatasetRow::PolicyKey } else { DatasetRow::Policy };
+            (row.integer(3)?, published(signed))
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 //! Store: the hub's database. `engine` knows the engine; the other files hold plain functions over `&mut Tx`, one noun per file.
 
 pub mod account;
+pub mod adoption;
 pub mod allotment;
 pub mod card;
 pub mod dataset;

@@ -15,6 +15,7 @@ use huitong_protocol::wire::to_msgpack;
 use super::{Check, readable};
 use crate::ingest::{Inspected, Place, inspect};
 use crate::store::account::{MOVEMENT_COLUMNS, MovementReader};
+use crate::store::adoption::{self, Used};
 use crate::store::engine::{Row, StoreError, Tx};
 use crate::store::root;
 
@@ -38,6 +39,8 @@ struct Walk {
     expected_counters: HashMap<(Purse, StoreId, Epoch), StoreCounters>,
     expected_days: BTreeMap<(StoreId, BusinessDay), DayRow>,
     movements_expected: u64,
+    policies: Check,
+    expected_used: BTreeMap<StoreId, Used>,
 }
 
 /// One journal as its head row states it.
@@ -68,6 +71,8 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
         expected_counters: HashMap::new(),
         expected_days: BTreeMap::new(),
         movements_expected: 0,
+        policies: Check::new("policies", "the policy of each store's last sale is the one in its journal (I10)"),
+        expected_used: BTreeMap::new(),
     };
     let journals = journals(tx)?;
     let mut reader = MovementReader::default();
@@ -77,7 +82,8 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     walk.strays(tx)?;
     walk.compare_counters(tx)?;
     walk.compare_days(tx)?;
-    Ok(vec![walk.chains, walk.entries, walk.movements, walk.counters, walk.seals])
+    walk.compare_policies(tx)?;
+    Ok(vec![walk.chains, walk.entries, walk.movements, walk.counters, walk.seals, walk.policies])
 }
 
 fn journals(tx: &mut Tx<'_>) -> Result<Vec<Journal>, StoreError> {
@@ -273,6 +279,11 @@ impl Walk {
                 format!("entry {id} states no such movement"),
             );
         }
+        if let Some(header) = inspected.sale() {
+            let before = self.expected_used.get(&id.store).copied();
+            let used = Used::after(before, id.epoch, id.seq, header.replica.policy, header.at_ms);
+            self.expected_used.insert(id.store, used);
+        }
         match (&inspected.body, &inspected.header) {
             (Some(Body::Allotment(allotment)), Some(_)) if usable => {
                 for change in &allotment.changes {
@@ -395,6 +406,28 @@ impl Walk {
                 format!("account {} {} at {store}-{epoch}", purse.account, purse.unit),
                 "is missing",
             );
+        }
+        Ok(())
+    }
+
+    fn compare_policies(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for (store, stands) in adoption::all_used(tx)? {
+            self.policies.looked_at += 1;
+            match self.expected_used.remove(&store) {
+                None => self.policies.find("policy_used", store, "no entry is a sale"),
+                Some(should) if should == stands => {}
+                Some(should) => self.policies.find(
+                    "policy_used",
+                    store,
+                    format!(
+                        "is version {} at entry {}; the journal says {} at {}",
+                        stands.version, stands.seq, should.version, should.seq
+                    ),
+                ),
+            }
+        }
+        for store in std::mem::take(&mut self.expected_used).into_keys() {
+            self.policies.find("policy_used", store, "is missing");
         }
         Ok(())
     }

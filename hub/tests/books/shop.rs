@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use huitong_hub::cli::World;
 use huitong_hub::clock::Clock;
 use huitong_hub::ingest::{self, Place, Taken};
+use huitong_hub::policy_key::PolicyPair;
 use huitong_hub::session::Caller;
 use huitong_hub::settle::{self, RunReport, RunRequest, SettleError};
 use huitong_hub::store::root::Hub;
@@ -76,15 +77,16 @@ impl Town {
     pub(crate) fn new(scheme: Scheme) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("hub.db"), 2).unwrap();
-        init::init(&store, "G1".parse().unwrap(), Currency::CNY, huitong_protocol::member::PhoneKey::new([7; 32]))
-            .unwrap();
+        let pair = PolicyPair::open_or_make(&folder.path().join("policy.key")).unwrap();
+        let phone_key = huitong_protocol::member::PhoneKey::new([7; 32]);
+        init::init(&store, "G1".parse().unwrap(), Currency::CNY, pair.public_key(), phone_key).unwrap();
         let options = import::Options::default();
         import::legal_entities::import(&store, b"legal_entity,name\nE1,One\nE2,Two\n", &options).unwrap();
         let stores = b"store,name,legal_entity,time_zone\nS1,One,E1,Asia/Shanghai\nS2,Two,E1,Asia/Shanghai\nS3,Three,E2,Asia/Shanghai\n";
         import::stores::import(&store, stores, &options).unwrap();
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/policies");
         let policy = std::fs::read_to_string(file.join("standard.toml")).unwrap();
-        publish::publish_policy(&store, &policy, day("2026-01-01"), Instant(DAWN)).unwrap();
+        publish::publish_policy(&store, pair, &policy, day("2026-01-01"), Instant(DAWN)).unwrap();
         let agreement = std::fs::read_to_string(file.join(format!("agreement-{scheme}.toml"))).unwrap();
         publish::publish_agreements(&store, &agreement, Instant(DAWN)).unwrap();
         let hub = store.read_blocking(root::hub).unwrap();

@@ -170,7 +170,7 @@ async fn a_forged_or_replayed_request_changes_nothing() {
     let world = World::new().await;
     let mut store = world.store("S1").await;
     store.step(StoreEvent::Load { amount_minor: 500 });
-    let body = to_msgpack(&Request { report: Some(store.report(account(1))), body: ReportOnly {} });
+    let body = to_msgpack(&Request { report: Some(store.report(account(1))), policy: None, body: ReportOnly {} });
     let mut thief = FakeStore::new(world.router.clone(), "S1", 77);
     thief.session.clone_from(&store.session);
     let (status, _) = thief.send(path::REPORT, &store.session, 50, body.clone()).await;

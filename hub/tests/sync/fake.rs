@@ -10,6 +10,7 @@ use huitong_hub::api;
 use huitong_hub::clock::Clock;
 use huitong_hub::config::HubConfig;
 use huitong_hub::hub::Hub;
+use huitong_hub::policy_key::PolicyPair;
 use huitong_hub::store::engine::{Store, StoreError, Tx};
 use huitong_hub::store::{allotment, organisation, token};
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, StoreCounters, StoreEvent, step};
@@ -58,7 +59,7 @@ pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) router: Router,
     pub(crate) clock: Arc<Wound>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -66,17 +67,18 @@ impl World {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("hub.db"), 4).unwrap();
-        huitong_hub::init::init(
-            &store,
-            GroupId::new(GROUP).unwrap(),
-            Currency::CNY,
-            huitong_protocol::member::PhoneKey::new([7; 32]),
-        )
-        .unwrap();
+        let pair = PolicyPair::open_or_make(&folder.path().join("policy.key")).unwrap();
+        let phone_key = huitong_protocol::member::PhoneKey::new([7; 32]);
+        huitong_hub::init::init(&store, GroupId::new(GROUP).unwrap(), Currency::CNY, pair.public_key(), phone_key)
+            .unwrap();
         store.write(set_up).await.unwrap();
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
         let hub = Hub::new(HubConfig::default(), store, clock.clone()).await.unwrap();
-        Self { router: api::router(hub.clone()), hub, clock, _folder: folder }
+        Self { router: api::router(hub.clone()), hub, clock, folder }
+    }
+
+    pub(crate) fn key_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("policy.key")
     }
 
     pub(crate) async fn read<T: Send + 'static>(
@@ -266,7 +268,7 @@ impl FakeStore {
         report: Option<Report>,
         body: Q,
     ) -> Result<Answer<A>, Refused> {
-        let body = to_msgpack(&Request { report, body });
+        let body = to_msgpack(&Request { report, policy: None, body });
         unpack(self.send(path, &self.session, self.next_nonce(), body).await)
     }
 

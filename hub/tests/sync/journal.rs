@@ -43,7 +43,7 @@ pub(crate) fn reload(amount_minor: i64) -> Body {
     })
 }
 
-fn open() -> Body {
+pub(crate) fn open() -> Body {
     Body::DayOpen(DayOpen { time_zone: "Asia/Shanghai".to_owned(), currency: Currency::CNY })
 }
 

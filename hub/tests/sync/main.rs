@@ -5,5 +5,6 @@
 mod access;
 mod fake;
 mod journal;
+mod policy;
 mod upkeep;
 mod value;

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use huitong_hub::store::allotment as rows;
+use huitong_hub::store::{StoreError, allotment as rows, policy};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
+use huitong_protocol::bundle::{Bundle, KeyId, Signed};
 use huitong_protocol::card::{CardChange, CardStatus};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::time::{Instant, Stamp};
@@ -11,7 +12,7 @@ use huitong_protocol::wire::{
     Answer, DatasetKind, GrantAnswer, GrantRequest, Need, Poll, Polled, Purpose, Recall, SyncFault, path,
 };
 
-use crate::fake::{CNY, FakeStore, World, account, card, fault};
+use crate::fake::{CNY, FakeStore, GROUP, World, account, card, fault};
 
 const PURSE: fn() -> Purse = || Purse { account: account(1), unit: CNY };
 
@@ -214,11 +215,14 @@ async fn a_policy_may_give_no_more_than_is_missing() {
         .store
         .write(|tx| {
             let document = "name = 'P'\ncurrency = 'CNY'\ntenders = []\n[allotment]\ngrant = 'shortfall'\n";
-            tx.execute(
-                "INSERT INTO policy (version, effective_from, document, signature, published_at_ms) \
-                 VALUES (1, '2020-01-01', $1, $2, 0), (2, '2999-01-01', 'not in force yet', $2, 0)",
-                &[document.into(), [].as_slice().into()],
-            )
+            let published = [(1, "2020-01-01", document), (2, "2999-01-01", "not in force yet")];
+            for (version, from, document) in published {
+                let (group, key) = (GROUP.parse().unwrap(), KeyId::of(&[]));
+                let bundle = Bundle::new(group, version, from.parse().unwrap(), key, document.to_owned());
+                let signed = Signed { bytes: bundle.encode(), signature: Vec::new() };
+                policy::insert(tx, &bundle, &signed, Instant(0))?;
+            }
+            Ok::<_, StoreError>(())
         })
         .await
         .unwrap();

@@ -17,7 +17,7 @@ pub(in crate::api) async fn dataset(State(hub): State<Hub>, headers: HeaderMap, 
 }
 
 async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<DatasetPage>, Refusal> {
-    let (caller, request) = proved::<DatasetRequest>(hub, path::DATASET, headers, body)?;
+    let (caller, request) = proved::<DatasetRequest>(hub, path::DATASET, headers, body).await?;
     let asked = request.body;
     if asked.limit == 0 || asked.limit > DATASET_ROWS_MAX {
         return Err(Refusal::malformed(format!(

@@ -11,7 +11,7 @@ use crate::grant as rules;
 use crate::hub::Hub;
 
 pub(in crate::api) async fn grant(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    let outcome = match proved::<GrantRequest>(&hub, path::GRANT, &headers, body) {
+    let outcome = match proved::<GrantRequest>(&hub, path::GRANT, &headers, body).await {
         Ok((caller, request)) => rules::serve(&hub, caller, request.report, request.body).await,
         Err(refusal) => Err(refusal),
     };

@@ -67,8 +67,8 @@ impl Claim<'_> {
     }
 }
 
-/// Proves who asks and reads what is asked, the report checked.
-fn proved<T: DeserializeOwned>(
+/// Proves who asks and reads what is asked, the report checked; what the store says of its policies is taken.
+async fn proved<T: DeserializeOwned>(
     hub: &Hub,
     path: &str,
     headers: &HeaderMap,
@@ -78,9 +78,15 @@ fn proved<T: DeserializeOwned>(
     let claim = claim(headers)?;
     let caller = hub.sessions.prove(&claim.signed(path, &body))?;
     hub.heard(caller.store, hub.now());
-    let request: Request<T> = from_msgpack(&body).map_err(Refusal::malformed)?;
+    let mut request: Request<T> = from_msgpack(&body).map_err(Refusal::malformed)?;
     if let Some(report) = &request.report {
         rules::check(caller, report)?;
+    }
+    if let Some(state) = request.policy.take() {
+        if let Some(fault) = state.fault() {
+            return Err(Refusal::malformed(fault));
+        }
+        hub.take_policy_state(caller.store, caller.epoch, state).await?;
     }
     Ok((caller, request))
 }

@@ -25,7 +25,7 @@ pub(in crate::api) async fn poll(State(hub): State<Hub>, headers: HeaderMap, bod
 }
 
 async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Polled>, Refusal> {
-    let (caller, request) = proved::<Poll>(hub, path::POLL, headers, body)?;
+    let (caller, request) = proved::<Poll>(hub, path::POLL, headers, body).await?;
     let deadline = tokio::time::Instant::now() + Duration::from_millis(request.body.wait_ms.min(WAIT_MS_MAX));
     let open = hub.recalls.poll(caller.store);
     let (taken, grants) = take_report(hub, caller, request.report).await?;

@@ -16,7 +16,7 @@ pub(in crate::api) async fn report(State(hub): State<Hub>, headers: HeaderMap, b
 }
 
 async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Nothing>, Refusal> {
-    let (caller, Request { report, body: ReportOnly {} }) = proved(hub, path::REPORT, headers, body)?;
+    let (caller, Request { report, body: ReportOnly {}, .. }) = proved(hub, path::REPORT, headers, body).await?;
     let (taken, grants) = take_report(hub, caller, report).await?;
     Ok(answer(hub, taken, grants, Nothing {}))
 }

@@ -21,7 +21,7 @@ pub(in crate::api) async fn upload(State(hub): State<Hub>, headers: HeaderMap, b
 }
 
 async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Uploaded>, Refusal> {
-    let (caller, request) = proved::<Segment>(hub, path::UPLOAD, headers, body)?;
+    let (caller, request) = proved::<Segment>(hub, path::UPLOAD, headers, body).await?;
     let segment = request.body;
     // A journal of an epoch before this one may still be brought in; one that was never minted may not.
     if segment.epoch > caller.epoch || segment.epoch.0 == 0 {
