@@ -1,7 +1,8 @@
 //! What both daemons are told before they start: default < file < environment < flag, in that order.
 //!
 //! Lives here: reading the layers, merging them, naming every fault with its place and a way out, and showing
-//! where each value came from. Does not live here: what the keys mean (each daemon's own `config.rs`), and
+//! where each value came from; and, as both daemons have it on their command lines, what every code means ([`explain`]).
+//! Does not live here: what the keys mean (each daemon's own `config.rs`), and
 //! policies, which are published by the hub and read by `protocol`.
 //!
 //! Invariant: a value is used only when the whole configuration is free of faults, and every value that is used can
@@ -31,6 +32,7 @@
 //! ```
 
 mod decode;
+mod explain;
 mod fault;
 mod loader;
 mod millis;
@@ -41,6 +43,7 @@ mod size;
 mod suggest;
 mod tree;
 
+pub use explain::{Explanation, Kind, Language, UnknownCode, codes, explain, explain_all};
 pub use fault::{ConfigError, Fault, Problem};
 pub use loader::{Loader, assignment, file_text};
 pub use millis::{Millis, MillisError};

@@ -102,6 +102,27 @@ fn the_configuration_in_force_can_be_printed_with_its_origins_and_read_back() {
 }
 
 #[test]
+fn a_code_is_explained_in_the_language_of_the_machine() {
+    let data = tempfile::tempdir().unwrap();
+    let explain = |lang: &str, args: &[&str]| {
+        let words = [&["explain"], args].concat();
+        let output =
+            command(data.path(), &words).env_remove("LC_ALL").env("LC_MESSAGES", "").env("LANG", lang).output();
+        let output = output.unwrap();
+        (output.status.code(), out(&output), err(&output))
+    };
+    let (code, said, _) = explain("zh_CN.UTF-8", &["card_frozen"]);
+    assert!(code == Some(0) && said.contains("此卡已冻结") && said.contains("处理办法"), "{said}");
+    let (code, said, _) = explain("zh_CN.UTF-8", &["card_frozen", "--lang", "en"]);
+    assert!(code == Some(0) && said.contains("the card is frozen") && said.contains("What to do"), "{said}");
+    let (code, said, _) = explain("C", &["--json"]);
+    let all: Value = serde_json::from_str(&said).unwrap();
+    assert!(code == Some(0) && all.as_array().unwrap().iter().all(|said| said["what"] != ""), "{said}");
+    let (code, _, why) = explain("C", &["card_frozn"]);
+    assert!(code == Some(3) && why.contains("did you mean card_frozen?"), "{why}");
+}
+
+#[test]
 fn commands_on_the_running_store_say_when_none_runs() {
     for args in [
         &["status"][..],

@@ -380,6 +380,17 @@ fn policies_are_signed_with_a_key_that_is_not_in_the_database() {
 }
 
 #[test]
+fn a_code_is_explained_in_the_readers_language() {
+    let office = Office::new();
+    let said = office.say("explain seal_differs --lang zh-CN");
+    assert!(said.code == EXIT_OK && said.out.contains("总部未能确认某日的日终"), "{}{}", said.out, said.err);
+    assert_eq!(office.ok("explain fork --lang en").as_array().unwrap().len(), 2);
+    assert!(office.refused("explain seal_difers --lang en").contains("did you mean seal_differs?"));
+    assert_eq!(office.say("explain fork --lang fr").code, EXIT_USAGE);
+    assert!(office.ok("explain").as_array().unwrap().len() > 50);
+}
+
+#[test]
 fn every_sample_is_a_good_document() {
     let office = Office::new();
     let mut seen = 0;

@@ -7,13 +7,13 @@ use std::any::Any;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use huitong_protocol::till::Fault;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
 
 /// What a program may act on. The text form is stable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Not readable as JSON.

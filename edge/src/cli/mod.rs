@@ -8,6 +8,7 @@ mod card;
 mod config;
 mod day;
 mod enrol;
+mod explain;
 mod journal;
 mod operation;
 mod render;
@@ -98,6 +99,8 @@ enum Command {
     /// Checks and shows the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Says what a code means, why it comes, and what to do
+    Explain(explain::Explain),
 }
 
 /// Why a command failed.
@@ -199,6 +202,7 @@ async fn dispatch(command: Command, shell: &mut Shell<'_>, shutdown: impl Future
         Command::Schedule(schedule) => schedule.execute(shell).await,
         Command::Journal(journal) => journal.execute(shell),
         Command::Config(config) => config.execute(shell),
+        Command::Explain(explain) => explain.execute(shell),
     }
 }
 

@@ -9,6 +9,7 @@ mod agreement;
 mod card;
 mod daemon;
 mod day;
+mod explain;
 mod item;
 mod member;
 mod organisation;
@@ -137,6 +138,8 @@ enum Command {
     Verify,
     /// How often value moved, and how much there is of everything.
     Stats,
+    /// What a code means, why it comes, and what to do.
+    Explain(explain::Explain),
 }
 
 /// Why a command did not end well.
@@ -287,6 +290,7 @@ impl World {
             Command::Statement(command) => command.run(&place, out),
             Command::Verify => verify::verify(&place, out),
             Command::Stats => day::stats(&place, out),
+            Command::Explain(command) => command.run(out),
         }
     }
 
