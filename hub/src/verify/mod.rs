@@ -5,6 +5,7 @@
 
 mod books;
 mod journal;
+mod policy;
 mod value;
 
 use serde::Serialize;
@@ -84,6 +85,7 @@ pub struct Report {
 /// [`StoreError`] when the database cannot be read at all. A value that cannot be read is a finding.
 pub fn run(tx: &mut Tx<'_>) -> Result<Report, StoreError> {
     let mut checks = journal::checks(tx)?;
+    checks.extend(policy::checks(tx)?);
     checks.extend(value::checks(tx)?);
     checks.extend(books::checks(tx)?);
     Ok(Report { ok: checks.iter().all(|check| check.ok), checks })

@@ -121,6 +121,14 @@ fn every_planted_change_is_found_and_named() {
             "day S3 2026-09-02",
         ),
         (
+            "a byte of a policy",
+            "UPDATE policy SET bundle = CAST(substr(bundle, 1, length(bundle) - 1) || x'20' AS BLOB)",
+            "policy 1",
+        ),
+        ("a policy's first day", "UPDATE policy SET effective_from = '2026-01-02'", "policy 1"),
+        ("the policy of a sale", "UPDATE policy_used SET version = 7 WHERE store_id = 'S2'", "policy_used S2"),
+        ("the policy of a sale taken out", "DELETE FROM policy_used WHERE store_id = 'S3'", "policy_used S3"),
+        (
             "a cent of the pool's grants",
             "UPDATE pool SET granted_minor = granted_minor + 1 WHERE account_id = 1",
             "pool account 1 CNY",
