@@ -15,8 +15,8 @@ use crate::adoption::{self, Adoption};
 use crate::policy_diff;
 use crate::policy_key::PolicyPair;
 use crate::publish::{self, PublishError};
-use crate::store::engine::{Store, StoreError};
-use crate::store::policy;
+use crate::store::engine::Store;
+use crate::store::{policy, root};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -180,38 +180,46 @@ impl PolicyCommand {
 /// Judges a document alone, and against the hub when there is one.
 fn check(file: &std::path::Path, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
     let document = read_text(file)?;
-    let judged = publish::read_policy(&document).and_then(|policy| {
-        let Ok(store) = place.open() else { return Ok(policy) };
-        let here = store.read_blocking(|tx| match crate::store::root::hub_or_none(tx)? {
-            Some(_) => publish::faults_here(tx, &policy, &document),
-            None => Ok::<_, StoreError>(Vec::new()),
+    let policy = match publish::read_policy(&document) {
+        Ok(policy) => policy,
+        Err(error) => return faulty(file, error, out),
+    };
+    let mut with_hub = false;
+    if place.database()?.exists() {
+        let store = place.open()?;
+        let found = store.read_blocking(|tx| {
+            root::hub_or_none(tx)?.map(|_| publish::faults_here(tx, &policy, &document)).transpose()
         });
         store.close();
-        let found = here?;
-        if found.is_empty() { Ok(policy) } else { Err(PublishError::Document(found)) }
-    });
-    match judged {
-        Ok(policy) => {
-            let (products, tenders) = (policy.products.len(), policy.tenders.len());
-            let value = json!({ "valid": true, "name": policy.name, "products": products, "tenders": tenders });
-            out.show(&value, |text| {
-                let name = &policy.name;
-                writeln!(
-                    text,
-                    "{} is a good policy: {name}, {products} product(s), {tenders} tender(s)",
-                    file.display()
-                )
-            })?;
-            Ok(())
+        if let Some(found) = found? {
+            with_hub = true;
+            if !found.is_empty() {
+                return faulty(file, PublishError::Document(found), out);
+            }
         }
-        Err(PublishError::Document(faults)) => {
-            out.show(&json!({ "valid": false, "faults": faults }), |text| {
-                faults.iter().try_for_each(|fault| writeln!(text, "{}: {fault}", file.display()))
-            })?;
-            Err(Failure::Found)
-        }
-        Err(other) => Err(other.into()),
     }
+    let (products, tenders) = (policy.products.len(), policy.tenders.len());
+    let value = json!({
+        "valid": true, "name": policy.name, "products": products, "tenders": tenders, "compared_with_hub": with_hub,
+    });
+    out.show(&value, |text| {
+        let (file, name) = (file.display(), &policy.name);
+        writeln!(text, "{file} is a good policy: {name}, {products} product(s), {tenders} tender(s)")?;
+        if !with_hub {
+            writeln!(text, "There is no hub here, so its currency and legal entities were not compared.")?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The faults are what was asked for, so they are the result.
+fn faulty(file: &std::path::Path, error: PublishError, out: &mut Output<'_>) -> Result<(), Failure> {
+    let PublishError::Document(faults) = error else { return Err(error.into()) };
+    out.show(&json!({ "valid": false, "faults": faults }), |text| {
+        faults.iter().try_for_each(|fault| writeln!(text, "{}: {fault}", file.display()))
+    })?;
+    Err(Failure::Found)
 }
 
 fn show_adoption(adoptions: &[Adoption], out: &mut Output<'_>) -> Result<(), Failure> {
