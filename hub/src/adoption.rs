@@ -20,6 +20,8 @@ pub enum Standing {
     Refused,
     /// It lacks something that was published.
     Behind,
+    /// It has more than this hub published: the hub was restored from a backup. The next policy goes above it.
+    Ahead,
     /// It has everything, and its open day began under an earlier version than today's.
     Waiting,
     /// It has everything, and what is due is in force.
@@ -34,6 +36,7 @@ impl Standing {
             Self::Unheard => "unheard",
             Self::Refused => "refused",
             Self::Behind => "behind",
+            Self::Ahead => "ahead",
             Self::Waiting => "waiting",
             Self::Current => "current",
         }
@@ -93,6 +96,7 @@ pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Vec<Adoption>, StoreError> 
                 Standing::Refused
             }
             Some(stated) if stated.state.held < newest => Standing::Behind,
+            Some(stated) if stated.state.held > newest => Standing::Ahead,
             Some(stated) if stated.state.in_force != due && due > 0 => Standing::Waiting,
             Some(_) => Standing::Current,
         };

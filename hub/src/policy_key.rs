@@ -10,12 +10,11 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use huitong_protocol::bundle::{KeyAnnouncement, KeyId, PolicyKey, Signed};
-use huitong_protocol::wire::DatasetKind;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::store::engine::{Store, StoreError, Tx};
-use crate::store::{dataset, policy, root};
+use crate::store::{policy, root};
 
 /// A pair in PKCS#8 has 83 bytes; a file of this size is something else.
 const KEY_BYTES_MAX: u64 = 4096;
@@ -177,8 +176,7 @@ impl PolicyPair {
 
 /// The new key takes a version of its own: it signs whatever comes after.
 fn announce(tx: &mut Tx<'_>, signer: &PolicyPair, public_key: &[u8]) -> Result<PolicyKey, StoreError> {
-    let version = dataset::advance(tx, DatasetKind::Policies, 1)?;
-    let new = PolicyKey { from_version: u64::try_from(version).unwrap_or(0), public_key: public_key.to_vec() };
+    let new = PolicyKey { from_version: policy::next_version(tx)?, public_key: public_key.to_vec() };
     let announcement = KeyAnnouncement::new(root::hub(tx)?.group, signer.id(), new.clone());
     policy::put_key(tx, &new, Some(&signer.sign(announcement.encode())))?;
     Ok(new)

@@ -11,14 +11,13 @@ use huitong_protocol::bundle::{Bundle, DOCUMENT_BYTES_MAX, KeyId};
 use huitong_protocol::policy::Policy;
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, faults};
 use huitong_protocol::time::{BusinessDay, Instant};
-use huitong_protocol::wire::DatasetKind;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::policy_key::PolicyPair;
 use crate::store::engine::{Store, StoreError, Tx};
 use crate::store::policy::{self as rows, Kept};
-use crate::store::{dataset, organisation, root};
+use crate::store::{organisation, root};
 
 /// One fault of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -248,7 +247,7 @@ pub fn publish_policy(
         if key != rows::current_key(tx)?.id() {
             return Err(refused(format!("key {key} is not the one that stores trust now"), "huitong-hub policy key show"));
         }
-        let version = u64::try_from(dataset::advance(tx, DatasetKind::Policies, 1)?).unwrap_or(0);
+        let version = rows::next_version(tx)?;
         let bundle = Bundle::new(root::hub(tx)?.group, version, effective_from, key.clone(), document.clone());
         rows::insert(tx, &bundle, &pair.sign(bundle.encode()), now)?;
         Ok(Published { version, effective_from, name: policy.name.clone(), key, published_at_ms: now })

@@ -56,12 +56,14 @@ fn is_version(version: u64) -> bool {
 /// What became of a page of policies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Applied {
-    /// Something newer than all that the store holds was refused. It is asked for again: perhaps it was spoilt on the way.
+    /// The page reaches further than what could be believed of it. The rest is asked for again: perhaps it was spoilt on the way.
     pub waits: bool,
 }
 
-/// Takes what can be trusted of a page.
-pub(super) fn apply(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied, StoreError> {
+/// Takes what can be trusted of a page, and gives how far the store has come: to `before`, or to the last version that was signed. What the page
+/// itself says of its end is not believed, or an empty page could make a store wait for ever.
+pub(super) fn apply(tx: &mut WriteTx<'_>, page: &DatasetPage, before: u64) -> Result<u64, StoreError> {
+    let mut through = before;
     let group = tx.identity()?.group;
     let claimed = page.through_version.min(i64::MAX.unsigned_abs());
     let (mut refused, mut is_changed) = (Vec::new(), false);
@@ -77,19 +79,21 @@ pub(super) fn apply(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied,
             }
         };
         match taken {
-            Ok(new) => is_changed |= new,
+            Ok((version, is_new)) => {
+                is_changed |= is_new;
+                through = through.max(version);
+            }
             Err(why) => refused.push(why),
         }
     }
     let held = held(tx)?;
-    let waits = refused.iter().any(|refused| refused.version > held);
-    let before = refusals(tx)?;
+    let known = refusals(tx)?;
     if is_changed {
         // Somebody has mended what was refused before, or gone past it.
         tx.execute("forget refused policies", "DELETE FROM policy_refusal", [])?;
     }
     // What was told before and is passed now is settled, although the page brought it once more.
-    for why in refused.iter().filter(|why| !(is_changed && why.version <= held && before.contains(why))) {
+    for why in refused.iter().filter(|why| !(is_changed && why.version <= held && known.contains(why))) {
         tx.execute(
             "remember a refused policy",
             "INSERT INTO policy_refusal (version, fault, detail) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -101,15 +105,15 @@ pub(super) fn apply(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied,
         "DELETE FROM policy_refusal WHERE rowid NOT IN (SELECT rowid FROM policy_refusal ORDER BY rowid DESC LIMIT ?1)",
         [column(PolicyState::REFUSED_MAX as u64)],
     )?;
-    if is_changed || refused.iter().any(|why| !before.contains(why)) {
+    if is_changed || refused.iter().any(|why| !known.contains(why)) {
         refresh(tx)?;
     }
-    Ok(Applied { waits })
+    Ok(through)
 }
 
-type Taken = Result<bool, RefusedPolicy>;
+/// The version that was signed, and whether it is new here.
+type Taken = Result<(u64, bool), RefusedPolicy>;
 
-/// Gives whether it is new.
 fn take_policy(tx: &mut WriteTx<'_>, trust: &Trust<'_>, signed: &Signed, claimed: u64) -> Result<Taken, StoreError> {
     let bundle = match trust.open_policy(signed, claimed, &is_signed_by) {
         Ok(bundle) => bundle,
@@ -117,7 +121,7 @@ fn take_policy(tx: &mut WriteTx<'_>, trust: &Trust<'_>, signed: &Signed, claimed
     };
     let sql = "SELECT 1 FROM policy WHERE version = ?1 AND bundle = ?2";
     if tx.one("look for a policy", sql, (column(bundle.version), &signed.bytes), |_| Ok(()))?.is_some() {
-        return Ok(Ok(false));
+        return Ok(Ok((bundle.version, false)));
     }
     let held = held(tx)?;
     if bundle.version <= held {
@@ -129,7 +133,7 @@ fn take_policy(tx: &mut WriteTx<'_>, trust: &Trust<'_>, signed: &Signed, claimed
         "INSERT INTO policy (version, effective_from, bundle, signature) VALUES (?1, ?2, ?3, ?4)",
         (column(bundle.version), bundle.effective_from.to_string(), &signed.bytes, &signed.signature),
     )?;
-    Ok(Ok(true))
+    Ok(Ok((bundle.version, true)))
 }
 
 fn take_key(tx: &mut WriteTx<'_>, trust: &Trust<'_>, signed: &Signed, claimed: u64) -> Result<Taken, StoreError> {
@@ -138,7 +142,7 @@ fn take_key(tx: &mut WriteTx<'_>, trust: &Trust<'_>, signed: &Signed, claimed: u
         Err(why) => return Ok(Err(why)),
     };
     if trust.keys.contains(&key) {
-        return Ok(Ok(false));
+        return Ok(Ok((key.from_version, false)));
     }
     let last = trust.keys.last().map_or(0, |key| key.from_version).max(held(tx)?);
     if key.from_version <= last {
@@ -152,7 +156,7 @@ fn take_key(tx: &mut WriteTx<'_>, trust: &Trust<'_>, signed: &Signed, claimed: u
         key.id(),
         key.from_version
     );
-    Ok(Ok(true))
+    Ok(Ok((key.from_version, true)))
 }
 
 /// The newest version that the store holds, 0 when there is none.

@@ -28,17 +28,15 @@ pub fn version(tx: &ReadTx<'_>, dataset: DatasetKind) -> Result<u64, StoreError>
     Ok(version.unwrap_or(0))
 }
 
-/// Applies a page and moves its cursor, unless the page holds a policy that is to be asked for again.
+/// Applies a page and moves its cursor; of policies no further than what was signed.
 ///
 /// # Errors
 /// [`StoreError`] of the engine; [`StoreError::Rule`] when a row is of another dataset.
 pub fn apply_page(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied, StoreError> {
-    let mut applied = Applied::default();
+    let mut through_version = page.through_version;
     if page.dataset == DatasetKind::Policies {
-        applied = policy::apply(tx, page)?;
-        if applied.waits {
-            return Ok(applied);
-        }
+        let before = version(tx, DatasetKind::Policies)?;
+        through_version = policy::apply(tx, page, before)?;
     } else {
         if let Some(key) = &page.phone_key {
             member::put_phone_key(tx, key)?;
@@ -50,7 +48,7 @@ pub fn apply_page(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied, S
     tx.execute_one(
         "move a dataset's cursor",
         "INSERT INTO dataset (name, version) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
-        (page.dataset.as_str(), column(page.through_version)),
+        (page.dataset.as_str(), column(through_version)),
     )?;
     let chain = tx.chain_mut();
     match page.dataset {
@@ -59,7 +57,7 @@ pub fn apply_page(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied, S
         DatasetKind::Cards => chain.replica.cards = page.through_version,
         DatasetKind::Policies | DatasetKind::LegalEntities | DatasetKind::Stores => {}
     }
-    Ok(applied)
+    Ok(Applied { waits: through_version < page.through_version })
 }
 
 fn apply_row(tx: &mut WriteTx<'_>, page: &DatasetPage, row: &DatasetRow) -> Result<(), StoreError> {

@@ -65,7 +65,7 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
                 rows += page.rows.len() as u64;
                 after_version = page.through_version;
                 let applied = link.store.write(move |tx| replica::apply_page(tx, &page)).await?;
-                is_waiting |= applied.waits;
+                is_waiting = applied.waits;
             }
             if !more {
                 break;

@@ -1,12 +1,13 @@
 //! Policies as they arrive: what is not the group's own changes nothing, is named, and head office hears of it.
 
 use huitong_protocol::bundle::{Bundle, KeyAnnouncement, KeyId, PolicyFault, PolicyKey, PolicyState, Signed};
-use huitong_protocol::wire::{DatasetKind, DatasetRow, path};
+use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, path};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use tower::ServiceExt as _;
 
-use super::testing::Shop;
+use super::testing::{MORNING, Shop};
 use crate::ledger::testing::{POLICY, policy_key, sign, signed_policy};
+use crate::store::replica;
 
 const AT_CLOSE: &str = r#"{ when = "at_close" }"#;
 /// More than `policy_stale_after`.
@@ -103,11 +104,11 @@ async fn a_policy_spoilt_on_the_way_is_taken_when_it_comes_right() {
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_rise_is_refused_and_not_asked_for_again() {
+async fn a_version_that_does_not_rise_is_refused() {
     let shop = Shop::new(AT_CLOSE, 0).await;
     publish(&shop, signed_policy(1, "2026-01-01", &POLICY.replace("test", "again")));
     let done = shop.edge.download().await.unwrap();
-    assert_eq!(done.versions[0].version, 2);
+    assert_eq!(done.versions[0].version, 1);
     let told = last_told(&shop);
     assert_eq!((told.held, told.refused[0].fault), (1, PolicyFault::PolicyVersion));
     assert_eq!(shop.edge.store().committed().policy.as_ref().unwrap().policy.name, "test");
@@ -120,12 +121,15 @@ async fn a_version_that_does_not_rise_is_refused_and_not_asked_for_again() {
 #[tokio::test]
 async fn a_bad_one_does_not_hold_up_a_good_one_after_it() {
     let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| config.sync.download_rows_max = 1).await;
+    shop.office.with(|office| office.cut.insert(path::POLL));
+    shop.clock.wind(1);
     publish(&shop, Signed { bytes: b"?".to_vec(), signature: Vec::new() });
     publish(&shop, signed_policy(3, "2026-01-01", &POLICY.replace("test", "winter")));
     let done = shop.edge.download().await.unwrap();
     assert_eq!(done.versions[0].version, 3);
     let told = last_told(&shop);
     assert_eq!((told.held, told.in_force), (3, 3));
+    assert_eq!(status(&shop).await["policy"]["confirmed_at_ms"], MORNING.0 + 1, "nothing newer is left");
     let heard = shop.office.with(|office| office.policy_states.iter().any(|state| !state.refused.is_empty()));
     assert!(heard, "the hub was told of the bad one before it was settled");
 }
@@ -150,6 +154,18 @@ async fn a_new_key_is_believed_on_the_word_of_the_old_one() {
     shop.edge.download().await.unwrap();
     assert_eq!(last_told(&shop).refused[0].fault, PolicyFault::PolicyKey);
     assert_eq!(last_told(&shop).held, 4);
+}
+
+#[tokio::test]
+async fn a_page_that_promises_more_than_it_holds_moves_nothing() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    let (rows, phone_key) = (Vec::new(), None);
+    let empty = DatasetPage { dataset: DatasetKind::Policies, through_version: 1_000, more: false, rows, phone_key };
+    let applied = shop.edge.store().write(move |tx| replica::apply_page(tx, &empty)).await.unwrap();
+    assert!(applied.waits);
+    publish(&shop, signed_policy(2, "2026-01-01", &POLICY.replace("test", "winter")));
+    shop.edge.download().await.unwrap();
+    assert_eq!(last_told(&shop).in_force, 2);
 }
 
 #[tokio::test]

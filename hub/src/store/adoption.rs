@@ -7,6 +7,9 @@ use huitong_protocol::time::Instant;
 
 use super::{Row, StoreError, Tx, exception};
 
+/// How many publications a backup may miss. More is no backup but a store that invents numbers.
+const LOST_VERSIONS_MAX: i64 = 10_000;
+
 /// What a store said of its policies, and since when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stated {
@@ -107,12 +110,26 @@ pub fn state(
         let finding = Finding {
             class: Class::PolicyRefused,
             store: Some(store),
-            subject: format!("{store}-{epoch} policy {} {}", refused.version, refused.fault),
+            // Not by the version that it claims: who forges one may claim any, and would raise as many exceptions.
+            subject: format!("{store}-{epoch} after policy {} {}", state.held, refused.fault),
             evidence: refused.to_string(),
         };
         exception::raise(tx, &finding, now)?;
     }
     Ok(())
+}
+
+/// The newest version that any store said it holds, as far above `newest` as a restored backup of the hub explains; `newest` when none is above.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn highest_held(tx: &mut Tx<'_>, newest: i64) -> Result<i64, StoreError> {
+    let highest = tx.query_one(
+        "SELECT held FROM policy_state WHERE held > $1 AND held <= $2 ORDER BY held DESC LIMIT 1",
+        &[newest.into(), newest.saturating_add(LOST_VERSIONS_MAX).into()],
+        |row| row.integer(0),
+    )?;
+    Ok(highest.unwrap_or(newest))
 }
 
 /// The policy of a store's last sale. A projection of its journal.

@@ -2,8 +2,9 @@
 
 use huitong_protocol::bundle::{Bundle, PolicyKey, Signed};
 use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::wire::DatasetKind;
 
-use super::{Row, StoreError, Tx, Value};
+use super::{Row, StoreError, Tx, Value, adoption, dataset};
 
 /// A published policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +72,19 @@ pub fn newest(tx: &mut Tx<'_>) -> Result<Option<Kept>, StoreError> {
 pub fn find(tx: &mut Tx<'_>, version: u64) -> Result<Option<Kept>, StoreError> {
     let version = i64::try_from(version).unwrap_or(i64::MAX);
     tx.query_one(&format!("{KEPT} WHERE version = $1"), &[version.into()], read)
+}
+
+/// Takes the version of the next policy or key. A hub that was restored from a backup goes on above what stores hold already: they would refuse
+/// what does not rise.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn next_version(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+    let first = dataset::advance(tx, DatasetKind::Policies, 1)?;
+    let held = adoption::highest_held(tx, first - 1)?;
+    let lost = held - (first - 1);
+    let version = if lost > 0 { dataset::advance(tx, DatasetKind::Policies, lost)? + lost - 1 } else { first };
+    Ok(u64::try_from(version).unwrap_or(0))
 }
 
 /// All versions, oldest first.

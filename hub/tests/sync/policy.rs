@@ -155,6 +155,22 @@ async fn head_office_sees_how_far_each_store_is() {
 }
 
 #[tokio::test]
+async fn a_hub_from_a_backup_publishes_above_what_stores_hold() {
+    let world = World::new().await;
+    world.publish("one", "2026-01-01").await;
+    let store = world.store("S1").await;
+    store.says(PolicyState { held: 7, in_force: 7, refused: Vec::new() }).await.unwrap();
+    assert_eq!(world.adoption("S1").await.standing, Standing::Ahead);
+    assert_eq!(world.publish("two", "2026-01-01").await, 8);
+    assert_eq!(world.rotate().await.from_version, 9);
+    let versions: Vec<u64> = store.policies(7).await.into_iter().map(|(version, _)| version).collect();
+    assert_eq!(versions, [8, 9]);
+    // A store that invents numbers does not use them up.
+    store.says(PolicyState { held: i64::MAX.unsigned_abs(), in_force: 7, refused: Vec::new() }).await.unwrap();
+    assert_eq!(world.publish("three", "2026-01-01").await, 10);
+}
+
+#[tokio::test]
 async fn a_refused_policy_raises_one_exception() {
     let world = World::new().await;
     world.publish("one", "2026-01-01").await;
@@ -162,7 +178,11 @@ async fn a_refused_policy_raises_one_exception() {
     let refused = RefusedPolicy::new(2, PolicyFault::PolicySignature, "the signature is not of key 00");
     let state = PolicyState { held: 1, in_force: 1, refused: vec![refused.clone()] };
     store.says(state.clone()).await.unwrap();
-    store.says(PolicyState { held: 0, ..state.clone() }).await.unwrap();
+    // Whoever forges policies may claim any version; that makes no more of them.
+    for version in 3..6 {
+        let claimed = RefusedPolicy { version, ..refused.clone() };
+        store.says(PolicyState { refused: vec![claimed], ..state.clone() }).await.unwrap();
+    }
     store.says(state.clone()).await.unwrap();
     assert_eq!(world.exceptions().await, ["policy_refused"]);
     let adoption = world.adoption("S1").await;
