@@ -169,8 +169,8 @@ fn what_a_promotion_gives_is_bounded() {
 fn a_promotion_that_can_never_be_given_is_refused() {
     let give = serde_json::json!({ "kind": "amount_off", "amount_minor": 1 });
     let policy = with_promotions(serde_json::json!([
-        { "id": "W0", "name": "one day", "give": give,
-          "when": { "from": "2026-11-23", "to": "2026-11-23", "weekdays": [1], "times": [["22:00", "02:00"], ["00:00", "24:00"]] } },
+        { "id": "W0", "name": "the last day", "give": give,
+          "when": { "from": "2026-11-22", "to": "2026-11-23", "weekdays": [1], "times": [["22:00", "02:00"], ["00:00", "24:00"]] } },
         { "id": "W1", "name": "backwards", "give": give, "when": { "from": "2026-11-23", "to": "2026-11-22" } },
         { "id": "W2", "name": "no Saturday", "give": give,
           "when": { "from": "2026-11-23", "to": "2026-11-27", "weekdays": [6, 7] } },

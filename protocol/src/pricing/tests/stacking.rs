@@ -136,6 +136,13 @@ fn across_priorities_one_gate_or_one_stack() {
     across.pricing.across_priorities = AcrossPriorities::Compound;
     assert_eq!(nets(&cart.try_price(&across).unwrap()), [8_099], "10 %, 10 % of the rest, a cent");
 
+    let mut more = promotions("compound");
+    more.as_array_mut().unwrap().push(promotion("T", threshold(1, 1), json!({ "combine": "compound" })));
+    let mut across = policy(more);
+    across.pricing.across_priorities = AcrossPriorities::Compound;
+    let priced = cart.try_price(&across).unwrap();
+    assert_eq!(why(&priced, "T"), ["already_discounted HIGH [0]"], "compound ones below do not undo the best price");
+
     let mut across = policy(promotions("exclusive"));
     across.pricing.across_priorities = AcrossPriorities::Compound;
     let priced = cart.try_price(&across).unwrap();
