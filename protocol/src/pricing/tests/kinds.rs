@@ -19,9 +19,9 @@ fn a_percentage_rounds_half_up_on_each_line() {
 #[test]
 fn an_amount_comes_off_each_piece_and_never_more_than_the_line_costs() {
     let pieces = |quantity_thousandths, gross_minor| BasketLine { quantity_thousandths, ..piece("A", gross_minor) };
-    let cart = Cart::of([pieces(3_000, 3_000), pieces(333, 333), pieces(2_000, 150)]);
+    let cart = Cart::of([pieces(3_000, 3_000), pieces(335, 335), pieces(2_000, 150)]);
     let priced = cart.price(json!([promotion("P", amount(100), json!({}))]));
-    assert_eq!(nets(&priced), [2_700, 300, 0], "3 pieces, a third of a kilogram, and goods cheaper than the amount");
+    assert_eq!(nets(&priced), [2_700, 301, 0], "33.5 goes up; goods cheaper than the amount stop at zero");
 }
 
 #[test]
