@@ -107,6 +107,21 @@ decline-already_invoiced = a tax invoice is registered for this receipt
 decline-nothing_invoiceable = nothing of this receipt may stand on a tax invoice
     .why = It is not a sale, its goods came back, or only tenders paid it that the policy does not call invoiceable, like stored value.
     .action = Look at the receipt again. Stored value was invoiced, if at all, when it was loaded.
+decline-basket_below_zero = the reductions are more than the goods; take one back or sell more goods
+    .why = The markdowns that the till sent come to more than all goods together, so the customer would be paid for buying.
+    .action = Take a markdown or coupon back, or add the goods that it is meant for.
+decline-quote_expired = the quote is too old; ask for the price again
+    .why = More than pricing.quote_valid_minutes passed since the price was told, or its policy is no longer kept at the store.
+    .action = Ask for a new quote and tell the customer when the price is another.
+decline-quote_changed = the price has changed since the quote; ask for it again and tell the customer
+    .why = The same basket comes to another amount than its quote said, as something about the goods or the member has changed since.
+    .action = Ask for a new quote and tell the customer the new price.
+decline-reference_used = this payment reference was used before; look at the number again
+    .why = The policy lets each reference of this tender pay once, and a receipt of this store has it already.
+    .action = Look at the number on the acquirer's slip. If it is right, the payment was posted before: look for its receipt before taking anything again.
+decline-points_limit = points may pay only from a least number on and up to a part of the receipt
+    .why = The policy sets the fewest points that may be spent and the most of a receipt that they may pay.
+    .action = Take no more than `available_here_minor` in points, or none, and the rest with another tender.
 
 ## Requests without an answer: the till sent something that could not be decided. Nothing moved.
 

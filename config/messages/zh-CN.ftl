@@ -107,6 +107,21 @@ decline-already_invoiced = 该小票已登记发票
 decline-nothing_invoiceable = 该小票没有可以开票的金额
     .why = 它不是销售、商品已经退回，或全部由政策规定不可开票的方式支付，例如储值。
     .action = 核对小票。储值若需开票，应在充值时开具。
+decline-basket_below_zero = 优惠金额超过商品金额，请减少优惠或增加商品
+    .why = 收银机发来的减价合计超过全部商品的金额，等于购物还要倒付给顾客。
+    .action = 取消一项减价或优惠券，或补上其对应的商品。
+decline-quote_expired = 报价已过期，请重新询价
+    .why = 报价已超过 pricing.quote_valid_minutes 规定的分钟数，或其政策已不在门店保存。
+    .action = 重新询价；价格不同时请告知顾客。
+decline-quote_changed = 价格与报价不同，请重新询价并告知顾客
+    .why = 同一购物篮现在的金额与报价不符，报价之后商品或会员的情况有变。
+    .action = 重新询价，并把新价格告知顾客。
+decline-reference_used = 此付款参考号已被使用，请核对号码
+    .why = 政策规定该支付方式的每个参考号只能付款一次，而本店已有小票使用了它。
+    .action = 核对收单凭条上的号码。若号码无误，说明该付款已入账：先查找其小票，不要重复收款。
+decline-points_limit = 积分支付低于最低积分数，或超过小票可用积分支付的部分
+    .why = 政策规定了一次至少使用的积分数，以及小票最多可用积分支付的部分。
+    .action = 积分支付不超过 `available_here_minor`，或不用积分，其余改用其他方式支付。
 
 ## 无法处理的请求：收银机发来的内容无法决定，资金没有变动。
 

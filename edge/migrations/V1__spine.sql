@@ -143,6 +143,13 @@ CREATE TABLE receipt (
 ) STRICT;
 CREATE INDEX receipt_parked ON receipt (seq) WHERE parked = 1;
 
+-- References of payments outside that may be used once only.
+CREATE TABLE tender_reference (
+    tender TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    PRIMARY KEY (tender, reference)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE day (
     business_day TEXT PRIMARY KEY,
     opened_seq INTEGER NOT NULL,

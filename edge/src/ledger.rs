@@ -7,6 +7,9 @@
 mod day;
 mod look;
 mod order;
+mod pricing;
+#[cfg(test)]
+mod quote_tests;
 #[cfg(test)]
 mod receipt_tests;
 #[cfg(test)]
@@ -24,11 +27,11 @@ use bytes::Bytes;
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::Card;
 use huitong_protocol::decline::{Decline, Elsewhere};
-use huitong_protocol::entry::Body;
+use huitong_protocol::entry::{Body, Sale};
 use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
-use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, TotalBalance};
+use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, SalePrice, TotalBalance};
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Grant, Need};
 
@@ -36,9 +39,11 @@ use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
 use crate::store::{Appended, EntryMeta, Store, StoreError, WriteTx, allotment, card, operation, receipt};
 use crate::till::Permissions;
+use pricing::Prepared;
 
 pub use look::{CardLook, OperationLook};
 pub use order::{Order, Reference};
+pub use pricing::{Quoted, keep_quote_key};
 
 /// Head office, as an operation asks it: all that is lacking in one call, with no transaction open.
 #[async_trait]
@@ -176,7 +181,11 @@ impl Ledger {
     /// [`LedgerError`]; nothing was stored then.
     pub async fn execute(&self, call: Call, order: Order) -> Result<Answer, LedgerError> {
         let _guard = self.enter(call.operation)?;
-        let order = Arc::new(order);
+        let prepared = match &order {
+            Order::Sale(request) => self.prepare(call.now, request)?,
+            _ => None,
+        };
+        let order = Arc::new((order, prepared));
         let Question { needs, using } = match self.visit(call, &order, None).await? {
             Visit::Ask(question) => question,
             visit => return settled(visit),
@@ -188,9 +197,14 @@ impl Ledger {
         settled(visit)
     }
 
-    async fn visit(&self, call: Call, order: &Arc<Order>, reply: Option<HubReply>) -> Result<Visit, StoreError> {
+    async fn visit(
+        &self,
+        call: Call,
+        order: &Arc<(Order, Option<Prepared>)>,
+        reply: Option<HubReply>,
+    ) -> Result<Visit, StoreError> {
         let (order, in_use) = (Arc::clone(order), Arc::clone(self.store.in_use()));
-        self.store.write(move |tx| visit(tx, &call, &order, reply, &in_use)).await
+        self.store.write(move |tx| visit(tx, &call, (&order.0, order.1.as_ref()), reply, &in_use)).await
     }
 
     fn enter(&self, operation: OperationId) -> Result<InFlight<'_>, LedgerError> {
@@ -235,7 +249,7 @@ fn settled(visit: Visit) -> Result<Answer, LedgerError> {
 fn visit(
     tx: &mut WriteTx<'_>,
     call: &Call,
-    order: &Order,
+    (order, prepared): (&Order, Option<&Prepared>),
     reply: Option<HubReply>,
     in_use: &Arc<InUse>,
 ) -> Result<Visit, StoreError> {
@@ -253,8 +267,11 @@ fn visit(
     let done = match order {
         Order::OpenDay(request) => day::open(tx, call, request)?,
         Order::CloseDay(request) => day::close(tx, call, request)?,
-        _ => match order.decide(tx, call, &policy.policy, &hub)? {
-            Decision::Approved(plan) => approve(tx, call, order, *plan)?,
+        _ => match order.decide(tx, call, &policy.policy, &hub, prepared)? {
+            Decision::Approved(plan) => {
+                order.use_references(tx, &policy.policy)?;
+                approve(tx, call, order, *plan, prepared)?
+            }
             Decision::Declined(decline) => Done::Declined(decline),
             Decision::AskHub(needs) => Done::Ask(needs),
             Decision::Faulty(fault) => Done::Faulty(fault),
@@ -322,12 +339,23 @@ fn take_news(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant], cards: &[Card
     cards.iter().try_for_each(|card| card::upsert_from_hub(tx, card, None))
 }
 
-fn approve(tx: &mut WriteTx<'_>, call: &Call, order: &Order, plan: Plan) -> Result<Done, StoreError> {
+fn approve(
+    tx: &mut WriteTx<'_>,
+    call: &Call,
+    order: &Order,
+    plan: Plan,
+    prepared: Option<&Prepared>,
+) -> Result<Done, StoreError> {
     let Plan { body, counters, card: card_change, receipt: receipt_change, refunds } = plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
+    let mut price = None;
     match &body {
-        Body::Sale(sale) => (invoiceable, payment_unknown) = (sale.invoiceable.clone(), sale.payment_unknown),
+        Body::Sale(sale) => {
+            (invoiceable, payment_unknown) = (sale.invoiceable.clone(), sale.payment_unknown);
+            price = prepared.and_then(|prepared| paid(sale, prepared));
+        }
+        Body::CardSale(load) | Body::CardReload(load) => invoiceable.clone_from(&load.invoiceable),
         Body::Invoice(invoice) => invoiceable.clone_from(&invoice.invoiceable),
         Body::Return(back) => red_letter_required.clone_from(&back.red_letter),
         _ => {}
@@ -356,6 +384,11 @@ fn approve(tx: &mut WriteTx<'_>, call: &Call, order: &Order, plan: Plan) -> Resu
         None => {}
         Some(ReceiptChange::Changed { of, state }) => receipt::put(tx, of.seq, &state)?,
         Some(ReceiptChange::Made { state }) => receipt::put(tx, appended.id.seq, &state)?,
+        Some(ReceiptChange::Paid { of }) => {
+            let mut state = receipt::get(tx, of.seq)?;
+            (state.paid_by, state.parked) = (Some(appended.id), false);
+            receipt::put(tx, of.seq, &state)?;
+        }
         Some(ReceiptChange::Voided { of }) => {
             let mut state = receipt::get(tx, of.seq)?;
             (state.voided_by, state.parked) = (Some(appended.id), false);
@@ -365,7 +398,21 @@ fn approve(tx: &mut WriteTx<'_>, call: &Call, order: &Order, plan: Plan) -> Resu
     let mut approved = approved(tx, call, kind, &appended);
     (approved.balances, approved.refunds, approved.invoiceable) = (balances, refunds, invoiceable);
     (approved.payment_unknown, approved.red_letter_required) = (payment_unknown, red_letter_required);
+    approved.price = price;
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
+}
+
+/// How the price of a sale came about, when anything but the shelf price did.
+fn paid(sale: &Sale, prepared: &Prepared) -> Option<SalePrice> {
+    let (lines, trace) = &prepared.explained;
+    let plain = trace.is_empty() && sale.earned.is_none() && lines.iter().all(|line| line.discounts.is_empty());
+    (!plain).then(|| SalePrice {
+        policy_version: sale.policy_version,
+        total_minor: sale.total_minor,
+        lines: lines.clone(),
+        trace: trace.clone(),
+        earned_points: sale.earned.as_ref().map(|earned| earned.points),
+    })
 }
 
 fn approved(tx: &WriteTx<'_>, call: &Call, kind: &str, appended: &Appended) -> Approved {
@@ -380,6 +427,7 @@ fn approved(tx: &WriteTx<'_>, call: &Call, kind: &str, appended: &Appended) -> A
         invoiceable: Vec::new(),
         payment_unknown: None,
         red_letter_required: None,
+        price: None,
         seal: None,
     }
 }

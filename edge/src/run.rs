@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{EdgeConfig, StoreConfig};
 use crate::enrol::{EnrolError, enrol};
 use crate::identity::{KeyError, StoreKey, random_bytes, write_private};
-use crate::ledger::{Call, Ledger, Order};
+use crate::ledger::{Call, Ledger, Order, keep_quote_key};
 use crate::line::Line;
 use crate::schedule::{Job, Schedule, Work};
 use crate::serve;
@@ -160,6 +160,7 @@ impl Edge {
         let lock = lock(&config.data_dir)?;
         let store = open_store(&config.data_dir, &config.store)?;
         let identity = store.committed().identity.clone().ok_or(StoreError::NotEnrolled)?;
+        keep_quote_key(&store, random_bytes()?).await?;
         let key = StoreKey::open(&config.data_dir)?;
         let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
 

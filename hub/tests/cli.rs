@@ -285,7 +285,7 @@ fn policies_and_agreements_only_rise() {
             .refused(&format!("policy publish {file} --effective-from 2026-02-01"))
             .contains("version 1 is this very document")
     );
-    let file = office.file("new.toml", &standard.replace("minutes = 15", "minutes = 5"));
+    let file = office.file("new.toml", &standard.replace("\"when_idle\", minutes = 15", "\"when_idle\", minutes = 5"));
     assert!(
         office
             .refused(&format!("policy publish {file} --effective-from 2025-12-31"))
@@ -339,7 +339,7 @@ fn a_policy_is_judged_with_every_fault_and_its_place() {
 fn versions_and_files_are_compared_field_by_field() {
     let office = Office::opened();
     let standard = std::fs::read_to_string(policies().join("standard.toml")).unwrap();
-    let changed = standard.replace("minutes = 15", "minutes = 5");
+    let changed = standard.replace("\"when_idle\", minutes = 15", "\"when_idle\", minutes = 5");
     assert_ne!(changed, standard);
     let file = office.file("new.toml", &changed);
     let said = office.say(&format!("policy diff 1 {file}"));
@@ -365,7 +365,7 @@ fn policies_are_signed_with_a_key_that_is_not_in_the_database() {
     assert_eq!(office.ok("init --group G1 --currency CNY")["policy_key"], first.as_str(), "made once");
     let rotated = office.ok("policy key rotate");
     assert_eq!((&rotated[0]["from_version"], office.ok("policy key show").as_array().unwrap().len()), (&2.into(), 2));
-    let file = office.file("new.toml", &standard.replace("minutes = 15", "minutes = 5"));
+    let file = office.file("new.toml", &standard.replace("\"when_idle\", minutes = 15", "\"when_idle\", minutes = 5"));
     let published = office.ok(&format!("policy publish {file} --effective-from 2026-02-01"));
     assert_eq!((&published["version"], &published["key"]), (&3.into(), &rotated[0]["key"]));
     // Without the file nobody publishes, and everything else goes on.

@@ -559,6 +559,22 @@ impl PostUnreferencedReturn {
     }
 }
 
+/// How the price of a sale came about.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SalePrice {
+    /// The policy that priced it.
+    pub policy_version: u64,
+    /// What was to be paid.
+    pub total_minor: i64,
+    /// The lines with their discounts, in the order of the basket.
+    pub lines: Vec<PricedLine>,
+    /// Every rule that was considered, applied or not, and why.
+    pub trace: Vec<Considered>,
+    /// The points that it earned; those of a parked sale come when it is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earned_points: Option<i64>,
+}
+
 /// What an account may spend at this store after the operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BalanceHere {
@@ -599,6 +615,9 @@ pub struct Approved {
     /// The invoice that a red-letter invoice (红字发票) must lower, for returns of goods that are invoiced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub red_letter_required: Option<RedLetter>,
+    /// How the price of a sale came about, where anything but the shelf price did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<SalePrice>,
     /// The day as sealed, for closes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<Seal>,

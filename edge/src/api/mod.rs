@@ -13,6 +13,7 @@ mod members_tests;
 mod operations;
 mod posted;
 mod problem;
+mod quotes;
 mod sales;
 mod status;
 #[cfg(test)]
@@ -92,6 +93,7 @@ pub fn router(api: Api, more: Router<Api>) -> Router {
         .route("/v1/items/{code}", get(items::look))
         .route("/v1/members", get(members::look))
         .route("/v1/members/search", get(members::search))
+        .route("/v1/quotes", post(quotes::quote))
         .route("/v1/sales", post(sales::post))
         .route("/v1/sales/parked", get(sales::parked))
         .route("/v1/sales/{id}/void", post(operations::void))

@@ -87,6 +87,14 @@ impl Posted {
     }
 }
 
+/// A body as JSON, for requests that change nothing.
+pub(super) fn json_of<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    if !is_json(headers) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
+    }
+    from_json(body).map_err(|fault| json_problem(body, fault))
+}
+
 /// Bytes that are JSON already.
 pub(super) fn json_response(json: Bytes) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()

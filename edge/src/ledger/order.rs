@@ -3,9 +3,10 @@
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::entry::{Body, Entry, Origin};
-use huitong_protocol::id::{EntryId, IdError, OperationId, OperatorId};
+use huitong_protocol::entry::{Body, Entry, Origin, Sale, TenderLine};
+use huitong_protocol::id::{AccountId, EntryId, IdError, OperationId, OperatorId, TenderCode};
 use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation};
+use huitong_protocol::points::PointsRules;
 use huitong_protocol::policy::Policy;
 use huitong_protocol::till::{
     CloseDay, FreezeCard, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
@@ -14,7 +15,8 @@ use huitong_protocol::till::{
 use huitong_protocol::unit::Unit;
 
 use super::Call;
-use crate::store::{EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, receipt};
+use super::pricing::Prepared;
+use crate::store::{EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, receipt, tender_reference};
 
 /// An operation that a till named: by its receipt number or by its operation id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,7 +136,11 @@ impl Order {
         call: &Call,
         policy: &Policy,
         hub: &core::Hub,
+        prepared: Option<&Prepared>,
     ) -> Result<Decision, StoreError> {
+        if self.reference_used(tx, policy)? {
+            return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::ReferenceUsed))));
+        }
         let identity = tx.identity()?;
         let situation = Situation { store: identity.store.id, policy, day: tx.chain().open_day, hub };
         let unit = Unit::Money(policy.currency);
@@ -152,10 +158,29 @@ impl Order {
                 let (cards, _) = one(*card)?;
                 core::freeze_card(&situation, *card, &cards, request)
             }
-            Self::Sale(request) => {
-                let (cards, holdings) = rows(tx, request.tenders.iter().filter_map(|line| line.card), unit, None)?;
-                core::post_sale(&situation, &cards, &holdings, request)
-            }
+            Self::Sale(request) => match prepared {
+                Some(Prepared { basket: Ok(basket), day, .. }) => {
+                    if *day != situation.day {
+                        // A day was opened or closed since it was priced.
+                        return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteChanged))));
+                    }
+                    let (cards, mut holdings) =
+                        rows(tx, request.tenders.iter().filter_map(|line| line.card), unit, None)?;
+                    add_points(tx, cards.iter().map(|card| card.account).chain(basket.account), policy, &mut holdings)?;
+                    core::post_sale(&situation, &cards, &holdings, request, basket)
+                }
+                // A closed store says so before anything else.
+                Some(Prepared { basket: Err(Decision::Declined(_)), .. }) if situation.day.is_none() => {
+                    Decision::Declined(Box::new(Decline::new(DeclineCode::DayNotOpen)))
+                }
+                Some(Prepared { basket: Err(decision), .. }) => decision.clone(),
+                None => {
+                    return Err(StoreError::Rule {
+                        operation: "decide a sale",
+                        fault: "nobody priced its basket".to_owned(),
+                    });
+                }
+            },
             Self::Void { of, request } => match self.original(tx, *of, request.check().err())? {
                 Original::Found(entry, state) => {
                     // The void of a card's sale looks at the card as it is now.
@@ -202,6 +227,43 @@ impl Order {
         })
     }
 
+    /// The payment lines that bring a reference into the store.
+    fn references(&self) -> Vec<&TenderLine> {
+        let tenders = match self {
+            Self::SellCard { request, .. } | Self::ReloadCard { request, .. } => &request.tenders,
+            Self::Sale(request) => &request.tenders,
+            _ => return Vec::new(),
+        };
+        tenders.iter().filter(|line| line.reference.is_some()).collect()
+    }
+
+    /// Whether a reference that counts once was used before, here or twice in this operation.
+    fn reference_used(&self, tx: &WriteTx<'_>, policy: &Policy) -> Result<bool, StoreError> {
+        let mut seen: Vec<(TenderCode, &str)> = Vec::new();
+        for line in self.references() {
+            let Some(text) = line.reference.as_deref() else { continue };
+            if !policy.tender(line.tender).is_some_and(|tender| tender.reference_unique) {
+                continue;
+            }
+            if seen.contains(&(line.tender, text)) || tender_reference::is_used(tx, line.tender, text)? {
+                return Ok(true);
+            }
+            seen.push((line.tender, text));
+        }
+        Ok(false)
+    }
+
+    /// Remembers the references of an operation that is approved.
+    pub(super) fn use_references(&self, tx: &mut WriteTx<'_>, policy: &Policy) -> Result<(), StoreError> {
+        for line in self.references() {
+            let Some(text) = line.reference.as_deref() else { continue };
+            if policy.tender(line.tender).is_some_and(|tender| tender.reference_unique) {
+                tender_reference::insert(tx, line.tender, text)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The operation that this one refers to. Only the store's own journal is looked at.
     fn original(
         &self,
@@ -241,6 +303,23 @@ enum Original {
     Refused(Decision),
 }
 
+/// Adds the points of accounts, where the policy has any.
+fn add_points(
+    tx: &WriteTx<'_>,
+    accounts: impl Iterator<Item = AccountId>,
+    policy: &Policy,
+    holdings: &mut Holdings,
+) -> Result<(), StoreError> {
+    if policy.points == PointsRules::default() {
+        return Ok(());
+    }
+    for account in accounts {
+        let purse = Purse { account, unit: Unit::Points };
+        holdings.put(purse, allotment::get(tx, purse)?);
+    }
+    Ok(())
+}
+
 /// The cards of an operation as far as the replica has them, and the purses that it may touch.
 fn rows(
     tx: &WriteTx<'_>,
@@ -262,6 +341,11 @@ fn rows(
     }
     for movement in original.map(|entry| entry.body.movements()).unwrap_or_default() {
         let purse = Purse { account: movement.account, unit: movement.unit };
+        holdings.put(purse, allotment::get(tx, purse)?);
+    }
+    // The points of a sale that was parked stand in another entry.
+    if let Some(Body::Sale(Sale { earned: Some(earned), .. })) = original.map(|entry| &entry.body) {
+        let purse = Purse { account: earned.account, unit: Unit::Points };
         holdings.put(purse, allotment::get(tx, purse)?);
     }
     Ok((cards, holdings))

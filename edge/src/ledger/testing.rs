@@ -31,7 +31,7 @@ use crate::api::{Api, router};
 use crate::clock::Clock;
 use crate::line::Line;
 use crate::store::identity::{self, Identity};
-use crate::store::{Store, StoreError, StoreOptions, WriteTx, allotment, card, policy, replica, till};
+use crate::store::{Store, StoreError, StoreOptions, WriteTx, allotment, card, policy, replica, setting, till};
 use crate::till::{Permissions, Token};
 
 pub(crate) const CNY: Unit = Unit::Money(Currency::CNY);
@@ -231,6 +231,7 @@ pub(crate) fn enrol(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
         closed_on: None,
     };
     identity::put(tx, Identity::new("G1".parse().unwrap(), Epoch(1), record)?)?;
+    setting::put(tx, "quotes.key", &"07".repeat(32))?;
     policy::pin(tx, &[policy_key()])
 }
 

@@ -19,6 +19,7 @@ pub mod receipt;
 pub mod replica;
 pub mod setting;
 pub mod sync_state;
+pub mod tender_reference;
 pub mod till;
 mod tx;
 mod writer;

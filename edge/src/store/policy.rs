@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use huitong_protocol::bundle::{Bundle, PolicyFault, PolicyKey, PolicyState, RefusedPolicy, Signed, Trust};
 use huitong_protocol::policy::Policy;
+use huitong_protocol::pricing::PriceBook;
 use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::{DatasetPage, DatasetRow};
 
@@ -259,7 +260,7 @@ fn look(
     let bytes: Option<Vec<u8>> = tx.one("read a policy", sql, [column(version)], |row| cell(row, 0))?;
     let read = Bundle::decode(&bytes.unwrap_or_default())
         .and_then(|bundle| read_document(&bundle.document))
-        .map(|policy| Arc::new(PolicyInForce { version, effective_from, policy }));
+        .map(|policy| Arc::new(PolicyInForce { version, effective_from, book: PriceBook::new(&policy), policy }));
     versions.insert(version, read.clone());
     Ok(read)
 }

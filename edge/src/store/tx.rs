@@ -13,6 +13,7 @@ use huitong_protocol::entry::{
 use huitong_protocol::id::{EntryId, OperationId, OperatorId, Seq, TerminalId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::policy::Policy;
+use huitong_protocol::pricing::PriceBook;
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 use rusqlite::{CachedStatement, Connection, Params, Row};
 
@@ -20,7 +21,7 @@ use super::StoreError;
 use super::identity::Identity;
 
 /// The policy that decides, with its version.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct PolicyInForce {
     /// The hub's version of the document.
     pub version: u64,
@@ -28,6 +29,8 @@ pub struct PolicyInForce {
     pub effective_from: BusinessDay,
     /// The document, read and validated.
     pub policy: Policy,
+    /// Its promotions, compiled once: a quote looks up only those of its goods.
+    pub book: PriceBook,
 }
 
 /// What is true of the store as a whole. The writer keeps it in memory: provisional during a batch, everybody's after COMMIT.

@@ -220,6 +220,7 @@ impl Town {
             principal_minor: amount_minor,
             bonus_minor: 0,
             tenders: Vec::new(),
+            invoiceable: Vec::new(),
             movements: vec![Self::movement(card.account, kind, amount_minor)],
         };
         let body = if kind == MovementKind::CardSale { Body::CardSale(body) } else { Body::CardReload(body) };
@@ -245,6 +246,11 @@ impl Town {
             invoiceable: Vec::new(),
             payment_unknown: None,
             taken_at_ms: None,
+            shopper: None,
+            coupons: Vec::new(),
+            policy_version: 1,
+            priced_at_ms: huitong_protocol::time::Instant(0),
+            earned: None,
             movements: vec![Self::movement(card.account, MovementKind::Spend, amount_minor)],
         };
         self.append(shop, shop.day, Body::Sale(body));

@@ -39,6 +39,7 @@ pub(crate) fn reload(amount_minor: i64) -> Body {
         principal_minor: amount_minor,
         bonus_minor: 0,
         tenders: Vec::new(),
+        invoiceable: Vec::new(),
         movements: vec![movement(MovementKind::Reload, amount_minor)],
     })
 }
@@ -260,6 +261,11 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
         invoiceable: Vec::new(),
         payment_unknown: None,
         taken_at_ms: None,
+        shopper: None,
+        coupons: Vec::new(),
+        policy_version: 1,
+        priced_at_ms: huitong_protocol::time::Instant(0),
+        earned: None,
         movements: Vec::new(),
     })
 }

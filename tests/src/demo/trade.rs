@@ -220,11 +220,14 @@ impl Floor<'_, '_> {
         command: &str,
         load: Load,
     ) -> anyhow::Result<()> {
+        let mut paid = tender(load.tender, load.amount_minor, None);
+        // The catalogue of the standard policy asks for the acquirer's number of a card payment, and takes each once.
+        paid.reference = (load.tender == "bank_card").then(|| operation_id().map(|id| id.to_string())).transpose()?;
         let request = LoadCard {
             currency: self.chain.currency,
             amount_minor: load.amount_minor,
             bonus_minor: load.bonus_minor,
-            tenders: vec![tender(load.tender, load.amount_minor, None)],
+            tenders: vec![paid],
             operator: None,
             terminal_seq: None,
         };
@@ -322,6 +325,9 @@ fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Option<MemberI
     PostSale {
         currency: huitong_protocol::money::Currency::CNY,
         member,
+        member_card: None,
+        coupons: Vec::new(),
+        quote: None,
         lines,
         tenders,
         payment_unknown: None,
