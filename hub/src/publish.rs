@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::fmt;
 
 use huitong_protocol::bundle::{Bundle, DOCUMENT_BYTES_MAX, KeyId};
-use huitong_protocol::policy::Policy;
+use huitong_protocol::id::{LegalEntityId, StoreId};
+use huitong_protocol::party::Party;
+use huitong_protocol::policy::{Funder, Policy};
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, faults};
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde::de::DeserializeOwned;
@@ -191,7 +193,8 @@ pub fn policies(tx: &mut Tx<'_>) -> Result<Vec<Published>, StoreError> {
     rows::all(tx)?.iter().map(|kept| open_kept(kept).map(|(published, _)| published)).collect()
 }
 
-/// Every fault of a policy that only this hub can see: its currency, and legal entities that it does not have.
+/// Every fault of a policy that only this hub can see: its currency, and legal entities and stores that it does not have. Suppliers and counters are
+/// in no master here; what names them is believed.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -208,6 +211,30 @@ pub fn faults_here(tx: &mut Tx<'_>, policy: &Policy, document: &str) -> Result<V
             let issuer = product.issuer;
             let words = format!("legal entity {issuer} is unknown; import it: huitong-hub legal-entity import FILE");
             found.push(located(document, format!("products[{index}].issuer"), words));
+        }
+    }
+    // A document may hold thousands of promotions; stores and entities are read once.
+    let stores: HashSet<StoreId> = organisation::stores(tx)?.iter().map(|store| store.id).collect();
+    let entities: HashSet<LegalEntityId> = organisation::legal_entities(tx)?.iter().map(|entity| entity.id).collect();
+    for (index, promotion) in policy.promotions.iter().enumerate() {
+        let mut unknown = |path: String, what: String| {
+            let words = format!("{what} is unknown here; import it first, or correct the code");
+            found.push(located(document, format!("promotions[{index}].{path}"), words));
+        };
+        for (at, store) in promotion.place.stores.iter().enumerate().filter(|(_, store)| !stores.contains(store)) {
+            unknown(format!("where.stores[{at}]"), format!("store {store}"));
+        }
+        for (at, funding) in promotion.funding.iter().enumerate() {
+            let path = format!("funding[{at}].party");
+            match funding.party {
+                Funder::Party(Party::Store(store)) if !stores.contains(&store) => {
+                    unknown(path, format!("store {store}"))
+                }
+                Funder::Party(Party::LegalEntity(entity)) if !entities.contains(&entity) => {
+                    unknown(path, format!("legal entity {entity}"));
+                }
+                _ => {}
+            }
         }
     }
     Ok(found)

@@ -328,6 +328,10 @@ fn a_policy_is_judged_with_every_fault_and_its_place() {
     let foreign = standard.replace("issuer = \"E1\"", "issuer = \"E9\"");
     check(&foreign, &[("products[0].issuer", true), ("products[1].issuer", true)]);
     check(&standard.replace("currency = \"CNY\"", "currency = \"USD\""), &[("currency", true)]);
+    let elsewhere = standard
+        .replace("where = { stores = [] }", "where = { stores = [\"S1\", \"S99\"] }")
+        .replace("{ party = \"hub\", share_ppm = 600000 }", "{ party = \"entity:E9\", share_ppm = 600000 }");
+    check(&elsewhere, &[("promotions[0].where.stores[1]", true), ("promotions[0].funding[0].party", true)]);
     // Publishing says the same, and publishes nothing.
     let file = office.file("bad.toml", &foreign);
     let said = office.refused(&format!("policy publish {file} --effective-from 2026-02-01"));
