@@ -59,6 +59,8 @@ struct Frame<'a> {
     policy: &'a PolicyInForce,
     day: BusinessDay,
     priced_at: Instant,
+    /// Whether the store has an item master at all.
+    has_items: bool,
 }
 
 /// Makes sure that the store has a key for its quotes: `random` is used when it has none.
@@ -89,7 +91,7 @@ impl Ledger {
             return Err(Fault::new("currency", fault).into());
         }
         let Some(day) = day_of(&committed, identity, now) else { return Err(no_calendar().into()) };
-        let frame = Frame { identity, policy, day, priced_at: now };
+        let frame = Frame { identity, policy, day, priced_at: now, has_items: committed.replica.items > 0 };
         let AskQuote { member, member_card, coupons, lines, .. } = ask;
         let question = Question { member: *member, member_card: *member_card, coupons, lines };
         let (key, priced) =
@@ -131,10 +133,11 @@ impl Ledger {
         let Some(day) = day_of(&committed, identity, now) else {
             return Ok(Some(refused(Decision::Faulty(no_calendar()))));
         };
+        let has_items = committed.replica.items > 0;
         let PostSale { member, member_card, coupons, lines, .. } = request;
         let question = Question { member: *member, member_card: *member_card, coupons, lines };
         if let Some(taken_at) = request.taken_at_ms {
-            let frame = Frame { identity, policy: in_force, day, priced_at: taken_at };
+            let frame = Frame { identity, policy: in_force, day, priced_at: taken_at, has_items };
             let basket = self.store().read(|tx| {
                 let known = known(tx, &frame, &question)?;
                 Ok::<_, StoreError>(as_taken(prices(in_force), taken_at, lines, coupons, known))
@@ -152,10 +155,13 @@ impl Ledger {
                 _ => return Ok(Some(refused(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteExpired)))))),
             },
         };
-        let frame = Frame { identity, policy, day, priced_at };
-        let (key, priced) =
-            self.store().read(|tx| Ok::<_, StoreError>((quote_key(tx)?, price(tx, &frame, &question)?)))?;
-        if let Some(token) = token {
+        let frame = Frame { identity, policy, day, priced_at, has_items };
+        let (key, priced) = self.store().read(|tx| {
+            // Most sales are rung up without a quote: nothing is read for them that only a quote needs.
+            let key = token.map(|_| quote_key(tx)).transpose()?;
+            Ok::<_, StoreError>((key, price(tx, &frame, &question)?))
+        })?;
+        if let (Some(token), Some(key)) = (token, key) {
             if !token.is_of(&key, Asked::from(request)) {
                 let fault = "is not this store's quote for this basket; send back what was quoted, with the same lines, member and coupons";
                 return Ok(Some(refused(Decision::Faulty(Fault::new("quote", fault)))));
@@ -195,7 +201,7 @@ fn day_of(committed: &Committed, identity: &Identity, now: Instant) -> Option<Bu
 
 fn price(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<Result<Priced, Decision>, StoreError> {
     let known = known(tx, frame, question)?;
-    let Frame { identity, policy, day, priced_at } = *frame;
+    let Frame { identity, policy, day, priced_at, .. } = *frame;
     let at = CivilMoment::of(day, priced_at, identity.offset(priced_at));
     let Question { coupons, lines, .. } = question;
     Ok(price_basket(prices(policy), identity.store.id, (at, priced_at), lines, coupons, known))
@@ -203,7 +209,8 @@ fn price(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
 
 /// Looks goods and member up.
 fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<Known, StoreError> {
-    let items = question.lines.iter().map(|line| item::find(tx, &line.sku)).collect::<Result<_, _>>()?;
+    let find = |line: &SaleLine| if frame.has_items { item::find(tx, &line.sku) } else { Ok(None) };
+    let items = question.lines.iter().map(find).collect::<Result<_, _>>()?;
     let found = match (question.member, question.member_card) {
         (Some(id), _) => member::find(tx, id)?,
         (None, Some(number)) => member::find_by_card(tx, number)?,

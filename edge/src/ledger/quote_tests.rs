@@ -6,10 +6,11 @@ use huitong_protocol::item::Item;
 use huitong_protocol::member::Member;
 use huitong_protocol::pricing::PriceBook;
 use huitong_protocol::rerate::{Rerated, rerate};
+use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow};
 use serde_json::{Value, json};
 
 use super::testing::*;
-use crate::store::{allotment, item, journal as entries, member, replica};
+use crate::store::{allotment, journal as entries, member, replica};
 
 /// What the shop's policy gives, beside the tenders of every test: members save 5 % with gold, tea 10.00 in the morning, 满 100 减 20, points.
 const PROMOTIONS: &str = r#"
@@ -91,8 +92,11 @@ async fn shop() -> Shop {
     shop.store
         .write(move |tx| {
             replica::apply_page(tx, &policy_page(2, "2026-01-01", &document))?;
-            item::put(tx, &item_of("tea", "食品/饮料", None))?;
-            item::put(tx, &item_of("coat", "服装", Some(11_000)))?;
+            let items = [item_of("tea", "食品/饮料", None), item_of("coat", "服装", Some(11_000))];
+            let rows = items.map(DatasetRow::Item).to_vec();
+            let (dataset, through_version) = (DatasetKind::Items, 2);
+            let page = DatasetPage { dataset, through_version, more: false, rows, phone_key: None };
+            replica::apply_page(tx, &page)?;
             member::put(tx, &gold())?;
             let mut card = card(1, huitong_protocol::card::CardStatus::Active);
             card.member = Some(gold().id);
