@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use huitong_protocol::entry::{Body, CardSale, Entry, Invoiceable, Return, Sale, SaleLine, TenderLine};
-use huitong_protocol::id::TenderCode;
+use huitong_protocol::id::{PromotionId, TenderCode};
 use huitong_protocol::ledger::ReceiptState;
 use huitong_protocol::money::{Currency, Money};
+use huitong_protocol::pricing::DiscountSource;
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -60,6 +61,8 @@ pub struct Context<'a> {
     pub state: &'a ReceiptState,
     /// What a tender is called.
     pub tender_name: &'a dyn Fn(TenderCode) -> String,
+    /// What a promotion is called.
+    pub promotion_name: &'a dyn Fn(PromotionId) -> String,
 }
 
 macro_rules! words {
@@ -104,6 +107,9 @@ words! {
     operator = "收银员", "Cashier";
     day = "营业日", "Business day";
     tax = "税率", "Tax";
+    member_price = "会员价", "Member price";
+    coupon = "券", "Coupon";
+    points_earned = "本次积分", "Points earned";
 }
 
 /// Writes the slip of an entry; `None` for kinds that no customer takes home.
@@ -244,7 +250,7 @@ impl Slip {
     fn sale(&mut self, sale: &Sale, context: &Context<'_>) {
         let mut gross_minor = 0_i64;
         for line in &sale.lines {
-            self.sold(line, sale.currency);
+            self.sold(line, sale.currency, context);
             gross_minor = gross_minor.saturating_add(line.gross_minor);
         }
         self.rule();
@@ -256,6 +262,9 @@ impl Slip {
         for tender in &sale.tenders {
             self.tender(tender, sale.currency, context);
         }
+        if let Some(earned) = &sale.earned {
+            self.pair(self.word(Word::points_earned), &earned.points.to_string());
+        }
         if !sale.invoiceable.is_empty() {
             self.rule();
             self.rates(&sale.invoiceable, sale.currency);
@@ -265,7 +274,7 @@ impl Slip {
         }
     }
 
-    fn sold(&mut self, line: &SaleLine, currency: Currency) {
+    fn sold(&mut self, line: &SaleLine, currency: Currency, context: &Context<'_>) {
         self.text(0, if line.name.is_empty() { &line.sku } else { &line.name });
         let decimal = |minor| Money { minor, currency }.decimal();
         let quantity = thousandths(line.quantity_thousandths);
@@ -273,6 +282,17 @@ impl Slip {
         self.pair(&format!("  {quantity}{}", price.unwrap_or_default()), &decimal(line.gross_minor));
         for markdown in &line.markdowns {
             self.pair(&format!("  {}", inert(&markdown.reason)), &decimal(-markdown.amount_minor));
+        }
+        for discount in &line.discounts {
+            let mut what = match discount.source {
+                DiscountSource::Promotion { promotion } => (context.promotion_name)(promotion),
+                DiscountSource::MemberPrice => self.word(Word::member_price).to_owned(),
+                DiscountSource::Markdown { .. } => self.word(Word::discounts).to_owned(),
+            };
+            if let Some(coupon) = discount.coupon {
+                let _ = write!(what, " ({} {coupon})", self.word(Word::coupon));
+            }
+            self.pair(&format!("  {what}"), &decimal(-discount.amount_minor));
         }
     }
 
@@ -402,7 +422,12 @@ mod tests {
     fn printed(entry: &Entry, style: Style) -> String {
         let state = ReceiptState::default();
         let name = |code: TenderCode| if code.as_str() == "cash" { "现金".to_owned() } else { code.to_string() };
-        print(entry, &Context { store_name: "汇通百货·东门店", state: &state, tender_name: &name }, style).unwrap()
+        let promotion = |_: PromotionId| "春券".to_owned();
+        let context =
+            Context {
+                store_name: "汇通百货·东门店", state: &state, tender_name: &name, promotion_name: &promotion
+            };
+        print(entry, &context, style).unwrap()
     }
 
     async fn sold() -> Entry {
@@ -461,6 +486,22 @@ stored_value ****0001     100.00
                 assert!(slip.chars().all(|c| c == '\n' || !c.is_control()), "{slip:?}");
                 assert!(!slip.contains('\u{202e}'));
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_discount_stands_under_its_line_with_its_name() {
+        let mut entry = sold().await;
+        let Body::Sale(sale) = &mut entry.body else { panic!("a sale") };
+        sale.lines[0].discounts = serde_json::from_value(json!([
+            {"source": {"kind": "member_price"}, "amount_minor": 200, "funders": [{"party": "store:S1", "amount_minor": 200}]},
+            {"source": {"kind": "promotion", "promotion": "SPRING"}, "amount_minor": 300, "coupon": "SPRING26",
+             "funders": [{"party": "hub", "amount_minor": 300}]}
+        ]))
+        .unwrap();
+        let slip = printed(&entry, NARROW);
+        for line in ["  会员价                   -2.00", "  春券 (券 SPRING26)       -3.00"] {
+            assert!(slip.lines().any(|printed| printed == line), "{line:?} in\n{slip}");
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use huitong_protocol::allotment::StoreCounters;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::entry::Body;
-use huitong_protocol::id::{OperationId, TenderCode};
+use huitong_protocol::id::{OperationId, PromotionId, TenderCode};
 use huitong_protocol::till::{BalanceHere, CardState, ParkedSale, TotalBalance};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
@@ -87,9 +87,28 @@ impl Ledger {
             let state = receipt::get(tx, seq)?;
             Ok::<_, StoreError>(journal::decoded(tx, seq)?.map(|entry| (entry, state)))
         })?;
-        let tender_name = |code: TenderCode| code.to_string();
+        let policy = committed.policy.as_ref().map(|policy| &policy.policy);
+        let tender_name = |code: TenderCode| match policy.and_then(|policy| policy.tender(code)) {
+            Some(tender) if !tender.name.is_empty() => tender.name.clone(),
+            _ => code.to_string(),
+        };
+        // The names of the day of the sale, where that policy is still kept.
+        let names = found.as_ref().and_then(|(entry, _)| match &entry.body {
+            Body::Sale(sale) => committed.policy_of(sale.policy_version),
+            _ => None,
+        });
+        let promotion_name = |id: PromotionId| {
+            let promotions = names.map(|names| names.policy.promotions.iter());
+            let found = promotions.and_then(|mut promotions| promotions.find(|promotion| promotion.id == id));
+            found.map_or_else(|| id.to_string(), |promotion| promotion.name.clone())
+        };
         Ok(found.and_then(|(entry, state)| {
-            let context = slip::Context { store_name: &identity.store.name, state: &state, tender_name: &tender_name };
+            let context = slip::Context {
+                store_name: &identity.store.name,
+                state: &state,
+                tender_name: &tender_name,
+                promotion_name: &promotion_name,
+            };
             slip::print(&entry, &context, style)
         }))
     }
