@@ -146,7 +146,7 @@ CREATE INDEX receipt_parked ON receipt (seq) WHERE parked = 1;
 -- References of payments outside that may be used once only.
 CREATE TABLE tender_reference (
     tender TEXT NOT NULL,
-    reference TEXT NOT NULL,
+    reference TEXT NOT NULL COLLATE NOCASE,
     PRIMARY KEY (tender, reference)
 ) STRICT, WITHOUT ROWID;
 

@@ -31,6 +31,7 @@ use huitong_protocol::entry::{Body, Sale};
 use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
+use huitong_protocol::pricing::Verdict;
 use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, SalePrice, TotalBalance};
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Grant, Need};
@@ -39,6 +40,7 @@ use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
 use crate::store::{Appended, EntryMeta, Store, StoreError, WriteTx, allotment, card, operation, receipt};
 use crate::till::Permissions;
+use order::keep_references;
 use pricing::Prepared;
 
 pub use look::{CardLook, OperationLook};
@@ -269,7 +271,7 @@ fn visit(
         Order::CloseDay(request) => day::close(tx, call, request)?,
         _ => match order.decide(tx, call, &policy.policy, &hub, prepared)? {
             Decision::Approved(plan) => {
-                order.use_references(tx, &policy.policy)?;
+                keep_references(tx, &policy.policy, &plan.body)?;
                 approve(tx, call, order, *plan, prepared)?
             }
             Decision::Declined(decline) => Done::Declined(decline),
@@ -358,6 +360,7 @@ fn approve(
         Body::CardSale(load) | Body::CardReload(load) => invoiceable.clone_from(&load.invoiceable),
         Body::Invoice(invoice) => invoiceable.clone_from(&invoice.invoiceable),
         Body::Return(back) => red_letter_required.clone_from(&back.red_letter),
+        Body::Void(void) => red_letter_required.clone_from(&void.red_letter),
         _ => {}
     }
     if let Some((number, _)) = card_change
@@ -384,9 +387,8 @@ fn approve(
         None => {}
         Some(ReceiptChange::Changed { of, state }) => receipt::put(tx, of.seq, &state)?,
         Some(ReceiptChange::Made { state }) => receipt::put(tx, appended.id.seq, &state)?,
-        Some(ReceiptChange::Paid { of }) => {
-            let mut state = receipt::get(tx, of.seq)?;
-            (state.paid_by, state.parked) = (Some(appended.id), false);
+        Some(ReceiptChange::Paid { of, mut state }) => {
+            state.paid_by = Some(appended.id);
             receipt::put(tx, of.seq, &state)?;
         }
         Some(ReceiptChange::Voided { of }) => {
@@ -410,7 +412,7 @@ fn paid(sale: &Sale, prepared: &Prepared) -> Option<SalePrice> {
         policy_version: sale.policy_version,
         total_minor: sale.total_minor,
         lines: lines.clone(),
-        trace: trace.clone(),
+        trace: trace.iter().filter(|rule| matches!(rule.outcome, Verdict::Applied { .. })).cloned().collect(),
         earned_points: sale.earned.as_ref().map(|earned| earned.points),
     })
 }

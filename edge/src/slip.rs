@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use huitong_protocol::entry::{Body, CardSale, Entry, Invoiceable, Return, Sale, SaleLine, TenderLine};
+use huitong_protocol::entry::{Body, CardSale, Entry, Invoiceable, RedLetter, Return, Sale, SaleLine, TenderLine};
 use huitong_protocol::id::{PromotionId, TenderCode};
 use huitong_protocol::ledger::ReceiptState;
 use huitong_protocol::money::{Currency, Money};
@@ -139,7 +139,8 @@ pub fn print(entry: &Entry, context: &Context<'_>, style: Style) -> Option<Strin
         Body::Void(void) => {
             slip.pair(slip.word(Word::of_receipt), &void.of.to_string());
             slip.words(Word::reason, &void.reason);
-            slip.tenders(Word::refunded, &void.tenders, void.currency, context);
+            slip.tenders(Word::refunded, &void.refunds, void.currency, context);
+            slip.red_letter(void.red_letter.as_ref(), void.currency);
         }
         Body::Return(back) => slip.returned(back, context),
         Body::UnreferencedReturn(back) => {
@@ -317,12 +318,16 @@ impl Slip {
         self.words(Word::reason, &back.reason);
         self.rule();
         self.amount(self.word(Word::total), back.total_minor, back.currency);
-        self.tenders(Word::refunded, &back.tenders, back.currency, context);
-        if let Some(red_letter) = &back.red_letter {
+        self.tenders(Word::refunded, &back.refunds, back.currency, context);
+        self.red_letter(back.red_letter.as_ref(), back.currency);
+    }
+
+    fn red_letter(&mut self, red_letter: Option<&RedLetter>, currency: Currency) {
+        if let Some(red_letter) = red_letter {
             self.rule();
             self.centred(self.word(Word::red_letter));
             self.words(Word::invoice_number, &red_letter.invoice);
-            self.rates(&red_letter.invoiceable, back.currency);
+            self.rates(&red_letter.invoiceable, currency);
         }
     }
 

@@ -278,8 +278,10 @@ pub struct Sale {
     pub coupons: Vec<CouponCode>,
     /// The policy under which it was priced: that of its quote.
     pub policy_version: u64,
-    /// When it was priced: with the header's offset the moment that time windows were asked about.
+    /// When it was priced: the moment that time windows were asked about.
     pub priced_at_ms: Instant,
+    /// The offset of the store's wall clock at that moment.
+    pub priced_offset_minutes: CivilOffset,
     /// The basket.
     pub lines: Vec<SaleLine>,
     /// How it was paid: sums to the total.
@@ -290,6 +292,9 @@ pub struct Sale {
     pub allocation: Vec<Vec<i64>>,
     /// What may stand on an invoice, per tax rate.
     pub invoiceable: Vec<Invoiceable>,
+    /// The tenders, by index, whose part may stand on one: what comes back is taken off by the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invoiceable_tenders: Vec<u16>,
     /// The tender, by index, of which nobody knew yet whether it was paid. The sale is parked until a [`Payment`] or a [`Void`] follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_unknown: Option<u16>,
@@ -307,7 +312,9 @@ pub struct Sale {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Earned {
-    /// The account that earned.
+    /// The card whose account earned.
+    pub card: CardNumber,
+    /// That account.
     pub account: AccountId,
     /// What was paid for lines that earn with tenders that earn.
     pub base_minor: i64,
@@ -356,8 +363,14 @@ pub struct Void {
     pub reason: String,
     /// The currency of the amounts.
     pub currency: Currency,
-    /// What was paid and goes back, by tender.
+    /// What was paid and counts as not paid, by tender.
     pub tenders: Vec<TenderLine>,
+    /// What of it goes to the customer: not what never came, nor what nobody had paid for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<TenderLine>,
+    /// The invoice over what is undone, which a red-letter invoice (红字发票) must now lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub red_letter: Option<RedLetter>,
     /// What moved.
     pub movements: Vec<Movement>,
 }
@@ -390,6 +403,9 @@ pub struct Return {
     pub lines: Vec<ReturnLine>,
     /// Where the money went: each tender what it had paid.
     pub tenders: Vec<TenderLine>,
+    /// What of it goes to the customer: not what nobody had paid for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<TenderLine>,
     /// Σ of the lines and Σ of the tenders.
     pub total_minor: i64,
     /// The invoice over the sale, which a red-letter invoice (红字发票) must now lower.

@@ -22,11 +22,11 @@ pub use void::void;
 use crate::allotment::{Purse, Refusal, StoreCounters, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::{Decline, DeclineCode, Elsewhere};
-use crate::entry::{Body, Sale, TenderLine};
+use crate::entry::{Body, Earned, Sale, TenderLine};
 use crate::id::{AccountId, EntryId, StoreId};
 use crate::money::Currency;
 use crate::movement::{Movement, MovementKind, MovementRef};
-use crate::policy::{Policy, ReferenceRule, Tender};
+use crate::policy::{Policy, ReferenceRule, RefundRoute, Tender};
 use crate::till::Fault;
 use crate::time::BusinessDay;
 use crate::unit::Unit;
@@ -100,6 +100,12 @@ pub struct ReceiptState {
     /// The entry that said that a parked sale was paid; its points stand there.
     #[serde(default)]
     pub paid_by: Option<EntryId>,
+    /// The reference of that payment outside.
+    #[serde(default)]
+    pub paid_reference: Option<String>,
+    /// Whether the points of a parked sale were not given, as its card was no longer in use.
+    #[serde(default)]
+    pub points_waived: bool,
     /// The tax invoice over it.
     #[serde(default)]
     pub invoice: Option<String>,
@@ -142,6 +148,8 @@ pub enum ReceiptChange {
     Paid {
         /// The receipt.
         of: EntryId,
+        /// Its memory after this, but for the new entry's id.
+        state: ReceiptState,
     },
     /// Parts of the receipt came back, or it is invoiced.
     Changed {
@@ -322,13 +330,24 @@ impl<'a> Work<'a> {
         })))
     }
 
-    /// Takes back points that were earned, as far as they are still here; what is not is written down as missing. Goods come back all the same.
-    fn take_back_points(&mut self, account: AccountId, points: i64, of: MovementRef) -> Decide<()> {
+    /// Takes back points that were earned. Those that are not here are asked of the hub, once; what is spent is written down as missing, and goods come
+    /// back all the same.
+    fn take_back_points(&mut self, earned: &Earned, points: i64, of: MovementRef) -> Decide<()> {
         if points == 0 {
             return Ok(());
         }
-        let purse = Purse { account, unit: Unit::Points };
+        let (account, unit) = (earned.account, Unit::Points);
+        let purse = Purse { account, unit };
         let here = self.holdings.get(purse).available_minor().clamp(0, points);
+        if here < points && *self.situation.hub == Hub::NotAsked {
+            let missing_minor = points - here;
+            return Err(Decision::AskHub(vec![Need {
+                card: earned.card,
+                unit,
+                missing_minor,
+                purpose: Purpose::Spend,
+            }]));
+        }
         let movement = Movement {
             account,
             unit: Unit::Points,
@@ -373,6 +392,20 @@ fn check_reference(tender: &Tender, line: &TenderLine, index: usize) -> Decide<(
         _ => return Ok(()),
     };
     faulty(format!("tenders[{index}].reference"), fault)
+}
+
+/// Whether what a tender paid goes back to the customer.
+fn goes_back(policy: &Policy, line: &TenderLine) -> bool {
+    policy.tender(line.tender).is_none_or(|tender| tender.refund != RefundRoute::Nothing)
+}
+
+/// A tender line of a sale with the reference that was known last: that of a parked payment came with its confirmation.
+fn paid_line(sale: &Sale, state: &ReceiptState, at: usize) -> TenderLine {
+    let mut line = sale.tenders[at].clone();
+    if sale.payment_unknown.map(usize::from) == Some(at) && state.paid_reference.is_some() {
+        line.reference.clone_from(&state.paid_reference);
+    }
+    line
 }
 
 fn unknown_tender(policy: &Policy, line: &TenderLine) -> String {

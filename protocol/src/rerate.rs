@@ -69,7 +69,7 @@ fn reprice(
     sale: &Sale,
 ) -> Result<Priced, PricingRefusal> {
     let lines: Vec<BasketLine<'_>> = sale.lines.iter().map(basket_line).collect();
-    let at = CivilMoment::of(business_day, sale.priced_at_ms, header.offset_minutes);
+    let at = CivilMoment::of(business_day, sale.priced_at_ms, sale.priced_offset_minutes);
     let basket =
         Basket { store: header.store, at, shopper: sale.shopper.as_ref(), coupons: &sale.coupons, lines: &lines };
     book.price(&basket)

@@ -205,6 +205,9 @@ pub struct ResolvePayment {
 pub struct RegisterInvoice {
     /// The invoice's number, as the tax system gave it.
     pub number: String,
+    /// The registered number that it takes the place of: one that was mistyped, or an invoice that was cancelled and written again.
+    #[serde(default)]
+    pub replaces: Option<String>,
     /// Who stands at the till.
     #[serde(default)]
     pub operator: Option<OperatorId>,
@@ -326,13 +329,24 @@ fn text(field: &str, text: &str, least: usize) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A reference is compared as it is written: nothing around it, and something in it.
+fn reference_text(field: &str, reference: &str) -> Result<(), Fault> {
+    text(field, reference, 1)?;
+    if reference.trim() != reference {
+        return Err(Fault::new(field, "has spaces around it; send it without"));
+    }
+    Ok(())
+}
+
 fn tenders(lines: &[TenderLine]) -> Result<(), Fault> {
     if lines.len() > TENDERS_MAX {
         return Err(Fault::new("tenders", format!("has {} lines; at most {TENDERS_MAX} are allowed", lines.len())));
     }
     for (index, line) in lines.iter().enumerate() {
         amount(&format!("tenders[{index}].amount_minor"), line.amount_minor, 1)?;
-        text(&format!("tenders[{index}].reference"), line.reference.as_deref().unwrap_or(""), 0)?;
+        if let Some(reference) = &line.reference {
+            reference_text(&format!("tenders[{index}].reference"), reference)?;
+        }
     }
     Ok(())
 }
@@ -488,7 +502,9 @@ impl ResolvePayment {
     /// The first [`Fault`].
     pub fn check(&self) -> Result<(), Fault> {
         text("reason", &self.reason, 1)?;
-        text("reference", self.reference.as_deref().unwrap_or(""), 0)?;
+        if let Some(reference) = &self.reference {
+            reference_text("reference", reference)?;
+        }
         if self.outcome == PaymentOutcome::Failed && self.reference.is_some() {
             return Err(Fault::new("reference", "does not go with a payment that failed; leave it out"));
         }
@@ -568,7 +584,7 @@ pub struct SalePrice {
     pub total_minor: i64,
     /// The lines with their discounts, in the order of the basket.
     pub lines: Vec<PricedLine>,
-    /// Every rule that was considered, applied or not, and why.
+    /// The rules that were applied. The quote had every rule that was considered.
     pub trace: Vec<Considered>,
     /// The points that it earned; those of a parked sale come when it is paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]

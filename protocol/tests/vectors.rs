@@ -157,6 +157,8 @@ fn bodies() -> Vec<Body> {
             coupons: vec![text("TEA15")],
             policy_version: 4,
             priced_at_ms: Instant(1_795_299_900_000),
+            priced_offset_minutes: CivilOffset::new(480).unwrap(),
+            invoiceable_tenders: vec![0],
             lines: vec![line],
             tenders: vec![tender("stored_value")],
             total_minor: 12_345,
@@ -165,6 +167,7 @@ fn bodies() -> Vec<Body> {
             payment_unknown: Some(0),
             taken_at_ms: None,
             earned: Some(Earned {
+                card: card(),
                 account: account(),
                 base_minor: 12_245,
                 points: 122,
@@ -179,6 +182,8 @@ fn bodies() -> Vec<Body> {
             reason: "typed twice".to_owned(),
             currency: Currency::CNY,
             tenders: vec![tender("stored_value")],
+            refunds: vec![tender("stored_value")],
+            red_letter: None,
             movements: vec![undoing(MovementKind::SpendVoid)],
         }),
         Body::Return(Return {
@@ -192,6 +197,7 @@ fn bodies() -> Vec<Body> {
                 funded: vec![FundedPart { party: Party::Hub, amount_minor: 20 }],
             }],
             tenders: vec![tender("stored_value")],
+            refunds: vec![tender("stored_value")],
             total_minor: 12_345,
             red_letter: Some(RedLetter {
                 invoice: "04400201".to_owned(),

@@ -7,7 +7,7 @@ use huitong_protocol::entry::{Body, Entry, Origin, Sale, TenderLine};
 use huitong_protocol::id::{AccountId, EntryId, IdError, OperationId, OperatorId, TenderCode};
 use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation};
 use huitong_protocol::points::PointsRules;
-use huitong_protocol::policy::Policy;
+use huitong_protocol::policy::{Policy, TenderClass};
 use huitong_protocol::till::{
     CloseDay, FreezeCard, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
     ResolvePayment, VoidOperation,
@@ -138,7 +138,9 @@ impl Order {
         hub: &core::Hub,
         prepared: Option<&Prepared>,
     ) -> Result<Decision, StoreError> {
-        if self.reference_used(tx, policy)? {
+        // A receipt that was taken while this store was down is recorded as taken; head office sees what was used twice.
+        let is_taken = matches!(self, Self::Sale(request) if request.taken_at_ms.is_some());
+        if !is_taken && self.reference_used(tx, policy)? {
             return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::ReferenceUsed))));
         }
         let identity = tx.identity()?;
@@ -160,13 +162,18 @@ impl Order {
             }
             Self::Sale(request) => match prepared {
                 Some(Prepared { basket: Ok(basket), day, .. }) => {
-                    if *day != situation.day {
+                    if !is_taken && *day != situation.day {
                         // A day was opened or closed since it was priced.
                         return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteChanged))));
                     }
                     let (cards, mut holdings) =
                         rows(tx, request.tenders.iter().filter_map(|line| line.card), unit, None)?;
-                    add_points(tx, cards.iter().map(|card| card.account).chain(basket.account), policy, &mut holdings)?;
+                    add_points(
+                        tx,
+                        cards.iter().map(|card| card.account).chain(basket.earner.map(|(_, account)| account)),
+                        policy,
+                        &mut holdings,
+                    )?;
                     core::post_sale(&situation, &cards, &holdings, request, basket)
                 }
                 // A closed store says so before anything else.
@@ -188,7 +195,9 @@ impl Order {
                         Body::CardSale(sale) => Some(sale.card),
                         _ => None,
                     };
-                    let (cards, holdings) = rows(tx, sold.into_iter(), unit, Some(&entry))?;
+                    let (cards, mut holdings) = rows(tx, sold.into_iter(), unit, Some(&entry))?;
+                    // Also for its points: who buys the card next must find it empty.
+                    add_points(tx, cards.iter().map(|card| card.account), policy, &mut holdings)?;
                     core::void(&situation, &entry, &state, &cards, &holdings, request)
                 }
                 Original::Refused(decision) => decision,
@@ -204,8 +213,15 @@ impl Order {
             }
             Self::ResolvePayment { of, request } => match self.original(tx, *of, request.check().err())? {
                 Original::Found(entry, state) => {
-                    let (_, holdings) = rows(tx, std::iter::empty(), unit, Some(&entry))?;
-                    core::resolve_payment(&situation, &entry, &state, &holdings, request)
+                    if resolved_reference_used(tx, policy, &entry, request)? {
+                        return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::ReferenceUsed))));
+                    }
+                    let earner = match &entry.body {
+                        Body::Sale(sale) => sale.earned.as_ref().map(|earned| earned.card),
+                        _ => None,
+                    };
+                    let (cards, holdings) = rows(tx, earner.into_iter(), unit, Some(&entry))?;
+                    core::resolve_payment(&situation, &entry, &state, &cards, &holdings, request)
                 }
                 Original::Refused(decision) => decision,
             },
@@ -253,17 +269,6 @@ impl Order {
         Ok(false)
     }
 
-    /// Remembers the references of an operation that is approved.
-    pub(super) fn use_references(&self, tx: &mut WriteTx<'_>, policy: &Policy) -> Result<(), StoreError> {
-        for line in self.references() {
-            let Some(text) = line.reference.as_deref() else { continue };
-            if policy.tender(line.tender).is_some_and(|tender| tender.reference_unique) {
-                tender_reference::insert(tx, line.tender, text)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The operation that this one refers to. Only the store's own journal is looked at.
     fn original(
         &self,
@@ -301,6 +306,46 @@ impl Order {
 enum Original {
     Found(Box<Entry>, ReceiptState),
     Refused(Decision),
+}
+
+/// Whether the reference with which a payment is confirmed was used before, by another payment than the parked one itself.
+fn resolved_reference_used(
+    tx: &WriteTx<'_>,
+    policy: &Policy,
+    parked: &Entry,
+    request: &ResolvePayment,
+) -> Result<bool, StoreError> {
+    let (Some(text), Body::Sale(sale)) = (request.reference.as_deref(), &parked.body) else { return Ok(false) };
+    let Some(line) = sale.payment_unknown.and_then(|at| sale.tenders.get(usize::from(at))) else { return Ok(false) };
+    let is_unique = policy.tender(line.tender).is_some_and(|tender| tender.reference_unique);
+    Ok(is_unique && line.reference.as_deref() != Some(text) && tender_reference::is_used(tx, line.tender, text)?)
+}
+
+/// Remembers the references that an approved operation used, and frees those of vouchers and coupons that it gave back. An acquirer's number stays
+/// used: what was undone is paid again under another one.
+pub(super) fn keep_references(tx: &mut WriteTx<'_>, policy: &Policy, body: &Body) -> Result<(), StoreError> {
+    let (used, freed): (&[TenderLine], &[TenderLine]) = match body {
+        Body::CardSale(load) | Body::CardReload(load) => (&load.tenders, &[]),
+        Body::Sale(sale) => (&sale.tenders, &[]),
+        Body::Payment(payment) => (std::slice::from_ref(&payment.tender), &[]),
+        Body::Void(void) => (&[], &void.tenders),
+        _ => return Ok(()),
+    };
+    for line in used {
+        if let (Some(text), Some(tender)) = (line.reference.as_deref(), policy.tender(line.tender))
+            && tender.reference_unique
+        {
+            tender_reference::insert(tx, line.tender, text)?;
+        }
+    }
+    for line in freed {
+        if let (Some(text), Some(tender)) = (line.reference.as_deref(), policy.tender(line.tender))
+            && matches!(tender.class, TenderClass::Voucher | TenderClass::Coupon)
+        {
+            tender_reference::remove(tx, line.tender, text)?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds the points of accounts, where the policy has any.

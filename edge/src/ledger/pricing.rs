@@ -11,7 +11,7 @@ use huitong_protocol::id::{AccountId, CouponCode, MemberId};
 use huitong_protocol::ledger::basket::{Known, Priced, PricedBasket, Prices, as_taken, price_basket};
 use huitong_protocol::ledger::{Decision, multiplier};
 use huitong_protocol::member::Member;
-use huitong_protocol::pricing::{CivilMoment, Considered, PricedLine, Shopper};
+use huitong_protocol::pricing::{Considered, PricedLine, Shopper};
 use huitong_protocol::quote::{Asked, QuoteKey, QuoteToken};
 use huitong_protocol::till::{AskQuote, Fault, PostSale, Quote};
 use huitong_protocol::time::{BusinessDay, Instant};
@@ -140,7 +140,8 @@ impl Ledger {
             let frame = Frame { identity, policy: in_force, day, priced_at: taken_at, has_items };
             let basket = self.store().read(|tx| {
                 let known = known(tx, &frame, &question)?;
-                Ok::<_, StoreError>(as_taken(prices(in_force), taken_at, lines, coupons, known))
+                let moment = (taken_at, identity.offset(taken_at));
+                Ok::<_, StoreError>(as_taken(prices(in_force), moment, lines, coupons, known))
             })?;
             return Ok(Some(Prepared { day: committed.open_day, basket, explained: Default::default() }));
         }
@@ -202,9 +203,9 @@ fn day_of(committed: &Committed, identity: &Identity, now: Instant) -> Option<Bu
 fn price(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<Result<Priced, Decision>, StoreError> {
     let known = known(tx, frame, question)?;
     let Frame { identity, policy, day, priced_at, .. } = *frame;
-    let at = CivilMoment::of(day, priced_at, identity.offset(priced_at));
+    let moment = (priced_at, identity.offset(priced_at));
     let Question { coupons, lines, .. } = question;
-    Ok(price_basket(prices(policy), identity.store.id, (at, priced_at), lines, coupons, known))
+    Ok(price_basket(prices(policy), identity.store.id, day, moment, lines, coupons, known))
 }
 
 /// Looks goods and member up.
@@ -216,8 +217,8 @@ fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
         (None, Some(number)) => member::find_by_card(tx, number)?,
         (None, None) => None,
     };
-    let account = match frame.policy.policy.points.earn {
-        Some(_) => earning_account(tx, question.member_card, found.as_ref())?,
+    let earner = match frame.policy.policy.points.earn {
+        Some(_) => earner(tx, question.member_card, found.as_ref())?,
         None => None,
     };
     let shopper = found.filter(|member| member.active).map(|member| Shopper {
@@ -226,26 +227,26 @@ fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
         birthday_month: member.birthday_month_on(frame.day),
         segments: member.segments,
     });
-    Ok(Known { items, shopper, account })
+    Ok(Known { items, shopper, earner })
 }
 
-/// The account that earns: that of the card shown, else that of the member's first card in use.
-fn earning_account(
+/// The card whose account earns: the one shown, else the member's first card in use.
+fn earner(
     tx: &ReadTx<'_>,
     shown: Option<CardNumber>,
     member: Option<&Member>,
-) -> Result<Option<AccountId>, StoreError> {
+) -> Result<Option<(CardNumber, AccountId)>, StoreError> {
     let in_use = |card: &huitong_protocol::card::Card| card.status == CardStatus::Active;
     if let Some(number) = shown {
-        return Ok(card::find(tx, number)?.filter(in_use).map(|card| card.account));
+        return Ok(card::find(tx, number)?.filter(in_use).map(|card| (card.number, card.account)));
     }
     let Some(member) = member.filter(|member| member.active) else { return Ok(None) };
-    Ok(member::cards(tx, member.id)?.into_iter().find(in_use).map(|card| card.account))
+    Ok(member::cards(tx, member.id)?.into_iter().find(in_use).map(|card| (card.number, card.account)))
 }
 
 /// What a basket earns when all of it is paid with tenders that earn.
 fn earns_points(policy: &PolicyInForce, basket: &PricedBasket) -> Result<Option<i64>, Fault> {
-    let (Some(rule), Some(_)) = (&policy.policy.points.earn, basket.account) else { return Ok(None) };
+    let (Some(rule), Some(_)) = (&policy.policy.points.earn, basket.earner) else { return Ok(None) };
     let earning = basket.lines.iter().zip(&basket.earns_points).filter(|&(_, &earns)| earns);
     let base_minor = earning.map(|(line, _)| line.net_minor).sum();
     let points = rule.points_of(base_minor, multiplier(&policy.policy, basket.shopper.as_ref()));

@@ -250,6 +250,8 @@ impl Town {
             coupons: Vec::new(),
             policy_version: 1,
             priced_at_ms: huitong_protocol::time::Instant(0),
+            priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
+            invoiceable_tenders: Vec::new(),
             earned: None,
             movements: vec![Self::movement(card.account, MovementKind::Spend, amount_minor)],
         };

@@ -248,6 +248,8 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
             reason: String::new(),
             currency,
             tenders,
+            refunds: Vec::new(),
+            red_letter: None,
             movements: Vec::new(),
         });
     }
@@ -265,6 +267,8 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
         coupons: Vec::new(),
         policy_version: 1,
         priced_at_ms: huitong_protocol::time::Instant(0),
+        priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
+        invoiceable_tenders: Vec::new(),
         earned: None,
         movements: Vec::new(),
     })

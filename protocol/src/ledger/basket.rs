@@ -3,16 +3,19 @@
 //! Done before the writing transaction, as it moves nothing: what was looked up is recorded in the sale, so that head office prices it again with the
 //! same inputs, whatever has changed since. Invariant: a receipt that a till took while the edge was down keeps the prices that it was given.
 
+use std::collections::HashSet;
+
 use super::{Decide, Decision, faulty};
+use crate::card::CardNumber;
 use crate::decline::{Decline, DeclineCode};
 use crate::entry::{LineFlags, SaleLine};
-use crate::id::{AccountId, CouponCode, StoreId};
+use crate::id::{AccountId, CouponCode, PromotionId, StoreId};
 use crate::item::Item;
 use crate::policy::{ItemSource, Policy};
 use crate::pricing::{
     Basket, BasketLine, CivilMoment, Considered, DiscountSource, PriceBook, PricedLine, PricingRefusal, Shopper,
 };
-use crate::time::Instant;
+use crate::time::{BusinessDay, CivilOffset, Instant};
 
 /// A policy with its compiled prices.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +35,8 @@ pub struct Known {
     pub items: Vec<Option<Item>>,
     /// The member at the till.
     pub shopper: Option<Shopper>,
-    /// The account that earns points.
-    pub account: Option<AccountId>,
+    /// The card whose account earns points, and that account.
+    pub earner: Option<(CardNumber, AccountId)>,
 }
 
 /// A basket with its price.
@@ -47,14 +50,16 @@ pub struct PricedBasket {
     pub total_minor: i64,
     /// The member at the till.
     pub shopper: Option<Shopper>,
-    /// The account that earns points.
-    pub account: Option<AccountId>,
+    /// The card whose account earns points, and that account.
+    pub earner: Option<(CardNumber, AccountId)>,
     /// The coupons shown.
     pub coupons: Vec<CouponCode>,
     /// The policy that priced it.
     pub policy_version: u64,
     /// When.
     pub priced_at: Instant,
+    /// The offset of the store's wall clock then.
+    pub priced_offset: CivilOffset,
 }
 
 /// What a basket costs, with every rule that was considered.
@@ -75,12 +80,14 @@ pub struct Priced {
 pub fn price_basket(
     prices: Prices<'_>,
     store: StoreId,
-    (at, priced_at): (CivilMoment, Instant),
+    day: BusinessDay,
+    (priced_at, priced_offset): (Instant, CivilOffset),
     lines: &[SaleLine],
     coupons: &[CouponCode],
     known: Known,
 ) -> Result<Priced, Decision> {
-    let Known { items, shopper, account } = known;
+    let Known { items, shopper, earner } = known;
+    let at = CivilMoment::of(day, priced_at, priced_offset);
     let mut lines: Vec<SaleLine> = lines.to_vec();
     for (line, item) in lines.iter_mut().zip(items) {
         (line.known, line.member_price_minor) = (item.is_some(), None);
@@ -107,10 +114,11 @@ pub fn price_basket(
         earns_points,
         total_minor: priced.total_minor,
         shopper,
-        account,
+        earner,
         coupons: coupons.to_vec(),
         policy_version: prices.version,
         priced_at,
+        priced_offset,
     };
     Ok(Priced { basket, lines: priced.lines, trace: priced.trace })
 }
@@ -121,7 +129,7 @@ pub fn price_basket(
 /// The decision that refuses amounts that do not fit.
 pub fn as_taken(
     prices: Prices<'_>,
-    taken_at: Instant,
+    (taken_at, priced_offset): (Instant, CivilOffset),
     lines: &[SaleLine],
     coupons: &[CouponCode],
     known: Known,
@@ -129,18 +137,33 @@ pub fn as_taken(
     let total = crate::money::sum(lines.iter().map(|line| line.net_minor));
     let Ok(total_minor) = total else { return faulty("lines", "sum to more than can be counted") };
     let mut lines = lines.to_vec();
-    for (line, item) in lines.iter_mut().zip(&known.items) {
+    for (line, item) in lines.iter_mut().zip(known.items) {
         (line.known, line.member_price_minor) = (item.is_some(), None);
+        if let Some(item) = item {
+            describe(line, item, prices.policy.items.attributes); // Prices and discounts stay the till's.
+        }
     }
+    let quiet: HashSet<PromotionId> = prices
+        .policy
+        .promotions
+        .iter()
+        .filter(|promotion| !promotion.earns_points)
+        .map(|promotion| promotion.id)
+        .collect();
+    let earns = |line: &SaleLine| {
+        let quiet = |source: DiscountSource| matches!(source, DiscountSource::Promotion { promotion } if quiet.contains(&promotion));
+        !line.flags.no_points && !line.discounts.iter().any(|discount| quiet(discount.source))
+    };
     Ok(PricedBasket {
-        earns_points: lines.iter().map(|line| !line.flags.no_points).collect(),
+        earns_points: lines.iter().map(earns).collect(),
         lines,
         total_minor,
         shopper: known.shopper,
-        account: known.account,
+        earner: known.earner,
         coupons: coupons.to_vec(),
         policy_version: prices.version,
         priced_at: taken_at,
+        priced_offset,
     })
 }
 

@@ -3,10 +3,9 @@
 //! Writing invoices is the tax system's work; the store only remembers that a receipt has one, so that nobody writes a second and goods that come
 //! back are known to need a red-letter invoice (红字发票).
 
-use super::{Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, refuse, settle};
+use super::{Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, refuse, settle};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, Entry, Invoice, Invoiceable, Sale};
-use crate::policy::Policy;
 use crate::till::RegisterInvoice;
 
 /// Registers the tax invoice over a sale or a load, for what is left of it.
@@ -26,8 +25,12 @@ pub fn register_invoice(
         if state.parked {
             return refuse(DeclineCode::PaymentUnknown);
         }
-        if state.invoice.is_some() {
+        let replaces = request.replaces.as_deref().map(str::trim);
+        if state.invoice.is_some() && state.invoice.as_deref() != replaces {
             return refuse(DeclineCode::AlreadyInvoiced);
+        }
+        if let (None, Some(number)) = (&state.invoice, replaces) {
+            return faulty("replaces", format!("is {number}, but the receipt has no invoice; leave it out"));
         }
         let back = |tender: usize, line: usize| {
             state.refunded_minor.get(tender).and_then(|row| row.get(line)).copied().unwrap_or(0)
@@ -35,7 +38,7 @@ pub fn register_invoice(
         let (currency, left) = match &original.body {
             Body::Sale(sale) => {
                 let left = |tender: usize, line: usize| sale.allocation[tender][line] - back(tender, line);
-                (sale.currency, by_rate(situation.policy, sale, left))
+                (sale.currency, by_rate(sale, left))
             }
             Body::CardSale(load) | Body::CardReload(load) => (load.currency, load.invoiceable.clone()),
             _ => return refuse(DeclineCode::NothingInvoiceable),
@@ -53,14 +56,11 @@ pub fn register_invoice(
     })())
 }
 
-/// What of a sale's parts may stand on an invoice, per tax rate: the parts that tenders paid which the catalogue calls invoiceable. `part_minor`
-/// gives the part of (tender, line).
-pub(super) fn by_rate(policy: &Policy, sale: &Sale, part_minor: impl Fn(usize, usize) -> i64) -> Vec<Invoiceable> {
+/// What of a sale's parts may stand on an invoice, per tax rate: the parts that tenders paid which were invoiceable when it was sold, whatever the
+/// catalogue says since. `part_minor` gives the part of (tender, line).
+pub(super) fn by_rate(sale: &Sale, part_minor: impl Fn(usize, usize) -> i64) -> Vec<Invoiceable> {
     let mut rates: Vec<Invoiceable> = Vec::new();
-    for (at, tender) in sale.tenders.iter().enumerate() {
-        if !policy.tender(tender.tender).is_some_and(|tender| tender.invoiceable) {
-            continue;
-        }
+    for at in sale.invoiceable_tenders.iter().copied().map(usize::from) {
         for (index, line) in sale.lines.iter().enumerate() {
             let part_minor = part_minor(at, index);
             match rates.iter_mut().find(|rate| rate.tax_ppm == line.tax_ppm) {

@@ -5,7 +5,11 @@
 //! whatever day somebody finds out.
 
 use super::void::undo_all;
-use super::{Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, refuse, settle};
+use super::{
+    Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, goes_back, refuse,
+    settle,
+};
+use crate::card::{Card, CardStatus};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, Earned, Entry, Payment, TenderLine, Void};
 use crate::movement::MovementKind;
@@ -18,12 +22,13 @@ pub fn resolve_payment(
     situation: &Situation<'_>,
     original: &Entry,
     state: &ReceiptState,
+    cards: &[Card],
     holdings: &Holdings,
     request: &ResolvePayment,
 ) -> Decision {
     settle((|| {
         request.check().map_err(Decision::Faulty)?;
-        let mut work = Work::new(situation, &[], holdings)?;
+        let mut work = Work::new(situation, cards, holdings)?;
         let Body::Sale(sale) = &original.body else { return refuse(DeclineCode::ReceiptUnknown) };
         let Some(unknown) = sale.payment_unknown.filter(|_| state.parked) else {
             return refuse(DeclineCode::PaymentKnown);
@@ -37,28 +42,49 @@ pub fn resolve_payment(
             PaymentOutcome::Paid => {
                 let reference = request.reference.clone().or_else(|| line.reference.clone());
                 let tender = TenderLine { reference, ..line.clone() };
-                if let Some(Earned { account, points, .. }) = sale.earned {
-                    work.put_on(account, Unit::Points, MovementKind::Earn, points, None)?;
+                if let Some(known) = situation.policy.tender(tender.tender) {
+                    check_reference(known, &tender, unknown)?;
                 }
+                // A card that was given back meanwhile may be sold to somebody else: its account earns nothing more.
+                let in_use = |earned: &&Earned| {
+                    cards.iter().any(|card| card.number == earned.card && card.status == CardStatus::Active)
+                };
+                let earned = sale.earned.as_ref().filter(in_use);
+                if let Some(earned) = earned {
+                    work.put_on(earned.account, Unit::Points, MovementKind::Earn, earned.points, None)?;
+                }
+                let state = ReceiptState {
+                    parked: false,
+                    paid_reference: tender.reference.clone(),
+                    points_waived: sale.earned.is_some() && earned.is_none(),
+                    ..state.clone()
+                };
                 let body = Payment { of, currency: sale.currency, tender, movements: work.movements.clone() };
                 let mut plan = work.plan(Body::Payment(body));
-                plan.receipt = Some(ReceiptChange::Paid { of });
+                plan.receipt = Some(ReceiptChange::Paid { of, state });
                 Ok(plan)
             }
             PaymentOutcome::Failed => {
                 undo_all(&mut work, original, None)?;
+                // What never came does not go back, nor what nobody had paid for.
+                let came = sale
+                    .tenders
+                    .iter()
+                    .enumerate()
+                    .filter(|&(at, line)| at != unknown && goes_back(situation.policy, line));
+                let refunds: Vec<TenderLine> = came.map(|(_, line)| line.clone()).collect();
                 let body = Void {
                     of,
                     of_kind: original.header.kind.clone(),
                     reason: request.reason.clone(),
                     currency: sale.currency,
                     tenders: sale.tenders.clone(),
+                    refunds: refunds.clone(),
+                    red_letter: None,
                     movements: work.movements.clone(),
                 };
                 let mut plan = work.plan(Body::Void(body));
-                // What never came does not go back.
-                let came = sale.tenders.iter().enumerate().filter(|&(at, _)| at != unknown);
-                plan.refunds = came.map(|(_, line)| line.clone()).collect();
+                plan.refunds = refunds;
                 plan.receipt = Some(ReceiptChange::Voided { of });
                 Ok(plan)
             }

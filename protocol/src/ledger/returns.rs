@@ -4,7 +4,8 @@
 
 use super::invoice::by_rate;
 use super::{
-    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, points_of, refuse, settle,
+    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, goes_back, paid_line, points_of,
+    refuse, settle,
 };
 use crate::card::Card;
 use crate::decline::DeclineCode;
@@ -80,13 +81,16 @@ pub fn post_return(
             let quantity_thousandths = item.quantity_thousandths;
             lines.push(ReturnLine { line: item.line, quantity_thousandths, amount_minor, funded });
         }
-        let tenders: Vec<TenderLine> = sale
-            .tenders
+        let paid = |at: usize| paid_line(sale, state, at);
+        let tenders: Vec<TenderLine> = refunds
             .iter()
-            .zip(&refunds)
+            .enumerate()
             .filter(|&(_, &amount_minor)| amount_minor > 0)
-            .map(|(line, &amount_minor)| routed(situation.policy, line, amount_minor))
+            .map(|(at, &amount_minor)| routed(situation.policy, &paid(at), amount_minor))
             .collect();
+        // What nobody paid is not paid back.
+        let to_customer: Vec<TenderLine> =
+            tenders.iter().filter(|line| goes_back(situation.policy, line)).cloned().collect();
         back_onto_cards(&mut work, of, sale, state, &refunds)?;
         points_back(&mut work, of, sale, state, &next)?;
         let total_minor = refunds.iter().sum();
@@ -100,15 +104,14 @@ pub fn post_return(
             reason: request.reason.clone(),
             currency: sale.currency,
             lines,
-            tenders: tenders.clone(),
+            tenders,
+            refunds: to_customer.clone(),
             total_minor,
-            red_letter: red_letter(situation.policy, sale, state, &parts),
+            red_letter: red_letter(sale, state, &parts),
             movements: work.movements.clone(),
         };
         let mut plan = work.plan(Body::Return(body));
-        // What nobody paid is not paid back.
-        let nothing = |line: &TenderLine| route(situation.policy, line) == RefundRoute::Nothing;
-        plan.refunds = tenders.into_iter().filter(|line| !nothing(line)).collect();
+        plan.refunds = to_customer;
         plan.receipt = Some(ReceiptChange::Changed { of, state: next });
         Ok(plan)
     })())
@@ -164,14 +167,14 @@ fn points_back(
     before: &ReceiptState,
     after: &ReceiptState,
 ) -> Decide<()> {
-    let Some(earned) = &sale.earned else { return Ok(()) };
+    let Some(earned) = sale.earned.as_ref().filter(|_| !before.points_waived) else { return Ok(()) };
     let base_back = |state: &ReceiptState| -> i64 {
         let parts = earned.tenders.iter().filter_map(|&tender| state.refunded_minor.get(usize::from(tender)));
         parts.flat_map(|row| earned.lines.iter().filter_map(|&line| row.get(usize::from(line)))).sum()
     };
     let points = part(earned.points, earned.base_minor, base_back(before), base_back(after), Rounding::HalfUp)
         .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))?;
-    work.take_back_points(earned.account, points, points_of(of, sale, before))
+    work.take_back_points(earned, points, points_of(of, sale, before))
 }
 
 /// What of a line's discounts goes back to others than the store who bore them, when more of it comes back: cumulative, so that all of it gives back all.
@@ -194,9 +197,9 @@ fn funded(store: StoreId, sold: &SaleLine, before: i64, after: i64) -> Result<Ve
 }
 
 /// What the tax invoice over the sale must be lowered by, when it has one.
-fn red_letter(policy: &Policy, sale: &Sale, state: &ReceiptState, parts: &[Vec<i64>]) -> Option<RedLetter> {
+fn red_letter(sale: &Sale, state: &ReceiptState, parts: &[Vec<i64>]) -> Option<RedLetter> {
     let invoice = state.invoice.clone()?;
-    let invoiceable = by_rate(policy, sale, |tender, line| parts[tender][line]);
+    let invoiceable = by_rate(sale, |tender, line| parts[tender][line]);
     (!invoiceable.is_empty()).then_some(RedLetter { invoice, invoiceable })
 }
 

@@ -16,7 +16,7 @@ use crate::movement::{Movement, MovementKind};
 use crate::points::BurnRule;
 use crate::policy::{Policy, Tender, TenderClass};
 use crate::pricing::Shopper;
-use crate::till::PostSale;
+use crate::till::{AMOUNT_MINOR_MAX, PostSale};
 use crate::unit::Unit;
 use crate::wire::Purpose;
 
@@ -59,17 +59,19 @@ pub fn post_sale(
             coupons: basket.coupons.clone(),
             policy_version: basket.policy_version,
             priced_at_ms: basket.priced_at,
+            priced_offset_minutes: basket.priced_offset,
             lines: basket.lines.clone(),
             tenders: request.tenders.clone(),
             total_minor: basket.total_minor,
             allocation,
             invoiceable: Vec::new(),
+            invoiceable_tenders: indexes(tenders.iter().map(|tender| tender.invoiceable)),
             payment_unknown: request.payment_unknown,
             taken_at_ms: request.taken_at_ms,
             earned: None,
             movements: Vec::new(),
         };
-        sale.invoiceable = by_rate(situation.policy, &sale, |tender, line| sale.allocation[tender][line]);
+        sale.invoiceable = by_rate(&sale, |tender, line| sale.allocation[tender][line]);
         sale.earned = earn(&mut work, &sale, basket, &tenders)?;
         sale.movements.clone_from(&work.movements);
         let mut plan = work.plan(Body::Sale(sale));
@@ -128,7 +130,7 @@ fn burn(work: &mut Work<'_>, number: CardNumber, index: usize, request: &PostSal
     let Some(rule) = &work.situation.policy.points.burn else { return refuse(DeclineCode::TenderNotAllowed) };
     let line = &request.tenders[index];
     let (points, most_minor) = (rule.points_for(line.amount_minor), rule.amount_minor_max(total_minor));
-    let (Ok(points), Ok(most_minor)) = (points, most_minor) else {
+    let (Some(points), Ok(most_minor)) = (points.ok().filter(|&points| points <= AMOUNT_MINOR_MAX), most_minor) else {
         return faulty(format!("tenders[{index}].amount_minor"), "is more than points can be counted for");
     };
     let BurnRule { points_min, .. } = *rule;
@@ -149,15 +151,13 @@ fn burn(work: &mut Work<'_>, number: CardNumber, index: usize, request: &PostSal
 /// The points of a sale, put onto the account that earns. Those of a sale whose payment is not known wait until it is.
 fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Tender]) -> Decide<Option<Earned>> {
     let policy = work.situation.policy;
-    let (Some(rule), Some(account)) = (&policy.points.earn, basket.account) else { return Ok(None) };
-    let indexes = |flags: Vec<bool>| -> Vec<u16> {
-        (0_u16..).zip(flags).filter(|&(_, earns)| earns).map(|(index, _)| index).collect()
-    };
-    let lines = indexes(basket.earns_points.clone());
-    let tenders = indexes(tenders.iter().map(|tender| tender.earns_points).collect());
+    let (Some(rule), Some((card, account))) = (&policy.points.earn, basket.earner) else { return Ok(None) };
+    let lines = indexes(basket.earns_points.iter().copied());
+    let tenders = indexes(tenders.iter().map(|tender| tender.earns_points));
     let paid = |tender: u16| lines.iter().map(move |&line| sale.allocation[usize::from(tender)][usize::from(line)]);
     let base_minor: i64 = tenders.iter().flat_map(|&tender| paid(tender)).sum();
-    let Ok(points) = rule.points_of(base_minor, multiplier(policy, basket.shopper.as_ref())) else {
+    let points = rule.points_of(base_minor, multiplier(policy, basket.shopper.as_ref()));
+    let Some(points) = points.ok().filter(|&points| points <= AMOUNT_MINOR_MAX) else {
         return faulty("lines", "earn more points than can be counted");
     };
     if points == 0 {
@@ -166,7 +166,12 @@ fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Ten
     if sale.payment_unknown.is_none() {
         work.put_on(account, Unit::Points, MovementKind::Earn, points, None)?;
     }
-    Ok(Some(Earned { account, base_minor, points, lines, tenders }))
+    Ok(Some(Earned { card, account, base_minor, points, lines, tenders }))
+}
+
+/// The positions of what is so.
+fn indexes(flags: impl Iterator<Item = bool>) -> Vec<u16> {
+    (0_u16..).zip(flags).filter(|&(_, is)| is).map(|(index, _)| index).collect()
 }
 
 /// What the shopper's tier multiplies points with; once for whom the policy has no tier.

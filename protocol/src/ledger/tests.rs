@@ -15,7 +15,7 @@ use crate::points::{BurnRule, EarnRule, PointsRules};
 use crate::policy::{
     CountsAs, Give, Goods, Product, Promotion, ReferenceRule, RefundRoute, ReturnRules, Tender, TenderClass,
 };
-use crate::pricing::{CivilMoment, PriceBook, Shopper};
+use crate::pricing::{PriceBook, Shopper};
 use crate::rerate::{Rerated, rerate};
 use crate::till::{
     LoadCard, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice, ResolvePayment,
@@ -82,7 +82,7 @@ struct Shop {
     seq: u64,
     /// The member at the till and the account that earns.
     shopper: Option<Shopper>,
-    earns: Option<AccountId>,
+    earns: Option<(CardNumber, AccountId)>,
     /// Whether the item master has every item.
     has_items: bool,
 }
@@ -166,15 +166,16 @@ impl Shop {
         let known = Known {
             items: request.lines.iter().map(|line| self.has_items.then(|| known_item(line))).collect(),
             shopper: self.shopper.clone(),
-            account: self.earns,
+            earner: self.earns,
         };
         let store = "S1".parse().unwrap();
+        let offset = CivilOffset::new(480).unwrap();
         let basket = match request.taken_at_ms {
-            Some(taken_at) => basket::as_taken(prices, taken_at, &request.lines, &request.coupons, known),
+            Some(taken_at) => basket::as_taken(prices, (taken_at, offset), &request.lines, &request.coupons, known),
             None => {
                 let day = self.day.unwrap_or("2026-11-22".parse().unwrap());
-                let at = CivilMoment::of(day, NOON, CivilOffset::new(480).unwrap());
-                let priced = basket::price_basket(prices, store, (at, NOON), &request.lines, &request.coupons, known);
+                let priced =
+                    basket::price_basket(prices, store, day, (NOON, offset), &request.lines, &request.coupons, known);
                 priced.map(|priced| priced.basket)
             }
         };
@@ -501,7 +502,7 @@ fn resolve(shop: &Shop, entry: &Entry, state: &ReceiptState, outcome: PaymentOut
         approver: None,
         terminal_seq: None,
     };
-    resolve_payment(&shop.situation(), entry, state, &shop.holdings, &request)
+    resolve_payment(&shop.situation(), entry, state, &shop.cards, &shop.holdings, &request)
 }
 
 #[test]
@@ -511,7 +512,7 @@ fn a_parked_sale_keeps_its_value_taken_and_its_basket_locked_until_its_payment_i
     assert_eq!(shop.here(1), 800);
     let locked = void(&shop.situation(), &entry, &state, &shop.cards, &shop.holdings, &void_request());
     assert_eq!(declined(locked).code, DeclineCode::PaymentUnknown);
-    let request = RegisterInvoice { number: "044002".to_owned(), operator: None, terminal_seq: None };
+    let request = RegisterInvoice { number: "044002".to_owned(), replaces: None, operator: None, terminal_seq: None };
     let locked = register_invoice(&shop.situation(), &entry, &state, &request);
     assert_eq!(declined(locked).code, DeclineCode::PaymentUnknown);
     let paid = resolve(&shop, &entry, &state, PaymentOutcome::Paid);
@@ -519,8 +520,8 @@ fn a_parked_sale_keeps_its_value_taken_and_its_basket_locked_until_its_payment_i
     let Body::Payment(payment) = &confirmed.body else { panic!("a payment") };
     assert_eq!((payment.tender.amount_minor, payment.tender.reference.as_deref()), (300, Some("acq-7")));
     assert_eq!(shop.here(1), 800, "the sale stands");
-    assert_eq!(plan.receipt, Some(ReceiptChange::Paid { of: entry.header.id() }));
-    let state = ReceiptState { parked: false, paid_by: Some(confirmed.header.id()), ..state };
+    let Some(ReceiptChange::Paid { state, .. }) = plan.receipt else { panic!("a receipt that is paid") };
+    assert_eq!((state.parked, state.paid_reference.as_deref()), (false, Some("acq-7")));
     for outcome in [PaymentOutcome::Paid, PaymentOutcome::Failed] {
         assert_eq!(declined(resolve(&shop, &entry, &state, outcome)).code, DeclineCode::PaymentKnown);
     }
@@ -568,7 +569,7 @@ fn point_shop() -> Shop {
         earn: Some(EarnRule { per_minor: 100, points: 1, base_minor_min: 0 }),
         burn: Some(BurnRule { points: 1, worth_minor: 1, points_min: 10, share_ppm_max: Ppm(500_000) }),
     };
-    shop.earns = Some(account(1));
+    shop.earns = Some((number(1), account(1)));
     assert_eq!(shop.policy.validate(), []);
     shop
 }
@@ -649,6 +650,73 @@ fn what_comes_back_takes_its_points_back_and_gives_burnt_ones_back_to_the_last()
 }
 
 #[test]
+fn points_that_were_given_back_to_the_hub_are_asked_for_before_any_is_written_off() {
+    let mut shop = point_shop();
+    let sold = shop.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
+    let (receipt, _) = shop.book(sold);
+    // After a quarter of an hour the store gave them back: they are in the hub's pool, not spent.
+    shop.holdings.put(Purse { account: account(1), unit: POINTS }, StoreCounters::default());
+    shop.hub = Hub::NotAsked;
+    let undo = |shop: &Shop| {
+        void(&shop.situation(), &receipt, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request())
+    };
+    let Decision::AskHub(needs) = undo(&shop) else { panic!("the hub is asked") };
+    assert_eq!((needs[0].card, needs[0].unit, needs[0].missing_minor), (number(1), POINTS, 100));
+    shop.hub = Hub::Unreachable;
+    let Decision::Approved(plan) = undo(&shop) else { panic!("goods come back all the same") };
+    assert_eq!(plan.body.movements()[0].shortfall_minor, 100);
+    let granted = StoreCounters { adopted_minor: 100, ..StoreCounters::default() };
+    shop.holdings.put(Purse { account: account(1), unit: POINTS }, granted);
+    shop.hub = Hub::Answered { elsewhere: Vec::new() };
+    let undone = undo(&shop);
+    let (entry, _) = shop.book(undone);
+    assert_eq!((entry.body.movements()[0].shortfall_minor, points(&shop)), (0, 0));
+}
+
+#[test]
+fn a_card_with_points_on_it_is_not_made_sellable_again() {
+    let mut shop = point_shop();
+    shop.cards[0].status = CardStatus::Blank;
+    let card_sale = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(0, 0));
+    let (sold_card, _) = shop.book(card_sale);
+    let sold = shop.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
+    shop.book(sold);
+    let undone =
+        void(&shop.situation(), &sold_card, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request());
+    assert_eq!(declined(undone).code, DeclineCode::CardInUse, "who buys it next would find somebody's points");
+}
+
+#[test]
+fn a_load_is_invoiced_under_its_tax_code_and_a_mistyped_number_is_replaced() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Active)]);
+    let loaded = reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(500, 0));
+    let (receipt, _) = shop.book(loaded);
+    let register = |shop: &Shop, state: &ReceiptState, number: &str, replaces: Option<&str>| {
+        let replaces = replaces.map(str::to_owned);
+        let request = RegisterInvoice { number: number.to_owned(), replaces, operator: None, terminal_seq: None };
+        register_invoice(&shop.situation(), &receipt, state, &request)
+    };
+    assert_eq!(faulty_field(register(&shop, &ReceiptState::default(), "1", Some("0"))), "replaces");
+    let first = register(&shop, &ReceiptState::default(), "044O02", None);
+    let (entry, plan) = shop.book(first);
+    let Body::Invoice(invoice) = &entry.body else { panic!("an invoice") };
+    assert_eq!(
+        (invoice.invoiceable[0].tax_code.as_deref(), invoice.invoiceable[0].invoiceable_minor),
+        (Some("601"), 500)
+    );
+    let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("a receipt that changes") };
+    assert_eq!(declined(register(&shop, &state, "044002", None)).code, DeclineCode::AlreadyInvoiced);
+    assert_eq!(declined(register(&shop, &state, "044002", Some("9"))).code, DeclineCode::AlreadyInvoiced);
+    let again = register(&shop, &state, "044002", Some("044O02"));
+    let (_, plan) = shop.book(again);
+    let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("a receipt that changes") };
+    let undone = void(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &void_request());
+    let (entry, _) = shop.book(undone);
+    let Body::Void(body) = &entry.body else { panic!("a void") };
+    assert_eq!(body.red_letter.as_ref().map(|letter| letter.invoice.as_str()), Some("044002"));
+}
+
+#[test]
 fn a_parked_sale_earns_when_it_is_paid() {
     let mut shop = point_shop();
     let request =
@@ -660,6 +728,7 @@ fn a_parked_sale_earns_when_it_is_paid() {
     let paid = resolve(&shop, &entry, &state, PaymentOutcome::Paid);
     let (payment, _) = shop.book(paid);
     assert_eq!(points(&shop), 5);
+    // The edge fills in which entry paid it.
     let state = ReceiptState { parked: false, paid_by: Some(payment.header.id()), ..state };
     let undone = void(&shop.situation(), &entry, &state, &shop.cards, &shop.holdings, &void_request());
     let (undone, _) = shop.book(undone);
@@ -808,7 +877,8 @@ fn a_receipt_is_invoiced_once_for_what_is_left_of_it_and_then_asks_for_red_lette
     let (entry, plan) = shop.book(first);
     assert!(matches!(&entry.body, Body::Return(body) if body.red_letter.is_none()), "nothing is invoiced yet");
     let register = |shop: &Shop, state: &ReceiptState| {
-        let request = RegisterInvoice { number: " 044002 ".to_owned(), operator: None, terminal_seq: None };
+        let request =
+            RegisterInvoice { number: " 044002 ".to_owned(), replaces: None, operator: None, terminal_seq: None };
         register_invoice(&shop.situation(), &receipt, state, &request)
     };
     let state = state_of(&plan);

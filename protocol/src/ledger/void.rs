@@ -2,11 +2,13 @@
 //!
 //! What is of an earlier day, or came back in part, is not voided: it is returned.
 
-use super::{Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, refuse, settle};
+use super::{
+    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, goes_back, paid_line, refuse, settle,
+};
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Entry, Sale, Void};
+use crate::entry::{Body, Earned, Entry, RedLetter, Sale, TenderLine, Void};
 use crate::movement::{Movement, MovementKind, MovementRef};
 use crate::till::VoidOperation;
 use crate::unit::Unit;
@@ -30,7 +32,7 @@ pub fn void(
         if state.parked {
             return refuse(DeclineCode::PaymentUnknown);
         }
-        if state.invoice.is_some() {
+        if state.invoice.is_some() && matches!(original.body, Body::Sale(_)) {
             return refuse(DeclineCode::AlreadyInvoiced); // The tax office knows it: goods that come back are a return with a red-letter invoice.
         }
         if original.header.business_day != situation.day {
@@ -58,24 +60,38 @@ pub fn void(
         }
         undo_all(&mut work, original, card.map(|(number, _)| number))?;
         if let (Body::Sale(Sale { earned: Some(earned), .. }), Some(entry)) = (&original.body, state.paid_by) {
-            work.take_back_points(earned.account, earned.points, MovementRef { entry, index: 0 })?;
+            if !state.points_waived {
+                work.take_back_points(earned, earned.points, MovementRef { entry, index: 0 })?;
+            }
         }
         if let Body::CardSale(body) = &original.body {
-            let purse = Purse { account: body.account, unit: Unit::Money(body.currency) };
-            if work.holdings.get(purse).available() > 0 {
+            let held = |unit| work.holdings.get(Purse { account: body.account, unit }).available() > 0;
+            if held(Unit::Money(body.currency)) || held(Unit::Points) {
                 return Err(Decision::of_card(DeclineCode::CardInUse, body.card)); // Who buys the card next must find it empty.
             }
         }
+        let paid: Vec<TenderLine> = match &original.body {
+            Body::Sale(sale) => (0..sale.tenders.len()).map(|at| paid_line(sale, state, at)).collect(),
+            _ => tenders.to_vec(),
+        };
+        let refunds: Vec<TenderLine> = paid.iter().filter(|line| goes_back(situation.policy, line)).cloned().collect();
+        // Only what was paid for a load can be invoiced here: goods that come back are returned.
+        let invoiceable = match &original.body {
+            Body::CardSale(load) | Body::CardReload(load) => load.invoiceable.clone(),
+            _ => Vec::new(),
+        };
         let body = Void {
             of,
             of_kind: original.header.kind.clone(),
             reason: request.reason.clone(),
             currency,
-            tenders: tenders.to_vec(),
+            tenders: paid,
+            refunds: refunds.clone(),
+            red_letter: state.invoice.clone().map(|invoice| RedLetter { invoice, invoiceable }),
             movements: work.movements.clone(),
         };
         let mut plan = work.plan(Body::Void(body));
-        plan.refunds = tenders.to_vec();
+        plan.refunds = refunds;
         plan.receipt = Some(ReceiptChange::Voided { of });
         // Only the sale of a card changes its status; its void makes it blank again.
         plan.card = card.filter(|(_, status)| *status == CardStatus::Blank);
@@ -86,9 +102,13 @@ pub fn void(
 /// Undoes every movement of an operation; what has to be asked of the hub for it is asked in one call.
 pub(super) fn undo_all(work: &mut Work<'_>, original: &Entry, card: Option<CardNumber>) -> Decide<()> {
     let mut needs = Vec::new();
+    let earned = match &original.body {
+        Body::Sale(sale) => sale.earned.as_ref(),
+        _ => None,
+    };
     for (index, undone) in original.body.movements().iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
-        match undo(work, undone, MovementRef { entry: original.header.id(), index }, card) {
+        match undo(work, undone, MovementRef { entry: original.header.id(), index }, card, earned) {
             Ok(()) => {}
             Err(Decision::AskHub(more)) => needs.extend(more),
             Err(decision) => return Err(decision),
@@ -97,7 +117,13 @@ pub(super) fn undo_all(work: &mut Work<'_>, original: &Entry, card: Option<CardN
     if needs.is_empty() { Ok(()) } else { Err(Decision::AskHub(needs)) }
 }
 
-fn undo(work: &mut Work<'_>, undone: &Movement, reference: MovementRef, card: Option<CardNumber>) -> Decide<()> {
+fn undo(
+    work: &mut Work<'_>,
+    undone: &Movement,
+    reference: MovementRef,
+    card: Option<CardNumber>,
+    earned: Option<&Earned>,
+) -> Decide<()> {
     let kind = match undone.kind {
         MovementKind::Spend => {
             return work.put_on(
@@ -108,7 +134,10 @@ fn undo(work: &mut Work<'_>, undone: &Movement, reference: MovementRef, card: Op
                 Some(reference),
             );
         }
-        MovementKind::Earn => return work.take_back_points(undone.account, undone.amount_minor, reference),
+        MovementKind::Earn => {
+            let Some(earned) = earned else { return refuse(DeclineCode::NotVoidable) };
+            return work.take_back_points(earned, undone.amount_minor, reference);
+        }
         MovementKind::Burn => {
             return work.put_on(
                 undone.account,

@@ -161,6 +161,12 @@ pub(super) fn check(tenders: &[Tender], faults: &mut Faults) {
             );
         }
         match tender.refund {
+            RefundRoute::Cash if matches!(tender.class, TenderClass::Coupon | TenderClass::OnAccount) => {
+                fault("refund", "is cash for what nobody has paid in cash; use same_tender or nothing".to_owned());
+            }
+            RefundRoute::Nothing if matches!(tender.class, TenderClass::External | TenderClass::Voucher) => {
+                fault("refund", "is nothing, but somebody paid for it; use same_tender or cash".to_owned());
+            }
             RefundRoute::Cash if tender.class.needs_card() => {
                 fault("refund", "what a card paid goes back to it, never to cash; use same_tender".to_owned());
             }
