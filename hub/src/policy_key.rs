@@ -2,10 +2,10 @@
 //!
 //! The database knows the public half only, so that neither its backups nor whoever reads it can publish. Only the commands that publish open the
 //! file; the daemon never does, and the file may lie on a medium that is attached for publishing (`policy_key` in the configuration). Back it up
-//! apart from the database: without it no store takes another policy until it is enrolled anew. Invariant: a pair that exists is overwritten
-//! only by the one that it has announced itself.
+//! apart from the database: without it no store takes another policy until it is enrolled anew. Invariant: a pair that stores trust, or are about
+//! to, is overwritten only by the one that it has announced itself; a lock beside the file lets one command at a time replace it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,9 @@ pub enum KeyError {
         /// Whose it should be.
         expected: KeyId,
     },
+    /// Somebody is replacing it.
+    #[error("another rotation of {path} is under way\n  hint: huitong-hub policy key show, once it has ended", path = .0.display())]
+    Busy(PathBuf),
     /// The random source failed.
     #[error("the system's random source failed")]
     Random,
@@ -132,13 +135,16 @@ impl PolicyPair {
             return Ok(pair);
         }
         let next = next_path(path);
-        match Self::open(&next) {
-            Ok(pair) if pair.public_key() == trusted.public_key => {
-                take_place(&next, path)?;
-                Self::open(path)
-            }
-            _ => Err(KeyError::Other { path: path.to_owned(), found: pair.id(), expected: trusted.id() }),
+        let is_next = || Self::open(&next).is_ok_and(|pair| pair.public_key() == trusted.public_key);
+        if !is_next() {
+            return Err(KeyError::Other { path: path.to_owned(), found: pair.id(), expected: trusted.id() });
         }
+        let _alone = lock(path)?;
+        // Whoever rotates may have put it in its place by now.
+        if is_next() {
+            take_place(&next, path)?;
+        }
+        Self::open(path)
     }
 
     /// The half that stores know: 32 bytes.
@@ -165,25 +171,73 @@ impl PolicyPair {
     /// # Errors
     /// [`KeyError`]; this pair stays in use then, or the next command finishes what was announced.
     pub fn rotate(self, store: &Store) -> Result<PolicyKey, KeyError> {
-        let next = next_path(&self.path);
-        let public_key = Self::make(&next, &self.path)?.public_key();
         let path = self.path.clone();
-        let new = store.write_blocking(move |tx| announce(tx, &self, &public_key))?;
-        take_place(&next, &path)?;
-        Ok(new)
+        let _alone = lock(&path)?;
+        // Before the next pair is made: the file in its place may be one that was announced and must not be lost.
+        store.read_blocking(|tx| check_trusted(tx, &self))?;
+        let next = next_path(&path);
+        let public_key = Self::make(&next, &path)?.public_key();
+        match store.write_blocking(move |tx| announce(tx, &self, &public_key)) {
+            Ok(new) => {
+                take_place(&next, &path)?;
+                Ok(new)
+            }
+            Err(error) => {
+                // After any other failure it is not known whether the announcement is on disk; the file then stays for who looks.
+                if matches!(error, StoreError::Rule { .. }) {
+                    std::fs::remove_file(&next).map_err(|source| KeyError::File {
+                        action: "remove",
+                        path: next,
+                        source,
+                    })?;
+                }
+                Err(error.into())
+            }
+        }
     }
 }
 
 /// The new key takes a version of its own: it signs whatever comes after.
 fn announce(tx: &mut Tx<'_>, signer: &PolicyPair, public_key: &[u8]) -> Result<PolicyKey, StoreError> {
+    check_trusted(tx, signer)?;
     let new = PolicyKey { from_version: policy::next_version(tx)?, public_key: public_key.to_vec() };
     let announcement = KeyAnnouncement::new(root::hub(tx)?.group, signer.id(), new.clone());
     policy::put_key(tx, &new, Some(&signer.sign(announcement.encode())))?;
     Ok(new)
 }
 
+/// A key that is over has nothing to say: no store would believe its announcement.
+fn check_trusted(tx: &mut Tx<'_>, signer: &PolicyPair) -> Result<(), StoreError> {
+    let trusted = policy::current_key(tx)?;
+    if trusted.public_key == signer.public_key() {
+        return Ok(());
+    }
+    let (found, expected) = (signer.id(), trusted.id());
+    let fault = format!("key {found} was replaced by {expected} meanwhile\n  hint: huitong-hub policy key show");
+    Err(StoreError::Rule { operation: "announce a policy key", fault })
+}
+
+/// A file beside the pair. Its whole name goes on, so that it is no other file whatever the pair is called.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 fn next_path(path: &Path) -> PathBuf {
-    path.with_extension("next")
+    beside(path, ".next")
+}
+
+/// Keeps others from replacing the pair until the lock is dropped. The file stays: who removed it could remove one that another holds by now.
+fn lock(path: &Path) -> Result<File, KeyError> {
+    let lock = beside(path, ".lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&lock);
+    let file = file.map_err(|source| KeyError::File { action: "open", path: lock.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(KeyError::Busy(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(KeyError::File { action: "lock", path: lock, source }),
+    }
 }
 
 fn take_place(next: &Path, path: &Path) -> Result<(), KeyError> {
@@ -194,7 +248,7 @@ fn take_place(next: &Path, path: &Path) -> Result<(), KeyError> {
 
 /// Writes a file that only its owner can read, whole or not at all.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let aside = path.with_extension("new");
+    let aside = beside(path, ".new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -275,6 +329,35 @@ mod tests {
         assert!(matches!(PolicyPair::open_trusted(&store, &path), Err(KeyError::Missing(_))));
         PolicyPair::open_or_make(&path).unwrap();
         assert!(matches!(PolicyPair::open_trusted(&store, &path), Err(KeyError::Other { .. })));
+    }
+
+    #[test]
+    fn of_two_rotations_at_once_one_is_refused_and_no_key_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, path) = hub(folder.path());
+        let [one, two, three] = [(); 3].map(|()| PolicyPair::open_trusted(&store, &path).unwrap());
+        let under_way = lock(&path).unwrap();
+        assert!(matches!(one.rotate(&store), Err(KeyError::Busy(_))));
+        drop(under_way);
+        let new = two.rotate(&store).unwrap();
+        // The machine stopped before the new pair took its place, and another command had opened the old one before that.
+        std::fs::rename(&path, next_path(&path)).unwrap();
+        let late = three.rotate(&store).unwrap_err().to_string();
+        assert!(late.contains("was replaced by"), "{late}");
+        std::fs::rename(next_path(&path), &path).unwrap();
+        assert_eq!(PolicyPair::open_trusted(&store, &path).unwrap().public_key(), new.public_key);
+    }
+
+    #[test]
+    fn a_key_of_any_name_is_written_beside_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.new");
+        let other = folder.path().join("policy.next");
+        write_private(&other, b"somebody's").unwrap();
+        let made = PolicyPair::open_or_make(&path).unwrap().public_key();
+        write_private(&folder.path().join("policy.old"), b"another").unwrap();
+        assert_eq!(PolicyPair::open(&path).unwrap().public_key(), made);
+        assert_ne!(next_path(&path), other);
     }
 
     #[test]
