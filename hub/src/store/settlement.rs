@@ -620,13 +620,13 @@ pub fn late(tx: &mut Tx<'_>, day_to: BusinessDay, horizon: &Horizon) -> Result<V
             })
         },
     )?;
-    // Finance's word on a day of which nothing came stands for what follows too, until the store is heard again.
+    // Finance's word on a day that has no seal stands for what follows too, until the store is heard again. A word on a seal is about that day alone.
     let behind = tx.query(
         "SELECT device.store_id, device.reported_seq - COALESCE(journal.seq, 0) FROM device
          LEFT JOIN journal ON journal.store_id = device.store_id AND journal.epoch = device.epoch
          WHERE device.reported_seq > COALESCE(journal.seq, 0)
          AND NOT EXISTS (SELECT 1 FROM day WHERE day.store_id = device.store_id AND day.business_day >= $1 AND day.business_day <= $2)
-         AND NOT EXISTS (SELECT 1 FROM day_resolution AS word WHERE word.store_id = device.store_id
+         AND NOT EXISTS (SELECT 1 FROM day_resolution AS word WHERE word.store_id = device.store_id AND word.seal_seq = 0
              AND (word.business_day >= $1 OR word.resolved_at_ms >= COALESCE(device.last_seen_ms, 0)))
          ORDER BY device.store_id",
         &[(&day_to).into(), (&furthest).into()],

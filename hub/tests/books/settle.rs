@@ -302,6 +302,29 @@ fn a_day_of_which_nothing_came_can_be_resolved_too() {
 }
 
 #[test]
+fn a_word_on_an_old_seal_does_not_excuse_what_has_not_arrived() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    town.close(&mut three);
+    town.seal_differently(&mut two);
+    town.upload(&mut two);
+    // The next day S2 trades and reports; its journal is on its way when finance looks at the day before.
+    let card = town.card();
+    town.open(&mut two, "2026-09-02");
+    town.sell(&mut two, &card, 700);
+    town.report(&two);
+    town.open(&mut one, "2026-09-02");
+    town.close(&mut one);
+    assert_eq!(town.say("day resolve S2 2026-09-01 --by wang --note counted-the-drawer").0, 0);
+    let (code, out) = final_run(&town);
+    assert!(code == 3 && out.contains("S2 (2 entries that it reported have not arrived)"), "{out}");
+    town.close(&mut two);
+    assert_eq!(final_run(&town).0, 0);
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
 fn a_day_sealed_by_a_second_incarnation_is_named() {
     let mut town = Town::new(Scheme::Pool);
     let [mut one, _, _] = day_one(&mut town);
