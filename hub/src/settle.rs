@@ -60,7 +60,7 @@ pub enum SettleError {
         /// What to do.
         hint: String,
     },
-    /// Nothing arrived since the run before.
+    /// Nothing arrived since the run before, which is as final as this one would be.
     #[error("nothing has arrived since run {}, which settled up to {}", .0.run.id, .0.run.day_to)]
     NothingNew(Box<RunRecord>),
     /// An account's movements do not fold.
@@ -162,6 +162,8 @@ pub fn run_in(
     let cut_ingested_no = settlement::last_ingested_no(tx)?;
     if let Some(previous) = &previous
         && (previous.run.cut_ingested_no, previous.run.day_to) == (cut_ingested_no, day_to)
+        // What was provisional may be made final: finance can have resolved what it waited for.
+        && (previous.run.finality == Finality::Final || request.finality == Finality::Provisional)
     {
         return Err(SettleError::NothingNew(Box::new(previous.clone())));
     }

@@ -325,6 +325,28 @@ fn a_word_on_an_old_seal_does_not_excuse_what_has_not_arrived() {
 }
 
 #[test]
+fn what_was_provisional_becomes_final_when_finance_has_spoken() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    town.close(&mut three);
+    town.report(&two);
+    town.settle(Scheme::Pool, BOOKED, PROVISIONAL, None).unwrap();
+    match town.settle(Scheme::Pool, BOOKED, PROVISIONAL, None) {
+        Err(SettleError::NothingNew(last)) => assert_eq!(last.run.id, RunId(1)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(final_run(&town).0, 3);
+    assert_eq!(town.say("day resolve S2 2026-09-01 --by li --note stolen").0, 0);
+    // Nothing arrived, and yet this one says what the one before could not.
+    let run = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    assert_eq!((run.record.run.id, run.lines, run.resolved.len()), (RunId(2), 0, 1));
+    assert!(matches!(town.settle(Scheme::Pool, BOOKED, FINAL, None), Err(SettleError::NothingNew(_))));
+    assert!(matches!(town.settle(Scheme::Pool, BOOKED, PROVISIONAL, None), Err(SettleError::NothingNew(_))));
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
 fn a_day_sealed_by_a_second_incarnation_is_named() {
     let mut town = Town::new(Scheme::Pool);
     let [mut one, _, _] = day_one(&mut town);
