@@ -118,8 +118,8 @@ pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Vec<Adoption>, StoreError> 
     Ok(found)
 }
 
-/// The business day of an instant on a store's wall clock; `None` outside the calendar or when its zone is not known here.
-fn business_day(store: &Store, at: Instant) -> Option<BusinessDay> {
+/// The business day of an instant by a store's wall clock and rollover hour; `None` outside the calendar or when its zone is not known here.
+pub(crate) fn business_day(store: &Store, at: Instant) -> Option<BusinessDay> {
     let zone = jiff::tz::TimeZone::get(&store.time_zone).ok()?;
     let civil = jiff::Timestamp::from_millisecond(at.0).ok()?.to_zoned(zone).datetime();
     civil.checked_sub(i64::from(store.rollover_hour).hours()).ok().map(|civil| BusinessDay::of(civil.date()))

@@ -8,6 +8,7 @@ use huitong_protocol::reconcile::Class;
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
+use crate::adoption;
 use crate::horizon::{self, Horizon};
 use crate::store::day::{self, Resolution};
 use crate::store::engine::{StoreError, Tx};
@@ -142,7 +143,7 @@ pub fn resolve(
     }
     let known = organisation::store(tx, store)?
         .ok_or_else(|| refused(format!("there is no store {store}\n  hint: huitong-hub store list")))?;
-    if horizon::day_of(&known.time_zone, now).is_some_and(|today| business_day >= today) {
+    if adoption::business_day(&known, now).is_some_and(|today| business_day >= today) {
         return Err(refused(format!("{business_day} is not over at {store}\n  hint: wait for its seal")));
     }
     let day = day::find(tx, store, business_day)?;

@@ -3,12 +3,13 @@
 use huitong_hub::settle::{self, Netting, Scope, SettleError};
 use huitong_hub::store::StoreError;
 use huitong_hub::store::settlement;
-use huitong_hub::{account, statement};
+use huitong_hub::{account, calendar, import, statement};
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::leg::{Leg, LegKind};
 use huitong_protocol::settlement::run::{Finality, RunId, Standing};
 use huitong_protocol::statement::{Language, csv, json, text};
+use huitong_protocol::time::Instant;
 use indicatif::ProgressBar;
 
 use crate::shop::{Shop, Town, day, id};
@@ -344,6 +345,21 @@ fn what_was_provisional_becomes_final_when_finance_has_spoken() {
     assert!(matches!(town.settle(Scheme::Pool, BOOKED, FINAL, None), Err(SettleError::NothingNew(_))));
     assert!(matches!(town.settle(Scheme::Pool, BOOKED, PROVISIONAL, None), Err(SettleError::NothingNew(_))));
     assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn a_day_is_over_when_the_store_rolls_over() {
+    let town = Town::new(Scheme::Pool);
+    let stores = b"store,name,legal_entity,time_zone,rollover_hour\nS4,Four,E1,Asia/Shanghai,4\n";
+    import::stores::import(&town.store, stores, &import::Options::default()).unwrap();
+    let resolve = |at: &str| {
+        let now = Instant(at.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        town.store.write_blocking(move |tx| calendar::resolve(tx, id("S4"), day("2026-09-02"), "wang", "burnt", now))
+    };
+    // Two in the morning, and two minutes past four.
+    let refusal = resolve("2026-09-02T18:00:00Z").unwrap_err().to_string();
+    assert!(refusal.contains("2026-09-02 is not over at S4"), "{refusal}");
+    assert_eq!(resolve("2026-09-02T20:02:00Z").unwrap().note, "burnt");
 }
 
 #[test]
