@@ -393,7 +393,7 @@ async fn serve(
     local_token(&config.data_dir, store, clock).await?;
     let path = config.data_dir.join(ADDRESS_FILE);
     write_private(&path, address.to_string().as_bytes()).map_err(|source| EdgeError::File { path, source })?;
-    tasks.spawn(serve::serve(listener, router.clone(), serve::HEAD_TIMEOUT, stop.clone().cancelled_owned()));
+    tasks.spawn(serve::serve(listener, router.clone(), serve::Patience::USUAL, stop.clone().cancelled_owned()));
     if config.insecure_http && !address.ip().is_loopback() {
         tracing::warn!(address = %address, "Tills of other machines are served over HTTP without TLS");
     }

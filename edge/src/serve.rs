@@ -1,7 +1,7 @@
 //! Serve: the connections under the tills' API. HTTP/1 from one listener, each connection a task, and a bound on how long one may be silent.
 //!
-//! `axum::serve` has no such bound: whoever connects and sends nothing would hold a connection, and its file, until the daemon stops. What is
-//! asked over a connection is the router's. Invariant: after the end no request is under way.
+//! `axum::serve` has no such bound: whoever connects and sends nothing, or half a request, would hold a connection, and its file, until the daemon
+//! stops, and longer. What is asked over a connection is the router's. Invariant: after the end no request is under way.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,16 +15,28 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
-/// How long a client may take to send the head of a request, counted from the connection's begin or from the answer before. Longer than common
-/// clients keep an idle connection, so that it is they who close it and never while they send.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(100);
+/// How long the other end is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a client may take to send the head of a request, counted from the connection's begin or from the answer before. Longer than common
+    /// clients keep an idle connection, so that it is they who close it and never while they send.
+    pub head: Duration,
+    /// How long a client may pause while it sends the body of a request.
+    pub body: Duration,
+}
+
+impl Patience {
+    /// What the daemon has.
+    pub const USUAL: Self = Self { head: Duration::from_secs(100), body: Duration::from_secs(30) };
+}
 
 /// Serves until `shutdown`, then until the requests under way are answered.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    head_timeout: Duration,
+    patience: Patience,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     // An answer is one small packet: waiting to fill a larger one would only make the cashier wait.
@@ -34,9 +46,9 @@ pub async fn serve(
         }
     });
     // Makes the routes ready once, not with each request.
-    let router: Router = router.with_state(());
+    let router: Router = router.layer(RequestBodyTimeoutLayer::new(patience.body)).with_state(());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(patience.head);
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut shutdown = pin!(shutdown);
     loop {
@@ -70,7 +82,8 @@ pub async fn serve(
 mod tests {
     use std::sync::Arc;
 
-    use axum::routing::get;
+    use axum::extract::rejection::StringRejection;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
     use tokio::sync::Notify;
@@ -98,8 +111,10 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let router = Router::new().route("/slow", slow);
-        let serving = tokio::spawn(serve(listener, router, Duration::from_millis(50), stop.clone().cancelled_owned()));
+        let take = post(async |body: Result<String, StringRejection>| body.map_or("broke off", |_| "whole"));
+        let router = Router::new().route("/slow", slow).route("/take", take);
+        let patience = Patience { head: Duration::from_millis(50), body: Duration::from_millis(50) };
+        let serving = tokio::spawn(serve(listener, router, patience, stop.clone().cancelled_owned()));
         let connect = async || TcpStream::connect(address).await.unwrap();
         let ask = "GET /slow HTTP/1.1\r\nhost: shop\r\n\r\n";
 
@@ -108,6 +123,8 @@ mod tests {
         // These are cut off while the other one, which came before them, still waits.
         assert_eq!(said_to(connect().await, "").await, "");
         assert!(!said_to(connect().await, "GET /slow HT").await.contains("done"));
+        let half = "POST /take HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\nhalf";
+        assert!(said_to(connect().await, half).await.ends_with("broke off"));
         assert!(!waiting.is_finished());
         go.notify_one();
         assert!(waiting.await.unwrap().ends_with("done"));

@@ -88,7 +88,7 @@ pub async fn serve(
         // Long polls end now; what else is under way is finished.
         stopping.cancel();
     };
-    serve::serve(listener, api::router(hub.clone()), serve::HEAD_TIMEOUT, shutdown).await;
+    serve::serve(listener, api::router(hub.clone()), serve::Patience::USUAL, shutdown).await;
     hub.stopping.cancel();
     worker.stop().await;
     let store = hub.store.clone();

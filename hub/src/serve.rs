@@ -1,7 +1,7 @@
 //! Serve: the connections under the stores' API. HTTP/1 from one listener, each connection a task, and a bound on how long one may be silent.
 //!
-//! `axum::serve` has no such bound: whoever connects and sends nothing would hold a connection, and its file, until the daemon stops. What is
-//! asked over a connection is the router's. Invariant: after the end no request is under way.
+//! `axum::serve` has no such bound: whoever connects and sends nothing, or half a request, would hold a connection, and its file, until the daemon
+//! stops, and longer. What is asked over a connection is the router's. Invariant: after the end no request is under way.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,16 +15,31 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
-/// How long a client may take to send the head of a request, counted from the connection's begin or from the answer before. Longer than common
-/// clients keep an idle connection, so that it is they who close it and never while they send.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(100);
+/// How long the other end is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long a client may take to send the head of a request, counted from the connection's begin or from the answer before. Longer than common
+    /// clients keep an idle connection, so that it is they who close it and never while they send.
+    pub(crate) head: Duration,
+    /// How long a client may pause while it sends the body of a request.
+    pub(crate) body: Duration,
+    /// How long what is under way may still take once the daemon stops.
+    pub(crate) stop: Duration,
+}
 
-/// Serves until `shutdown`, then until the requests under way are answered.
+impl Patience {
+    /// What the daemon has.
+    pub(crate) const USUAL: Self =
+        Self { head: Duration::from_secs(100), body: Duration::from_secs(30), stop: Duration::from_secs(30) };
+}
+
+/// Serves until `shutdown`, then until the requests under way are answered or `patience` is over. Who got no answer asks again.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    head_timeout: Duration,
+    patience: Patience,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut listener = listener.tap_io(|stream| {
@@ -32,9 +47,9 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
     });
     // Makes the routes ready once, not with each request.
-    let router: Router = router.with_state(());
+    let router: Router = router.layer(RequestBodyTimeoutLayer::new(patience.body)).with_state(());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(patience.head);
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut shutdown = pin!(shutdown);
     loop {
@@ -50,7 +65,11 @@ pub(crate) async fn serve(
                 ended = connection.as_mut() => ended,
                 () = stopped => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    // Dropped with its request when it takes too long: what was written stands, what was not is not.
+                    tokio::time::timeout(patience.stop, connection).await.unwrap_or_else(|_| {
+                        tracing::warn!("Cut off a connection that was not done when the hub stopped");
+                        Ok(())
+                    })
                 }
             };
             if let Err(error) = ended {
@@ -66,12 +85,29 @@ pub(crate) async fn serve(
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
+    use std::sync::Arc;
+
+    use axum::extract::Request;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
-    use tokio::sync::watch;
+    use tokio::sync::{Notify, watch};
 
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(1_000);
+    const SHORT: Patience = Patience { head: Duration::from_millis(50), body: LONG, stop: LONG };
+    const HALF: &str = "POST /take HTTP/1.1\r\nhost: hub\r\ncontent-length: 10\r\n\r\nhalf";
+
+    /// A route that reads a body whole, and tells when it has begun.
+    fn taking(begun: &Arc<Notify>) -> Router {
+        let begun = Arc::clone(begun);
+        let take = post(move |request: Request| {
+            begun.notify_one();
+            async { axum::body::to_bytes(request.into_body(), 100).await.map_or("broke off", |_| "whole") }
+        });
+        Router::new().route("/take", take)
+    }
 
     /// Sends, and gives all that comes until the other end closes.
     async fn said_to(mut stream: TcpStream, text: &str) -> String {
@@ -96,7 +132,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/poll", poll);
-        let serving = tokio::spawn(serve(listener, router, Duration::from_millis(50), stop.clone().cancelled_owned()));
+        let serving = tokio::spawn(serve(listener, router, SHORT, stop.clone().cancelled_owned()));
         let connect = async || TcpStream::connect(address).await.unwrap();
 
         let polling = tokio::spawn(said_to(connect().await, "GET /poll HTTP/1.1\r\nhost: hub\r\n\r\n"));
@@ -110,5 +146,34 @@ mod tests {
         assert!(polling.await.unwrap().ends_with("news"));
         stop.cancel();
         serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_stops_in_the_middle_of_a_body_is_left() {
+        let begun = Arc::new(Notify::new());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let patience = Patience { head: LONG, body: Duration::from_millis(50), stop: LONG };
+        let serving = tokio::spawn(serve(listener, taking(&begun), patience, stop.clone().cancelled_owned()));
+        let answer = said_to(TcpStream::connect(address).await.unwrap(), HALF).await;
+        assert!(answer.ends_with("broke off"), "{answer}");
+        stop.cancel();
+        serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_hub_stops_also_while_somebody_stops_in_the_middle_of_a_body() {
+        let begun = Arc::new(Notify::new());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let patience = Patience { head: LONG, body: LONG, stop: Duration::from_millis(50) };
+        let serving = tokio::spawn(serve(listener, taking(&begun), patience, stop.clone().cancelled_owned()));
+        let half = tokio::spawn(said_to(TcpStream::connect(address).await.unwrap(), HALF));
+        begun.notified().await;
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(20), serving).await.expect("the hub stops in time").unwrap();
+        assert_eq!(half.await.unwrap(), "");
     }
 }
