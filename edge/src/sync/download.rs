@@ -2,7 +2,7 @@
 //!
 //! A till sees the page before or the page after, never half of one. What a row means is `store::replica`'s. A policy that cannot be trusted or read
 //! does not stop the download; the one before stays in force, `status` names the fault, and the hub is told with the next call. One that may have been
-//! spoilt on the way is asked for again with each download.
+//! spoilt on the way is asked for again before anything that follows it is, and with each download until something that follows it is believed.
 
 use std::sync::Arc;
 
@@ -10,6 +10,10 @@ use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRequest, DatasetVe
 
 use super::{Link, SyncError, report};
 use crate::store::{StoreError, replica};
+
+/// How often a page that may have been spoilt on the way is asked for again: noise does not strike three times, and what is bad must not hold up what
+/// follows.
+const REPEATS_MAX: u32 = 2;
 
 /// What a download brought.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
@@ -34,45 +38,21 @@ pub(super) fn is_behind(link: &Link, datasets: &[DatasetVersion]) -> Result<bool
     })
 }
 
-/// Fetches everything that is new, in the order in which datasets build on each other.
+/// Fetches everything that is new, in the order in which datasets build on each other. None builds on the policies: what is wrong with them keeps
+/// neither prices nor cards from coming.
 ///
 /// # Errors
-/// The hub did not answer, or what came cannot be applied; pages before it stay applied.
+/// The hub did not answer, or what came cannot be applied; pages before it, and datasets that could be fetched all the same, stay applied.
 pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
     let _one = link.downloading.lock().await;
     let known = link.store.committed().policy_refused.clone();
     let mut rows = 0;
-    let mut is_waiting = false;
+    let mut failed = None;
     for dataset in DatasetKind::ALL.iter().copied() {
-        let mut after_version = link.store.read(|tx| replica::version(tx, dataset))?;
-        loop {
-            let request = DatasetRequest { dataset, after_version, limit: link.config.download_rows_max };
-            let page: DatasetPage = link.call(path::DATASET, request).await?;
-            let more = page.more;
-            if page.dataset != dataset || page.through_version < after_version {
-                return Err(SyncError::Unusable(format!(
-                    "the page after version {after_version} of {} is of {} through {}",
-                    dataset.as_str(),
-                    page.dataset.as_str(),
-                    page.through_version
-                )));
-            }
-            if more && page.through_version == after_version {
-                let stays = format!("{} stays at version {after_version} and says that more follows", dataset.as_str());
-                return Err(SyncError::Unusable(stays));
-            }
-            if page.through_version > after_version {
-                rows += page.rows.len() as u64;
-                after_version = page.through_version;
-                let applied = link.store.write(move |tx| replica::apply_page(tx, &page)).await?;
-                is_waiting = applied.waits;
-            }
-            if !more {
-                break;
-            }
-        }
-        if dataset == DatasetKind::Policies && !is_waiting {
-            link.policy_confirmed().await?;
+        match fetch(link, dataset).await {
+            Ok(applied) => rows += applied,
+            Err(error) if dataset == DatasetKind::Policies => failed = Some(error),
+            Err(error) => return Err(failed.unwrap_or(error)),
         }
     }
     let versions = link.store.read(replica::versions)?;
@@ -94,7 +74,48 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
     if rows > 0 {
         tracing::info!(rows, "Downloaded {rows} rows");
     }
-    Ok(Downloaded { rows, versions, policy_faults })
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(Downloaded { rows, versions, policy_faults }),
+    }
+}
+
+/// Fetches what is new of a dataset, and gives how many rows came.
+async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
+    let mut after_version = link.store.read(|tx| replica::version(tx, dataset))?;
+    let (mut rows, mut is_waiting, mut repeats) = (0, false, 0);
+    loop {
+        let request = DatasetRequest { dataset, after_version, limit: link.config.download_rows_max };
+        let page: DatasetPage = link.call(path::DATASET, request).await?;
+        let (more, through_version, count) = (page.more, page.through_version, page.rows.len() as u64);
+        if page.dataset != dataset || through_version < after_version {
+            return Err(SyncError::Unusable(format!(
+                "the page after version {after_version} of {} is of {} through {through_version}",
+                dataset.as_str(),
+                page.dataset.as_str(),
+            )));
+        }
+        if more && through_version == after_version {
+            let stays = format!("{} stays at version {after_version} and says that more follows", dataset.as_str());
+            return Err(SyncError::Unusable(stays));
+        }
+        if through_version > after_version {
+            is_waiting = link.store.write(move |tx| replica::apply_page(tx, &page)).await?.waits;
+            if is_waiting && repeats < REPEATS_MAX {
+                repeats += 1;
+                continue;
+            }
+            rows += count;
+            (after_version, repeats) = (through_version, 0);
+        }
+        if !more {
+            break;
+        }
+    }
+    if dataset == DatasetKind::Policies && !is_waiting {
+        link.policy_confirmed().await?;
+    }
+    Ok(rows)
 }
 
 /// Downloads each time the hub announced something.

@@ -5,7 +5,7 @@ use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, path};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use tower::ServiceExt as _;
 
-use super::testing::{MORNING, Shop};
+use super::testing::{MORNING, Shop, card};
 use crate::ledger::testing::{POLICY, policy_key, sign, signed_policy};
 use crate::store::replica;
 
@@ -132,6 +132,33 @@ async fn a_bad_one_does_not_hold_up_a_good_one_after_it() {
     assert_eq!(status(&shop).await["policy"]["confirmed_at_ms"], MORNING.0 + 1, "nothing newer is left");
     let heard = shop.office.with(|office| office.policy_states.iter().any(|state| !state.refused.is_empty()));
     assert!(heard, "the hub was told of the bad one before it was settled");
+}
+
+#[tokio::test]
+async fn a_page_spoilt_on_the_way_is_asked_for_again_before_the_next_one_settles_it() {
+    let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| config.sync.download_rows_max = 1).await;
+    shop.office.with(|office| office.cut.insert(path::POLL));
+    publish(&shop, signed_policy(2, "2026-01-01", &POLICY.replace("test", "autumn")));
+    publish(&shop, signed_policy(3, "2099-01-01", &POLICY.replace("test", "winter")));
+    shop.office.with(|office| office.spoil_policies = 2);
+    let done = shop.edge.download().await.unwrap();
+    assert_eq!((done.rows, done.versions[0].version), (2, 3));
+    assert_eq!(last_told(&shop), PolicyState { held: 3, in_force: 2, refused: Vec::new() });
+}
+
+#[tokio::test]
+async fn policies_that_cannot_be_downloaded_hold_up_no_card() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.office.with(|office| {
+        office.cut.insert(path::POLL);
+        office.publish(DatasetKind::Policies, DatasetRow::Card(card(6)));
+        office.publish(DatasetKind::Cards, DatasetRow::Card(card(6)));
+    });
+    let error = shop.edge.download().await.unwrap_err().to_string();
+    assert!(error.contains("a row of another dataset is in a page of policies"), "{error}");
+    let cards = shop.edge.store().read(|tx| replica::version(tx, DatasetKind::Cards)).unwrap();
+    assert_eq!(cards, 6);
+    shop.reload(6, 100).await;
 }
 
 #[tokio::test]

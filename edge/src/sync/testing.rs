@@ -103,6 +103,8 @@ pub(crate) struct Office {
     pub(crate) twice: HashSet<&'static str>,
     /// Paths whose answers wait until they are taken from here.
     pub(crate) held: HashSet<&'static str>,
+    /// How many more pages of policies are spoilt on the way.
+    pub(crate) spoil_policies: u32,
     pub(crate) refusals: Vec<SyncFault>,
     /// What the store said of its policies, in order.
     pub(crate) policy_states: Vec<PolicyState>,
@@ -301,7 +303,14 @@ impl FakeOffice {
                 let more = newer.len() > request.limit as usize;
                 newer.truncate(request.limit as usize);
                 let through_version = newer.last().map_or(request.after_version, |(_, version, _)| *version);
-                let rows = newer.into_iter().map(|(.., row)| row).collect();
+                let mut rows: Vec<DatasetRow> = newer.into_iter().map(|(.., row)| row).collect();
+                if request.dataset == DatasetKind::Policies && !rows.is_empty() && office.spoil_policies > 0 {
+                    office.spoil_policies -= 1;
+                    for row in &mut rows {
+                        let DatasetRow::Policy(signed) = row else { continue };
+                        signed.signature.fill(0);
+                    }
+                }
                 Ok(DatasetPage { dataset: request.dataset, through_version, more, rows, phone_key: None })
             }),
             other => panic!("no such path: {other}"),
