@@ -4,7 +4,7 @@
 //! which changes nothing at the hub. Invariant: a report names a journal head only if it holds, or the hub has taken before, every counter as it
 //! is at that head, so that the hub may compare report and journal there.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use huitong_protocol::allotment::Purse;
@@ -29,10 +29,18 @@ struct Told {
     incarnation: Option<u64>,
 }
 
+/// Purses to be told of although they did not move, each with the number of its last mention: a report that is on its way answers for none that came
+/// after it was made.
+#[derive(Default)]
+struct Mentions {
+    numbers: BTreeMap<Purse, u64>,
+    last: u64,
+}
+
 /// What the hub has taken of our reports, and what it is to be told although it did not move.
 pub struct Reported {
     told: Mutex<Told>,
-    mentions: Mutex<BTreeSet<Purse>>,
+    mentions: Mutex<Mentions>,
 }
 
 /// What a report covers, for when it was taken.
@@ -41,7 +49,7 @@ pub struct Covered {
     change_no: i64,
     /// The head, when nothing was left for another report.
     head: Option<Head>,
-    mentions: Vec<Purse>,
+    mentions: Vec<(Purse, u64)>,
 }
 
 impl Reported {
@@ -56,13 +64,23 @@ impl Reported {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn mentions(&self) -> MutexGuard<'_, BTreeSet<Purse>> {
+    fn mentions(&self) -> MutexGuard<'_, Mentions> {
         self.mentions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next report also says where these purses stand, moved or not: the hub answers with grants that did not arrive.
     pub(super) fn mention(&self, purses: impl IntoIterator<Item = Purse>) {
-        self.mentions().extend(purses);
+        let mut mentions = self.mentions();
+        for purse in purses {
+            mentions.last += 1;
+            let number = mentions.last;
+            mentions.numbers.insert(purse, number);
+        }
+    }
+
+    /// What the next report mentions, as much as fits.
+    fn mentioned(&self) -> Vec<(Purse, u64)> {
+        self.mentions().numbers.iter().map(|(purse, number)| (*purse, *number)).take(REPORT_LINES_MAX).collect()
     }
 
     /// Whether a restart would repeat reports.
@@ -80,7 +98,12 @@ impl Reported {
     /// A report was taken. Reports overlap and their answers may change places: the furthest counts.
     pub(super) fn took(&self, covered: Covered) {
         if !covered.mentions.is_empty() {
-            self.mentions().retain(|purse| !covered.mentions.contains(purse));
+            let mut mentions = self.mentions();
+            for (purse, number) in &covered.mentions {
+                if mentions.numbers.get(purse).is_some_and(|last| last <= number) {
+                    mentions.numbers.remove(purse);
+                }
+            }
         }
         let mut told = self.told();
         told.change_no = told.change_no.max(covered.change_no);
@@ -104,7 +127,7 @@ impl Reported {
 pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError> {
     let told = *link.reported.told();
     let committed = link.store.committed();
-    let mentions: Vec<Purse> = link.reported.mentions().iter().copied().take(REPORT_LINES_MAX).collect();
+    let mentions = link.reported.mentioned();
     if told.change_no >= committed.change_no && told.head == Some(committed.head) && mentions.is_empty() {
         return Ok(None);
     }
@@ -127,14 +150,14 @@ pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError
         let mut counters: Vec<ReportLine> =
             rows.into_iter().filter(|(no, _)| *no <= through).map(|(_, line)| line).collect();
         let mut mentioned = Vec::new();
-        for purse in mentions {
+        for (purse, number) in mentions {
             if counters.len() == REPORT_LINES_MAX {
                 break;
             }
             if !counters.iter().any(|line| line.purse() == purse) {
                 counters.push(line_of(tx, purse)?);
             }
-            mentioned.push(purse);
+            mentioned.push((purse, number));
         }
         let report = Report {
             epoch: link.session.enrolment().epoch,
@@ -182,7 +205,7 @@ pub async fn send(link: &Link) -> Result<(), SyncError> {
     loop {
         let told = *link.reported.told();
         let is_told = told.change_no >= goal.change_no && told.head.is_some_and(|head| head.seq >= goal.head.seq);
-        if is_told && link.reported.mentions().is_empty() {
+        if is_told && link.reported.mentions().numbers.is_empty() {
             break;
         }
         let Nothing {} = link.call(path::REPORT, ReportOnly {}).await?;
@@ -212,4 +235,25 @@ pub async fn note(link: &Link) -> Result<(), StoreError> {
     link.store.write(move |tx| sync_state::reported(tx, change_no)).await?;
     link.reported.told().noted_change_no = change_no;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::purse;
+    use super::*;
+
+    #[test]
+    fn a_report_on_its_way_answers_for_no_mention_that_came_after_it() {
+        let reported = Reported::starting_at(0);
+        let cover = || Covered { change_no: 0, head: None, mentions: reported.mentioned() };
+        let waiting = || reported.mentioned().into_iter().map(|(purse, _)| purse).collect::<Vec<_>>();
+        reported.mention([purse(1), purse(2)]);
+        let first = cover();
+        reported.mention([purse(1)]);
+        let second = cover();
+        reported.took(first);
+        assert_eq!(waiting(), [purse(1)], "it was mentioned once more");
+        reported.took(second);
+        assert_eq!(waiting(), []);
+    }
 }
