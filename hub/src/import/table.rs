@@ -15,6 +15,10 @@ use super::{Faults, ImportError};
 
 /// The longest field in bytes: longer than any name or code, shorter than what a missing quote swallows.
 const FIELD_BYTES_MAX: usize = 400;
+/// The same for a field with several values: as many barcodes or segments as one thing may have.
+const LIST_BYTES_MAX: usize = 4_096;
+/// The longest name of an unknown column that is repeated, in bytes.
+const NAME_BYTES_MAX: usize = 24;
 
 const NOT_UTF_8: &str = "is not UTF-8; try --encoding gb18030, or save the file as CSV UTF-8";
 
@@ -141,6 +145,11 @@ fn line_of(bytes: &[u8], position: &csv::Position) -> u64 {
     position.line() + blank.filter(|&&byte| byte == b'\n').map(|_| 1).sum::<u64>()
 }
 
+/// Whether a text in the first line can be said aloud: it looks like a column's name and not like anything of anybody's.
+fn is_column_like(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-'))
+}
+
 fn places(columns: &[Column], header: &csv::ByteRecord) -> Result<Vec<Option<usize>>, String> {
     if header.is_empty() {
         return Err("the file is empty".to_owned());
@@ -152,7 +161,11 @@ fn places(columns: &[Column], header: &csv::ByteRecord) -> Result<Vec<Option<usi
     let mut faults = Vec::new();
     for (index, name) in names.iter().enumerate() {
         if !columns.iter().any(|column| column.name == name) {
-            faults.push(format!("column {name:?} is unknown"));
+            // A file without a header begins with somebody's name, phone or card.
+            faults.push(match is_column_like(name) {
+                true => format!("column {name:?} is unknown"),
+                false => format!("column {} is unknown (is the line with the columns' names missing?)", index + 1),
+            });
         } else if names[..index].contains(name) {
             faults.push(format!("column {name:?} is there twice"));
         }
@@ -176,17 +189,19 @@ impl<'a> Line<'a> {
 
     /// A field as text; nothing when it is empty or its column is not in the file.
     pub fn text(&mut self, field: &'static str) -> Option<&'a str> {
+        self.text_within(field, FIELD_BYTES_MAX)
+    }
+
+    fn text_within(&mut self, field: &'static str, bytes_max: usize) -> Option<&'a str> {
         let place = self.table.columns.iter().position(|column| column.name == field)?;
         let bytes = self.record.get(self.table.places[place]?)?;
         let Ok(text) = std::str::from_utf8(bytes) else {
             self.fault(field, NOT_UTF_8);
             return None;
         };
-        if text.len() > FIELD_BYTES_MAX {
-            self.fault(
-                field,
-                format!("has {} bytes; at most {FIELD_BYTES_MAX} are allowed (is a quote missing?)", text.len()),
-            );
+        if text.len() > bytes_max {
+            let words = format!("has {} bytes; at most {bytes_max} are allowed (is a quote missing?)", text.len());
+            self.fault(field, words);
             return None;
         }
         if text.chars().any(char::is_control) {
@@ -217,7 +232,7 @@ impl<'a> Line<'a> {
 
     /// A field with several values, separated by semicolons.
     pub fn list(&mut self, field: &'static str) -> Vec<&'a str> {
-        let text = self.text(field).unwrap_or_default();
+        let text = self.text_within(field, LIST_BYTES_MAX).unwrap_or_default();
         text.split([';', '；']).map(str::trim).filter(|part| !part.is_empty()).collect()
     }
 
@@ -399,6 +414,29 @@ mod tests {
             fault("code,colour,code\n"),
             "column \"colour\" is unknown; column \"code\" is there twice; column \"name\" is missing"
         );
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_not_repeated() {
+        for first in
+            ["6601000000000001", "王小明", "Li Lei", "li.lei@example.com", "13800138000", "a-name-that-no-column-has"]
+        {
+            let file = format!("code,name,{first}\n");
+            let Err(ImportError::Header { fault, .. }) = Table::read("test", COLUMNS, file.as_bytes(), None) else {
+                panic!("must be refused")
+            };
+            assert_eq!(fault, "column 3 is unknown (is the line with the columns' names missing?)", "{first}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_be_longer_than_a_name() {
+        let codes: Vec<String> = (0..32).map(|n| format!("{n:064}")).collect();
+        let file = format!("code,name,note\n{0},x,{0}\n", codes.join(";"));
+        let table = Table::read("test", COLUMNS, file.as_bytes(), None).unwrap();
+        let listed = table.rows(|line| Some(line.list("note").len())).unwrap();
+        assert_eq!(listed, [(2, 32)]);
+        assert!(table.rows(|line| line.text("code").map(str::to_owned)).is_err());
     }
 
     #[test]
