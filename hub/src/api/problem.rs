@@ -4,6 +4,7 @@ use std::any::Any;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use huitong_protocol::id::StoreId;
 use huitong_protocol::wire::{Refused, SyncFault, header as sync_header, to_msgpack};
 use serde::Serialize;
 
@@ -53,13 +54,22 @@ fn packed<T: Serialize>(status: StatusCode, message: &T) -> Response {
     (status, [(header::CONTENT_TYPE, MSGPACK)], to_msgpack(message)).into_response()
 }
 
+/// What is written in the place of a store that is not named, or by nothing that names a store: whatever was sent must not fill a log.
+const NO_STORE: &str = "(no store)";
+
+/// The store that a request says it is of.
+fn store_named(headers: &HeaderMap) -> String {
+    let named = headers.get(sync_header::STORE).and_then(|value| value.to_str().ok()?.parse::<StoreId>().ok());
+    named.map_or_else(|| NO_STORE.to_owned(), |store| store.to_string())
+}
+
 /// Keeps the refusal. That it cannot be kept must not change the answer.
 async fn record(hub: &Hub, path: &'static str, headers: &HeaderMap, refusal: &Refusal) {
     // The hub's own trouble says nothing about the store, and writing would add to it.
     if matches!(refusal.fault, SyncFault::Busy | SyncFault::Internal) {
         return;
     }
-    let store = headers.get(sync_header::STORE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let store = store_named(headers);
     let fault = serde_json::to_value(refusal.fault)
         .ok()
         .and_then(|fault| fault.as_str().map(str::to_owned))
@@ -80,4 +90,23 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!("A handler panicked: {}", words.unwrap_or("without words"));
     refuse(Refusal::new(SyncFault::Internal, "the hub met a fault of its own; its log says which"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_no_store_is_not_repeated() {
+        let named = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(sync_header::STORE, value.parse().unwrap());
+            store_named(&headers)
+        };
+        assert_eq!(named("S1"), "S1");
+        for made_up in ["", "x y", &"S".repeat(8_000), "S1\u{7f54}"] {
+            assert_eq!(named(made_up), NO_STORE);
+        }
+        assert_eq!(store_named(&HeaderMap::new()), NO_STORE);
+    }
 }

@@ -14,7 +14,7 @@ const MESSAGE_CHARS_MAX: usize = 300;
 pub struct Refused {
     /// When.
     pub at_ms: Instant,
-    /// The store that the request named, as it named it.
+    /// The store that the request named.
     pub store: String,
     /// What was asked.
     pub path: String,
