@@ -89,6 +89,10 @@ classes! {
     DuplicateOperation = "duplicate_operation" Alarm "Look at both entries; void one if both took effect.",
     /// Reported counters that the journal does not confirm.
     ReportDiffers = "report_differs" Alarm "Compare the store's report with its journal; value was granted or withheld on the strength of the report.",
+    /// A sale that costs something else when head office prices it again.
+    PriceDiffers = "price_differs" Warning "Look at the lines named: who paid too much or too little, and which funder bears it. One sale: ask the store what its till did. Many of one store: compare its program's version with the others'.",
+    /// Sales under a policy that was never published.
+    PolicyUnknown = "policy_unknown" Alarm "Ask where the store has the policy from; compare the key that it trusts with the hub's (`policy key show`). Its prices cannot be checked. After a restore of the hub's database, publish the lost policy anew.",
     /// A store that refused a published policy.
     PolicyRefused = "policy_refused" Alarm "The store trades on under the policy before. Compare the key that it trusts with the hub's (`policy key show`); publish a corrected policy when the document is at fault.",
     /// Goods taken back without a receipt.
