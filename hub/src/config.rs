@@ -29,6 +29,8 @@ pub struct HubConfig {
     pub connected_grace: Millis,
     /// How often reports are compared with journals.
     pub reconcile_every: Millis,
+    /// How often the sales that came in are priced again.
+    pub rerate_every: Millis,
     /// The hour, on the clock of `time_zone`, of the nightly clean-up.
     pub purge_hour: u8,
     /// The zone in which `purge_hour` is meant.
@@ -50,6 +52,7 @@ impl Default for HubConfig {
             recall_wait: Millis::seconds(2),
             connected_grace: Millis::seconds(5),
             reconcile_every: Millis::minutes(10),
+            rerate_every: Millis::minutes(1),
             purge_hour: 4,
             time_zone: "Asia/Shanghai".to_owned(),
             log: "info".to_owned(),
@@ -92,6 +95,9 @@ impl HubConfig {
         }
         if self.reconcile_every < Millis::seconds(10) {
             return Some(("reconcile_every", "is below 10 seconds".to_owned(), "\"10m\" is right for most".to_owned()));
+        }
+        if self.rerate_every < Millis::seconds(5) {
+            return Some(("rerate_every", "is below 5 seconds".to_owned(), "\"1m\" is right for most".to_owned()));
         }
         if self.purge_hour > 23 {
             return Some(("purge_hour", format!("is {}; hours are 0 to 23", self.purge_hour), "4".to_owned()));

@@ -15,6 +15,7 @@ use crate::config::HubConfig;
 use crate::recall::Recalls;
 use crate::refusal::Refusals;
 use crate::report::Taken;
+use crate::rerate::Books;
 use crate::session::Sessions;
 use crate::store::root::{self, Hub as Root};
 use crate::store::{Store, StoreError, Tx, adoption, dataset, device, policy};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub recalls: Recalls,
     /// Ends the long polls when the hub stops.
     pub stopping: CancellationToken,
+    /// Policies compiled for re-rating.
+    pub books: Arc<Mutex<Books>>,
     seen: Mutex<HashMap<StoreId, Instant>>,
     /// What stores said of their policies in this life of the hub, so that saying it again writes nothing.
     policies: Mutex<HashMap<StoreId, (Epoch, PolicyState)>>,
@@ -73,6 +76,7 @@ impl Hub {
             refusals: Refusals::default(),
             recalls,
             stopping: CancellationToken::new(),
+            books: Arc::default(),
             seen: Mutex::default(),
             policies: Mutex::default(),
             datasets: tokio::sync::Mutex::default(),

@@ -1,6 +1,6 @@
 //! The hub: the central server of Huitong. Stores report, ask and upload; head office imports, publishes and settles.
 //!
-//! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `reconcile` and `worker` look after what
+//! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `reconcile`, `rerate` and `worker` look after what
 //! came in; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
@@ -27,6 +27,7 @@ pub mod reconcile;
 pub mod refold;
 pub mod refusal;
 pub mod report;
+pub mod rerate;
 pub mod schedule;
 mod serve;
 pub mod session;

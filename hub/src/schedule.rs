@@ -13,6 +13,8 @@ use crate::config::HubConfig;
 pub enum Job {
     /// Compares reports with journals.
     Reconcile,
+    /// Prices sales again.
+    Rerate,
     /// Cleans away what nobody needs any more.
     Purge,
 }
@@ -33,13 +35,14 @@ pub enum Cadence {
 
 impl Job {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Reconcile, Self::Purge];
+    pub const ALL: &[Self] = &[Self::Reconcile, Self::Rerate, Self::Purge];
 
     /// The name under which it is scheduled.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reconcile => "reconcile",
+            Self::Rerate => "rerate",
             Self::Purge => "purge",
         }
     }
@@ -49,6 +52,7 @@ impl Job {
     pub fn cadence(self, config: &HubConfig) -> Cadence {
         match self {
             Self::Reconcile => Cadence::Every(config.reconcile_every.as_ms().max(1)),
+            Self::Rerate => Cadence::Every(config.rerate_every.as_ms().max(1)),
             Self::Purge => Cadence::DailyAt {
                 hour: config.purge_hour,
                 zone: TimeZone::get(&config.time_zone).unwrap_or(TimeZone::UTC),

@@ -8,9 +8,9 @@ use tokio_cron_scheduler::{Job as Tick, JobScheduler, JobSchedulerError};
 use tokio_util::task::TaskTracker;
 
 use crate::hub::Hub;
-use crate::reconcile;
 use crate::schedule::Job;
 use crate::store::{StoreError, device, schedule};
+use crate::{reconcile, rerate};
 
 /// The heartbeat: due jobs begin at most this late.
 const HEARTBEAT: &str = "*/5 * * * * *";
@@ -112,6 +112,7 @@ pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreE
             hub.note_heard().await?;
             reconcile::run(&hub.store, now).await.map(|new| format!("{new} new findings"))
         }
+        Job::Rerate => rerate::run(hub, now).await.map(|counts| counts.to_string()),
         Job::Purge => {
             let before = now.plus_ms(-TOKENS_KEPT_MS);
             let tokens = hub.store.write(move |tx| device::purge_tokens(tx, before)).await?;

@@ -395,6 +395,12 @@ CREATE TABLE settlement_line (
 -- The runs that an account has lines in: one row each, however many lines.
 CREATE INDEX settlement_line_by_account ON settlement_line (account_id) WHERE line_no = 0;
 
+-- How far the jobs that read every entry once have come, by ingested_no.
+CREATE TABLE job_cursor (
+    name TEXT PRIMARY KEY,
+    ingested_no INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE schedule (
     name TEXT PRIMARY KEY,
     next_due_ms INTEGER NOT NULL,

@@ -16,6 +16,7 @@ mod organisation;
 mod output;
 mod policy;
 mod policy_key;
+mod rerate;
 mod settle;
 mod setup;
 mod statement;
@@ -136,6 +137,8 @@ enum Command {
     Statement(statement::StatementCommand),
     /// Prove that everything follows from the journals; exit 3 names what does not.
     Verify,
+    /// Price every sale again from its own inputs; exit 3 names those that cost something else.
+    Rerate,
     /// How often value moved, and how much there is of everything.
     Stats,
     /// What a code means, why it comes, and what to do.
@@ -289,6 +292,7 @@ impl World {
             Command::Settle(command) => command.run(self, &place, out),
             Command::Statement(command) => command.run(&place, out),
             Command::Verify => verify::verify(&place, out),
+            Command::Rerate => rerate::rerate(self, &place, out),
             Command::Stats => day::stats(&place, out),
             Command::Explain(command) => command.run(out),
         }

@@ -107,6 +107,42 @@ pub fn take_ingested_no(tx: &mut Tx<'_>, count: usize) -> Result<i64, StoreError
     .ok_or(StoreError::Rows { operation: "take ingest numbers", table: "hub", rows: 0, expected: 1 })
 }
 
+/// The last ingest number that was given out, 0 before the first. What is committed later has a higher one.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn last_ingested_no(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    Ok(tx.query_one("SELECT next_ingested_no - 1 FROM hub", &[], |row| row.integer(0))?.unwrap_or(0))
+}
+
+/// An entry as it is kept, unread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Its place in the order of ingest.
+    pub ingested_no: i64,
+    /// Its key.
+    pub id: EntryId,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The first entry of a kind after one ingest number, up to another.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn next_of_kind(tx: &mut Tx<'_>, kind: &str, after: i64, through: i64) -> Result<Option<Kept>, StoreError> {
+    tx.query_one(
+        "SELECT ingested_no, store_id, epoch, seq, bytes FROM entry \
+         WHERE ingested_no > $1 AND ingested_no <= $2 AND kind = $3 ORDER BY ingested_no LIMIT 1",
+        &[after.into(), through.into(), kind.into()],
+        |row| {
+            let epoch = Epoch(u32::try_from(row.integer(2)?).unwrap_or(0));
+            let id = EntryId { store: row.parsed(1, "entry", "store_id")?, epoch, seq: seq(row.integer(3)?) };
+            Ok(Kept { ingested_no: row.integer(0)?, id, bytes: row.bytes(4)?.to_vec() })
+        },
+    )
+}
+
 /// Appends an entry. A header that cannot be read leaves kind, operation and day unknown.
 ///
 /// # Errors

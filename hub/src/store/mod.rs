@@ -4,6 +4,7 @@ pub mod account;
 pub mod adoption;
 pub mod allotment;
 pub mod card;
+pub mod cursor;
 pub mod dataset;
 pub mod day;
 pub mod device;

@@ -6,5 +6,6 @@ mod access;
 mod fake;
 mod journal;
 mod policy;
+mod rerate;
 mod upkeep;
 mod value;

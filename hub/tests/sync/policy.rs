@@ -15,14 +15,14 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::fake::{FakeStore, World, unpack};
 
-const STANDARD: &str = include_str!("../../../config/policies/standard.toml");
+pub(crate) const STANDARD: &str = include_str!("../../../config/policies/standard.toml");
 
 fn verify(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
 }
 
 impl World {
-    async fn publish(&self, name: &str, from: &str) -> u64 {
+    pub(crate) async fn publish(&self, name: &str, from: &str) -> u64 {
         let (store, file) = (self.hub.store.clone(), self.key_file());
         let (document, from, now) = (format!("# {name}\n{STANDARD}"), from.parse().unwrap(), self.hub.now());
         let publish = move || {

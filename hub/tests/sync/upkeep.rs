@@ -83,7 +83,7 @@ async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
         let jobs = world.read(rows::list).await;
         jobs.iter().map(|job| (job.name.clone(), job.runs, job.failures)).collect::<Vec<_>>()
     };
-    let none = [("purge".to_owned(), 0, 0), ("reconcile".to_owned(), 0, 0)];
+    let none = ["purge", "reconcile", "rerate"].map(|name| (name.to_owned(), 0, 0));
     worker::dispatch(&world.hub).await;
     assert_eq!(runs().await, none, "nothing is due at the start");
     // The power was off for three days.
