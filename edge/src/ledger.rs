@@ -5,6 +5,7 @@
 //! and not used is harmless. A refusal by the rules is an answer that is stored like any other. Sync, HTTP and the time are not here.
 
 mod day;
+mod explanation;
 mod look;
 mod order;
 mod pricing;
@@ -43,6 +44,7 @@ use crate::till::Permissions;
 use order::keep_references;
 use pricing::Prepared;
 
+pub use explanation::Explanation;
 pub use look::{CardLook, OperationLook};
 pub use order::{Order, Reference};
 pub use pricing::{Quoted, keep_quote_key};

@@ -6,6 +6,7 @@
 mod auth;
 mod cards;
 mod days;
+mod explanation;
 mod items;
 mod members;
 #[cfg(test)]
@@ -96,6 +97,7 @@ pub fn router(api: Api, more: Router<Api>) -> Router {
         .route("/v1/quotes", post(quotes::quote))
         .route("/v1/sales", post(sales::post))
         .route("/v1/sales/parked", get(sales::parked))
+        .route("/v1/sales/{id}/explanation", get(explanation::explain))
         .route("/v1/sales/{id}/void", post(operations::void))
         .route("/v1/sales/{id}/payment", post(sales::resolve_payment))
         .route("/v1/sales/{id}/invoice", post(sales::register_invoice))

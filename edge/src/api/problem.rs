@@ -40,6 +40,12 @@ pub enum Code {
     UnknownCardOffline,
     /// No business day is open.
     DayNotOpen,
+    /// The till itself priced the receipt.
+    PriceAsTaken,
+    /// The store no longer keeps the policy of the sale.
+    PolicyNotHeld,
+    /// The sale costs something else when it is priced again.
+    PriceDiffers,
     /// The path does not take this method.
     MethodNotAllowed,
     /// The body is too large.
@@ -83,6 +89,13 @@ impl Code {
                 "The card is not known here and the line to head office is down",
             ),
             Self::DayNotOpen => ("day_not_open", StatusCode::CONFLICT, "No business day is open"),
+            Self::PriceAsTaken => ("price_as_taken", StatusCode::CONFLICT, "The till itself priced this receipt"),
+            Self::PolicyNotHeld => {
+                ("policy_not_held", StatusCode::CONFLICT, "The store no longer keeps the policy of this sale")
+            }
+            Self::PriceDiffers => {
+                ("price_differs", StatusCode::CONFLICT, "The sale costs something else when it is priced again")
+            }
             Self::MethodNotAllowed => {
                 ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method")
             }

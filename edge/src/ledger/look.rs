@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use huitong_protocol::allotment::StoreCounters;
 use huitong_protocol::card::{Card, CardNumber};
-use huitong_protocol::entry::Body;
+use huitong_protocol::entry::{Body, Entry};
 use huitong_protocol::id::{OperationId, PromotionId, TenderCode};
 use huitong_protocol::till::{BalanceHere, CardState, ParkedSale, TotalBalance};
 use huitong_protocol::time::Instant;
@@ -13,6 +13,7 @@ use huitong_protocol::wire::{Need, Purpose};
 use super::order::Reference;
 use super::{HubReply, Ledger, purse_of, take_news};
 use crate::slip::{self, Style};
+use crate::store::identity::Identity;
 use crate::store::{ReadTx, StoreError, allotment, card, journal, operation, receipt};
 
 /// What is known of a card.
@@ -78,14 +79,9 @@ impl Ledger {
         let committed = self.store().committed();
         let Some(identity) = committed.identity.as_ref() else { return Err(StoreError::NotEnrolled) };
         let found = self.store().read(|tx| {
-            let seq = match of {
-                Reference::Entry(id) if (id.store, id.epoch) == (identity.store.id, identity.epoch) => Some(id.seq),
-                Reference::Entry(_) => None,
-                Reference::Operation(id) => operation::find(tx, id)?.and_then(|known| known.entry_seq),
-            };
-            let Some(seq) = seq else { return Ok(None) };
-            let state = receipt::get(tx, seq)?;
-            Ok::<_, StoreError>(journal::decoded(tx, seq)?.map(|entry| (entry, state)))
+            let Some(entry) = entry_of(tx, identity, of)? else { return Ok(None) };
+            let state = receipt::get(tx, entry.header.seq)?;
+            Ok::<_, StoreError>(Some((entry, state)))
         })?;
         let policy = committed.policy.as_ref().map(|policy| &policy.policy);
         let tender_name = |code: TenderCode| match policy.and_then(|policy| policy.tender(code)) {
@@ -170,6 +166,16 @@ impl Ledger {
             (None, _) => OperationLook::Unknown,
         })
     }
+}
+
+/// The entry of this store's journal that is referred to.
+pub(super) fn entry_of(tx: &ReadTx<'_>, identity: &Identity, of: Reference) -> Result<Option<Entry>, StoreError> {
+    let seq = match of {
+        Reference::Entry(id) if (id.store, id.epoch) == (identity.store.id, identity.epoch) => Some(id.seq),
+        Reference::Entry(_) => None,
+        Reference::Operation(id) => operation::find(tx, id)?.and_then(|known| known.entry_seq),
+    };
+    seq.map_or(Ok(None), |seq| journal::decoded(tx, seq))
 }
 
 fn operation_of(

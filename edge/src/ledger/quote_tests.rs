@@ -264,3 +264,58 @@ async fn a_basket_that_cannot_be_priced_is_refused_by_its_code_or_its_field() {
     assert_eq!(shop.post(T1, "/v1/quotes", &dollars).await.problem(422, "field_invalid")["field"], "currency");
     shop.post(T1, "/v1/quotes", &json!({"currency": "CNY", "lines": []})).await.problem(422, "field_invalid");
 }
+
+#[tokio::test]
+async fn a_posted_sale_explains_its_price_again_or_says_why_not() {
+    let shop = shop().await;
+    let explained = async |id: &str| shop.get(T2, &format!("/v1/sales/{id}/explanation")).await;
+    let ask =
+        json!({"currency": "CNY", "member_card": number(1), "lines": [goods("tea", 1_200), goods("coat", 12_000)]});
+    let told = quote(&shop, &ask).await;
+    let mut basket = ask.clone();
+    basket["tenders"] = json!([cash(told["total_minor"].as_i64().unwrap())]);
+    let paid = shop.post(T1, "/v1/sales", &basket).await.approved();
+    let (entry, operation) = (paid["entry"].as_str().unwrap(), paid["operation"].as_str().unwrap());
+    // The item and the member change; the answer does not.
+    shop.store.write(|tx| item::put(tx, &item_of("tea", "百货", Some(1)))).await.unwrap();
+    for id in [entry, operation] {
+        assert_eq!(explained(id).await.json, paid["price"], "all that the till was told, points too");
+    }
+    explained("S1-1-99").await.problem(404, "not_found");
+    explained("S9-1-1").await.problem(404, "not_found");
+    explained("receipt").await.problem(422, "field_invalid");
+    let load = shop.reload(1, 100).await.approved();
+    let other = explained(load["entry"].as_str().unwrap()).await.problem(404, "not_found");
+    assert!(other["detail"].as_str().unwrap().contains("card_reload"), "{other}");
+
+    let mut taken = sale(&[goods("tea", 1_200)], &[cash(1_200)]);
+    taken["taken_at_ms"] = json!(told["expires_at_ms"].as_i64().unwrap() - 3_600_000);
+    let taken = shop.post(T1, "/v1/sales", &taken).await.approved();
+    explained(taken["entry"].as_str().unwrap()).await.problem(409, "price_as_taken");
+
+    // A damaged journal: the sale again, a fen cheaper.
+    let seq = Seq(entry.rsplit('-').next().unwrap().parse().unwrap());
+    let Some(Entry { header, body: Body::Sale(mut planted) }) =
+        shop.store.read(|tx| entries::decoded(tx, seq)).unwrap()
+    else {
+        panic!("the sale")
+    };
+    planted.total_minor -= 1;
+    let meta = crate::store::EntryMeta { business_day: header.business_day, ..Default::default() };
+    let planted = move |tx: &mut crate::store::WriteTx<'_>| {
+        tx.append(header.at_ms, meta, Body::Sale(planted.clone())).map(|appended| appended.id)
+    };
+    let planted = shop.store.write(planted).await.unwrap().to_string();
+    let differs = explained(&planted).await.problem(409, "price_differs");
+    assert!(differs["detail"].as_str().unwrap().contains("total: recorded"), "{differs}");
+
+    for version in [3, 4] {
+        let next = policy_page(version, "2026-01-01", POLICY);
+        shop.store.write(move |tx| replica::apply_page(tx, &next).map(drop)).await.unwrap();
+        let held = explained(entry).await;
+        match version {
+            3 => assert_eq!(held.json, paid["price"], "the one before is kept"),
+            _ => assert!(held.problem(409, "policy_not_held")["detail"].as_str().unwrap().contains("policy 2")),
+        }
+    }
+}
