@@ -77,7 +77,7 @@ pub enum DeclineCode {
     NothingInvoiceable,
     /// The markdowns are more than the goods: the till would pay the customer.
     BasketBelowZero,
-    /// The quote is too old, or its policy is no longer kept here: ask for a new one.
+    /// The quote is too old, or its policy is no longer kept here, or the wall clocks were changed since: ask for a new one.
     QuoteExpired,
     /// The basket costs something else now than its quote said: ask for a new one.
     QuoteChanged,

@@ -154,7 +154,7 @@ pub struct Quote {
     pub quote: String,
     /// The policy that priced it.
     pub policy_version: u64,
-    /// Until when a sale is taken at this price.
+    /// Until when a sale is taken at this price, unless the clocks on the wall are changed before.
     pub expires_at_ms: Instant,
     /// The lines with their discounts, in the order of the basket.
     pub lines: Vec<PricedLine>,

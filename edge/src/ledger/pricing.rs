@@ -152,7 +152,13 @@ impl Ledger {
         let (policy, priced_at) = match &token {
             None => (in_force, now),
             Some(token) => match committed.policy_of(token.policy_version) {
-                Some(policy) if now < expires_at(policy, token.priced_at) => (policy, token.priced_at),
+                // The entry records one offset, by which head office prices again: a quote does not outlive a change of the clocks.
+                Some(policy)
+                    if now < expires_at(policy, token.priced_at)
+                        && identity.offset(now) == identity.offset(token.priced_at) =>
+                {
+                    (policy, token.priced_at)
+                }
                 _ => return Ok(Some(refused(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteExpired)))))),
             },
         };
