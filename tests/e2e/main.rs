@@ -8,4 +8,5 @@ mod explain;
 mod people;
 mod policy;
 mod replay;
+mod rerate;
 mod scenarios;

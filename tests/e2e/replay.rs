@@ -106,6 +106,7 @@ async fn play(folder: &Path, name: &str, change: impl FnOnce(&mut Options)) -> (
     change(&mut options);
     let report = session::play(&options).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
     assert!(report.verified, "{name}: {:?}", report.unproved);
+    assert!(report.rerated > 0, "{name}: no sale was priced again");
     assert_eq!(report.declined, BTreeMap::new(), "{name}: {:?}", report.declines);
     let files = std::fs::read_dir(&out).unwrap().map(|file| {
         let path = file.unwrap().path();

@@ -41,6 +41,28 @@ pub async fn verify(data: &Path, clock: Arc<dyn huitong_hub::clock::Clock>) -> a
     Ok(findings)
 }
 
+/// Prices every sale that the hub holds again (`huitong-hub rerate`). Gives how many there are, and a line for each that costs something else.
+///
+/// # Errors
+/// When it could not be looked at.
+pub async fn rerate(data: &Path, clock: Arc<dyn huitong_hub::clock::Clock>) -> anyhow::Result<(u64, Vec<String>)> {
+    let report = match run_hub(data, clock, &["rerate"]).await? {
+        (0 | huitong_hub::cli::EXIT_REFUSED, out, _) => serde_json::from_slice::<Value>(&out)?,
+        (code, out, err) => return read("huitong-hub", "rerate", code, &out, &err).map(|_| (0, Vec::new())),
+    };
+    let sales = report["counts"]["sales"].as_u64().context("rerate counts no sales")?;
+    let found = report["found"].as_array().context("rerate shows no findings")?;
+    let findings: Vec<String> = found
+        .iter()
+        .map(|found| {
+            let text = |field: &str| found[field].as_str().unwrap_or("").to_owned();
+            format!("{} {}: {}", text("class"), text("subject"), text("evidence"))
+        })
+        .collect();
+    ensure!(report["ok"] == Value::Bool(findings.is_empty()), "rerate contradicts itself: {report}");
+    Ok((sales, findings))
+}
+
 async fn run_hub(
     data: &Path,
     clock: Arc<dyn huitong_hub::clock::Clock>,

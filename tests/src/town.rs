@@ -201,6 +201,14 @@ impl Town {
         command::verify(&self.hub_data, Arc::new(self.clock.clone())).await
     }
 
+    /// Prices every sale that the hub holds again. Gives how many there are, and those that cost something else.
+    ///
+    /// # Errors
+    /// When it could not be looked at.
+    pub async fn rerate(&self) -> anyhow::Result<(u64, Vec<String>)> {
+        command::rerate(&self.hub_data, Arc::new(self.clock.clone())).await
+    }
+
     /// Waits until a store holds its poll open, so that it can be asked for value.
     ///
     /// # Errors

@@ -137,9 +137,11 @@ pub struct Report {
     pub late_store_days: u64,
     /// Runs of the booked scheme.
     pub runs: Vec<RunLine>,
-    /// Whether the hub proved everything that it holds.
+    /// Sales that head office priced again.
+    pub rerated: u64,
+    /// Whether the hub proved everything that it holds, and no sale cost something else.
     pub verified: bool,
-    /// What it could not prove, the first findings.
+    /// What it could not prove, and what cost something else; the first findings.
     pub unproved: Vec<String>,
     /// Golden rows compared.
     pub golden_rows: usize,
@@ -199,6 +201,7 @@ impl fmt::Display for Report {
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(f, "memory      {} MiB at most", bytes >> 20)?;
         }
+        writeln!(f, "re-rated    {} sales", self.rerated)?;
         writeln!(f, "verify      {}", if self.verified { "everything proved" } else { "NOT PROVED" })?;
         for finding in &self.unproved {
             writeln!(f, "UNPROVED    {finding}")?;
@@ -261,6 +264,8 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         town.head_office(&["settle", "run", "--scheme", scheme.as_str(), "--memo", "--to", &last.to_string()]).await?;
     }
     let mut unproved = town.verify().await?;
+    let (rerated, priced_otherwise) = town.rerate().await?;
+    unproved.extend(priced_otherwise);
     let verified = unproved.is_empty();
     unproved.truncate(DIFFERENCES_SHOWN_MAX);
     let books = finance::books(&town.hub.store).await?;
@@ -288,6 +293,7 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         answers_lost: town.shops().map(|shop| shop.wire.lost()).sum(),
         late_store_days: state.late_store_days,
         runs: state.runs,
+        rerated,
         verified,
         unproved,
         golden_rows: comparison.rows,
