@@ -6,9 +6,11 @@ use huitong_protocol::id::{Epoch, StoreId};
 use huitong_protocol::organisation::Store;
 use huitong_protocol::reconcile::Class;
 use huitong_protocol::time::{BusinessDay, Instant};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::actor::Actor;
 use crate::adoption;
+use crate::exception::close_about;
 use crate::horizon::{self, Horizon};
 use crate::store::day::{self, Resolution};
 use crate::store::engine::{StoreError, Tx};
@@ -18,7 +20,7 @@ use crate::store::{device, exception, organisation};
 pub const DAYS_MAX: usize = 400;
 
 /// Where a day is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DayState {
     /// The store has traded before and nothing of the day is here: it was closed, or its journal has not arrived.
@@ -131,7 +133,7 @@ pub fn resolve(
     tx: &mut Tx<'_>,
     store: StoreId,
     business_day: BusinessDay,
-    resolved_by: &str,
+    actor: &Actor,
     note: &str,
     now: Instant,
 ) -> Result<Resolution, StoreError> {
@@ -156,7 +158,7 @@ pub fn resolve(
         epoch: day.as_ref().map_or(Epoch(0), |day| day.epoch),
         seal_seq: day.as_ref().and_then(|day| day.seal_seq).unwrap_or(0),
         differences: day.as_ref().map(|day| day.differences.clone()).unwrap_or_default(),
-        resolved_by: resolved_by.to_owned(),
+        resolved_by: actor.name().to_owned(),
         note: note.to_owned(),
         resolved_at_ms: now.0,
     };
@@ -173,8 +175,10 @@ pub fn resolve(
     day::resolve(tx, &resolution)?;
     if resolution.seal_seq > 0 {
         let subject = day::seal_subject(store, business_day, resolution.epoch, resolution.seal_seq.unsigned_abs());
-        exception::resolve_about(tx, Class::SealDiffers, &subject, note, now)?;
+        let by = (actor.name(), note);
+        close_about(tx, Class::SealDiffers, &subject, exception::Resolution::Accepted, by, now)?;
     }
+    actor.did(tx, "day.resolve", &format!("{store} {business_day}"), note, now)?;
     Ok(resolution)
 }
 
@@ -195,6 +199,24 @@ pub fn last_day(tx: &mut Tx<'_>, now: Instant) -> Result<Option<BusinessDay>, St
         last = last.max(opened.flatten());
     }
     Ok(last)
+}
+
+/// How many days are listed when nobody says how many.
+const DAYS_LISTED: i64 = 7;
+
+/// As [`calendar`], up to the last day that any store opened and a week back when nothing else is said.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn latest(
+    tx: &mut Tx<'_>,
+    from: Option<BusinessDay>,
+    to: Option<BusinessDay>,
+    now: Instant,
+) -> Result<Vec<CalendarDay>, StoreError> {
+    let Some(to) = to.or(last_day(tx, now)?) else { return Ok(Vec::new()) };
+    let week = || BusinessDay::of(to.date().saturating_sub(jiff::Span::new().days(DAYS_LISTED - 1)));
+    calendar(tx, from.unwrap_or_else(week), to, now)
 }
 
 /// The days of all stores from one day to another, both included, at most [`DAYS_MAX`] of them, by day and store; of each store from its first day on.

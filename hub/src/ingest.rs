@@ -12,7 +12,7 @@ use huitong_protocol::id::{EntryId, Epoch, GroupId, Hash, Seq, StoreId};
 use huitong_protocol::journal::{self, Head};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
-use huitong_protocol::reconcile::{self, Class, Finding};
+use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::seal::Seal;
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
 use huitong_protocol::time::{BusinessDay, Instant};
@@ -373,13 +373,14 @@ fn append(
     let Inspected { header, body, fault } = &entry.inspected;
     rows::append(tx, id, entry.hash, ingested_no, header.as_ref(), &entry.bytes)?;
     if let Some(reason) = fault {
-        raise(tx, place, Class::Quarantined, id.to_string(), reason.clone(), now)?;
+        raise(tx, place, Class::Quarantined, id.to_string(), Evidence::from(reason.clone()).entry(id), now)?;
         uploaded.quarantined.push(Quarantined { seq: entry.seq, reason: reason.clone() });
         return Ok(());
     }
     let (Some(header), Some(body)) = (header, body) else { return Ok(()) };
     if let Some(other) = rows::other_with_operation(tx, header.operation, id)? {
-        let evidence = format!("entries {other} and {id} are both operation {}", header.operation);
+        let words = format!("entries {other} and {id} are both operation {}", header.operation);
+        let evidence = Evidence::from(words).entry(other).entry(id);
         raise(tx, place, Class::DuplicateOperation, header.operation.to_string(), evidence, now)?;
     }
     for (index, movement) in (0_u16..).zip(body.movements()) {
@@ -405,7 +406,7 @@ fn append(
         }
         Body::UnreferencedReturn(body) => {
             let evidence = format!("{} {} onto card {}: {}", body.amount_minor, body.currency, body.card, body.reason);
-            raise(tx, place, Class::UnreferencedReturn, id.to_string(), evidence, now)?;
+            raise(tx, place, Class::UnreferencedReturn, id.to_string(), Evidence::from(evidence).entry(id), now)?;
         }
         Body::DayOpen(_) => {
             if let Some(day) = header.business_day {
@@ -466,7 +467,9 @@ fn close(
     day::seal(tx, place.store, place.epoch, ingested_no, &verdict, counted.as_ref(), now)?;
     if !verdict.differences.is_empty() {
         let subject = day::seal_subject(place.store, seal.business_day, place.epoch, seq.0);
-        raise(tx, place, Class::SealDiffers, subject, verdict.differences.join("; "), now)?;
+        let entry = EntryId { store: place.store, epoch: place.epoch, seq };
+        let evidence = verdict.differences.iter().fold(Evidence::default().entry(entry), |all, line| all.and(line));
+        raise(tx, place, Class::SealDiffers, subject, evidence, now)?;
     }
     Ok(verdict)
 }
@@ -488,8 +491,9 @@ fn raise(
     place: &Place,
     class: Class,
     subject: String,
-    evidence: String,
+    evidence: impl Into<Evidence>,
     now: Instant,
 ) -> Result<(), StoreError> {
+    let evidence = evidence.into();
     exception::raise(tx, &Finding { class, store: Some(place.store), subject, evidence }, now).map(|_| ())
 }

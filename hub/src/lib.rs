@@ -1,9 +1,11 @@
 //! The hub: the central server of Huitong. Stores report, ask and upload; head office imports, publishes and settles.
 //!
-//! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `reconcile`, `rerate` and `worker` look after what
-//! came in; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
+//! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `reconcile`, `rerate`, `review` and `worker`
+//! look after what came in; `exception` is what people do about it; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an
+//! answer is given only after what it says is on disk.
 
 pub mod account;
+pub mod actor;
 pub mod adoption;
 pub mod api;
 pub mod calendar;
@@ -11,6 +13,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enrol;
+pub mod exception;
 pub mod grant;
 pub mod horizon;
 pub mod hub;
@@ -18,6 +21,7 @@ pub mod import;
 pub mod ingest;
 pub mod init;
 pub mod make;
+pub mod overview;
 pub mod pinyin;
 pub mod policy_diff;
 pub mod policy_key;
@@ -28,6 +32,7 @@ pub mod refold;
 pub mod refusal;
 pub mod report;
 pub mod rerate;
+pub mod review;
 pub mod schedule;
 mod serve;
 pub mod session;

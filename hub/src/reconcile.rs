@@ -1,9 +1,15 @@
-//! Reconcile: load, `protocol::reconcile`, save. Safe to run again: a finding that was raised is not raised twice.
+//! Reconcile: load, compare, save. Safe to run again: a finding that stands is not raised twice.
 
-use huitong_protocol::reconcile::{self, Finding};
+use huitong_protocol::id::{EntryId, Epoch, Seq};
+use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::time::Instant;
 
+use crate::exception::close_by_itself;
+use crate::review;
 use crate::store::{Store, StoreError, Tx, device, exception, journal};
+
+/// How long a segment waits for the ones before it until somebody is told: an upload that came out of order is over long before.
+const GAP_MS_MIN: i64 = 10 * 60_000;
 
 /// Where reports and journals of the enrolled stores do not agree. Changes nothing.
 ///
@@ -21,22 +27,77 @@ pub fn find(tx: &mut Tx<'_>) -> Result<Vec<Finding>, StoreError> {
     Ok(findings)
 }
 
-/// Compares and raises an exception for each finding. Gives how many are new.
+/// Journals of which something is missing that should have come by now. Changes nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn gaps(tx: &mut Tx<'_>, now: Instant) -> Result<Vec<Finding>, StoreError> {
+    let waiting = tx.query(
+        "SELECT store_id, epoch, MIN(first_seq), MIN(received_at_ms) FROM waiting_segment GROUP BY store_id, epoch ORDER BY store_id, epoch",
+        &[],
+        |row| {
+            let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
+            Ok::<_, StoreError>((row.parsed(0, "waiting_segment", "store_id")?, epoch, row.integer(2)?, row.integer(3)?))
+        },
+    )?;
+    let mut findings = Vec::new();
+    for (store, epoch, first, since) in waiting {
+        if now.0.saturating_sub(since) < GAP_MS_MIN {
+            continue;
+        }
+        let head = journal::find(tx, store, epoch)?.head.seq;
+        let missing = EntryId { store, epoch, seq: head.next() };
+        let first = Seq(u64::try_from(first).unwrap_or(0));
+        findings.push(Finding {
+            class: Class::Gap,
+            store: Some(store),
+            subject: format!("{store}-{epoch} after entry {head}"),
+            evidence: Evidence::default()
+                .differs("next entry", missing.seq, first)
+                .and(format!("waiting since {}", Instant(since)))
+                .entry(missing),
+        });
+    }
+    Ok(findings)
+}
+
+/// Closes the gaps whose missing entries have come.
+fn close_gaps(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
+    let filter = exception::Filter { class: Some(Class::Gap), ..exception::Filter::default() };
+    for open in exception::list(tx, &filter)? {
+        for missing in &open.evidence.entries {
+            let head = journal::find(tx, missing.store, missing.epoch)?.head.seq;
+            if head >= missing.seq {
+                let note = format!("the journal goes on to entry {head}");
+                close_by_itself(tx, Class::Gap, &open.subject, &note, now)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares, reviews what is new, and raises an exception for each finding. Gives how many are new.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn run(store: &Store, now: Instant) -> Result<usize, StoreError> {
-    let findings = store.read(find).await?;
-    if findings.is_empty() {
-        return Ok(0);
-    }
-    store
+    let reviewed = review::run(store, now).await?;
+    let findings = store
+        .read(move |tx| {
+            let mut findings = find(tx)?;
+            findings.extend(gaps(tx, now)?);
+            Ok::<_, StoreError>(findings)
+        })
+        .await?;
+    let compared = store
         .write(move |tx| {
+            close_gaps(tx, now)?;
             let mut new = 0;
             for finding in &findings {
                 new += usize::from(exception::raise(tx, finding, now)?);
             }
-            Ok(new)
+            Ok::<_, StoreError>(new)
         })
-        .await
+        .await?;
+    Ok(reviewed + compared)
 }

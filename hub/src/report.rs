@@ -82,7 +82,7 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
                     class,
                     store: Some(caller.store),
                     subject: format!("{}-{} account {} {}", caller.store, caller.epoch, line.account, line.unit),
-                    evidence: format!("entry {}: {reason}", report.head.seq),
+                    evidence: format!("entry {}: {reason}", report.head.seq).into(),
                 };
                 exception::raise(tx, &finding, now)?;
                 taken.refused.push(RefusedLine { account: line.account, unit: line.unit, reason });
@@ -98,7 +98,8 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
             class: Class::ClockSkew,
             store: Some(caller.store),
             subject: format!("{}-{}", caller.store, caller.epoch),
-            evidence: format!("stamp {} is {} ms ahead of the hub's clock", stamp.0, stamp.0.saturating_sub(now.0)),
+            evidence: format!("stamp {} is {} ms ahead of the hub's clock", stamp.0, stamp.0.saturating_sub(now.0))
+                .into(),
         };
         exception::raise(tx, &finding, now)?;
     }
@@ -182,7 +183,7 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
             class,
             store: Some(caller.store),
             subject: format!("{}-{} card {} {}", caller.store, caller.epoch, change.number, change.stamp.0),
-            evidence,
+            evidence: evidence.into(),
         };
         exception::raise(tx, &finding, now).map(drop)
     };

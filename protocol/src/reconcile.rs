@@ -3,8 +3,12 @@
 //! Sources are compared at a common point only: a report may be ahead of the journal and a journal ahead of the report, and neither is a fault.
 //! Invariant: an honest store in any order, loss and repetition of its messages gives no [`Class::ReportDiffers`].
 
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::allotment::{Purse, StoreCounters};
-use crate::id::{Epoch, Seq, StoreId};
+use crate::id::{EntryId, Epoch, IdError, Seq, StoreId, TextVisitor};
 use crate::journal::Head;
 use crate::seal::{ControlTotals, Seal};
 
@@ -29,7 +33,45 @@ impl Severity {
             Self::Alarm => "alarm",
         }
     }
+
+    /// All, the gravest first.
+    pub const ALL: [Self; 3] = [Self::Alarm, Self::Warning, Self::Info];
 }
+
+/// Makes an enum with `as_str` and `FromStr` a text on the wire and in errors.
+macro_rules! as_text {
+    ($name:ident, $expecting:literal) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let found = Self::ALL.iter().find(|known| known.as_str() == text);
+                found.copied().ok_or(IdError::Form { expected: $expecting })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(TextVisitor { expecting: $expecting, make: Self::from_str })
+            }
+        }
+    };
+}
+
+as_text!(Severity, "a severity: alarm, warning or info");
+as_text!(Class, "a class of exceptions");
 
 macro_rules! classes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal $severity:ident $proposal:literal),+ $(,)?) => {
@@ -95,13 +137,93 @@ classes! {
     PolicyUnknown = "policy_unknown" Alarm "Ask where the store has the policy from; compare the key that it trusts with the hub's (`policy key show`). Its prices cannot be checked. After a restore of the hub's database, publish the lost policy anew.",
     /// A store that refused a published policy.
     PolicyRefused = "policy_refused" Alarm "The store trades on under the policy before. Compare the key that it trusts with the hub's (`policy key show`); publish a corrected policy when the document is at fault.",
+    /// Entries of a journal that do not come, though later ones have.
+    Gap = "gap" Alarm "See whether the store's line and its sync work; it sends what is missing by itself. What follows the gap is not counted until then.",
+    /// An entry that names a card or an account which the hub never made.
+    UnknownCard = "unknown_card" Alarm "Look where the card comes from: import it when its import was forgotten; otherwise ask the store who took it.",
+    /// Something sold that is not in the item master.
+    UnknownItem = "unknown_item" Info "Import the item, or have the till's code corrected; until then it sells at the till's price and gets no promotion of its own.",
+    /// A card that was sold twice.
+    SoldTwice = "sold_twice" Alarm "Look at both sales; void one, and give its buyer another card.",
+    /// A load, or the balance after it, above what the card's product allows.
+    LimitBroken = "limit_broken" Warning "Look at the load with the store; refund what is above the limit, or publish a policy with a higher one.",
     /// Goods taken back without a receipt.
     UnreferencedReturn = "unreferenced_return" Info "Review the return with the store.",
 }
 
-impl std::fmt::Display for Class {
+/// One thing that was found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceLine {
+    /// What was looked at: a counter, a field. Empty when `found` says it in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub what: String,
+    /// What should have been there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What was there.
+    pub found: String,
+}
+
+/// What was found, and in which entries.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// In the order in which it was found.
+    pub lines: Vec<EvidenceLine>,
+    /// The entries that show it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<EntryId>,
+}
+
+impl Evidence {
+    /// What was found where something else was expected.
+    #[must_use]
+    pub fn differs(mut self, what: &str, expected: impl ToString, found: impl ToString) -> Self {
+        let (what, expected, found) = (what.to_owned(), Some(expected.to_string()), found.to_string());
+        self.lines.push(EvidenceLine { what, expected, found });
+        self
+    }
+
+    /// What was found, in words.
+    #[must_use]
+    pub fn and(mut self, found: impl Into<String>) -> Self {
+        self.lines.push(EvidenceLine { what: String::new(), expected: None, found: found.into() });
+        self
+    }
+
+    /// An entry that shows it.
+    #[must_use]
+    pub fn entry(mut self, entry: EntryId) -> Self {
+        self.entries.push(entry);
+        self
+    }
+}
+
+impl From<String> for Evidence {
+    fn from(found: String) -> Self {
+        Self::default().and(found)
+    }
+}
+
+impl std::fmt::Display for EvidenceLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
+        if !self.what.is_empty() {
+            write!(f, "{}: ", self.what)?;
+        }
+        match &self.expected {
+            Some(expected) => write!(f, "expected {expected}, found {}", self.found),
+            None => f.write_str(&self.found),
+        }
+    }
+}
+
+impl std::fmt::Display for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, line) in self.lines.iter().enumerate() {
+            write!(f, "{}{line}", if index > 0 { "; " } else { "" })?;
+        }
+        Ok(())
     }
 }
 
@@ -114,8 +236,8 @@ pub struct Finding {
     pub store: Option<StoreId>,
     /// What it is about; with the class, its identity.
     pub subject: String,
-    /// What was found, in words.
-    pub evidence: String,
+    /// What was found.
+    pub evidence: Evidence,
 }
 
 /// One purse of one store as both sources have it.
@@ -157,22 +279,24 @@ pub fn counters(pair: &CounterPair, reach: Reach) -> Option<Finding> {
     let below = reach.reported == reach.journalled && pair.reported != pair.journalled;
     (above || below).then(|| {
         let (r, j) = (pair.reported, pair.journalled);
+        let counters = [
+            ("adopted_minor", j.adopted_minor, r.adopted_minor),
+            ("loaded_minor", j.loaded_minor, r.loaded_minor),
+            ("spent_minor", j.spent_minor, r.spent_minor),
+            ("released_minor", j.released_minor, r.released_minor),
+        ];
+        let last = EntryId { store: pair.store, epoch: pair.epoch, seq: reach.journalled };
+        let evidence = counters.into_iter().filter(|(_, journalled, reported)| journalled != reported).fold(
+            Evidence::default().entry(last),
+            |evidence, (what, journalled, reported)| {
+                evidence.differs(what, format!("{journalled} by the journal"), format!("{reported} in the report"))
+            },
+        );
         Finding {
             class: Class::ReportDiffers,
             store: Some(pair.store),
             subject: format!("{}-{} account {} {}", pair.store, pair.epoch, pair.purse.account, pair.purse.unit),
-            evidence: format!(
-                "up to entry {}: adopted reported {} journal {}, loaded {} and {}, spent {} and {}, released {} and {}",
-                reach.journalled,
-                r.adopted_minor,
-                j.adopted_minor,
-                r.loaded_minor,
-                j.loaded_minor,
-                r.spent_minor,
-                j.spent_minor,
-                r.released_minor,
-                j.released_minor
-            ),
+            evidence,
         }
     })
 }

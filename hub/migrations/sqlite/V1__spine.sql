@@ -10,7 +10,9 @@ CREATE TABLE hub (
     next_member INTEGER NOT NULL,
     next_ingested_no INTEGER NOT NULL,
     next_run INTEGER NOT NULL,
-    next_exception INTEGER NOT NULL
+    next_exception INTEGER NOT NULL,
+    -- Entries up to this one were reviewed.
+    reviewed_no INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE dataset (
@@ -335,16 +337,53 @@ CREATE TABLE exception (
     exception_no INTEGER PRIMARY KEY,
     class TEXT NOT NULL,
     severity TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'alarm')),
-    state TEXT NOT NULL CHECK (state IN ('open', 'resolved')),
+    state TEXT NOT NULL CHECK (state IN ('open', 'assigned', 'resolved')),
     store_id TEXT,
     subject TEXT NOT NULL,
+    -- JSON: what was expected, what was found, and in which entries.
     evidence TEXT NOT NULL,
-    proposal TEXT NOT NULL,
     raised_at_ms INTEGER NOT NULL,
-    resolved_at_ms INTEGER,
-    resolution TEXT,
+    -- Who has it, or who resolved it, and since when.
+    state_by TEXT CHECK ((state_by IS NULL) = (state = 'open')),
+    state_at_ms INTEGER NOT NULL,
+    resolution TEXT CHECK (resolution IN ('corrected', 'accepted', 'unfounded')),
+    note TEXT,
     UNIQUE (class, subject)
 ) STRICT;
+CREATE INDEX exception_by_state ON exception (state, exception_no);
+
+-- Everything that ever happened to an exception, in order.
+CREATE TABLE exception_change (
+    exception_no INTEGER NOT NULL REFERENCES exception (exception_no),
+    change_no INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    changed_by TEXT NOT NULL,
+    change TEXT NOT NULL CHECK (change IN ('raised', 'assigned', 'resolved', 'reopened', 'raised_again')),
+    detail TEXT NOT NULL,
+    PRIMARY KEY (exception_no, change_no)
+) STRICT, WITHOUT ROWID;
+
+-- What head office did: appended, never changed.
+CREATE TABLE audit (
+    audit_no INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    via TEXT NOT NULL CHECK (via IN ('cli', 'api')),
+    action TEXT NOT NULL,
+    object TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+
+-- Who may ask the API of head office. Only the hash is kept.
+CREATE TABLE hq_token (
+    token_hash BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER,
+    revoked_at_ms INTEGER,
+    last_used_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX hq_token_by_name ON hq_token (name) WHERE revoked_at_ms IS NULL;
 
 -- Sync requests that changed nothing because they were forged, replayed, foreign or malformed.
 CREATE TABLE refused_request (

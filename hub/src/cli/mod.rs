@@ -9,7 +9,9 @@ mod agreement;
 mod card;
 mod daemon;
 mod day;
+mod exception;
 mod explain;
+mod hq;
 mod item;
 mod member;
 mod organisation;
@@ -33,6 +35,7 @@ use huitong_config::{Loaded, Loader};
 use huitong_protocol::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::actor::{Actor, Via};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ENV_PREFIX, HubConfig};
 use crate::import::ImportError;
@@ -128,13 +131,21 @@ enum Command {
     Day(day::DayCommand),
     /// What somebody should look at.
     #[command(subcommand)]
-    Exception(day::ExceptionCommand),
+    Exception(exception::ExceptionCommand),
     /// Settlement between the stores.
     #[command(subcommand)]
     Settle(settle::SettleCommand),
     /// Statements of a run.
     #[command(subcommand)]
     Statement(statement::StatementCommand),
+    /// Tokens of the API of head office.
+    #[command(subcommand)]
+    Token(hq::TokenCommand),
+    /// What was done at head office, and by whom.
+    #[command(subcommand)]
+    Audit(hq::AuditCommand),
+    /// How things stand: the last day, what is settled, open exceptions by severity.
+    Status,
     /// Prove that everything follows from the journals; exit 3 names what does not.
     Verify,
     /// Price every sale again from its own inputs; exit 3 names those that cost something else.
@@ -291,6 +302,9 @@ impl World {
             Command::Exception(command) => command.run(self, &place, out),
             Command::Settle(command) => command.run(self, &place, out),
             Command::Statement(command) => command.run(&place, out),
+            Command::Token(command) => command.run(self, &place, out),
+            Command::Audit(command) => command.run(&place, out),
+            Command::Status => hq::status(self, &place, out),
             Command::Verify => verify::verify(&place, out),
             Command::Rerate => rerate::rerate(self, &place, out),
             Command::Stats => day::stats(&place, out),
@@ -309,6 +323,11 @@ impl World {
         let style = ProgressStyle::with_template("{elapsed_precise} {bar:40} {human_pos}/{human_len} {per_sec}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
+}
+
+/// Who does something on the command line.
+fn actor(name: &str) -> Result<Actor, Failure> {
+    Actor::new(name, Via::Cli).map_err(|why| Failure::Refused(format!("{name:?} {why}")))
 }
 
 fn broken_pipe(error: &anyhow::Error) -> bool {

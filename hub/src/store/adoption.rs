@@ -112,7 +112,7 @@ pub fn state(
             store: Some(store),
             // Not by the version that it claims: who forges one may claim any, and would raise as many exceptions.
             subject: format!("{store}-{epoch} after policy {} {}", state.held, refused.fault),
-            evidence: refused.to_string(),
+            evidence: refused.to_string().into(),
         };
         exception::raise(tx, &finding, now)?;
     }

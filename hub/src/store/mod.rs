@@ -3,6 +3,7 @@
 pub mod account;
 pub mod adoption;
 pub mod allotment;
+pub mod audit;
 pub mod card;
 pub mod cursor;
 pub mod dataset;
@@ -10,6 +11,7 @@ pub mod day;
 pub mod device;
 pub mod engine;
 pub mod exception;
+pub mod hq_token;
 pub mod item;
 pub mod journal;
 pub mod member;

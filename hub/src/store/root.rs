@@ -44,8 +44,9 @@ pub fn insert(tx: &mut Tx<'_>, group: GroupId, currency: Currency) -> Result<(),
     tx.execute_one(
         "make the hub",
         "hub",
-        "INSERT INTO hub (id, group_id, currency, incarnation, next_account, next_member, next_ingested_no, next_run, next_exception)
-         VALUES (1, $1, $2, 1, 1, 1, 1, 1, 1)",
+        "INSERT INTO hub (id, group_id, currency, incarnation, next_account, next_member, next_ingested_no, next_run, next_exception,
+         reviewed_no)
+         VALUES (1, $1, $2, 1, 1, 1, 1, 1, 1, 0)",
         &[group.as_str().into(), currency.into()],
     )
 }

@@ -105,7 +105,7 @@ fn lines_of(
             if let Some(&reach) = reach
                 && let Some(finding) = counters(&CounterPair { store, epoch, purse, reported: line.seen, journalled: read(9)? }, reach)
             {
-                reports.find("allotment", key, finding.evidence);
+                reports.find("allotment", key, finding.evidence.to_string());
             }
             Ok(())
         },

@@ -33,7 +33,7 @@ fn lines(town: &Town, run: RunId) -> Vec<Leg> {
 }
 
 /// One card sold for 100.00 at S1 and spent at S2 (30.00) and S3 (20.00) on one day, journals written and not sent.
-fn day_one(town: &mut Town) -> [Shop; 3] {
+pub(crate) fn day_one(town: &mut Town) -> [Shop; 3] {
     let mut shops = [town.shop("S1"), town.shop("S2"), town.shop("S3")];
     let card = town.card();
     let [one, two, three] = &mut shops;
@@ -374,7 +374,7 @@ fn a_day_sealed_by_a_second_incarnation_is_named() {
     let raised: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(raised.as_array().unwrap().len(), 1, "{out}");
     assert_eq!(raised[0]["class"], "seal_replaced");
-    let evidence = raised[0]["evidence"].as_str().unwrap();
+    let evidence = raised[0]["evidence"]["lines"][0]["found"].as_str().unwrap();
     assert_eq!(evidence, "seal S1-2-2 stands for the day from now on; it was open in epoch 1");
 }
 

@@ -128,8 +128,11 @@ impl World {
     }
 
     pub(crate) async fn exceptions(&self) -> Vec<String> {
-        self.read(|tx| Ok(huitong_hub::store::exception::list(tx, true)?.into_iter().map(|row| row.class).collect()))
-            .await
+        self.open_exceptions().await.into_iter().map(|row| row.class.to_string()).collect()
+    }
+
+    pub(crate) async fn open_exceptions(&self) -> Vec<huitong_hub::store::exception::Exception> {
+        self.read(|tx| huitong_hub::store::exception::list(tx, &huitong_hub::store::exception::Filter::default())).await
     }
 }
 

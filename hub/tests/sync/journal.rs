@@ -60,7 +60,7 @@ fn returned(amount_minor: i64) -> Body {
 }
 
 /// A day: open, two reloads, a grant adopted, a return without receipt, and what the case adds; sealed.
-fn trade(store: &mut FakeStore) {
+pub(crate) fn trade(store: &mut FakeStore) {
     store.write(open());
     store.write(reload(100));
     store.write(reload(50));

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
 
 mod access;
+mod exceptions;
 mod fake;
 mod journal;
 mod policy;

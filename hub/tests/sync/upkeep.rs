@@ -36,7 +36,7 @@ async fn report_and_journal_are_compared_where_both_end() {
     store.send_report(store.report(account(1))).await.unwrap();
     let found = world.read(reconcile::find).await;
     assert_eq!(found.len(), 1);
-    assert!(found[0].evidence.contains("loaded 160 and 161"), "{}", found[0].evidence);
+    assert_eq!(found[0].evidence.to_string(), "loaded_minor: expected 161 by the journal, found 160 in the report");
     assert_eq!(reconcile::run(&world.hub.store, world.hub.now()).await.unwrap(), 1);
     assert_eq!(reconcile::run(&world.hub.store, world.hub.now()).await.unwrap(), 0, "raised once");
     assert_eq!(world.exceptions().await, ["report_differs"]);

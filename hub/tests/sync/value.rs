@@ -129,7 +129,7 @@ async fn say(world: &World, store: &FakeStore, status: CardStatus, stamp: i64) -
 }
 
 async fn evidence(world: &World) -> Vec<String> {
-    let all = world.read(|tx| huitong_hub::store::exception::list(tx, true)).await;
+    let all = world.open_exceptions().await;
     all.into_iter().map(|exception| format!("{}: {}", exception.class, exception.evidence)).collect()
 }
 

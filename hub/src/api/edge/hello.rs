@@ -84,7 +84,7 @@ async fn compare(hub: &Hub, hello: &Hello, held: &Journal, is_news: bool) -> Res
         class: Class::StoreBehind,
         store: Some(hello.store),
         subject: format!("{}-{}", hello.store, hello.epoch),
-        evidence: evidence.clone(),
+        evidence: evidence.clone().into(),
     };
     let now = hub.now();
     hub.store.write(move |tx| exception::raise(tx, &finding, now)).await?;

@@ -1,0 +1,134 @@
+//! Actor: who does something at head office, and the one question whether they may.
+//!
+//! An actor is a name: of a token on the API, of `--by` on the command line. Roles come later; [`Actor::may`] is where they will be asked.
+
+use huitong_protocol::time::Instant;
+use serde::Serialize;
+
+use crate::store::{StoreError, Tx, audit};
+
+/// The longest name, in characters.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// Where somebody did something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// On the command line, beside the database: whoever can write there could say any name.
+    Cli,
+    /// Through the API, with a token of that name.
+    Api,
+}
+
+impl Via {
+    /// The text form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cli => "cli",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// What somebody wants to do. Every route and command asks for exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Look at what head office has: stores, days, exceptions, runs, policies, the audit.
+    Read,
+    /// Look at a member, a card or an account.
+    ReadMembers,
+    /// Assign, resolve and reopen exceptions.
+    Exceptions,
+    /// Make a settlement run.
+    Settle,
+    /// Approve a settlement run.
+    Approve,
+    /// Start a verification.
+    Verify,
+}
+
+/// Who does something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+    via: Via,
+}
+
+/// Why a text is no name of a person or program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no name: give 1 to {NAME_CHARS_MAX} letters, digits, spaces and . _ - @, a letter or digit first")]
+pub struct NotAName;
+
+impl Actor {
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`NotAName`]. Nothing that a spreadsheet would take for a formula, and nothing that moves a terminal's cursor, is one.
+    pub fn new(name: &str, via: Via) -> Result<Self, NotAName> {
+        let name = name.trim();
+        let permits = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '.' | '_' | '-' | '@');
+        let first = name.chars().next().is_some_and(char::is_alphanumeric);
+        if !first || name.chars().count() > NAME_CHARS_MAX || !name.chars().all(permits) {
+            return Err(NotAName);
+        }
+        Ok(Self { name: name.to_owned(), via })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where they do it.
+    #[must_use]
+    pub const fn via(&self) -> Via {
+        self.via
+    }
+
+    /// Whether they may. The seam for roles: today every valid token and every command line may do everything, and the rule that two people are needed
+    /// for an approval is asked by the approval itself.
+    #[must_use]
+    pub const fn may(&self, _permission: Permission) -> bool {
+        true
+    }
+
+    /// Whether a name is theirs, however it is capitalised: who approves must be somebody else than who prepared.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.name.to_lowercase() == name.trim().to_lowercase()
+    }
+
+    /// Writes down what they did, in the transaction in which they do it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what they did is then undone with it.
+    pub fn did(
+        &self,
+        tx: &mut Tx<'_>,
+        action: &'static str,
+        object: &str,
+        detail: &str,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        audit::append(tx, self, action, object, detail, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_plain_and_is_the_same_in_any_case() {
+        for good in ["li.wei", "李雷", "finance-bot 2", "a@b.cn"] {
+            assert!(Actor::new(good, Via::Cli).is_ok(), "{good}");
+        }
+        for bad in ["", "  ", "=1+1", "-x", "@x", "a\nb", "a\u{1b}[2J", "a,b", &"x".repeat(65)] {
+            assert!(Actor::new(bad, Via::Cli).is_err(), "{bad}");
+        }
+        let li = Actor::new(" Li Wei ", Via::Api).unwrap();
+        assert!(li.is("li wei") && !li.is("li wei2"));
+    }
+}

@@ -1,0 +1,46 @@
+//! Overview: how things stand at head office, in one look. Each number leads to the list that it counts.
+
+use huitong_protocol::id::GroupId;
+use huitong_protocol::money::Currency;
+use huitong_protocol::time::{BusinessDay, Instant};
+use serde::Serialize;
+
+use crate::calendar;
+use crate::store::exception::{self, Counts};
+use crate::store::{StoreError, Tx, organisation, root, settlement};
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// When this was so.
+    pub as_of_ms: Instant,
+    /// The group.
+    pub group: GroupId,
+    /// What it counts in.
+    pub currency: Currency,
+    /// How many stores there are.
+    pub stores: usize,
+    /// The last business day that any store opened.
+    pub last_day: Option<BusinessDay>,
+    /// The last day of the last booked run.
+    pub settled_to: Option<BusinessDay>,
+    /// What is not resolved.
+    pub exceptions: Counts,
+}
+
+/// Looks.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Overview, StoreError> {
+    let hub = root::hub(tx)?;
+    Ok(Overview {
+        as_of_ms: now,
+        group: hub.group,
+        currency: hub.currency,
+        stores: organisation::stores(tx)?.len(),
+        last_day: calendar::last_day(tx, now)?,
+        settled_to: settlement::last_booked(tx)?.map(|record| record.run.day_to),
+        exceptions: exception::counts(tx)?,
+    })
+}

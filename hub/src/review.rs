@@ -1,0 +1,315 @@
+//! Review: looks at every accepted entry once, after it arrived, for what its journal alone does not show: cards and items that head office does not know,
+//! cards sold twice, limits that were passed over.
+//!
+//! It is no part of taking a journal in, which must stay quick, and it changes nothing but exceptions. Whether a balance was too high is asked only while
+//! no store is behind its own report: a spend that has not arrived would make it look so. Invariant: an entry is reviewed when its number is at most the
+//! hub's `reviewed_no`, and findings and number are written together.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use huitong_protocol::card::CardNumber;
+use huitong_protocol::entry::{Body, CardSale, EntryView, Header};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq};
+use huitong_protocol::item::ITEM_CODE_BYTES_MAX;
+use huitong_protocol::money::Currency;
+use huitong_protocol::movement::{Direction, MovementKind};
+use huitong_protocol::policy::Product;
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
+use huitong_protocol::time::Instant;
+use huitong_protocol::unit::Unit;
+
+use crate::exception::close_by_itself;
+use crate::ingest::{self, Place};
+use crate::publish;
+use crate::store::{Row, Store, StoreError, Tx, card, exception, item, policy, root, settlement};
+
+/// Entries looked at before what was found is written: some tens of milliseconds.
+const BATCH: i64 = 2_000;
+/// The most unknown items that one sale names.
+const ITEMS_NAMED_MAX: usize = 10;
+
+/// Reviews what has arrived since the last time. Gives how many exceptions are new.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn run(store: &Store, now: Instant) -> Result<usize, StoreError> {
+    let mut new = 0;
+    loop {
+        let Some(batch) = store.read(find).await? else { return Ok(new) };
+        new += store.write(move |tx| save(tx, &batch, now)).await?;
+    }
+}
+
+/// What a run of entries gave.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The last entry that was looked at.
+    pub through_no: i64,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Sales of cards that turned out to be undone.
+    pub undone: Vec<EntryId>,
+}
+
+fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreError> {
+    let mut new = 0;
+    for finding in &batch.findings {
+        new += usize::from(exception::raise(tx, finding, now)?);
+    }
+    if !batch.undone.is_empty() {
+        let filter = exception::Filter { class: Some(Class::SoldTwice), ..exception::Filter::default() };
+        for open in exception::list(tx, &filter)? {
+            if let Some(undone) = open.evidence.entries.iter().find(|entry| batch.undone.contains(entry)) {
+                close_by_itself(tx, Class::SoldTwice, &open.subject, &format!("{undone} was undone"), now)?;
+            }
+        }
+    }
+    tx.execute_one(
+        "note what was reviewed",
+        "hub",
+        "UPDATE hub SET reviewed_no = $1 WHERE id = 1",
+        &[batch.through_no.into()],
+    )?;
+    Ok(new)
+}
+
+/// Looks at the next entries; nothing when all were looked at. Changes nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find(tx: &mut Tx<'_>) -> Result<Option<Batch>, StoreError> {
+    let reviewed = tx.query_one("SELECT reviewed_no FROM hub", &[], |row| row.integer(0))?.unwrap_or(0);
+    let last = settlement::last_ingested_no(tx)?;
+    if last <= reviewed {
+        return Ok(None);
+    }
+    let hub = root::hub(tx)?;
+    let mut review = Review {
+        currency: hub.currency,
+        products: BTreeMap::new(),
+        has_items: tx.query_one("SELECT 1 FROM item LIMIT 1", &[], |row| row.integer(0))?.is_some(),
+        is_complete: is_complete(tx)?,
+        batch: Batch { through_no: last.min(reviewed + BATCH), ..Batch::default() },
+    };
+    let entries = tx.query(
+        "SELECT store_id, epoch, seq FROM entry WHERE ingested_no > $1 AND ingested_no <= $2 AND store_id <> 'HUB' \
+         AND kind NOT IN ('', 'allotment', 'day_open', 'seal', 'invoice') ORDER BY ingested_no",
+        &[reviewed.into(), review.batch.through_no.into()],
+        read_id,
+    )?;
+    // One at a time: each may be as large as an entry may be.
+    for id in entries {
+        let bytes = bytes_of(tx, id)?;
+        let place = Place { group: hub.group, currency: hub.currency, store: id.store, epoch: id.epoch };
+        let inspected = ingest::inspect(&place, id.seq, &bytes);
+        // What was quarantined has its exception.
+        if let (None, Some(header), Some(body)) = (inspected.fault, inspected.header, inspected.body) {
+            review.look(tx, id, &header, &body)?;
+        }
+    }
+    Ok(Some(review.batch))
+}
+
+fn read_id(row: &Row<'_>) -> Result<EntryId, StoreError> {
+    let (epoch, seq) = (row.integer(1)?, row.integer(2)?);
+    Ok(EntryId {
+        store: row.parsed(0, "entry", "store_id")?,
+        epoch: Epoch(u32::try_from(epoch).unwrap_or(0)),
+        seq: Seq(u64::try_from(seq).unwrap_or(0)),
+    })
+}
+
+fn bytes_of(tx: &mut Tx<'_>, id: EntryId) -> Result<Vec<u8>, StoreError> {
+    let sql = "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 AND seq = $3";
+    let values = [(&id.store).into(), id.epoch.into(), id.seq.into()];
+    let bytes = tx.query_one(sql, &values, |row| row.bytes(0).map(<[u8]>::to_vec))?;
+    bytes.ok_or(StoreError::Rows { operation: "read an entry", table: "entry", rows: 0, expected: 1 })
+}
+
+/// Whether every store's journal has come as far as its report.
+fn is_complete(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let behind = tx.query_one(
+        "SELECT 1 FROM device LEFT JOIN journal ON journal.store_id = device.store_id AND journal.epoch = device.epoch \
+         WHERE device.reported_seq > COALESCE(journal.seq, 0) LIMIT 1",
+        &[],
+        |row| row.integer(0),
+    )?;
+    Ok(behind.is_none())
+}
+
+struct Review {
+    currency: Currency,
+    /// Of the policies that the entries name.
+    products: BTreeMap<u64, Vec<Product>>,
+    /// Whether there is an item master at all: without one, no item is unknown.
+    has_items: bool,
+    is_complete: bool,
+    batch: Batch,
+}
+
+impl Review {
+    fn raise(&mut self, class: Class, id: EntryId, subject: String, evidence: Evidence) {
+        self.batch.findings.push(Finding { class, store: Some(id.store), subject, evidence });
+    }
+
+    fn look(&mut self, tx: &mut Tx<'_>, id: EntryId, header: &Header, body: &Body) -> Result<(), StoreError> {
+        self.look_at_cards(tx, id, body)?;
+        match body {
+            Body::CardSale(sale) => {
+                self.look_at_sale_of_card(tx, id, header, sale)?;
+                self.look_at_load(tx, id, header, sale)?;
+            }
+            Body::CardReload(reload) => self.look_at_load(tx, id, header, reload)?,
+            Body::Sale(sale) if self.has_items => {
+                let mut unknown = BTreeSet::new();
+                for line in sale.lines.iter().filter(|line| !line.known) {
+                    if item::find_by_code(tx, &line.sku)?.is_none() {
+                        unknown.insert(shown(&line.sku));
+                    }
+                }
+                for sku in unknown.into_iter().take(ITEMS_NAMED_MAX) {
+                    let evidence = Evidence::from(format!("sold as {sku}")).entry(id);
+                    // By store and item: it is sold again and again until somebody imports it.
+                    self.raise(Class::UnknownItem, id, format!("{} item {sku}", id.store), evidence);
+                }
+            }
+            Body::Void(void) if void.of_kind == "card_sale" => self.batch.undone.push(void.of),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn look_at_cards(&mut self, tx: &mut Tx<'_>, id: EntryId, body: &Body) -> Result<(), StoreError> {
+        let mut cards: BTreeMap<CardNumber, Option<AccountId>> =
+            body.tenders().iter().filter_map(|tender| tender.card).map(|card| (card, None)).collect();
+        match body {
+            Body::CardSale(body) | Body::CardReload(body) => drop(cards.insert(body.card, Some(body.account))),
+            Body::CardStatus(body) => drop(cards.insert(body.card, Some(body.account))),
+            Body::UnreferencedReturn(body) => drop(cards.insert(body.card, Some(body.account))),
+            _ => {}
+        }
+        let mut evidence = Evidence::default().entry(id);
+        for (number, said) in cards {
+            evidence = match (card::find(tx, number)?, said) {
+                (None, _) => evidence.and(format!("card {number} is unknown")),
+                (Some(card), Some(said)) if card.account != said => {
+                    evidence.differs(&format!("account of card {number}"), card.account, said)
+                }
+                _ => evidence,
+            };
+        }
+        let accounts: BTreeSet<AccountId> = body.movements().iter().map(|movement| movement.account).collect();
+        for account in accounts {
+            if !card::opens(tx, account)? {
+                evidence = evidence.and(format!("account {account} is opened by no card"));
+            }
+        }
+        if !evidence.lines.is_empty() {
+            self.raise(Class::UnknownCard, id, id.to_string(), evidence);
+        }
+        Ok(())
+    }
+
+    fn look_at_sale_of_card(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: EntryId,
+        header: &Header,
+        sale: &CardSale,
+    ) -> Result<(), StoreError> {
+        let others = tx.query(
+            "SELECT DISTINCT store_id, epoch, seq FROM movement WHERE account_id = $1 AND kind = 'card_sale'",
+            &[sale.account.into()],
+            read_id,
+        )?;
+        for other in others.into_iter().filter(|other| *other != id) {
+            let bytes = bytes_of(tx, other)?;
+            let Ok(view) = EntryView::decode(&bytes) else { continue };
+            let is_same = matches!(view.body(), Ok(Body::CardSale(body)) if body.card == sale.card);
+            if !is_same || is_undone(tx, id, header)? || is_undone(tx, other, &view.header)? {
+                continue;
+            }
+            let (first, second) = (id.min(other), id.max(other));
+            let evidence = Evidence::from(format!("card {} was sold in {first} and in {second}", sale.card));
+            self.raise(Class::SoldTwice, id, format!("{first} and {second}"), evidence.entry(first).entry(second));
+        }
+        Ok(())
+    }
+
+    fn look_at_load(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: EntryId,
+        header: &Header,
+        load: &CardSale,
+    ) -> Result<(), StoreError> {
+        let version = header.replica.policy;
+        let products = match self.products.entry(version) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(match policy::find(tx, version)? {
+                Some(kept) => publish::open_kept(&kept)?.1.products,
+                None => Vec::new(),
+            }),
+        };
+        let product = products.iter().find(|product| product.id == load.product);
+        let Some((load_max, balance_max)) = product.map(|p| (p.load_minor_max, p.balance_minor_max)) else {
+            return Ok(());
+        };
+        let mut evidence = Evidence::default().entry(id);
+        let loaded = load.principal_minor.saturating_add(load.bonus_minor);
+        if loaded > load_max {
+            evidence = evidence.differs("load_minor", format!("at most {load_max}"), loaded);
+        }
+        if balance_max < i64::MAX && self.is_complete {
+            let balance = balance_at(tx, load.account, Unit::Money(self.currency), header)?;
+            if balance > balance_max {
+                evidence = evidence.differs("balance_minor after it", format!("at most {balance_max}"), balance);
+            }
+        }
+        if !evidence.lines.is_empty() {
+            self.raise(Class::LimitBroken, id, id.to_string(), evidence);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an operation was undone: that happens at the same store, on the same day, later.
+fn is_undone(tx: &mut Tx<'_>, id: EntryId, header: &Header) -> Result<bool, StoreError> {
+    let day = header.business_day.map(|day| day.to_string());
+    let mut undone = false;
+    tx.for_each(
+        "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 AND seq > $3 AND kind = 'void' AND business_day = $4",
+        &[(&id.store).into(), id.epoch.into(), id.seq.into(), day.as_deref().into()],
+        |row| {
+            let view = EntryView::decode(row.bytes(0)?);
+            undone |= matches!(view.map(|view| view.body()), Ok(Ok(Body::Void(void))) if void.of == id);
+            Ok::<_, StoreError>(())
+        },
+    )?;
+    Ok(undone)
+}
+
+/// What an account held after an entry, in the order of stamps, by what has arrived.
+fn balance_at(tx: &mut Tx<'_>, account: AccountId, unit: Unit, header: &Header) -> Result<i64, StoreError> {
+    let mut balance = 0_i64;
+    tx.for_each(
+        "SELECT kind, CAST(SUM(amount_minor) AS BIGINT) FROM movement WHERE account_id = $1 AND stamp <= $2 AND unit = $3 GROUP BY kind",
+        &[account.into(), header.stamp.into(), unit.into()],
+        |row| {
+            let sum = row.integer(1)?;
+            balance = match row.parsed::<MovementKind>(0, "movement", "kind")?.direction() {
+                Direction::In => balance.saturating_add(sum),
+                Direction::Out => balance.saturating_sub(sum),
+            };
+            Ok::<_, StoreError>(())
+        },
+    )?;
+    Ok(balance)
+}
+
+/// A code as a till sent it: cut, and with nothing that moves a cursor.
+fn shown(sku: &str) -> String {
+    let cut: String = sku.chars().take(ITEM_CODE_BYTES_MAX).collect();
+    cut.escape_debug().to_string()
+}
