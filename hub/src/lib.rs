@@ -1,19 +1,22 @@
 //! The hub: the central server of Huitong. Stores report, ask and upload; head office imports, publishes and settles.
 //!
 //! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `reconcile`, `rerate`, `review` and `worker`
-//! look after what came in; `exception` is what people do about it; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an
-//! answer is given only after what it says is on disk.
+//! look after what came in; `exception` and `approval` are what people do about it; `store` keeps everything. Nothing below the handlers reads a clock.
+//! Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
 pub mod actor;
 pub mod adoption;
 pub mod api;
+pub mod approval;
 pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod desk;
 pub mod enrol;
 pub mod exception;
+pub mod export;
 pub mod grant;
 pub mod horizon;
 pub mod hub;

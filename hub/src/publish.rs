@@ -183,6 +183,16 @@ pub fn open_kept(kept: &Kept) -> Result<(Published, Policy), StoreError> {
     Ok((published, policy))
 }
 
+/// A published policy with its document, as it is shown.
+#[must_use]
+pub fn shown(kept: &Kept) -> serde_json::Value {
+    let bundle = &kept.bundle;
+    serde_json::json!({
+        "version": bundle.version, "effective_from": bundle.effective_from, "group": bundle.group,
+        "key": bundle.key, "published_at_ms": kept.published_at_ms, "document": bundle.document,
+    })
+}
+
 /// The newest policy, whether in force yet or not.
 pub fn newest_policy(tx: &mut Tx<'_>) -> Result<Option<(Published, Policy)>, StoreError> {
     rows::newest(tx)?.as_ref().map(open_kept).transpose()

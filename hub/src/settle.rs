@@ -60,6 +60,9 @@ pub enum SettleError {
         /// What to do.
         hint: String,
     },
+    /// There is no such run.
+    #[error("there is no run {0}\n  hint: huitong-hub settle list")]
+    NoRun(RunId),
     /// Nothing arrived since the run before, which is as final as this one would be.
     #[error("nothing has arrived since run {}, which settled up to {}", .0.run.id, .0.run.day_to)]
     NothingNew(Box<RunRecord>),
@@ -251,6 +254,20 @@ pub fn run_in(
         adjustments,
         positions: positions.into_iter().collect(),
     })
+}
+
+/// The scheme that a run books when nobody names one: the agreement's of its last day.
+///
+/// # Errors
+/// [`SettleError::Refused`] when no agreement is published.
+pub fn booked_scheme(tx: &mut Tx<'_>, now: Instant, day_to: Option<BusinessDay>) -> Result<Scheme, SettleError> {
+    let horizon = Horizon::at(tx, now)?;
+    let (_, last_accepted) = settlement::day_range(tx, &horizon)?;
+    let agreements = publish::agreements(tx)?
+        .ok_or_else(|| refused("no settlement agreement is published", "huitong-hub agreement publish FILE"))?;
+    let versions = agreements.versions();
+    let day = day_to.or(last_accepted).or(versions.last().map(|version| version.effective_from));
+    Ok(day.map_or(versions[0].scheme, |day| agreements.at(day).scheme))
 }
 
 /// What finance had said when a run was made: of its own days, and of earlier ones since the run before it.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::run::RunId;
-use huitong_protocol::statement::{Statement, StatementBook, StatementError};
+use huitong_protocol::statement::{self as rendering, Language, Statement, StatementBook, StatementError};
+use serde::Deserialize;
 
 use crate::settle;
 use crate::store::engine::{StoreError, Tx};
@@ -18,12 +19,90 @@ pub enum Error {
     /// There is no such run.
     #[error("there is no run {0}\n  hint: huitong-hub settle list")]
     NoRun(RunId),
+    /// The run has nothing for the party.
+    #[error("run {run} has nothing for {party}\n  hint: huitong-hub settle show {run}")]
+    NoParty {
+        /// The run.
+        run: RunId,
+        /// The party.
+        party: Party,
+    },
     /// Its lines cannot be stated.
     #[error(transparent)]
     Statement(#[from] StatementError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How a statement is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For spreadsheets.
+    Csv,
+    /// For programs.
+    Json,
+}
+
+/// In which words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+pub enum Lang {
+    /// 简体中文.
+    #[default]
+    #[serde(rename = "zh-CN")]
+    #[value(name = "zh-CN")]
+    ZhCn,
+    /// English.
+    #[serde(rename = "en")]
+    #[value(name = "en")]
+    En,
+}
+
+/// The statements of a run: everybody's, or one party's.
+///
+/// # Errors
+/// [`Error`].
+pub fn select(tx: &mut Tx<'_>, id: RunId, party: Option<Party>) -> Result<Vec<Statement>, Error> {
+    let mut statements = statements(tx, id)?;
+    if let Some(party) = party {
+        statements.retain(|statement| statement.party == party);
+        if statements.is_empty() {
+            return Err(Error::NoParty { run: id, party });
+        }
+    }
+    Ok(statements)
+}
+
+/// Statements as one text. The same statements give the same bytes, wherever they are asked for.
+#[must_use]
+pub fn render(statements: &[Statement], format: Format, lang: Lang) -> String {
+    let language = match lang {
+        Lang::ZhCn => Language::ZhCn,
+        Lang::En => Language::En,
+    };
+    match format {
+        Format::Text => {
+            statements.iter().map(|statement| rendering::text(statement, language)).collect::<Vec<_>>().join("\n")
+        }
+        Format::Csv => {
+            // One file, one header: the columns name run and party.
+            let mut text = String::new();
+            for (index, statement) in statements.iter().enumerate() {
+                let page = rendering::csv(statement);
+                let rows = if index == 0 { page.as_str() } else { page.split_once('\n').map_or("", |(_, rows)| rows) };
+                text.push_str(rows);
+            }
+            text
+        }
+        Format::Json => {
+            let pages: Vec<String> =
+                statements.iter().map(|statement| rendering::json(statement).trim_end().to_owned()).collect();
+            format!("[{}]\n", pages.join(",\n"))
+        }
+    }
 }
 
 /// Everybody's statement of a run, in the order of parties.

@@ -418,6 +418,16 @@ CREATE TABLE settlement_run (
     fingerprint BLOB NOT NULL
 ) STRICT;
 
+-- Who prepared a run and who approved it. Not a part of the run's own row, which never changes.
+CREATE TABLE settlement_signature (
+    run_no INTEGER NOT NULL REFERENCES settlement_run (run_no),
+    role TEXT NOT NULL CHECK (role IN ('prepared', 'approved')),
+    signed_by TEXT NOT NULL,
+    signed_at_ms INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (run_no, role)
+) STRICT;
+
 CREATE TABLE settlement_line (
     run_no INTEGER NOT NULL REFERENCES settlement_run (run_no),
     account_id INTEGER NOT NULL,

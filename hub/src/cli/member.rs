@@ -1,19 +1,13 @@
-//! `huitong-hub member`: members in, found and shown.
-//!
-//! What is shown can be seen over a shoulder: names are masked in lists, phones and cards always, and of a birthday there is no year.
+//! `huitong-hub member`: members in, found and shown. What is told of them is decided in `desk`.
 
 use clap::Subcommand;
 use huitong_protocol::id::{SegmentCode, TierCode};
-use huitong_protocol::member::{MemberCard, MemberFound, MemberNumber, SEARCH_BYTES_MAX, SEARCH_RESULTS_MAX};
-use serde_json::json;
+use huitong_protocol::member::MemberNumber;
 
 use super::organisation::Import;
 use super::output::table;
 use super::{Failure, Output, Place, World};
-use crate::import;
-use crate::store::engine::StoreError;
-use crate::store::member::Record;
-use crate::store::{member, phone_key};
+use crate::{desk, import};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberCommand {
@@ -42,21 +36,10 @@ impl MemberCommand {
 }
 
 fn find(place: &Place, question: &str, out: &mut Output<'_>) -> Result<(), Failure> {
-    if question.len() > SEARCH_BYTES_MAX {
-        return Err(Failure::Refused(format!(
-            "the text has {} bytes; at most {SEARCH_BYTES_MAX} are allowed",
-            question.len()
-        )));
-    }
-    let mut records: Vec<Record> = place.open()?.read_blocking(|tx| {
-        let key = phone_key::get(tx)?;
-        member::search(tx, &key, question)
-    })?;
-    let more = records.len() > SEARCH_RESULTS_MAX;
-    records.truncate(SEARCH_RESULTS_MAX);
-    let found: Vec<MemberFound> = records.iter().map(|record| MemberFound::of(&record.member)).collect();
-    out.show(&json!({ "members": found, "more": more }), |text| {
+    let found = place.open()?.read_blocking(|tx| desk::find(tx, question))?;
+    out.show(&found, |text| {
         let rows: Vec<Vec<String>> = found
+            .members
             .iter()
             .map(|found| {
                 let state = if found.active { "" } else { "not active" };
@@ -64,40 +47,18 @@ fn find(place: &Place, question: &str, out: &mut Output<'_>) -> Result<(), Failu
             })
             .collect();
         table(text, &["number", "name", "phone", "state"], &rows)?;
-        if more { writeln!(text, "… and more; say more of the name or number") } else { Ok(()) }
+        if found.more { writeln!(text, "… and more; say more of the name or number") } else { Ok(()) }
     })?;
     Ok(())
 }
 
 fn show(place: &Place, number: MemberNumber, out: &mut Output<'_>) -> Result<(), Failure> {
-    let found = place.open()?.read_blocking(|tx| {
-        let Some(Record { member, .. }) = member::find(tx, &number)? else { return Ok(None) };
-        let cards = member::cards(tx, member.id)?;
-        Ok::<_, StoreError>(Some((member, cards)))
-    })?;
-    let Some((member, cards)) = found else {
+    let Some(member) = place.open()?.read_blocking(|tx| desk::show(tx, &number))? else {
         return Err(Failure::Refused(format!(
             "no member has the number {number}\n  hint: huitong-hub member find TEXT looks for other words"
         )));
     };
-    let cards: Vec<MemberCard> = cards.iter().map(MemberCard::of).collect();
-    let birthday = member.birthday.map(|birthday| birthday.without_year().to_string());
-    let value = json!({
-        "member": member.id,
-        "number": member.number,
-        "name": member.name,
-        "pinyin": member.pinyin,
-        "phone": member.phone_masked,
-        "tier": member.tier,
-        "tier_valid_from": member.tier_valid_from,
-        "tier_valid_to": member.tier_valid_to,
-        "birthday": birthday,
-        "segments": member.segments,
-        "active": member.active,
-        "cards": cards,
-        "qr": member.number.qr_text(),
-    });
-    out.show(&value, |text| {
+    out.show(&member, |text| {
         let day =
             |day: Option<huitong_protocol::time::BusinessDay>| day.map_or("…".to_owned(), |day| day.to_string());
         let name = member.tier.as_ref().map_or("", TierCode::as_str);
@@ -109,18 +70,18 @@ fn show(place: &Place, number: MemberNumber, out: &mut Output<'_>) -> Result<(),
             ("number", member.number.to_string()),
             ("name", member.name.clone()),
             ("pinyin", member.pinyin.join(", ")),
-            ("phone", member.phone_masked.clone()),
+            ("phone", member.phone.clone()),
             ("tier", tier),
-            ("birthday", birthday.clone().unwrap_or_default()),
+            ("birthday", member.birthday.clone().unwrap_or_default()),
             ("segments", member.segments.iter().map(SegmentCode::as_str).collect::<Vec<_>>().join(", ")),
             ("state", if member.active { "active" } else { "not active" }.to_owned()),
-            ("code", member.number.qr_text()),
+            ("code", member.qr.clone()),
         ] {
             if !value.is_empty() {
                 writeln!(text, "{name:<10} {value}")?;
             }
         }
-        for card in &cards {
+        for card in &member.cards {
             writeln!(text, "{:<10} {} {} {}", "card", card.number, card.product, card.status)?;
         }
         Ok(())

@@ -394,6 +394,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
+/// Writes a file that must not be there yet.
+fn write_new_file(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut target = std::fs::File::create_new(path).map_err(|error| {
+        Failure::Failed(anyhow::Error::new(error).context(format!("could not make the new file {}", path.display())))
+    })?;
+    target.write_all(text.as_bytes())?;
+    target.sync_all()?;
+    Ok(())
+}
+
 /// Reads a text that the user named.
 fn read_text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(read_file(path)?)

@@ -156,13 +156,8 @@ impl PolicyCommand {
                 let kept = find(&store, version);
                 store.close();
                 let kept = kept?;
-                let bundle = &kept.bundle;
-                let value = json!({
-                    "version": bundle.version, "effective_from": bundle.effective_from, "group": bundle.group,
-                    "key": bundle.key, "published_at_ms": kept.published_at_ms, "document": bundle.document,
-                });
                 // The document alone, so that it can be written to a file and published again.
-                out.show(&value, |text| text.write_all(bundle.document.as_bytes()))?;
+                out.show(&publish::shown(&kept), |text| text.write_all(kept.bundle.document.as_bytes()))?;
                 Ok(())
             }
             Self::Adoption => {

@@ -1,6 +1,7 @@
 //! `huitong-hub settle`.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use huitong_protocol::money::{Currency, Money};
@@ -11,13 +12,13 @@ use huitong_protocol::settlement::run::{Finality, RunId, Standing};
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde_json::json;
 
+use super::exception::{By, write};
 use super::output::table;
-use super::{Failure, Output, Place, World};
-use crate::horizon::Horizon;
-use crate::publish;
-use crate::settle::{self, Netting, RunReport, RunRequest, Scope, SettleError};
+use super::{Failure, Output, Place, World, actor, write_new_file};
+use crate::approval::{self, RunSheet, RunState, SignedRun};
+use crate::export;
+use crate::settle::{self, RunReport, RunRequest, SettleError};
 use crate::store::day::Resolution;
-use crate::store::settlement::{self, RunRecord};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SettleCommand {
@@ -35,6 +36,26 @@ pub(crate) enum SettleCommand {
         /// Settle although stores are missing; what they bring later becomes an adjustment.
         #[arg(long)]
         provisional: bool,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Approve a booked and final run. Who prepared it cannot.
+    Approve {
+        /// The run's number.
+        run: i64,
+        /// With which words.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Write a run as CSV, a row per day, pair and kind; each says whether the run was approved.
+    Export {
+        /// The run's number.
+        run: i64,
+        /// Write to a new file instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// List the runs.
     List,
@@ -52,7 +73,7 @@ impl From<SettleError> for Failure {
     fn from(error: SettleError) -> Self {
         match error {
             SettleError::Store(error) => error.into(),
-            refused @ SettleError::Refused { .. } => Self::Refused(refused.to_string()),
+            refused @ (SettleError::Refused { .. } | SettleError::NoRun(_)) => Self::Refused(refused.to_string()),
             other => Self::Failed(other.into()),
         }
     }
@@ -61,17 +82,24 @@ impl From<SettleError> for Failure {
 impl SettleCommand {
     pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
-            Self::Run { scheme, memo, to, provisional } => {
-                let store = place.open()?;
-                let result = scheme_of(&store, world.now(), scheme, to).and_then(|scheme| {
+            Self::Run { scheme, memo, to, provisional, by } => {
+                let actor = actor(&by.by)?;
+                let (store, now, bar) = (place.open()?, world.now(), world.bar());
+                let shown = bar.clone();
+                let result = store.write_blocking(move |tx| {
+                    let scheme = match scheme {
+                        Some(scheme) => scheme,
+                        None => settle::booked_scheme(tx, now, to)?,
+                    };
                     let request = RunRequest {
                         scheme,
                         standing: if memo { Standing::Memo } else { Standing::Booked },
                         finality: if provisional { Finality::Provisional } else { Finality::Final },
                         day_to: to,
                     };
-                    settle::run(&store, world.now(), request, &world.bar())
+                    approval::prepare(tx, &actor, request, now, &shown)
                 });
+                bar.finish_and_clear();
                 store.close();
                 match result {
                     Ok(report) => out.show(&report, |text| show_report(text, &report))?,
@@ -88,63 +116,57 @@ impl SettleCommand {
                 }
             }
             Self::List => {
-                let runs = place.open()?.read_blocking(settlement::runs)?;
+                let runs = place.open()?.read_blocking(approval::runs)?;
                 out.show(&runs, |text| {
                     let rows: Vec<Vec<String>> = runs.iter().map(run_row).collect();
-                    table(
-                        text,
-                        &[">run", "scheme", "standing", "finality", "from", "to", ">stores", ">late", "prepared"],
-                        &rows,
-                    )
+                    table(text, &RUN_HEADER, &rows)
                 })?;
             }
             Self::Show { run, by_legal_entity } => {
-                let id = RunId(run);
-                let found = place.open()?.read_blocking(move |tx| match settlement::run(tx, id)? {
-                    None => Ok(None),
-                    Some(record) => {
-                        let resolved = settle::resolved(tx, &record)?;
-                        let netting = settle::netting(tx, Scope::Run(id), by_legal_entity)?;
-                        Ok::<_, SettleError>(Some((record, netting, resolved)))
-                    }
+                let sheet = place.open()?.read_blocking(move |tx| approval::sheet(tx, RunId(run), by_legal_entity))?;
+                out.show(&sheet, |text| {
+                    show_run(text, &sheet)?;
+                    show_resolved(text, &sheet.resolved)
                 })?;
-                let Some((record, netting, resolved)) = found else {
-                    return Err(Failure::Refused(format!("there is no run {run}\n  hint: huitong-hub settle list")));
-                };
-                out.show(&json!({ "run": record, "netting": netting, "resolved": resolved }), |text| {
-                    show_run(text, &record, &netting)?;
-                    show_resolved(text, &resolved)
-                })?;
+            }
+            Self::Approve { run, note, by } => {
+                let (actor, now) = (actor(&by.by)?, world.now());
+                let run = write(place, move |tx| approval::approve(tx, &actor, RunId(run), &note, now))?;
+                out.show(&run, |text| table(text, &RUN_HEADER, &[run_row(&run)]))?;
+            }
+            Self::Export { run, out: file } => {
+                let csv = place.open()?.read_blocking(move |tx| export::csv(tx, RunId(run)))?;
+                match file {
+                    None => out.text(&csv)?,
+                    Some(path) => write_new_file(&path, &csv)?,
+                }
             }
         }
         Ok(())
     }
 }
 
-fn scheme_of(
-    store: &crate::store::engine::Store,
-    now: Instant,
-    asked: Option<Scheme>,
-    day_to: Option<BusinessDay>,
-) -> Result<Scheme, SettleError> {
-    if let Some(scheme) = asked {
-        return Ok(scheme);
-    }
-    store.read_blocking(move |tx| {
-        let horizon = Horizon::at(tx, now)?;
-        let (_, last_accepted) = settlement::day_range(tx, &horizon)?;
-        let agreements = publish::agreements(tx)?.ok_or_else(|| SettleError::Refused {
-            fault: "no settlement agreement is published".to_owned(),
-            hint: "huitong-hub agreement publish FILE".to_owned(),
-        })?;
-        let versions = agreements.versions();
-        let day = day_to.or(last_accepted).or(versions.last().map(|version| version.effective_from));
-        Ok(day.map_or(versions[0].scheme, |day| agreements.at(day).scheme))
-    })
-}
+const RUN_HEADER: [&str; 12] = [
+    ">run",
+    "scheme",
+    "standing",
+    "finality",
+    "from",
+    "to",
+    ">stores",
+    ">late",
+    "prepared",
+    "by",
+    "state",
+    "approved by",
+];
 
-fn run_row(record: &RunRecord) -> Vec<String> {
-    let run = &record.run;
+fn run_row(signed: &SignedRun) -> Vec<String> {
+    let (record, run) = (&signed.record, &signed.record.run);
+    let approved_by = match &signed.state {
+        RunState::Approved { approved_by, .. } => approved_by.clone(),
+        RunState::Draft | RunState::Final => String::new(),
+    };
     vec![
         run.id.to_string(),
         run.scheme.to_string(),
@@ -155,6 +177,9 @@ fn run_row(record: &RunRecord) -> Vec<String> {
         record.stores_complete.to_string(),
         record.stores_late.to_string(),
         run.prepared_at_ms.to_string(),
+        signed.prepared_by.clone().unwrap_or_default(),
+        signed.state.as_str().to_owned(),
+        approved_by,
     ]
 }
 
@@ -225,13 +250,10 @@ fn show_positions(text: &mut dyn Write, positions: &[(Party, i64)], currency: Cu
     table(text, &["party", ">pays", ">receives"], &rows)
 }
 
-fn show_run(text: &mut dyn Write, record: &RunRecord, netting: &Netting) -> io::Result<()> {
-    let currency = record.run.currency;
-    table(
-        text,
-        &[">run", "scheme", "standing", "finality", "from", "to", ">stores", ">late", "prepared"],
-        &[run_row(record)],
-    )?;
+fn show_run(text: &mut dyn Write, sheet: &RunSheet) -> io::Result<()> {
+    let netting = &sheet.netting;
+    let currency = sheet.run.record.run.currency;
+    table(text, &RUN_HEADER, &[run_row(&sheet.run)])?;
     writeln!(text, "\nWhat each is to pay or to receive, {currency}:")?;
     show_positions(text, &netting.positions, currency)?;
     let pairs = |text: &mut dyn Write, title: &str, owed: &[Obligation]| {

@@ -23,6 +23,7 @@ pub mod refused;
 pub mod root;
 pub mod schedule;
 pub mod settlement;
+pub mod signature;
 pub mod token;
 
 pub use engine::{Row, Store, StoreError, Tx, Value};
