@@ -19,6 +19,7 @@ use crate::rerate::Books;
 use crate::session::Sessions;
 use crate::store::root::{self, Hub as Root};
 use crate::store::{Store, StoreError, Tx, adoption, dataset, device, policy};
+use crate::verification::Verification;
 
 /// The hub.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub struct Shared {
     pub refusals: Refusals,
     /// Who is asked to give value back, and who waits for it.
     pub recalls: Recalls,
+    /// The verification that head office asked for last.
+    pub verification: Verification,
     /// Ends the long polls when the hub stops.
     pub stopping: CancellationToken,
     /// Policies compiled for re-rating.
@@ -75,6 +78,7 @@ impl Hub {
             sessions: Sessions::default(),
             refusals: Refusals::default(),
             recalls,
+            verification: Verification::default(),
             stopping: CancellationToken::new(),
             books: Arc::default(),
             seen: Mutex::default(),

@@ -1,8 +1,8 @@
 //! The hub: the central server of Huitong. Stores report, ask and upload; head office imports, publishes and settles.
 //!
-//! `api` is what stores call; `session`, `enrol`, `report`, `grant`, `recall` and `ingest` are what it calls; `reconcile`, `rerate`, `review` and `worker`
-//! look after what came in; `exception` and `approval` are what people do about it; `store` keeps everything. Nothing below the handlers reads a clock.
-//! Invariant: an answer is given only after what it says is on disk.
+//! `api` is what stores call and, under `/v1/hq`, the people and programs of head office. `session`, `enrol`, `report`, `grant`, `recall` and `ingest`
+//! are what stores reach by it; `reconcile`, `rerate`, `review` and `worker` look after what came in; `exception` and `approval` are what people do about
+//! it; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
 pub mod actor;
@@ -42,6 +42,7 @@ pub mod session;
 pub mod settle;
 pub mod statement;
 pub mod store;
+pub mod verification;
 pub mod verify;
 pub mod worker;
 

@@ -66,7 +66,7 @@ impl<'de> serde::Deserializer<'de> for Names<'_> {
 fn every_code_is_explained_in_every_language_and_nothing_else_is() {
     let said: Vec<(Kind, BTreeSet<String>)> = vec![
         (Kind::Decline, names::<DeclineCode>()),
-        (Kind::Problem, names::<Code>()),
+        (Kind::Problem, names::<Code>().union(&names::<huitong_hub::api::Code>()).cloned().collect()),
         (Kind::Sync, names::<SyncFault>()),
         (Kind::Exception, Class::ALL.iter().map(|class| class.as_str().to_owned()).collect()),
         (Kind::Policy, names::<PolicyFault>()),

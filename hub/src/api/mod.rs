@@ -2,6 +2,7 @@
 
 mod edge;
 mod health;
+mod hq;
 mod problem;
 
 use axum::Router;
@@ -11,6 +12,8 @@ use huitong_protocol::wire::{BODY_BYTES_MAX, GREETING_BYTES_MAX, MESSAGE_BYTES_M
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::hub::Hub;
+
+pub use hq::Code;
 
 /// A body is in memory before anybody is proved to have sent it: each route takes what its largest honest message needs.
 fn at_most(bytes_max: usize, route: MethodRouter<Hub>) -> MethodRouter<Hub> {
@@ -27,6 +30,7 @@ pub fn router(hub: Hub) -> Router {
         .route(path::POLL, at_most(MESSAGE_BYTES_MAX, post(edge::poll::poll)))
         .route(path::UPLOAD, at_most(BODY_BYTES_MAX, post(edge::upload::upload)))
         .route(path::DATASET, at_most(MESSAGE_BYTES_MAX, post(edge::dataset::dataset)))
+        .nest("/v1/hq", hq::router())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .layer(CatchPanicLayer::custom(problem::panicked))

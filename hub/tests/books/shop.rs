@@ -97,6 +97,10 @@ impl Town {
         self.folder.path().join("hub.db")
     }
 
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
     /// Says a command to the hub and gives its exit code and what it wrote.
     pub(crate) fn say(&self, line: &str) -> (u8, String) {
         let data = self.folder.path().to_str().unwrap();

@@ -1,0 +1,217 @@
+//! Problems: the one place where an error becomes a status and a body (RFC 9457). What went wrong inside is logged, never sent.
+//!
+//! No problem names the path that was asked for: it may hold a card's number. The request's id leads to the log instead.
+
+use std::any::Any;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::exception::WorkError;
+use crate::settle::SettleError;
+use crate::statement;
+use crate::store::StoreError;
+
+/// What a program may act on. The text form is stable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// Not readable as JSON, or as a query.
+    Malformed,
+    /// Readable, but a field or parameter is not right.
+    FieldInvalid,
+    /// No token, or one that opens nothing.
+    Unauthorized,
+    /// The token may not do this.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// The path does not take this method.
+    MethodNotAllowed,
+    /// The answer has no such form.
+    NotAcceptable,
+    /// The body is too large.
+    BodyTooLarge,
+    /// A rule says no; nothing changed.
+    Refused,
+    /// Too much at once.
+    Busy,
+    /// A mistake of this program, or its disk.
+    Internal,
+}
+
+impl Code {
+    const fn text(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
+            Self::FieldInvalid => {
+                ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY, "A field of the request is not right")
+            }
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "This token opens nothing here"),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This token may not do this"),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method")
+            }
+            Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "The answer has no such form"),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::Refused => ("refused", StatusCode::CONFLICT, "A rule says no; nothing changed"),
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too much at once; try again in a moment"),
+            Self::Internal => {
+                ("internal", StatusCode::INTERNAL_SERVER_ERROR, "The hub could not do it and changed nothing")
+            }
+        }
+    }
+}
+
+/// A request that has no answer. It becomes a body in `frame`, which knows the request's id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Problem {
+    code: Code,
+    detail: String,
+    field: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    retryable: bool,
+    request_id: &'a str,
+}
+
+impl Problem {
+    /// A problem in words: what is wrong and what to do.
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), field: None }
+    }
+
+    /// A field or parameter that is not right.
+    pub(super) fn field(field: &str, fault: impl std::fmt::Display) -> Self {
+        Self { code: Code::FieldInvalid, detail: format!("{field}: {fault}"), field: Some(field.to_owned()) }
+    }
+
+    /// The answer in full.
+    pub(super) fn render(&self, request_id: &str) -> Response {
+        let (code, status, title) = self.code.text();
+        let retryable = matches!(self.code, Code::Busy);
+        let body = Body {
+            r#type: format!("urn:huitong:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: &self.detail,
+            field: self.field.as_deref(),
+            retryable,
+            request_id,
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (status, json).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if retryable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.code == Code::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"huitong-hq\""));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.text().1.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The words of a refusal without the hint for people at the command line, which names commands.
+fn without_hint(text: &str) -> &str {
+    text.split_once("\n  hint:").map_or(text, |(fault, _)| fault)
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::new(Code::Busy, "send the request again"),
+            error => internal(&error),
+        }
+    }
+}
+
+fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(error, "Could not serve a request of head office");
+    Problem::new(Code::Internal, "the hub's log has the reason under the request's id")
+}
+
+impl From<WorkError> for Problem {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Store(error) => error.into(),
+            WorkError::Unknown(number) => Self::new(Code::NotFound, format!("there is no exception {number}")),
+            WorkError::Note(fault) => Self::field("note", fault),
+            WorkError::Name(fault) => Self::field("to", fault),
+            WorkError::State { number, fault, hint } => {
+                Self::new(Code::Refused, format!("exception {number} {fault}; {hint}"))
+            }
+        }
+    }
+}
+
+impl From<SettleError> for Problem {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Store(error) => error.into(),
+            SettleError::NoRun(run) => Self::new(Code::NotFound, format!("there is no run {run}")),
+            SettleError::Refused { fault, .. } => Self::new(Code::Refused, fault),
+            refused @ SettleError::NothingNew(_) => Self::new(Code::Refused, refused.to_string()),
+            other => internal(&other),
+        }
+    }
+}
+
+impl From<statement::Error> for Problem {
+    fn from(error: statement::Error) -> Self {
+        match error {
+            statement::Error::Store(error) => error.into(),
+            missing @ (statement::Error::NoRun(_) | statement::Error::NoParty { .. }) => {
+                Self::new(Code::NotFound, without_hint(&missing.to_string()))
+            }
+            other => internal(&other),
+        }
+    }
+}
+
+impl From<crate::account::AccountError> for Problem {
+    fn from(error: crate::account::AccountError) -> Self {
+        match error {
+            crate::account::AccountError::Store(error) => error.into(),
+            other => internal(&other),
+        }
+    }
+}
+
+/// Answers a path that is not there.
+pub(super) async fn no_such_path() -> Problem {
+    Problem::new(Code::NotFound, "there is no such path under /v1/hq")
+}
+
+/// Answers a method that the path does not take.
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(Code::MethodNotAllowed, "look-ups are GET, what changes something is POST")
+}
+
+/// Answers when a handler broke off.
+pub(super) fn broke_off(panic: Box<dyn Any + Send>) -> Response {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!("A handler panicked: {}", words.unwrap_or("without words"));
+    Problem::new(Code::Internal, "the hub's log has the reason under the request's id").into_response()
+}

@@ -1,0 +1,136 @@
+//! Settlements: runs, their approval and their export.
+//!
+//! A run is defined by what has arrived: asking for one again when nothing has gives the last one, so that a lost answer costs nothing.
+
+use axum::extract::{OriginalUri, Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use huitong_protocol::settlement::agreement::Scheme;
+use huitong_protocol::settlement::run::{Finality, RunId, Standing};
+use huitong_protocol::time::BusinessDay;
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::caller::{Asked, Caller, Said};
+use super::exceptions::number;
+use super::problem::Problem;
+use super::{answer, page};
+use crate::actor::Permission;
+use crate::exception::NOTE_BYTES_MAX;
+use crate::hub::Hub;
+use crate::settle::{self, RunRequest, SettleError};
+use crate::{approval, export as books};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct List {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    OriginalUri(uri): OriginalUri,
+    caller: Caller,
+    Asked(asked): Asked<List>,
+) -> Result<Response, Problem> {
+    caller.allow(Permission::Read)?;
+    let limit = page::limit(asked.limit)?;
+    let after = page::after::<i64>(asked.cursor.as_deref())?;
+    let runs = hub.store.read(approval::runs).await?;
+    let rows = page::rest(runs, after.as_ref(), limit, |run| run.record.run.id.0);
+    page::page(&uri, rows, limit, |run| run.record.run.id.to_string())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Show {
+    #[serde(default)]
+    by_legal_entity: bool,
+}
+
+pub(super) async fn show(
+    State(hub): State<Hub>,
+    Path(run): Path<String>,
+    caller: Caller,
+    Asked(asked): Asked<Show>,
+) -> Result<Response, Problem> {
+    caller.allow(Permission::Read)?;
+    let id = RunId(number(&run)?);
+    answer::json(&hub.store.read(move |tx| approval::sheet(tx, id, asked.by_legal_entity)).await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Run {
+    scheme: Option<Scheme>,
+    #[serde(default)]
+    memo: bool,
+    to: Option<BusinessDay>,
+    #[serde(default)]
+    provisional: bool,
+}
+
+pub(super) async fn run(State(hub): State<Hub>, caller: Caller, Said(said): Said<Run>) -> Result<Response, Problem> {
+    let actor = caller.allow(Permission::Settle)?;
+    let now = hub.now();
+    let made = hub
+        .store
+        .write(move |tx| {
+            let scheme = match said.scheme {
+                Some(scheme) => scheme,
+                None => settle::booked_scheme(tx, now, said.to)?,
+            };
+            let request = RunRequest {
+                scheme,
+                standing: if said.memo { Standing::Memo } else { Standing::Booked },
+                finality: if said.provisional { Finality::Provisional } else { Finality::Final },
+                day_to: said.to,
+            };
+            approval::prepare(tx, &actor, request, now, &ProgressBar::hidden())
+        })
+        .await;
+    match made {
+        Ok(report) => answer::json_with(StatusCode::CREATED, &report),
+        Err(SettleError::NothingNew(last)) => answer::json(&json!({ "nothing_new_since": last.run.id })),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approve {
+    #[serde(default)]
+    note: String,
+}
+
+pub(super) async fn approve(
+    State(hub): State<Hub>,
+    Path(run): Path<String>,
+    caller: Caller,
+    Said(said): Said<Approve>,
+) -> Result<Response, Problem> {
+    let actor = caller.allow(Permission::Approve)?;
+    if said.note.len() > NOTE_BYTES_MAX {
+        let fault = format!("has {} bytes; at most {NOTE_BYTES_MAX} are allowed", said.note.len());
+        return Err(Problem::field("note", fault));
+    }
+    let (id, now) = (RunId(number(&run)?), hub.now());
+    answer::json(&hub.store.write(move |tx| approval::approve(tx, &actor, id, &said.note, now)).await?)
+}
+
+pub(super) async fn export(
+    State(hub): State<Hub>,
+    Path(run): Path<String>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    caller.allow(Permission::Read)?;
+    let id = RunId(number(&run)?);
+    let csv = hub.store.read(move |tx| books::csv(tx, id)).await?;
+    let mut response = answer::whole(StatusCode::OK, "text/csv; charset=utf-8", csv);
+    if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"settlement-{id}.csv\"")) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
