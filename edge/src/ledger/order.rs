@@ -253,8 +253,12 @@ impl Order {
         tenders.iter().filter(|line| line.reference.is_some()).collect()
     }
 
-    /// Whether a reference that counts once was used before, here or twice in this operation.
+    /// Whether a reference that counts once was used before, here or twice in this operation. A receipt that a till took on its own is never refused
+    /// for it: the goods are gone, and head office finds the number twice in the journal.
     fn reference_used(&self, tx: &WriteTx<'_>, policy: &Policy) -> Result<bool, StoreError> {
+        if matches!(self, Self::Sale(request) if request.taken_at_ms.is_some()) {
+            return Ok(false);
+        }
         let mut seen: Vec<(TenderCode, &str)> = Vec::new();
         for line in self.references() {
             let Some(text) = line.reference.as_deref() else { continue };
