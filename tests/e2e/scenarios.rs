@@ -11,8 +11,12 @@ async fn every_scenario_goes_as_it_says() {
     let mut paths: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "there are no scenarios in {}", folder.display());
+    let mut otherwise = Vec::new();
     for path in paths {
         let steps = scenario::read(&path).unwrap();
-        shopkeeper::play(&steps).await.unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        if let Err(error) = shopkeeper::play(&steps).await {
+            otherwise.push(format!("{}: {error:#}", path.display()));
+        }
     }
+    assert!(otherwise.is_empty(), "{}", otherwise.join("\n"));
 }

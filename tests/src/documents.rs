@@ -35,6 +35,38 @@ class = "stored_value"
     )
 }
 
+/// Chapters that a policy may have beside: what customers pay with outside, and tiers of members.
+pub const CATALOGUE: &str = r#"
+[[tenders]]
+code = "wechat"
+class = "external"
+invoiceable = true
+
+[[tenders]]
+code = "bank_card"
+class = "external"
+invoiceable = true
+reference = "required"
+reference_unique = true
+
+[[tenders]]
+code = "voucher"
+class = "voucher"
+reference = "required"
+reference_unique = true
+
+[[tiers]]
+code = "silver"
+name = "Silver"
+rank = 1
+
+[[tiers]]
+code = "gold"
+name = "Gold"
+rank = 2
+earn_multiplier_ppm = 2000000
+"#;
+
 /// An agreement of one version.
 #[must_use]
 pub fn agreement(

@@ -9,14 +9,27 @@
 //! open S1 2026-11-22                close S1
 //! S1 sell C1 100.00                 S1 reload C1 50.00
 //! S2 spend C1 30.00 as R1           S2 spend C1 999.00 refused insufficient
-//! S2 void R1                        S2 return R1 0.5
+//! S2 void R1                        S2 return R1 0.50
 //! S1 refund C1 5.00                 S1 freeze C1
+//! S1 quote TEA*2 COAT member C1 coupon SPRING26 costs 91.65 as Q1
+//! S1 sale of Q1 paid card:C1 50.00 cash 41.65 as R2
+//! S1 sale TEA paid wechat? 12.00 as R3
+//! S1 payment R3 paid:4200001        S1 payment R3 failed
+//! S1 offline TEA paid cash 12.00    S1 invoice R2 26440001
+//! S1 return R2 1.00 line 1 red_letter 37.65
 //! cut S1; join S1                   hold S1; let S1
+//! wait 16                           points S1 C1 109
 //! settle fifo 2026-11-22            settle fifo 2026-11-22 provisional
 //! owes S1 S2 30.00                  net S1 -70.00
 //! here S1 C1 70.00                  balance C1 70.00
 //! exceptions unreferenced_return 1  verify
 //! ```
+//!
+//! Goods, members, promotions and points of the town are in [`shelf`]'s words, baskets and payments in [`basket`]'s. A card belongs to a member when
+//! it is written `C1@S1:M1`. `wait` lets minutes pass; between two steps one passes anyway. `offline` posts a receipt that the till took on its own.
+
+pub mod basket;
+pub mod shelf;
 
 use std::path::Path;
 
@@ -27,13 +40,21 @@ use huitong_protocol::policy::Release;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::time::BusinessDay;
 
+use self::basket::{Basket, Goods, Paid};
+
 /// A step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// The stores of the town.
     Stores(Vec<StoreId>),
-    /// Blank cards and the stores that may sell them.
-    Cards(Vec<(String, StoreId)>),
+    /// Blank cards.
+    Cards(Vec<Card>),
+    /// An item of the item master.
+    Goods(shelf::Item),
+    /// Members.
+    Members(Vec<shelf::Member>),
+    /// Chapters of the policy, as TOML: a promotion, the rules of points.
+    Chapter(String),
     /// The policy's release rule and parked amount.
     Policy {
         /// When stores release.
@@ -65,6 +86,8 @@ pub enum Step {
         /// The refusal that is expected; none for approval.
         refused: Option<DeclineCode>,
     },
+    /// Minutes pass.
+    Wait(i64),
     /// The line is cut or joined.
     Cut(StoreId, bool),
     /// Segments and seals are held back, or let go.
@@ -86,12 +109,25 @@ pub enum Step {
     Net(StoreId, i64),
     /// What can be spent at a store.
     Here(StoreId, String, i64),
+    /// The points that can be spent at a store.
+    Points(StoreId, String, i64),
     /// The whole balance as the hub has it.
     Balance(String, i64),
     /// How many open exceptions of a class there are.
     Exceptions(String, usize),
     /// Everything is proved.
     Verify,
+}
+
+/// A blank card.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Card {
+    /// Its name in the scenario.
+    pub name: String,
+    /// The store that may sell it.
+    pub store: StoreId,
+    /// The member whom it belongs to, by name.
+    pub member: Option<String>,
 }
 
 /// An operation at a till.
@@ -112,8 +148,53 @@ pub enum Act {
     },
     /// Undo an operation by its name.
     Void(String),
-    /// Return part of a receipt's only line, in thousandths.
-    Return(String, i64),
+    /// Return part of a line of a receipt.
+    Return {
+        /// The receipt's name.
+        receipt: String,
+        /// The line, from 0.
+        line: u16,
+        /// How much.
+        quantity_thousandths: i64,
+        /// By how much a red-letter invoice must lower the receipt's; none when it has none.
+        red_letter_minor: Option<i64>,
+    },
+    /// Ask what a basket costs.
+    Quote {
+        /// The basket.
+        basket: Basket,
+        /// What it must cost; none when it is refused.
+        costs_minor: Option<i64>,
+        /// The quote's name, when it is sold later.
+        name: Option<String>,
+    },
+    /// Sell a basket.
+    Sale {
+        /// What.
+        goods: Goods,
+        /// How it is paid.
+        paid: Vec<Paid>,
+        /// Whether the till took it on its own, while the edge was down.
+        offline: bool,
+        /// The receipt's name, when it is needed later.
+        receipt: Option<String>,
+    },
+    /// Say what became of an unknown payment.
+    Payment {
+        /// The receipt's name.
+        receipt: String,
+        /// Whether the money came.
+        paid: bool,
+        /// The reference outside.
+        reference: Option<String>,
+    },
+    /// Register a tax invoice over a receipt.
+    Invoice {
+        /// The receipt's name.
+        receipt: String,
+        /// The invoice's number.
+        number: String,
+    },
     /// Return without receipt.
     Refund(String, i64),
     /// Freeze a card.
@@ -166,10 +247,14 @@ fn amount(text: &str) -> anyhow::Result<i64> {
     Ok(sign * (whole.parse::<i64>().with_context(form)? * 100 + cents.parse::<i64>().with_context(form)?))
 }
 
-/// A percentage as parts per million: `0.6%`.
+/// A percentage as parts per million: `0.60%`, `5%`.
 fn ppm(text: &str) -> anyhow::Result<i64> {
-    let form = || format!("{text} is not a percentage, like 0.60%");
-    Ok(amount(text.strip_suffix('%').with_context(form)?).with_context(form)? * 100)
+    let form = || format!("{text} is not a percentage, like 0.60% or 5%");
+    let percent = text.strip_suffix('%').with_context(form)?;
+    if percent.contains('.') {
+        return Ok(amount(percent).with_context(form)? * 100);
+    }
+    Ok(percent.parse::<i64>().with_context(form)? * 10_000)
 }
 
 fn code(text: &str) -> anyhow::Result<DeclineCode> {
@@ -187,11 +272,26 @@ fn step(text: &str) -> anyhow::Result<Step> {
             cards
                 .iter()
                 .map(|card| {
-                    let (name, store) = card.split_once('@').context("a card is written NAME@STORE")?;
-                    Ok((name.to_owned(), store.parse()?))
+                    let (name, place) =
+                        card.split_once('@').context("a card is written NAME@STORE or NAME@STORE:MEMBER")?;
+                    let (store, member) = match place.split_once(':') {
+                        None => (place, None),
+                        Some((store, member)) => (store, Some(member.to_owned())),
+                    };
+                    Ok(Card { name: name.to_owned(), store: store.parse()?, member })
                 })
                 .collect::<anyhow::Result<_>>()?,
         ),
+        ["goods", words @ ..] => Step::Goods(shelf::item(words)?),
+        ["members", words @ ..] => Step::Members(shelf::members(words)),
+        ["promotion", words @ ..] => Step::Chapter(shelf::promotion(words)?),
+        ["points", "per", ..] => Step::Chapter(shelf::points(&words[1..])?),
+        ["points", store, card, held] => Step::Points(
+            store.parse()?,
+            (*card).to_owned(),
+            held.parse().with_context(|| format!("{held} is no number of points"))?,
+        ),
+        ["wait", minutes] => Step::Wait(minutes.parse().with_context(|| format!("{minutes} is no number of minutes"))?),
         ["policy", "release", rule, "park", park] => Step::Policy {
             release: match *rule {
                 "at_once" => Release::AtOnce,
@@ -250,12 +350,60 @@ fn till(store: &str, words: &[&str], refused: Option<DeclineCode>) -> anyhow::Re
             Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: Some((*name).to_owned()) }
         }
         ["void", name] => Act::Void((*name).to_owned()),
-        ["return", name, quantity] => Act::Return((*name).to_owned(), amount(quantity)? * 10),
+        ["return", name, quantity, rest @ ..] => {
+            let (line, rest) = match rest {
+                ["line", line, rest @ ..] => (line.parse().with_context(|| format!("{line} is no line"))?, rest),
+                rest => (0, rest),
+            };
+            let red_letter_minor = match rest {
+                [] => None,
+                ["red_letter", value] => Some(amount(value)?),
+                _ => bail!("a return is written: return NAME QUANTITY [line LINE] [red_letter AMOUNT]"),
+            };
+            let quantity_thousandths = amount(quantity)? * 10;
+            Act::Return { receipt: (*name).to_owned(), line, quantity_thousandths, red_letter_minor }
+        }
+        ["quote", words @ ..] => {
+            let (words, name) = named(words);
+            let (words, costs_minor) = match words {
+                [words @ .., "costs", price] => (words, Some(amount(price)?)),
+                words => (words, None),
+            };
+            ensure!(costs_minor.is_some() != refused.is_some(), "a quote costs something, or is refused");
+            Act::Quote { basket: basket::basket(words)?, costs_minor, name }
+        }
+        [how @ ("sale" | "offline"), words @ ..] => {
+            let (words, receipt) = named(words);
+            let at = words.iter().position(|&word| word == "paid").context("how is it paid?")?;
+            let (goods, paid) = (basket::goods(&words[..at])?, basket::paid(&words[at + 1..])?);
+            Act::Sale { goods, paid, offline: *how == "offline", receipt }
+        }
+        ["payment", name, outcome] => {
+            let (outcome, reference) = match outcome.split_once(':') {
+                None => (*outcome, None),
+                Some((outcome, reference)) => (outcome, Some(reference.to_owned())),
+            };
+            let paid = match outcome {
+                "paid" => true,
+                "failed" => false,
+                _ => bail!("a payment is paid, paid:REFERENCE or failed"),
+            };
+            Act::Payment { receipt: (*name).to_owned(), paid, reference }
+        }
+        ["invoice", name, number] => Act::Invoice { receipt: (*name).to_owned(), number: (*number).to_owned() },
         ["refund", card, value] => Act::Refund((*card).to_owned(), amount(value)?),
         ["freeze", card] => Act::Freeze((*card).to_owned()),
         _ => bail!("is no step; the head of tests/src/scenario.rs lists them"),
     };
     Ok(Step::Till { store, act, refused })
+}
+
+/// The words before `as NAME`, and the name.
+fn named<'w>(words: &'w [&'w str]) -> (&'w [&'w str], Option<String>) {
+    match words {
+        [words @ .., "as", name] => (words, Some((*name).to_owned())),
+        words => (words, None),
+    }
 }
 
 #[cfg(test)]
@@ -287,6 +435,9 @@ mod tests {
         check("", "no steps");
         check("S1 sell C1 100", "line 1: S1 sell C1 100");
         check("\nS1 dance", "line 2: S1 dance");
+        check("S1 quote TEA as Q1", "a quote costs something");
+        check("S1 sale TEA as R1", "how is it paid?");
+        check("S1 payment R1 perhaps", "paid, paid:REFERENCE or failed");
         check("S1 spend C1 1.00 refused because", "because is not a decline code");
         check("policy release sometimes park 0.00", "at_once, when_idle:MINUTES or at_close");
     }

@@ -1,34 +1,45 @@
 //! Shopkeeper: plays a scenario's steps in a town, and stops at the first step that goes otherwise than it says.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::DeclineCode;
+use huitong_protocol::entry::SaleLine;
 use huitong_protocol::id::{EntryId, OperationId, StoreId};
-use huitong_protocol::money::Currency;
+use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::party::Party;
 use huitong_protocol::policy::Release;
 use huitong_protocol::settlement::agreement::Scheme;
-use huitong_protocol::till::{FreezeCard, Outcome};
+use huitong_protocol::till::{FreezeCard, Outcome, PaymentOutcome, PostSale};
 use huitong_protocol::time::Instant;
+use huitong_protocol::unit::Unit;
 
 use crate::documents;
 use crate::replay::{cards, finance};
-use crate::scenario::{Act, Placed, Step};
-use crate::till::{Till, approved};
+use crate::scenario::basket::{Basket, Goods, Paid, Pieces};
+use crate::scenario::{self, Act, Placed, Step, shelf};
+use crate::till::{self, QuoteAnswer, Till, approved};
 use crate::town::{Plan, Town, Transport};
 use crate::wire::Wire;
 
 /// Midday in Shanghai on the scenarios' day, 2026-11-22.
 const START: Instant = Instant(1_795_320_000_000);
+/// How long ago a till took a receipt on its own.
+const OFFLINE_MS: i64 = 600_000;
 
 /// What the first steps say the town is made of.
 struct Setting {
     stores: Vec<StoreId>,
-    cards: Vec<(String, StoreId)>,
-    policy: String,
+    cards: Vec<scenario::Card>,
+    goods: Vec<shelf::Item>,
+    members: Vec<shelf::Member>,
+    /// The body of the policy's chapter `[allotment]`.
+    allotment: String,
+    /// More chapters of the policy.
+    chapters: String,
     agreement: String,
     scheme: Scheme,
 }
@@ -38,7 +49,10 @@ impl Default for Setting {
         Self {
             stores: Vec::new(),
             cards: Vec::new(),
-            policy: documents::policy("CNY", ""),
+            goods: Vec::new(),
+            members: Vec::new(),
+            allotment: String::new(),
+            chapters: documents::CATALOGUE.to_owned(),
             agreement: documents::agreement("CNY", "fifo", "2020-01-01", 0, 0, "restore"),
             scheme: Scheme::Fifo,
         }
@@ -68,13 +82,16 @@ fn set(setting: &mut Setting, step: &Step) -> bool {
     match step {
         Step::Stores(stores) => setting.stores.clone_from(stores),
         Step::Cards(cards) => setting.cards.clone_from(cards),
+        Step::Goods(item) => setting.goods.push(item.clone()),
+        Step::Members(members) => setting.members.extend_from_slice(members),
+        Step::Chapter(chapter) => setting.chapters.push_str(chapter),
         Step::Policy { release, park_minor } => {
             let release = match release {
                 Release::AtOnce => "{ when = \"at_once\" }".to_owned(),
                 Release::AtClose => "{ when = \"at_close\" }".to_owned(),
                 Release::WhenIdle { minutes } => format!("{{ when = \"when_idle\", minutes = {minutes} }}"),
             };
-            setting.policy = documents::policy("CNY", &format!("release = {release}\npark_minor = {park_minor}\n"));
+            setting.allotment = format!("release = {release}\npark_minor = {park_minor}\n");
         }
         Step::Agreement { scheme, commission_ppm, fee_ppm, new_lot_here } => {
             let returns = if *new_lot_here { "new_lot_here" } else { "restore" };
@@ -91,33 +108,40 @@ struct Day {
     town: Arc<Town>,
     scheme: Scheme,
     cards: BTreeMap<String, CardNumber>,
+    /// What one costs on the shelf.
+    prices_minor: BTreeMap<String, i64>,
     receipts: BTreeMap<String, (OperationId, EntryId)>,
+    /// Baskets with the quote that was told for them.
+    quotes: BTreeMap<String, PostSale>,
     operations: u128,
 }
 
 impl Day {
     async fn begin(folder: &std::path::Path, setting: Setting) -> anyhow::Result<Self> {
-        let numbered =
-            (1_u32..).zip(&setting.cards).map(|(no, (name, store))| (name.clone(), (cards::of_household(no), *store)));
-        let cards: BTreeMap<String, (CardNumber, StoreId)> = numbered.collect();
+        let cards: BTreeMap<String, CardNumber> =
+            (1_u32..).zip(&setting.cards).map(|(no, card)| (card.name.clone(), cards::of_household(no))).collect();
+        let allocated = setting.cards.iter().filter_map(|card| Some((*cards.get(&card.name)?, card.store)));
+        let policy = format!("{}{}", documents::policy("CNY", &setting.allotment), setting.chapters);
         let plan = Plan {
             data: folder.to_owned(),
             transport: Transport::Memory,
             start: START,
             currency: Currency::CNY,
             time_zone: "Asia/Shanghai".to_owned(),
-            stores: setting.stores,
-            cards: cards.values().copied().collect(),
+            stores: setting.stores.clone(),
+            cards: allocated.collect(),
             product: "SV".to_owned(),
-            policy: setting.policy,
-            agreement: setting.agreement,
+            policy,
+            agreement: setting.agreement.clone(),
             effective_from: "2020-01-01".parse()?,
             tune: Arc::new(|_| ()),
             wire: Arc::new(|_, line| Wire::new(line)),
         };
         let town = Town::build(&plan).await?;
-        let cards = cards.into_iter().map(|(name, (number, _))| (name, number)).collect();
-        Ok(Self { town, scheme: setting.scheme, cards, receipts: BTreeMap::new(), operations: 0 })
+        fill_shelf(&town, folder, &setting, &cards).await?;
+        let prices_minor = setting.goods.into_iter().map(|item| (item.sku, item.price_minor)).collect();
+        let (receipts, quotes) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { town, scheme: setting.scheme, cards, prices_minor, receipts, quotes, operations: 0 })
     }
 
     fn key(&mut self) -> OperationId {
@@ -175,6 +199,7 @@ impl Day {
                     _ => {}
                 }
             }
+            Step::Wait(minutes) => self.town.clock.wind_ms(minutes * 60_000),
             Step::Owes(debtor, creditor, expected) => {
                 let (debtor, creditor) = (Party::Store(*debtor), Party::Store(*creditor));
                 let scheme = self.scheme;
@@ -187,8 +212,15 @@ impl Day {
             }
             Step::Here(store, card, expected) => {
                 let state = self.town.shop(*store)?.till.card(self.card(card)?, false).await?;
-                let here: i64 = state.balances.iter().map(|balance| balance.available_here_minor).sum();
+                let value = state.balances.iter().filter(|balance| balance.unit != Unit::Points);
+                let here: i64 = value.map(|balance| balance.available_here_minor).sum();
                 ensure!(here == *expected, "{here} can be spent there");
+            }
+            Step::Points(store, card, expected) => {
+                let state = self.town.shop(*store)?.till.card(self.card(card)?, false).await?;
+                let points = state.balances.iter().filter(|balance| balance.unit == Unit::Points);
+                let here: i64 = points.map(|balance| balance.available_here_minor).sum();
+                ensure!(here == *expected, "{here} points can be spent there");
             }
             Step::Balance(card, expected) => {
                 let number = self.card(card)?;
@@ -209,7 +241,13 @@ impl Day {
                 let found = self.town.verify().await?;
                 ensure!(found.is_empty(), "{}", found.join("; "));
             }
-            Step::Stores(_) | Step::Cards(_) | Step::Policy { .. } | Step::Agreement { .. } => {
+            Step::Stores(_)
+            | Step::Cards(_)
+            | Step::Goods(_)
+            | Step::Members(_)
+            | Step::Chapter(_)
+            | Step::Policy { .. }
+            | Step::Agreement { .. } => {
                 bail!("describes the town and must come before the trading")
             }
         }
@@ -218,12 +256,26 @@ impl Day {
 
     async fn till(&mut self, store: StoreId, act: &Act, refused: Option<DeclineCode>) -> anyhow::Result<()> {
         let (shop, key) = (self.town.shop(store)?, self.key());
+        if let Act::Quote { basket, costs_minor, name } = act {
+            return self.quote(&shop.till, basket, *costs_minor, name.as_ref(), refused).await;
+        }
         let outcome = self.act(&shop.till, key, act).await?;
-        if let (Act::Spend { receipt: Some(name), .. }, Outcome::Approved(approved)) = (act, &outcome) {
+        if let (
+            Act::Spend { receipt: Some(name), .. } | Act::Sale { receipt: Some(name), .. },
+            Outcome::Approved(approved),
+        ) = (act, &outcome)
+        {
             self.receipts.insert(name.clone(), (key, approved.entry));
         }
         match (outcome, refused) {
-            (Outcome::Approved(_), None) => {}
+            (Outcome::Approved(approved), None) => {
+                if let Act::Return { red_letter_minor, .. } = act {
+                    let lowered = approved.red_letter_required.iter().flat_map(|letter| &letter.invoiceable);
+                    let lowered =
+                        approved.red_letter_required.as_ref().map(|_| lowered.map(|part| part.invoiceable_minor).sum());
+                    ensure!(lowered == *red_letter_minor, "the red letter is over {lowered:?}");
+                }
+            }
             (Outcome::Declined { decline, .. }, Some(code)) => {
                 ensure!(decline.code == code, "refused with {:?}", decline.code)
             }
@@ -236,6 +288,85 @@ impl Day {
         Ok(())
     }
 
+    async fn quote(
+        &mut self,
+        till: &Till,
+        basket: &Basket,
+        costs_minor: Option<i64>,
+        name: Option<&String>,
+        refused: Option<DeclineCode>,
+    ) -> anyhow::Result<()> {
+        let mut sale = self.basket(basket)?;
+        match (till.quote(&sale).await?, refused) {
+            (QuoteAnswer::Quoted(quote), None) => {
+                ensure!(Some(quote.total_minor) == costs_minor, "it costs {}: {:?}", quote.total_minor, quote.trace);
+                let lines: i64 = quote.lines.iter().map(|line| line.net_minor).sum();
+                ensure!(lines == quote.total_minor, "its lines cost {lines}");
+                sale.quote = Some(quote.quote);
+                if let Some(name) = name {
+                    self.quotes.insert(name.clone(), sale);
+                }
+                Ok(())
+            }
+            (QuoteAnswer::Declined { decline, .. }, Some(code)) => {
+                ensure!(decline.code == code, "refused with {:?}", decline.code);
+                Ok(())
+            }
+            (QuoteAnswer::Quoted(quote), Some(_)) => bail!("it costs {}", quote.total_minor),
+            (QuoteAnswer::Declined { decline, .. }, None) => bail!("refused with {:?}: {decline:?}", decline.code),
+        }
+    }
+
+    /// A sale of a basket that nobody has paid yet.
+    fn basket(&self, basket: &Basket) -> anyhow::Result<PostSale> {
+        let line = |pieces: &Pieces| {
+            let sku = pieces.sku.as_str();
+            let price_minor = pieces.price_minor.or_else(|| self.prices_minor.get(sku).copied());
+            let price_minor = price_minor.with_context(|| format!("{sku} is not on the shelf; write {sku}=PRICE"))?;
+            let gross_minor = price_minor * pieces.count;
+            let quantity_thousandths = pieces.count * 1_000;
+            Ok(SaleLine { quantity_thousandths, list_price_minor: Some(price_minor), ..till::line(sku, gross_minor) })
+        };
+        Ok(PostSale {
+            currency: Currency::CNY,
+            member: None,
+            member_card: basket.member_card.as_ref().map(|name| self.card(name)).transpose()?,
+            coupons: basket.coupons.iter().map(|code| Ok(code.parse()?)).collect::<anyhow::Result<_>>()?,
+            quote: None,
+            lines: basket.lines.iter().map(line).collect::<anyhow::Result<_>>()?,
+            tenders: Vec::new(),
+            payment_unknown: None,
+            taken_at_ms: None,
+            operator: None,
+            terminal_seq: None,
+        })
+    }
+
+    fn sale(&self, goods: &Goods, paid: &[Paid], offline: bool) -> anyhow::Result<PostSale> {
+        let mut sale = match goods {
+            Goods::Basket(basket) => self.basket(basket)?,
+            Goods::Quoted(name) => {
+                self.quotes.get(name).cloned().with_context(|| format!("there is no quote {name}"))?
+            }
+        };
+        for (at, one) in (0_u16..).zip(paid) {
+            let by_card = matches!(one.tender.as_str(), "card" | "points");
+            let code = if one.tender == "card" { "stored_value" } else { &one.tender };
+            let card = one.by.as_ref().filter(|_| by_card).map(|name| self.card(name)).transpose()?;
+            let mut line = till::tender(code, one.amount_minor, card);
+            line.reference = one.by.clone().filter(|_| !by_card);
+            sale.tenders.push(line);
+            if one.unknown {
+                sale.payment_unknown = Some(at);
+            }
+        }
+        if offline {
+            let taken_at = self.town.clock.read().plus_ms(-OFFLINE_MS);
+            sale.taken_at_ms = Some(taken_at);
+        }
+        Ok(sale)
+    }
+
     async fn act(&self, till: &Till, key: OperationId, act: &Act) -> anyhow::Result<Outcome> {
         let receipt =
             |name: &String| self.receipts.get(name).copied().with_context(|| format!("there is no receipt {name}"));
@@ -243,8 +374,17 @@ impl Day {
             Act::Sell(card, paid) => till.sell(key, self.card(card)?, *paid).await,
             Act::Reload(card, paid) => till.reload(key, self.card(card)?, *paid).await,
             Act::Spend { card, amount_minor, .. } => till.spend(key, self.card(card)?, *amount_minor).await,
+            Act::Quote { .. } => bail!("a quote is no operation"),
+            Act::Sale { goods, paid, offline, .. } => till.sale(key, &self.sale(goods, paid, *offline)?).await,
+            Act::Payment { receipt: name, paid, reference } => {
+                let outcome = if *paid { PaymentOutcome::Paid } else { PaymentOutcome::Failed };
+                till.resolve_payment(key, receipt(name)?.1, outcome, reference.as_deref()).await
+            }
+            Act::Invoice { receipt: name, number } => till.register_invoice(key, receipt(name)?.1, number).await,
             Act::Void(name) => till.void(key, receipt(name)?.0).await,
-            Act::Return(name, thousandths) => till.give_back(key, receipt(name)?.1, 0, *thousandths).await,
+            Act::Return { receipt: name, line, quantity_thousandths, .. } => {
+                till.give_back(key, receipt(name)?.1, *line, *quantity_thousandths).await
+            }
             Act::Refund(card, value) => till.refund(key, self.card(card)?, *value).await,
             Act::Freeze(card) => {
                 let request = FreezeCard { reason: "the owner asked".to_owned(), operator: None, terminal_seq: None };
@@ -252,4 +392,41 @@ impl Day {
             }
         }
     }
+}
+
+/// Imports what the town sells, its members and whose cards are whose. Stores learn it with the download before they open.
+async fn fill_shelf(
+    town: &Town,
+    folder: &std::path::Path,
+    setting: &Setting,
+    cards: &BTreeMap<String, CardNumber>,
+) -> anyhow::Result<()> {
+    let amount = |minor: i64| Money { minor, currency: Currency::CNY }.decimal();
+    let mut items = String::from("sku,name,category_path,tax_rate,list_price,member_price\n");
+    for shelf::Item { sku, price_minor, category_path, member_minor } in &setting.goods {
+        let member = member_minor.map(amount).unwrap_or_default();
+        // Writing into a string does not fail.
+        let _ = writeln!(items, "{sku},{sku},{category_path},13%,{},{member}", amount(*price_minor));
+    }
+    let mut members = String::from("number,name,tier\n");
+    let mut numbers = BTreeMap::new();
+    for (no, shelf::Member { name, tier }) in (1_u32..).zip(&setting.members) {
+        let number = format!("88{no:05}");
+        let _ = writeln!(members, "{number},{name},{}", tier.as_deref().unwrap_or_default());
+        numbers.insert(name.as_str(), number);
+    }
+    let mut owners = String::from("number,product,member\n");
+    for card in &setting.cards {
+        let Some(name) = &card.member else { continue };
+        let number = numbers.get(name.as_str()).with_context(|| format!("there is no member {name}"))?;
+        let _ = writeln!(owners, "{},SV,{number}", cards[&card.name].reveal());
+    }
+    for (noun, csv) in [("item", items), ("member", members), ("card", owners)] {
+        if csv.lines().count() > 1 {
+            let file = folder.join(format!("{noun}s-of-the-shelf.csv"));
+            std::fs::write(&file, csv).with_context(|| format!("could not write {}", file.display()))?;
+            town.head_office(&[noun, "import", file.to_str().context("the folder's name is not UTF-8")?]).await?;
+        }
+    }
+    Ok(())
 }

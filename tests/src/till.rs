@@ -11,14 +11,16 @@ use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::Decline;
 use huitong_protocol::entry::{LineFlags, SaleLine, TenderLine};
 use huitong_protocol::id::{EntryId, OperationId};
+use huitong_protocol::member::MemberLook;
 use huitong_protocol::money::Currency;
 use huitong_protocol::till::{
-    Approved, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard, OpenDay,
-    OperationState, Outcome, PostReturn, PostSale, PostUnreferencedReturn, VoidOperation, WITNESS,
+    Approved, AskQuote, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard,
+    OpenDay, OperationState, Outcome, ParkedSale, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, Quote,
+    RegisterInvoice, ResolvePayment, VoidOperation, WITNESS,
 };
 use huitong_protocol::time::BusinessDay;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
 
 /// How a till reaches its edge.
@@ -41,6 +43,22 @@ pub struct Till {
     token: String,
     currency: Currency,
     witness: Mutex<Option<String>>,
+}
+
+/// The answer to a question for a price.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum QuoteAnswer {
+    /// What the basket costs, and why.
+    Quoted(Box<Quote>),
+    /// It cannot be sold as it is.
+    Declined {
+        /// One sentence for the screen.
+        message: String,
+        /// Code and figures.
+        #[serde(flatten)]
+        decline: Box<Decline>,
+    },
 }
 
 /// An answer as it came.
@@ -147,12 +165,16 @@ impl Till {
         reply.json()
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    async fn look(&self, path: &str) -> anyhow::Result<Reply> {
         let reply = self.send(Method::GET, path, None, Vec::new()).await?;
         if reply.status != 200 {
             bail!("GET {path} was answered with {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
         }
-        reply.json()
+        Ok(reply)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.look(path).await?.json()
     }
 
     /// Opens a day.
@@ -224,6 +246,76 @@ impl Till {
     /// As [`Till::operate`].
     pub async fn sale(&self, key: OperationId, sale: &PostSale) -> anyhow::Result<Outcome> {
         self.operate("/v1/sales", key, sale).await
+    }
+
+    /// Asks what the basket of a sale costs: its lines, member and coupons. The answer's `quote` belongs into the sale.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn quote(&self, sale: &PostSale) -> anyhow::Result<QuoteAnswer> {
+        let PostSale { currency, member, member_card, coupons, lines, .. } = sale.clone();
+        let ask = AskQuote { currency, member, member_card, coupons, lines };
+        let reply = self.send(Method::POST, "/v1/quotes", None, serde_json::to_vec(&ask)?).await?;
+        if reply.status != 200 {
+            bail!("POST /v1/quotes was answered with {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
+        }
+        reply.json()
+    }
+
+    /// Says what became of the payment of a parked sale; with the reference of a payment that came.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn resolve_payment(
+        &self,
+        key: OperationId,
+        receipt: EntryId,
+        outcome: PaymentOutcome,
+        reference: Option<&str>,
+    ) -> anyhow::Result<Outcome> {
+        let request = ResolvePayment {
+            outcome,
+            reference: reference.map(str::to_owned),
+            reason: "asked the acquirer".to_owned(),
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        };
+        self.operate(&format!("/v1/sales/{receipt}/payment"), key, &request).await
+    }
+
+    /// The sales of the store whose payment is not known.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn parked(&self) -> anyhow::Result<Vec<ParkedSale>> {
+        self.get("/v1/sales/parked").await
+    }
+
+    /// Registers the tax invoice over a receipt.
+    ///
+    /// # Errors
+    /// As [`Till::operate`].
+    pub async fn register_invoice(&self, key: OperationId, receipt: EntryId, number: &str) -> anyhow::Result<Outcome> {
+        let request = RegisterInvoice { number: number.to_owned(), operator: None, terminal_seq: None };
+        self.operate(&format!("/v1/sales/{receipt}/invoice"), key, &request).await
+    }
+
+    /// A receipt as its printer gets it, in Chinese.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn receipt(&self, receipt: EntryId, columns: usize) -> anyhow::Result<String> {
+        let reply = self.look(&format!("/v1/operations/{receipt}/receipt?columns={columns}")).await?;
+        String::from_utf8(reply.body).context("a receipt is not UTF-8")
+    }
+
+    /// A member by `card`, `qr`, `phone` or `number`. A `+` is written `%2B`.
+    ///
+    /// # Errors
+    /// When nothing came, or a problem.
+    pub async fn member(&self, field: &str, text: &str) -> anyhow::Result<MemberLook> {
+        self.get(&format!("/v1/members?{field}={text}")).await
     }
 
     /// Undoes an operation.
