@@ -4,6 +4,7 @@
 
 pub mod load;
 pub mod lookup;
+pub mod quote;
 pub mod settle;
 mod shop;
 pub mod spend;
@@ -25,6 +26,10 @@ pub struct Sizes {
     pub lookups: u64,
     /// Spends of each round and side; fewer tills do fewer.
     pub spends: u64,
+    /// Quotes of each round and size.
+    pub quotes: usize,
+    /// Promotions of the largest policy.
+    pub promotions: usize,
     /// Movements at the hub.
     pub movements: usize,
     /// Stores of the hub.
@@ -41,6 +46,8 @@ impl Default for Sizes {
             members: 100_000,
             lookups: 20_000,
             spends: 10_000,
+            quotes: 2_000,
+            promotions: 10_000,
             movements: 300_000,
             stores: 1_000,
             rounds: ROUNDS,
@@ -145,7 +152,17 @@ mod tests {
     use super::*;
 
     fn tiny() -> Sizes {
-        Sizes { members: 500, lookups: 128, spends: 256, movements: 2_000, stores: 20, rounds: 1, data: None }
+        Sizes {
+            members: 500,
+            lookups: 128,
+            spends: 256,
+            quotes: 16,
+            promotions: 300,
+            movements: 2_000,
+            stores: 20,
+            rounds: 1,
+            data: None,
+        }
     }
 
     fn is_measured(measured: &[Measured]) {
@@ -176,6 +193,11 @@ mod tests {
     async fn look_ups_and_spends_of_a_small_store_are_measured() {
         is_measured(&lookup::run(&tiny()).await.unwrap());
         is_measured(&spend::run(&tiny()).await.unwrap());
+    }
+
+    #[test]
+    fn quotes_of_small_policies_are_measured() {
+        is_measured(&quote::run(&tiny()).unwrap());
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use huitong_tests::bench::{Bar, Measured, ROUNDS, Sizes, lookup, settle, spend};
+use huitong_tests::bench::{Bar, Measured, ROUNDS, Sizes, lookup, quote, settle, spend};
 use serde::Serialize;
 
 const AFTER_HELP: &str = "\
@@ -13,7 +13,7 @@ Exit codes: 0 measured; 1 with --check, a bar falls short; 2 usage; 3 something 
 Machines are noisy, so bars are ratios: both sides are measured in the same run, in turn, and the ratio is the median of the rounds.
 The large sizes: --members 1000000 --movements 10000000.";
 
-/// Measures look-ups, spends and settlement.
+/// Measures look-ups, spends, quotes and settlement.
 #[derive(Parser)]
 #[command(name = "bench", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -35,6 +35,12 @@ struct Arguments {
     /// Spends of a round, for each side and number of tills.
     #[arg(long, value_name = "N", default_value_t = Sizes::default().spends)]
     spends: u64,
+    /// Quotes of a round, for each size of basket and policy.
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().quotes)]
+    quotes: usize,
+    /// Promotions of the largest policy.
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().promotions)]
+    promotions: usize,
     /// Movements at the hub.
     #[arg(long, value_name = "N", default_value_t = Sizes::default().movements)]
     movements: usize,
@@ -52,6 +58,8 @@ enum Bench {
     Lookup,
     /// P2: durable spends over HTTP.
     Spend,
+    /// P4: quotes in the engine, and the load of a large policy.
+    Quote,
     /// P9: settlement runs.
     Settle,
     /// All of them.
@@ -71,6 +79,8 @@ fn main() -> ExitCode {
         members: arguments.members.max(1),
         lookups: arguments.lookups,
         spends: arguments.spends,
+        quotes: arguments.quotes,
+        promotions: arguments.promotions.max(1),
         movements: arguments.movements,
         rounds: arguments.rounds,
         data: arguments.data,
@@ -110,6 +120,10 @@ async fn measure(benches: &[Bench], sizes: &Sizes) -> anyhow::Result<Vec<Measure
     if wanted(Bench::Spend) {
         eprintln!("Spending in {} rounds …", sizes.rounds);
         measured.extend(spend::run(sizes).await?);
+    }
+    if wanted(Bench::Quote) {
+        eprintln!("Pricing baskets in {} rounds …", sizes.rounds);
+        measured.extend(quote::run(sizes)?);
     }
     if wanted(Bench::Settle) {
         eprintln!("Settling {} movements in {} rounds …", sizes.movements, sizes.rounds);
