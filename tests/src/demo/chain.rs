@@ -19,7 +19,7 @@ use huitong_hub::hub::Hub;
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::id::{OperationId, StoreId};
 use huitong_protocol::money::{Currency, Money};
-use huitong_protocol::time::BusinessDay;
+use huitong_protocol::time::{BusinessDay, Instant};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,17 +31,32 @@ use crate::wire::Wire;
 
 /// Head office in the narration.
 pub(super) const HUB: &str = "HQ";
+/// The store whose line is cut.
+pub(super) const CUT: &str = "S2";
 /// The store whose journal comes late.
 pub(super) const LATE: &str = "S3";
 /// Code, name and number of cards of each store.
-const STORES: [(&str, &str, u32); 3] =
-    [("S1", "汇通人民路店", 7), ("S2", "汇通观前街店", 7), (LATE, "汇通火车站店", 6)];
+const STORES: [(&str, &str, u32); 3] = [("S1", "汇通人民路店", 7), (CUT, "汇通观前街店", 7), (LATE, "汇通火车站店", 6)];
 const POLICY: &str = include_str!("../../../config/policies/standard.toml");
 const AGREEMENT: &str = include_str!("../../../config/policies/agreement-fifo.toml");
 /// The first day of policy and agreement.
 const EFFECTIVE_FROM: &str = "2026-01-01";
 const LEGAL_ENTITIES: &str = "legal_entity,name,register_number,taxpayer_kind\nE1,汇通商业有限公司,,一般纳税人\n";
-const MEMBERS: &str = "number,name,tier\n13800000001,李梅,金卡\n13800000002,王强,银卡\n13800000003,赵敏,普通\n";
+const MEMBERS: &str = "number,name,tier,phone\n8800001,李梅,gold,13800138001\n8800002,王强,silver,13800138002\n\
+     8800003,赵敏,basic,13800138003\n";
+/// The phone of the first member, who is gold.
+pub(super) const MEMBER_PHONE: &str = "13800138001";
+/// The store and the card of it that each member has, in the order of [`MEMBERS`].
+const OWNED: [(usize, usize); 3] = [(0, 1), (1, 0), (2, 0)];
+const ITEMS: &str = "sku,name,category_path,tax_rate,list_price,member_price\n\
+     6901,大米 5kg,食品/粮油,9%,49.80,\n\
+     6902,便当,食品/熟食,6%,59.90,\n\
+     6903,橄榄油 1L,食品/粮油,13%,88.90,\n\
+     6904,薯片,食品/零食,13%,8.90,7.90\n\
+     6905,羊绒衫,服装/女装,13%,399.00,\n";
+/// What tomorrow's policy changes: crisps are three yuan off, not two.
+const TOMORROW: [(&str, &str); 2] =
+    [("零食每件立减2元", "零食每件立减3元"), ("amount_minor = 200 }\ncombine", "amount_minor = 300 }\ncombine")];
 const TERMINAL: &str = "T1";
 /// How often a condition is looked at, and how many times at most: half a minute.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(10);
@@ -159,17 +174,10 @@ impl Chain {
         let token = text_of(&paired.json()?, "token")?;
         narrator.step(id, "pairs its till", &paired.shown)?;
 
-        let listener = TcpListener::bind(loaded.value.api.listen).await.context("could not listen on loopback")?;
         let line: Arc<dyn HubClient> = Arc::new(HttpHub::new(&loaded.value.sync.hub_url)?);
         let wire = Arc::new(Wire::new(line));
-        let parts = EdgeParts {
-            config: loaded.value,
-            clock: Arc::new(huitong_edge::clock::SystemClock),
-            hub_client: Arc::clone(&wire) as Arc<dyn HubClient>,
-            listener: Some(listener),
-            heartbeat: true,
-        };
-        let edge = Edge::start(parts).await?;
+        let listen = loaded.value.api.listen;
+        let edge = start_edge(loaded.value, &wire, listen).await?;
         let address = edge.addr().context("the store has no address")?;
         narrator.step(id, &format!("serves its tills on http://{address}"), "huitong-edge run")?;
         let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
@@ -181,6 +189,15 @@ impl Chain {
     /// Runs a command of head office.
     pub(super) async fn head_office(&self, form: Form, args: &[&str]) -> anyhow::Result<Ended> {
         command::hub(&self.hub_config, form, args).await
+    }
+
+    /// Writes tomorrow's policy and gives its file.
+    pub(super) fn policy_of_tomorrow(&self) -> anyhow::Result<String> {
+        let policy =
+            TOMORROW.iter().fold(POLICY.to_owned(), |policy, (today, tomorrow)| policy.replace(today, tomorrow));
+        ensure!(policy != POLICY, "tomorrow's policy is today's");
+        let path = write(self.data.join("standard-2.toml"), &policy)?;
+        path.to_str().map(str::to_owned).context("the data folder's name is not UTF-8")
     }
 
     /// The configuration file of the hub.
@@ -239,6 +256,18 @@ impl Shop {
         command::edge(&self.config, form, args).await
     }
 
+    /// Stops the store's daemon. Its till is on its own until [`Shop::start_again`].
+    pub(super) async fn stop(&self) {
+        self.edge.close().await;
+    }
+
+    /// Starts the store's daemon again, where tills know it.
+    pub(super) async fn start_again(&mut self) -> anyhow::Result<()> {
+        let loaded = EdgeConfig::loader(Some(&self.config)).load::<EdgeConfig>()?;
+        self.edge = start_edge(loaded.value, &self.wire, self.address).await?;
+        Ok(())
+    }
+
     /// Opens a day at the store and gives its label.
     pub(super) async fn open_day(&self, day: Option<BusinessDay>) -> anyhow::Result<(BusinessDay, String)> {
         let label = day.map(|day| day.to_string());
@@ -252,10 +281,27 @@ impl Shop {
     }
 }
 
+async fn start_edge(config: EdgeConfig, wire: &Arc<Wire>, listen: SocketAddr) -> anyhow::Result<Edge> {
+    let listener = TcpListener::bind(listen).await.context("could not listen on loopback")?;
+    let parts = EdgeParts {
+        config,
+        clock: Arc::new(huitong_edge::clock::SystemClock),
+        hub_client: Arc::clone(wire) as Arc<dyn HubClient>,
+        listener: Some(listener),
+        heartbeat: true,
+    };
+    Ok(Edge::start(parts).await?)
+}
+
+/// The moment, as a till's clock shows it.
+pub(super) fn now() -> Instant {
+    huitong_hub::clock::SystemClock.now()
+}
+
 /// A new operation id, as a till makes one before it sends.
 pub(super) fn operation_id() -> anyhow::Result<OperationId> {
     let random: [u8; 10] = random_bytes()?;
-    let now_ms = huitong_hub::clock::SystemClock.now().ms().unsigned_abs();
+    let now_ms = now().ms().unsigned_abs();
     Ok(OperationId(uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid()))
 }
 
@@ -315,11 +361,13 @@ async fn prepare_hub(data: &Path, config: &Path, narrator: &mut Narrator<'_>) ->
     let members = file("members.csv", MEMBERS)?;
     let policy = file("standard.toml", POLICY)?;
     let agreement = file("agreement-fifo.toml", AGREEMENT)?;
-    let steps: [(&str, &[&str]); 6] = [
+    let items = file("items.csv", ITEMS)?;
+    let steps: [(&str, &[&str]); 7] = [
         ("makes the hub of the group", &["init", "--group", "HUITONG", "--currency", "CNY"]),
         ("imports the legal entity that issues the cards", &["legal-entity", "import", &entities]),
         ("imports three stores", &["store", "import", &stores]),
-        ("imports three members", &["member", "import", &members]),
+        ("imports the goods that promotions and taxes ask about", &["item", "import", &items]),
+        ("imports three members: gold, silver, basic", &["member", "import", &members]),
         ("publishes the policy to all stores", &["policy", "publish", &policy, "--effective-from", EFFECTIVE_FROM]),
         ("publishes the agreement: who loaded owes who accepted", &["agreement", "publish", &agreement]),
     ];
@@ -338,5 +386,15 @@ async fn prepare_hub(data: &Path, config: &Path, narrator: &mut Narrator<'_>) ->
         narrator.step(HUB, &format!("makes {count} cards for {name}"), &ended.shown)?;
         made.push(cards);
     }
+    let mut owners = String::from("number,product,member\n");
+    for ((store, index), member) in OWNED.into_iter().zip(MEMBERS.lines().skip(1)) {
+        let card = made.get(store).and_then(|cards| cards.get(index)).context("too few cards were made")?;
+        let member = member.split(',').next().unwrap_or_default();
+        owners.push_str(&format!("{},SV,{member}\n", card.reveal()));
+    }
+    let owners = file("owners.csv", &owners)?;
+    let ended = command::hub(config, Form::Text, &["card", "import", &owners]).await?;
+    ended.text()?;
+    narrator.step(HUB, "says which cards belong to members", &ended.shown)?;
     Ok(made)
 }

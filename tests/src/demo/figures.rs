@@ -8,6 +8,7 @@ use huitong_protocol::time::BusinessDay;
 use serde::Serialize;
 
 use super::chain::{Chain, HUB, LATE};
+use super::shop_figures::ShopFigures;
 
 /// The day in figures. Amounts are in minor units of CNY.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +21,8 @@ pub struct Figures {
     pub approved: u64,
     /// Operations that were refused, in order.
     pub declines: Vec<DeclineFigures>,
+    /// Prices, points, payments, invoices and policies.
+    pub shop: ShopFigures,
     /// The runs, in order.
     pub runs: Vec<RunFigures>,
     /// What each party is to receive (above zero) or pay (below), by all runs together.
@@ -109,6 +112,7 @@ impl Figures {
             addresses,
             approved: 0,
             declines: Vec::new(),
+            shop: ShopFigures::default(),
             runs: Vec::new(),
             nets: BTreeMap::new(),
             nets_sum_minor: 0,
@@ -154,8 +158,13 @@ impl Figures {
             self.declines.iter().any(|d| d.line_cut && d.code == DeclineCode::InsufficientHereOffline),
             "nothing was declined while the line was cut",
         );
+        expect(
+            self.declines.iter().any(|d| d.code == DeclineCode::PointsLimit),
+            "points paid more than the policy lets them",
+        );
         expect(self.days.len() == 3 && self.days.values().all(|state| state == "accepted"), "a day was not accepted");
         expect(self.verify.ok && self.verify.findings.is_empty() && self.verify.checks > 0, "verify found something");
+        faults.extend(self.shop.faults().into_iter().map(str::to_owned));
         faults
     }
 }
@@ -177,17 +186,17 @@ mod tests {
         }
     }
 
+    fn declined(code: DeclineCode) -> DeclineFigures {
+        let (store, line_cut) = ("S2".parse().unwrap(), code == DeclineCode::InsufficientHereOffline);
+        DeclineFigures { store, code, line_cut, needed_minor: None, available_here_minor: None }
+    }
+
     fn good() -> Figures {
         let business_day: BusinessDay = "2026-11-22".parse().unwrap();
         Figures {
             business_day: Some(business_day),
-            declines: vec![DeclineFigures {
-                store: "S2".parse().unwrap(),
-                code: DeclineCode::InsufficientHereOffline,
-                line_cut: true,
-                needed_minor: None,
-                available_here_minor: None,
-            }],
+            declines: [DeclineCode::InsufficientHereOffline, DeclineCode::PointsLimit].map(declined).into(),
+            shop: super::super::shop_figures::tests::good(),
             runs: vec![run("provisional", &[LATE], 0), run("final", &[], 3)],
             nets: BTreeMap::from([("store:S1".to_owned(), -10), ("hub".to_owned(), 10)]),
             adjustments: vec![AdjustmentFigures {
@@ -224,6 +233,8 @@ mod tests {
         check(|day| day.runs[0].late.clear(), "run 1 is not provisional for the late store");
         check(|day| _ = day.nets.insert("unattributed".to_owned(), 1), "something has no owner after the last run");
         check(|day| day.adjustments.clear(), "the late store's statement does not name its day");
+        check(|day| drop(day.declines.pop()), "points paid more than the policy lets them");
+        check(|day| day.shop.taken_offline = 0, "no receipt was taken while the edge was down");
         check(|day| day.declines[0].line_cut = false, "nothing was declined while the line was cut");
         check(|day| drop(day.days.insert("S3".to_owned(), "open".to_owned())), "a day was not accepted");
         check(|day| day.verify.findings.push("a byte".to_owned()), "verify found something");

@@ -19,6 +19,13 @@ pub(super) fn lines(chain: &Chain, figures: &Figures) -> anyhow::Result<String> 
         "lines": [{ "sku": "6901", "quantity_thousandths": 1000, "gross_minor": 1500, "net_minor": 1500 }],
         "tenders": [{ "tender": "stored_value", "amount_minor": 1500, "card": card }],
     });
+    let member_card = shop.cards.get(1).context("there is no second card")?.reveal();
+    let quote = json!({
+        "currency": "CNY",
+        "member_card": member_card,
+        "coupons": ["WELCOME20"],
+        "lines": [{ "sku": "6905", "quantity_thousandths": 1000, "gross_minor": 39900, "net_minor": 39900 }],
+    });
     let open = json!({ "business_day": tomorrow });
     let others: Vec<String> = figures
         .addresses
@@ -40,6 +47,9 @@ pub(super) fn lines(chain: &Chain, figures: &Figures) -> anyhow::Result<String> 
   # What is on a card, here and everywhere?
   curl -sw '\n' -H "$TILL" 'http://{address}/v1/cards/{card}?total=true'
 
+  # What does a jumper cost a member with a coupon, and why? Nothing is stored.
+  curl -sw '\n' -H "$TILL" -H "$JSON" -d '{quote}' http://{address}/v1/quotes
+
   # Open the next day and sell something for 15.00. Send the sale again: it has one effect, the answer is replayed.
   curl -sw '\n' -H "$TILL" -H "$JSON" -H '{IDEMPOTENCY_KEY}: {open_key}' -d '{open}' http://{address}/v1/day/open
   curl -siw '\n' -H "$TILL" -H "$JSON" -H '{IDEMPOTENCY_KEY}: {sale_key}' -d '{sale}' http://{address}/v1/sales
@@ -48,6 +58,7 @@ pub(super) fn lines(chain: &Chain, figures: &Figures) -> anyhow::Result<String> 
   {hub} statement show {last} --party store:{LATE} --lang en
   {hub} account show {card}
   {hub} day list --from {day}
+  {hub} policy adoption
 "#,
         others = others.join(", "),
         token = shop.token,

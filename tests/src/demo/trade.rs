@@ -7,37 +7,41 @@ use huitong_protocol::entry::{SaleLine, TenderLine};
 use huitong_protocol::id::MemberId;
 use huitong_protocol::till::{Approved, LoadCard, Outcome, PostSale};
 
-use super::chain::{Chain, LATE, operation_id, text_of};
+use super::chain::{Chain, LATE, now, operation_id, text_of};
 use super::command::Form;
 use super::figures::{DeclineFigures, Figures};
 use super::narrator::Narrator;
 use crate::till::{line, tender};
 
 /// The stores, as [`Chain::shops`] has them.
-const S1: usize = 0;
-const S2: usize = 1;
-const S3: usize = 2;
+pub(super) const S1: usize = 0;
+pub(super) const S2: usize = 1;
+pub(super) const S3: usize = 2;
 
-const SALES: &str = "POST /v1/sales";
+pub(super) const SALES: &str = "POST /v1/sales";
 const CARD_SELL: &str = "POST /v1/cards/{card}/sell";
 const CARD_RELOAD: &str = "POST /v1/cards/{card}/reload";
 
 /// Plays the day from the morning's download to the evening's close.
-pub(super) async fn day(chain: &Chain, figures: &mut Figures, narrator: &mut Narrator<'_>) -> anyhow::Result<()> {
+pub(super) async fn day(chain: &mut Chain, figures: &mut Figures, narrator: &mut Narrator<'_>) -> anyhow::Result<()> {
     let mut floor = Floor { chain, figures, narrator };
     floor.morning().await?;
     floor.trade().await?;
+    floor.prices().await?;
+    floor.unknown_payments().await?;
+    floor.value_follows_the_member().await?;
     floor.before_noon().await?;
     floor.noon().await?;
     floor.afternoon().await?;
+    floor.edge_down().await?;
     floor.evening().await
 }
 
 /// The three shop floors, with what is told and counted.
-struct Floor<'a, 'n> {
-    chain: &'a Chain,
-    figures: &'a mut Figures,
-    narrator: &'a mut Narrator<'n>,
+pub(super) struct Floor<'a, 'n> {
+    pub(super) chain: &'a mut Chain,
+    pub(super) figures: &'a mut Figures,
+    pub(super) narrator: &'a mut Narrator<'n>,
 }
 
 /// A load of a card.
@@ -56,8 +60,8 @@ impl Floor<'_, '_> {
         self.narrator.heading("06:00  Rules come down, days are opened")?;
         let mut day = None;
         for at in [S1, S2, S3] {
-            let shop = &self.chain.shops[at];
             self.download(at).await?;
+            let shop = &self.chain.shops[at];
             let (opened, command) = shop.open_day(day).await?;
             self.narrator.step(shop.id.as_str(), &format!("opens {opened}"), &command)?;
             day = Some(opened);
@@ -75,7 +79,7 @@ impl Floor<'_, '_> {
         Ok(())
     }
 
-    async fn download(&mut self, at: usize) -> anyhow::Result<()> {
+    pub(super) async fn download(&mut self, at: usize) -> anyhow::Result<()> {
         let shop = &self.chain.shops[at];
         let fetched = shop.command(Form::Json, &["schedule", "run", "download"]).await?;
         fetched.text()?;
@@ -93,7 +97,6 @@ impl Floor<'_, '_> {
         self.sell(S3, self.card(S3, 1)?, paid_by("alipay", 20_000)).await?;
         self.mixed_sale_and_return().await?;
         self.typed_twice().await?;
-        self.value_follows_the_member().await?;
         self.reload(S3, self.card(S3, 0)?, paid_by("cash", 10_000)).await?;
         let cash_only = basket(vec![goods("6902", "便当", 5_990)], vec![tender("cash", 5_990, None)], None);
         self.sale(S3, "a lunch for 59.90, cash", &cash_only).await?;
@@ -106,14 +109,17 @@ impl Floor<'_, '_> {
         let sale = basket(
             vec![goods("6901", "大米 5kg", 4_980), goods("6903", "橄榄油 1L", 8_890)],
             vec![tender("stored_value", 10_000, Some(card)), tender("cash", 3_870, None)],
-            Some(MemberId::new(1)?),
+            Some(MemberId::FIRST),
         );
         let sold = self.sale(S1, &format!("rice and oil: 100.00 from {card}, 38.70 cash"), &sale).await?;
+        self.figures.shop.points.earned += sold.price.as_ref().and_then(|price| price.earned_points).unwrap_or(0);
+        let before = self.points().await?;
         let outcome = self.till(S1).give_back(operation_id()?, sold.entry, 0, 1_000).await?;
         let back = self.approve(S1, "takes the rice back against the receipt", "POST /v1/returns", outcome)?;
         if back.refunds.is_empty() {
             bail!("the return {} gave nothing back", back.entry);
         }
+        self.figures.shop.points.taken_back += before - self.points().await?;
         Ok(())
     }
 
@@ -129,6 +135,7 @@ impl Floor<'_, '_> {
 
     /// Value moves to where it is spent while the lines are up: the hub recalls it from the store that holds it.
     async fn value_follows_the_member(&mut self) -> anyhow::Result<()> {
+        self.narrator.heading("11:00  Value follows the member")?;
         for at in [S1, S2, S3] {
             self.chain.in_touch(at).await?;
         }
@@ -153,6 +160,7 @@ impl Floor<'_, '_> {
         self.narrator.heading("12:00  The line of S2 is cut; it trades on")?;
         self.chain.shops[S2].wire.cut(true);
         self.narrator.step("S2", "loses its line to head office", "")?;
+        self.policy_passes_by().await?;
         self.sell(S2, self.card(S2, 1)?, paid_by("cash", 10_000)).await?;
         self.spend(S2, self.card(S2, 1)?, 6_000, ", offline: what was loaded here is spendable here").await?;
         self.spend(S2, self.card(S2, 0)?, 8_000, ", offline").await?;
@@ -169,7 +177,23 @@ impl Floor<'_, '_> {
         sent.text()?;
         self.narrator.step("S2", "reports and sends what it did meanwhile", &sent.shown)?;
         self.chain.in_touch(S2).await?;
+        self.policy_arrives().await?;
         self.spend(S1, self.card(S1, 0)?, 15_000, ": the same sale as at noon").await
+    }
+
+    /// The daemon is gone for a while. The till sells on its own, at its own prices, and says so afterwards.
+    async fn edge_down(&mut self) -> anyhow::Result<()> {
+        self.narrator.heading("16:00  The store server of S2 is restarted; its till sells on")?;
+        self.chain.shops[S2].stop().await;
+        self.narrator.step("S2", "has no store server; a lunch for 59.90 is paid in cash", "")?;
+        let lunch = basket(vec![goods("6902", "便当", 5_990)], vec![tender("cash", 5_990, None)], None);
+        let taken = PostSale { taken_at_ms: Some(now()), ..lunch };
+        let shop = &mut self.chain.shops[S2];
+        shop.start_again().await?;
+        self.narrator.step("S2", "serves its tills again", "huitong-edge run")?;
+        self.sale(S2, "posts the receipt as it was taken", &taken).await?;
+        self.figures.shop.taken_offline += 1;
+        self.chain.in_touch(S2).await
     }
 
     async fn evening(&mut self) -> anyhow::Result<()> {
@@ -195,11 +219,11 @@ impl Floor<'_, '_> {
         Ok(())
     }
 
-    fn till(&self, at: usize) -> &crate::till::Till {
+    pub(super) fn till(&self, at: usize) -> &crate::till::Till {
         &self.chain.shops[at].till
     }
 
-    fn card(&self, at: usize, index: usize) -> anyhow::Result<CardNumber> {
+    pub(super) fn card(&self, at: usize, index: usize) -> anyhow::Result<CardNumber> {
         self.chain.shops[at].cards.get(index).copied().context("too few cards were made")
     }
 
@@ -242,7 +266,7 @@ impl Floor<'_, '_> {
         self.approve(at, &what, command, outcome).map(drop)
     }
 
-    async fn sale(&mut self, at: usize, what: &str, sale: &PostSale) -> anyhow::Result<Approved> {
+    pub(super) async fn sale(&mut self, at: usize, what: &str, sale: &PostSale) -> anyhow::Result<Approved> {
         let outcome = self.till(at).sale(operation_id()?, sale).await?;
         self.approve(at, what, SALES, outcome)
     }
@@ -266,7 +290,13 @@ impl Floor<'_, '_> {
     }
 
     /// Tells and counts an approval.
-    fn approve(&mut self, at: usize, what: &str, command: &str, outcome: Outcome) -> anyhow::Result<Approved> {
+    pub(super) fn approve(
+        &mut self,
+        at: usize,
+        what: &str,
+        command: &str,
+        outcome: Outcome,
+    ) -> anyhow::Result<Approved> {
         let shop = &self.chain.shops[at];
         match outcome {
             Outcome::Approved(approved) => {
@@ -281,7 +311,7 @@ impl Floor<'_, '_> {
     }
 
     /// Tells and counts a refusal.
-    fn decline(
+    pub(super) fn decline(
         &mut self,
         at: usize,
         what: &str,
@@ -317,11 +347,11 @@ impl Floor<'_, '_> {
 }
 
 /// One piece of goods.
-fn goods(sku: &str, name: &str, net_minor: i64) -> SaleLine {
+pub(super) fn goods(sku: &str, name: &str, net_minor: i64) -> SaleLine {
     SaleLine { name: name.to_owned(), ..line(sku, net_minor) }
 }
 
-fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Option<MemberId>) -> PostSale {
+pub(super) fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Option<MemberId>) -> PostSale {
     PostSale {
         currency: huitong_protocol::money::Currency::CNY,
         member,
