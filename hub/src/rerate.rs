@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use huitong_protocol::entry::{Body, Header, Sale};
 use huitong_protocol::id::{EntryId, StoreId};
 use huitong_protocol::pricing::PriceBook;
-use huitong_protocol::reconcile::{Class, Finding};
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::rerate::{Rerated, rerate};
 use huitong_protocol::time::Instant;
 use indicatif::ProgressBar;
@@ -193,7 +193,12 @@ fn differs(entry: EntryId, version: u64, differences: &[String]) -> Finding {
     if differences.len() > shown {
         evidence.push_str(&format!("; and {} more", differences.len() - shown));
     }
-    Finding { class: Class::PriceDiffers, store: Some(entry.store), subject: entry.to_string(), evidence }
+    Finding {
+        class: Class::PriceDiffers,
+        store: Some(entry.store),
+        subject: entry.to_string(),
+        evidence: Evidence::from(evidence).entry(entry),
+    }
 }
 
 fn unknown_policy(first: EntryId, version: u64, why: &str) -> Finding {
@@ -201,7 +206,7 @@ fn unknown_policy(first: EntryId, version: u64, why: &str) -> Finding {
         class: Class::PolicyUnknown,
         store: Some(first.store),
         subject: format!("{} policy {version}", first.store),
-        evidence: format!("entry {first} was sold under policy {version}, which {why}"),
+        evidence: Evidence::from(format!("entry {first} was sold under policy {version}, which {why}")).entry(first),
     }
 }
 
@@ -295,7 +300,7 @@ pub fn look_at_all(store: &Store, bar: &ProgressBar) -> Result<Report, StoreErro
                 continue;
             }
             if report.found.len() < FOUND_SHOWN_MAX {
-                report.found.push(Found { class: class.as_str(), subject, evidence });
+                report.found.push(Found { class: class.as_str(), subject, evidence: evidence.to_string() });
             } else {
                 report.found_more += 1;
             }

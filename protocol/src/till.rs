@@ -584,7 +584,7 @@ pub struct SalePrice {
     pub total_minor: i64,
     /// The lines with their discounts, in the order of the basket.
     pub lines: Vec<PricedLine>,
-    /// The rules that were applied. The quote had every rule that was considered.
+    /// The rules that were applied; an explanation asked for later has every rule that was considered, as the quote had.
     pub trace: Vec<Considered>,
     /// The points that it earned; those of a parked sale come when it is paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]

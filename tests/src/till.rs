@@ -297,7 +297,7 @@ impl Till {
     /// # Errors
     /// As [`Till::operate`].
     pub async fn register_invoice(&self, key: OperationId, receipt: EntryId, number: &str) -> anyhow::Result<Outcome> {
-        let request = RegisterInvoice { number: number.to_owned(), operator: None, terminal_seq: None };
+        let request = RegisterInvoice { number: number.to_owned(), replaces: None, operator: None, terminal_seq: None };
         self.operate(&format!("/v1/sales/{receipt}/invoice"), key, &request).await
     }
 

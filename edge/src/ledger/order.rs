@@ -138,9 +138,9 @@ impl Order {
         hub: &core::Hub,
         prepared: Option<&Prepared>,
     ) -> Result<Decision, StoreError> {
-        // A receipt that was taken while this store was down is recorded as taken; head office sees what was used twice.
+        // A receipt that was taken while this store was down is recorded as taken.
         let is_taken = matches!(self, Self::Sale(request) if request.taken_at_ms.is_some());
-        if !is_taken && self.reference_used(tx, policy)? {
+        if self.reference_used(tx, policy)? {
             return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::ReferenceUsed))));
         }
         let identity = tx.identity()?;

@@ -354,7 +354,16 @@ fn a_day_is_over_when_the_store_rolls_over() {
     import::stores::import(&town.store, stores, &import::Options::default()).unwrap();
     let resolve = |at: &str| {
         let now = Instant(at.parse::<jiff::Timestamp>().unwrap().as_millisecond());
-        town.store.write_blocking(move |tx| calendar::resolve(tx, id("S4"), day("2026-09-02"), "wang", "burnt", now))
+        town.store.write_blocking(move |tx| {
+            calendar::resolve(
+                tx,
+                id("S4"),
+                day("2026-09-02"),
+                &huitong_hub::actor::Actor::new("wang", huitong_hub::actor::Via::Cli).unwrap(),
+                "burnt",
+                now,
+            )
+        })
     };
     // Two in the morning, and two minutes past four.
     let refusal = resolve("2026-09-02T18:00:00Z").unwrap_err().to_string();

@@ -229,6 +229,8 @@ fn basket(skus: &[(&str, bool)]) -> Body {
         coupons: Vec::new(),
         policy_version: 1,
         priced_at_ms: huitong_protocol::time::Instant(0),
+        priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
+        invoiceable_tenders: Vec::new(),
         lines: skus.iter().map(line).collect(),
         tenders: vec![TenderLine { tender: "cash".parse().unwrap(), amount_minor: 1, card: None, reference: None }],
         total_minor: 1,
@@ -302,6 +304,8 @@ fn undone(entry: &str) -> Body {
         reason: "wrong card".to_owned(),
         currency: Currency::CNY,
         tenders: Vec::new(),
+        refunds: Vec::new(),
+        red_letter: None,
         movements: Vec::new(),
     })
 }

@@ -12,7 +12,7 @@ use huitong_protocol::item::Item;
 use huitong_protocol::ledger::basket::{Known, Priced, Prices, price_basket};
 use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
-use huitong_protocol::pricing::{CivilMoment, PriceBook};
+use huitong_protocol::pricing::PriceBook;
 use huitong_protocol::time::{CivilOffset, Instant};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -34,10 +34,11 @@ impl FakeStore {
         )
         .unwrap();
         let priced_at = Instant(self.stamp);
-        let at = CivilMoment::of(Self::day(), priced_at, CivilOffset::new(480).unwrap());
+        let offset = CivilOffset::new(480).unwrap();
         let known = Known { items: vec![Some(item)], ..Known::default() };
         let prices = Prices { policy: &policy, version: 1, book: &book };
-        let Priced { basket, .. } = price_basket(prices, self.id, (at, priced_at), &[line], &[], known).unwrap();
+        let Priced { basket, .. } =
+            price_basket(prices, self.id, Self::day(), (priced_at, offset), &[line], &[], known).unwrap();
         assert_eq!(basket.total_minor, 2_400, "the promotion of the standard policy holds");
         let cash = TenderLine {
             tender: "cash".parse().unwrap(),
@@ -52,6 +53,8 @@ impl FakeStore {
             coupons: Vec::new(),
             policy_version: 1,
             priced_at_ms: priced_at,
+            priced_offset_minutes: offset,
+            invoiceable_tenders: Vec::new(),
             lines: basket.lines,
             tenders: vec![cash],
             total_minor: basket.total_minor,
@@ -86,13 +89,17 @@ impl World {
     }
 
     /// Class, severity, subject and evidence of what is open.
-    async fn open_exceptions(&self) -> Vec<(String, String, String, String)> {
-        let open = self.read(|tx| huitong_hub::store::exception::list(tx, true)).await;
-        open.into_iter().map(|row| (row.class, row.severity, row.subject, row.evidence)).collect()
+    async fn found_exceptions(&self) -> Vec<(String, String, String, String)> {
+        let open = self
+            .read(|tx| huitong_hub::store::exception::list(tx, &huitong_hub::store::exception::Filter::default()))
+            .await;
+        open.into_iter()
+            .map(|row| (row.class.to_string(), row.severity.as_str().to_owned(), row.subject, row.evidence.to_string()))
+            .collect()
     }
 
     async fn subjects(&self, class: &str) -> Vec<String> {
-        let open = self.open_exceptions().await;
+        let open = self.found_exceptions().await;
         assert!(open.iter().all(|(found, ..)| found == class), "{open:?}");
         open.into_iter().map(|(_, _, subject, _)| subject).collect()
     }
@@ -112,7 +119,7 @@ async fn a_fen_too_much_off_raises_its_own_exception_and_nothing_else() {
     assert_eq!(world.exceptions().await, Vec::<String>::new(), "the seal counts what was taken, whatever it cost");
     let words = worker::perform(&world.hub, Job::Rerate, world.hub.now()).await.unwrap();
     assert!(words.starts_with("3 sales priced again: 2 the same, 0 as taken, 1 differing"), "{words}");
-    let open = world.open_exceptions().await;
+    let open = world.found_exceptions().await;
     let [(class, severity, subject, evidence)] = open.as_slice() else { panic!("{open:?}") };
     assert_eq!((class.as_str(), severity.as_str()), ("price_differs", "warning"));
     assert_eq!(*subject, format!("S1-1-{planted}"));
@@ -127,7 +134,7 @@ async fn a_fen_too_much_off_raises_its_own_exception_and_nothing_else() {
     assert_eq!(world.rerate().await, Counts::default(), "nothing is new");
     store.upload_all().await;
     assert_eq!(world.rerate().await, Counts::default(), "what comes again is not new");
-    assert_eq!(world.open_exceptions().await, open);
+    assert_eq!(world.found_exceptions().await, open);
 }
 
 #[tokio::test]
@@ -149,7 +156,7 @@ async fn whatever_does_not_follow_from_the_policy_is_found() {
     let counts = world.rerate().await;
     assert_eq!((counts.sales, counts.same, counts.differing), (5, 1, 4));
     assert_eq!(world.subjects("price_differs").await, planted.map(|seq| format!("S1-1-{seq}")));
-    let evidence: Vec<String> = world.open_exceptions().await.into_iter().map(|(.., evidence)| evidence).collect();
+    let evidence: Vec<String> = world.found_exceptions().await.into_iter().map(|(.., evidence)| evidence).collect();
     assert!(evidence[0].ends_with("the funders of its discounts differ"), "{}", evidence[0]);
     assert!(evidence[3].contains("the basket has no price"), "{}", evidence[3]);
 }
@@ -203,7 +210,7 @@ async fn a_policy_that_was_never_published_is_one_exception_per_store_and_versio
     let again = Arc::new(Mutex::new(Books::default()));
     let counts = rerate::step(&world.hub.store, &again, world.hub.now(), 100).await.unwrap().unwrap();
     assert_eq!((counts.sales, counts.policy_unknown), (1, 1));
-    let open = world.open_exceptions().await;
+    let open = world.found_exceptions().await;
     let (_, _, subject, evidence) = open.last().unwrap();
     assert!(subject == "S2 policy 1" && evidence.contains("cannot be read"), "{subject}: {evidence}");
 }

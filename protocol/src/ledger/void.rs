@@ -59,10 +59,10 @@ pub fn void(
             }
         }
         undo_all(&mut work, original, card.map(|(number, _)| number))?;
-        if let (Body::Sale(Sale { earned: Some(earned), .. }), Some(entry)) = (&original.body, state.paid_by) {
-            if !state.points_waived {
-                work.take_back_points(earned, earned.points, MovementRef { entry, index: 0 })?;
-            }
+        if let (Body::Sale(Sale { earned: Some(earned), .. }), Some(entry)) = (&original.body, state.paid_by)
+            && !state.points_waived
+        {
+            work.take_back_points(earned, earned.points, MovementRef { entry, index: 0 })?;
         }
         if let Body::CardSale(body) = &original.body {
             let held = |unit| work.holdings.get(Purse { account: body.account, unit }).available() > 0;

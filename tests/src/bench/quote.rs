@@ -219,7 +219,7 @@ impl Shop {
                 quantity_thousandths: pieces * 1_000,
                 gross_minor: pieces * 1_990,
                 markdowns: &[],
-                member_price_minor: (at % 4 == 0).then_some(1_890),
+                member_price_minor: at.is_multiple_of(4).then_some(1_890),
                 flags: LineFlags::default(),
                 known: true,
             }
