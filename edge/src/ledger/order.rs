@@ -265,7 +265,8 @@ impl Order {
             if !policy.tender(line.tender).is_some_and(|tender| tender.reference_unique) {
                 continue;
             }
-            if seen.contains(&(line.tender, text)) || tender_reference::is_used(tx, line.tender, text)? {
+            let twice = seen.iter().any(|&(tender, known)| tender == line.tender && known.eq_ignore_ascii_case(text));
+            if twice || tender_reference::is_used(tx, line.tender, text)? {
                 return Ok(true);
             }
             seen.push((line.tender, text));
@@ -322,7 +323,9 @@ fn resolved_reference_used(
     let (Some(text), Body::Sale(sale)) = (request.reference.as_deref(), &parked.body) else { return Ok(false) };
     let Some(line) = sale.payment_unknown.and_then(|at| sale.tenders.get(usize::from(at))) else { return Ok(false) };
     let is_unique = policy.tender(line.tender).is_some_and(|tender| tender.reference_unique);
-    Ok(is_unique && line.reference.as_deref() != Some(text) && tender_reference::is_used(tx, line.tender, text)?)
+    Ok(is_unique
+        && !line.reference.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(text))
+        && tender_reference::is_used(tx, line.tender, text)?)
 }
 
 /// Remembers the references that an approved operation used, and frees those of vouchers and coupons that it gave back. An acquirer's number stays

@@ -13,6 +13,7 @@ use crate::card::{Card, CardStatus};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, Earned, Entry, Payment, TenderLine, Void};
 use crate::movement::MovementKind;
+use crate::policy::ReferenceRule;
 use crate::till::{PaymentOutcome, ResolvePayment};
 use crate::unit::Unit;
 
@@ -41,9 +42,12 @@ pub fn resolve_payment(
         match request.outcome {
             PaymentOutcome::Paid => {
                 let reference = request.reference.clone().or_else(|| line.reference.clone());
-                let tender = TenderLine { reference, ..line.clone() };
-                if let Some(known) = situation.policy.tender(tender.tender) {
-                    check_reference(known, &tender, unknown)?;
+                let mut tender = TenderLine { reference, ..line.clone() };
+                match situation.policy.tender(tender.tender) {
+                    // A sale that was paid can always be said to be: a number that the catalogue has no use for is left out.
+                    Some(known) if known.reference == ReferenceRule::None => tender.reference = None,
+                    Some(known) => check_reference(known, &tender, unknown)?,
+                    None => {}
                 }
                 // A card that was given back meanwhile may be sold to somebody else: its account earns nothing more.
                 let in_use = |earned: &&Earned| {

@@ -684,6 +684,20 @@ fn a_card_with_points_on_it_is_not_made_sellable_again() {
     let undone =
         void(&shop.situation(), &sold_card, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request());
     assert_eq!(declined(undone).code, DeclineCode::CardInUse, "who buys it next would find somebody's points");
+    // Given back to the hub they are out of sight: it is asked for value and points before the card is sellable again.
+    shop.holdings.put(Purse { account: account(1), unit: POINTS }, StoreCounters::default());
+    let undo = |shop: &Shop| {
+        let state = ReceiptState::default();
+        void(&shop.situation(), &sold_card, &state, &shop.cards, &shop.holdings, &void_request())
+    };
+    shop.hub = Hub::NotAsked;
+    let Decision::AskHub(needs) = undo(&shop) else { panic!("the hub is asked") };
+    assert_eq!(needs.iter().map(|need| need.unit).collect::<Vec<_>>(), [CNY, POINTS]);
+    let place = Elsewhere { card: number(1), store: "S2".parse().unwrap(), held_minor: 5, last_seen_ms: NOON };
+    shop.hub = Hub::Answered { elsewhere: vec![place] };
+    assert_eq!(declined(undo(&shop)).code, DeclineCode::CardInUse, "part of it lies in another store");
+    shop.hub = Hub::Answered { elsewhere: Vec::new() };
+    assert!(matches!(undo(&shop), Decision::Approved(_)), "it is empty everywhere");
 }
 
 #[test]

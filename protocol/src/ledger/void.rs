@@ -3,15 +3,16 @@
 //! What is of an earlier day, or came back in part, is not voided: it is returned.
 
 use super::{
-    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, goes_back, paid_line, refuse, settle,
+    Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, goes_back, paid_line, refuse, settle,
 };
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Earned, Entry, RedLetter, Sale, TenderLine, Void};
+use crate::entry::{Body, CardSale, Earned, Entry, RedLetter, Sale, TenderLine, Void};
 use crate::movement::{Movement, MovementKind, MovementRef};
 use crate::till::VoidOperation;
 use crate::unit::Unit;
+use crate::wire::{Need, Purpose};
 
 /// Undoes a card sale, a reload, a sale or a return without receipt of the open day, as if it had not been.
 #[must_use]
@@ -58,6 +59,9 @@ pub fn void(
                 _ => return Err(Decision::of_card(DeclineCode::CardNotActive, body.card)),
             }
         }
+        if let Body::CardSale(body) = &original.body {
+            empty_everywhere(&work, body)?;
+        }
         undo_all(&mut work, original, card.map(|(number, _)| number))?;
         if let (Body::Sale(Sale { earned: Some(earned), .. }), Some(entry)) = (&original.body, state.paid_by)
             && !state.points_waived
@@ -97,6 +101,29 @@ pub fn void(
         plan.card = card.filter(|(_, status)| *status == CardStatus::Blank);
         Ok(plan)
     })())
+}
+
+/// Who buys the card next must find it empty, so the hub is asked for all that it has of the account, value and points, before the card is made sellable
+/// again: this store may have given back what was loaded or earned since.
+fn empty_everywhere(work: &Work<'_>, sold: &CardSale) -> Decide<()> {
+    let need = |unit: Unit, loaded_minor: i64| {
+        let here = work.holdings.get(Purse { account: sold.account, unit }).available_minor();
+        let missing_minor = loaded_minor.saturating_sub(here).max(1);
+        Need { card: sold.card, unit, missing_minor, purpose: Purpose::Spend }
+    };
+    match work.situation.hub {
+        Hub::NotAsked => {
+            let loaded_minor = sold.principal_minor.saturating_add(sold.bonus_minor);
+            Err(Decision::AskHub(vec![need(Unit::Money(sold.currency), loaded_minor), need(Unit::Points, 0)]))
+        }
+        Hub::Answered { elsewhere }
+            if elsewhere.iter().any(|place| place.card == sold.card && place.held_minor > 0) =>
+        {
+            Err(Decision::of_card(DeclineCode::CardInUse, sold.card))
+        }
+        // Offline the store goes by what it holds; head office raises an exception for value behind a blank card.
+        Hub::Answered { .. } | Hub::Unreachable => Ok(()),
+    }
 }
 
 /// Undoes every movement of an operation; what has to be asked of the hub for it is asked in one call.
