@@ -254,7 +254,7 @@ impl Order {
     }
 
     /// Whether a reference that counts once was used before, here or twice in this operation. A receipt that a till took on its own is never refused
-    /// for it: the goods are gone, and head office finds the number twice in the journal.
+    /// for it: the goods are gone. Its number then stands in the journal twice.
     fn reference_used(&self, tx: &WriteTx<'_>, policy: &Policy) -> Result<bool, StoreError> {
         if matches!(self, Self::Sale(request) if request.taken_at_ms.is_some()) {
             return Ok(false);
