@@ -53,7 +53,7 @@ CREATE TABLE card (
     expires_on TEXT,
     version INTEGER NOT NULL,
     local_change_no INTEGER
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX card_by_member ON card (member, number) WHERE member IS NOT NULL;
 CREATE INDEX card_by_last_four ON card (substr(number, length(number) - 3)) WHERE member IS NOT NULL;
 CREATE INDEX card_by_local_change ON card (local_change_no) WHERE local_change_no IS NOT NULL;

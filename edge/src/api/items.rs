@@ -12,7 +12,7 @@ use crate::store::{StoreError, item, replica};
 
 pub(super) async fn look(State(api): State<Api>, _till: Till, code: PathPart) -> Result<Response, Problem> {
     let code: String = path_part("code", code)?;
-    let look = api.store().read(|tx| {
+    let look = api.store().look(|tx| {
         let Some(item) = item::find(tx, &code)? else { return Ok(None) };
         let as_of = ItemsAsOf { items: replica::version(tx, DatasetKind::Items)? };
         Ok::<_, StoreError>(Some(ItemLook { item, as_of }))

@@ -93,7 +93,7 @@ pub(super) async fn look(State(api): State<Api>, _till: Till, query: Fields) -> 
     let today = committed.open_day.or_else(|| identity.business_day(api.clock().now()));
     let today =
         today.ok_or_else(|| Problem::new(Code::DayNotOpen, "the store's clock is outside the calendar; open a day"))?;
-    let found = api.store().read(|tx| {
+    let found = api.store().look(|tx| {
         let Some(member) = question.find(tx)? else { return Ok(None) };
         let cards = member::cards(tx, member.id)?;
         Ok::<_, StoreError>(Some(MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?)))
@@ -121,7 +121,7 @@ pub(super) async fn search(State(api): State<Api>, _till: Till, query: Fields) -
             "is empty; give the beginning of a name, its pinyin, initials or number",
         )));
     }
-    let found = api.store().read(|tx| {
+    let found = api.store().look(|tx| {
         let mut members = member::search(tx, question)?;
         let more = members.len() > SEARCH_RESULTS_MAX;
         members.truncate(SEARCH_RESULTS_MAX);

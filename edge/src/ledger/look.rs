@@ -44,7 +44,7 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`] of the engine.
     pub async fn card(&self, now: Instant, number: CardNumber, total: bool) -> Result<CardLook, StoreError> {
-        let here = self.store().read(|tx| card_here(tx, number))?;
+        let here = self.store().look(|tx| card_here(tx, number))?;
         if let (Some((card, balances)), false) = (&here, total) {
             return Ok(CardLook::Known(Box::new(state(card, balances, self.unit(), None))));
         }

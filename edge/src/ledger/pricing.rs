@@ -95,7 +95,7 @@ impl Ledger {
         let AskQuote { member, member_card, coupons, lines, .. } = ask;
         let question = Question { member: *member, member_card: *member_card, coupons, lines };
         let (key, priced) =
-            self.store().read(|tx| Ok::<_, StoreError>((quote_key(tx)?, price(tx, &frame, &question)?)))?;
+            self.store().look(|tx| Ok::<_, StoreError>((quote_key(tx)?, price(tx, &frame, &question)?)))?;
         match priced {
             Ok(priced) => {
                 let Priced { basket, lines, trace } = priced;
@@ -138,7 +138,7 @@ impl Ledger {
         let question = Question { member: *member, member_card: *member_card, coupons, lines };
         if let Some(taken_at) = request.taken_at_ms {
             let frame = Frame { identity, policy: in_force, day, priced_at: taken_at, has_items };
-            let basket = self.store().read(|tx| {
+            let basket = self.store().look(|tx| {
                 let known = known(tx, &frame, &question)?;
                 let moment = (taken_at, identity.offset(taken_at));
                 Ok::<_, StoreError>(as_taken(prices(in_force), moment, lines, coupons, known))
@@ -163,7 +163,7 @@ impl Ledger {
             },
         };
         let frame = Frame { identity, policy, day, priced_at, has_items };
-        let (key, priced) = self.store().read(|tx| {
+        let (key, priced) = self.store().look(|tx| {
             // Most sales are rung up without a quote: nothing is read for them that only a quote needs.
             let key = token.map(|_| quote_key(tx)).transpose()?;
             Ok::<_, StoreError>((key, price(tx, &frame, &question)?))

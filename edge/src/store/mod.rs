@@ -15,6 +15,7 @@ pub mod journal;
 pub mod member;
 pub mod operation;
 pub mod policy;
+mod reader;
 pub mod receipt;
 pub mod replica;
 pub mod setting;
@@ -27,7 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +41,7 @@ use tokio::sync::{oneshot, watch};
 pub use error::StoreError;
 pub use tx::{Appended, Chain, EntryMeta, PolicyInForce, ReadTx, WriteTx};
 
+use reader::{Readers, Sees};
 use writer::{Call, Job, Writer};
 
 mod embedded {
@@ -110,11 +112,9 @@ pub struct Store {
 }
 
 struct Inner {
-    path: PathBuf,
-    options: StoreOptions,
     jobs: Mutex<Option<mpsc::SyncSender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    idle: Mutex<Vec<Connection>>,
+    readers: Arc<Readers>,
     committed: watch::Receiver<Arc<Committed>>,
     failed: watch::Receiver<bool>,
     in_use: Arc<in_use::InUse>,
@@ -143,18 +143,17 @@ impl Store {
         let (committed_by, committed) = watch::channel(Arc::new(Committed::new(chain.clone())));
         let (failed_by, failed) = watch::channel(false);
         let (jobs, queue) = mpsc::sync_channel(QUEUE_MAX);
-        let writer = Writer::new(connection, queue, chain, committed_by, failed_by, options.checkpoint_pages)?;
+        let readers = Arc::new(Readers::new(path.to_owned(), options));
+        let writer = Writer::new(connection, queue, chain, committed_by, failed_by, Arc::clone(&readers), options)?;
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .stack_size(WRITER_STACK_BYTES)
             .spawn(move || writer.run())
             .map_err(StoreError::Thread)?;
         let inner = Inner {
-            path: path.to_owned(),
-            options,
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
-            idle: Mutex::new(Vec::new()),
+            readers,
             committed,
             failed,
             in_use: Arc::default(),
@@ -197,24 +196,15 @@ impl Store {
     /// # Errors
     /// What the closure gives, or [`StoreError::Open`] when no connection could be opened.
     pub fn read<T, E: From<StoreError>>(&self, work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E> {
-        let idle = lock(&self.inner.idle).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => connect(&self.inner.path, &self.inner.options, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-        };
-        let run = |sql| {
-            let mut statement = connection.prepare_cached(sql).map_err(StoreError::during("read"))?;
-            statement.execute([]).map_err(StoreError::during("read"))
-        };
-        run("BEGIN")?;
-        let result = work(&ReadTx { connection: &connection });
-        run("COMMIT")?;
-        // More threads than wished may read at the same time; what they opened beyond the wish is closed again.
-        let mut idle = lock(&self.inner.idle);
-        if idle.len() < self.inner.options.readers.max(1) {
-            idle.push(connection);
-        }
-        result
+        self.inner.readers.read(Sees::Now, work)
+    }
+
+    /// As [`Store::read`], for look-ups: sees all that this process committed, and what another process wrote beside it after a moment. Half the cost.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn look<T, E: From<StoreError>>(&self, work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.inner.readers.read(Sees::Ours, work)
     }
 
     /// What was committed last.
@@ -256,7 +246,7 @@ impl Store {
 impl Inner {
     fn close(&self) {
         drop(lock(&self.jobs).take());
-        lock(&self.idle).clear();
+        self.readers.close();
         let thread = lock(&self.thread).take();
         // A job may hold the last handle: then the writer itself is here, and ends by itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())

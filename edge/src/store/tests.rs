@@ -223,6 +223,41 @@ async fn the_log_is_copied_back_while_nobody_waits() {
 }
 
 #[tokio::test]
+async fn look_ups_see_every_answered_write_and_never_hold_the_log_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { checkpoint_pages: 8, ..StoreOptions::default() };
+    let store = Store::open(&folder.path().join("edge.db"), options).unwrap();
+    store.write(enrol).await.unwrap();
+    let seen = |store: &Store| store.look(|tx| setting::get(tx, "seen")).unwrap();
+    for round in 0..400_u32 {
+        store.write(move |tx| setting::put(tx, "seen", &round.to_string())).await.unwrap();
+        // Twice: the second one goes on in the moment of the first, which the next commit must end.
+        assert_eq!([seen(&store), seen(&store)], [Some(round.to_string()), Some(round.to_string())]);
+    }
+    let log = std::fs::metadata(folder.path().join("edge.db-wal")).unwrap().len();
+    assert!(log < 1 << 19, "the log has {log} bytes after 400 commits beside look-ups");
+}
+
+#[tokio::test]
+async fn what_a_command_line_writes_beside_the_daemon_is_read_at_once_and_looked_up_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = enrolled(folder.path()).await;
+    store.write(|tx| setting::put(tx, "seen", "old")).await.unwrap();
+    assert_eq!(store.look(|tx| setting::get(tx, "seen")).unwrap().as_deref(), Some("old"));
+    let beside = Connection::open(folder.path().join("edge.db")).unwrap();
+    beside.execute("UPDATE setting SET value = 'new' WHERE key = 'seen'", []).unwrap();
+    assert_eq!(store.read(|tx| setting::get(tx, "seen")).unwrap().as_deref(), Some("new"));
+    // A failed read must not leave its connection in an old moment either.
+    assert!(store.look(|_| Err::<(), _>(StoreError::NotEnrolled)).is_err());
+    let looked_up = async || {
+        while store.look(|tx| setting::get(tx, "seen")).unwrap().as_deref() != Some("new") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looked_up()).await.expect("a look-up leaves an old moment");
+}
+
+#[tokio::test]
 async fn an_entry_needs_a_store_to_be_of() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_store(folder.path());

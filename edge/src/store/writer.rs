@@ -13,8 +13,9 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
 use super::error::take_damage;
+use super::reader::Readers;
 use super::tx::{Chain, ReadTx, WriteTx};
-use super::{Committed, StoreError};
+use super::{Committed, StoreError, StoreOptions};
 
 /// How many jobs share one transaction at most: by then the fsync costs each of them next to nothing.
 const BATCH_MAX: usize = 256;
@@ -69,6 +70,7 @@ pub(super) struct Writer {
     chain: Chain,
     committed: watch::Sender<Arc<Committed>>,
     failed: watch::Sender<bool>,
+    readers: Arc<Readers>,
     wal_pages: Arc<AtomicI32>,
     checkpoint_pages: i32,
 }
@@ -80,7 +82,8 @@ impl Writer {
         chain: Chain,
         committed: watch::Sender<Arc<Committed>>,
         failed: watch::Sender<bool>,
-        checkpoint_pages: i32,
+        readers: Arc<Readers>,
+        options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let wal_pages = Arc::new(AtomicI32::new(0));
         let seen = Arc::clone(&wal_pages);
@@ -91,7 +94,8 @@ impl Writer {
                 Ok(())
             }))
             .map_err(StoreError::during("watch the log's size"))?;
-        Ok(Self { connection, jobs, chain, committed, failed, wal_pages, checkpoint_pages })
+        let checkpoint_pages = options.checkpoint_pages;
+        Ok(Self { connection, jobs, chain, committed, failed, readers, wal_pages, checkpoint_pages })
     }
 
     /// Serves until every handle of the store is gone, or until the disk fails.
@@ -153,6 +157,7 @@ impl Writer {
             let _ = self.connection.execute_batch("ROLLBACK");
             return outcome;
         }
+        self.readers.committed();
         if chain.revision != self.chain.revision {
             self.chain = chain;
             self.committed.send_replace(Arc::new(Committed::new(self.chain.clone())));
@@ -188,6 +193,7 @@ impl Writer {
             return;
         }
         self.wal_pages.store(0, Ordering::Relaxed);
+        self.readers.let_go();
         // A checkpoint that fails loses nothing: what is in the log stays there, and the next commit says how large it is.
         if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
             tracing::warn!(error = &error as &dyn std::error::Error, "Could not copy the database's log back");
