@@ -5,15 +5,18 @@
 //! `RETURNING` where needed. Async code reaches them through [`Store::read`] and [`Store::write`].
 //!
 //! On SQLite one writer thread batches closures into one transaction, each in its own savepoint: an error rolls back that one; a failed COMMIT fails
-//! the whole batch and none of it is answered. Invariant: whoever got `Ok` from [`Store::write`] has it on disk.
+//! the whole batch and none of it is answered. Reads run on threads of their own, so many at once; closing the database ends those under way, as
+//! whoever asked is gone. Invariant: whoever got `Ok` from [`Store::write`] has it on disk.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, ToSql, TransactionBehavior};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, ToSql, TransactionBehavior};
 use tokio::sync::oneshot;
 
 mod embedded {
@@ -31,6 +34,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often the writer waits that long before it gives a batch up.
 const BEGIN_TRIES_MAX: u32 = 6;
+
+/// How often reads under way are told again that the database closes: one that was between two statements did not hear it.
+const INTERRUPT_EVERY: Duration = Duration::from_millis(20);
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +95,8 @@ pub enum StoreError {
     /// The writer's queue is full.
     #[error("the database is busy; try again in a moment")]
     Busy,
-    /// The writer stopped after an error that it must not continue from, or at shutdown.
-    #[error("the database writer has stopped; see the log for the error before this one")]
+    /// The writer stopped after an error that it must not continue from; or the database was closed, which ends also reads that are under way.
+    #[error("the database is closed; when nobody stopped it, the log has the error before this one")]
     Stopped,
     /// A domain rule was broken inside a store function.
     #[error("{operation}: {fault}")]
@@ -105,7 +111,11 @@ pub enum StoreError {
 impl StoreError {
     /// Names the operation for an engine error: `map_err(StoreError::during("insert entry"))`.
     pub fn during(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| Self::Engine { operation, source }
+        move |source| match source.sqlite_error_code() {
+            // Only closing interrupts.
+            Some(rusqlite::ErrorCode::OperationInterrupted) => Self::Stopped,
+            _ => Self::Engine { operation, source },
+        }
     }
 }
 
@@ -291,6 +301,8 @@ impl Row<'_> {
 /// A transaction of the engine.
 pub struct Tx<'a> {
     connection: &'a Connection,
+    /// Whether the database closes, for a transaction that then ends at its next row or statement. A write never does.
+    closing: Option<&'a AtomicBool>,
 }
 
 impl Tx<'_> {
@@ -336,6 +348,7 @@ impl Tx<'_> {
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(StoreError::during("read a row"))? {
             each(&Row(row))?;
+            self.go_on()?;
         }
         Ok(())
     }
@@ -385,7 +398,15 @@ impl Tx<'_> {
         Ok(Bulk { statement: self.prepare(sql)? })
     }
 
+    fn go_on(&self) -> Result<(), StoreError> {
+        match self.closing {
+            Some(closing) if closing.load(Ordering::Relaxed) => Err(StoreError::Stopped),
+            _ => Ok(()),
+        }
+    }
+
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
+        self.go_on()?;
         // `$1` names a parameter on SQLite and numbers it by first appearance; `?1` is bound by number, as on PostgreSQL.
         self.connection.prepare_cached(&sql.replace('$', "?")).map_err(StoreError::during("prepare a statement"))
     }
@@ -436,8 +457,26 @@ struct Writer {
 
 struct Readers {
     path: PathBuf,
-    idle: std::sync::Mutex<Vec<Connection>>,
-    permits: tokio::sync::Semaphore,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<tokio::sync::Semaphore>,
+    closing: AtomicBool,
+    /// Those under way, by number.
+    busy: Mutex<HashMap<u64, InterruptHandle>>,
+    next: AtomicU64,
+    ended: Condvar,
+}
+
+/// A read under way; ended when it is dropped, also by a panic.
+struct Reading<'a> {
+    readers: &'a Readers,
+    number: u64,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.readers.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.readers.ended.notify_all();
+    }
 }
 
 impl Store {
@@ -466,8 +505,12 @@ impl Store {
             }),
             readers: Arc::new(Readers {
                 path: path.to_owned(),
-                idle: std::sync::Mutex::new(Vec::new()),
-                permits: tokio::sync::Semaphore::new(readers.max(1)),
+                idle: Mutex::default(),
+                permits: Arc::new(tokio::sync::Semaphore::new(readers.max(1))),
+                closing: AtomicBool::new(false),
+                busy: Mutex::default(),
+                next: AtomicU64::new(0),
+                ended: Condvar::new(),
             }),
         })
     }
@@ -483,8 +526,13 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
-        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::Stopped)?;
-        tokio::task::spawn_blocking(move || readers.read(f)).await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+        let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+        let read = move || {
+            // Held by the read itself: who asked may hang up, and the thread and its connection are in use all the same.
+            let _permit = permit;
+            readers.read(f)
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
     }
 
     /// As [`Store::read`], for threads that may wait.
@@ -551,10 +599,10 @@ impl Store {
         Ok(())
     }
 
-    /// Stops the writer after what is queued and closes the database; later writes are refused.
+    /// Ends the reads under way, stops the writer after what is queued and closes the database; later reads and writes are refused.
     pub fn close(&self) {
         drop(self.writer.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
-        self.readers.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        self.readers.close();
         if let Some(thread) = self.writer.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
             let _ = thread.join();
         }
@@ -562,6 +610,30 @@ impl Store {
 }
 
 impl Readers {
+    /// Ends what is under way and waits until it has ended.
+    fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        while !busy.is_empty() {
+            busy.values().for_each(InterruptHandle::interrupt);
+            busy = self.ended.wait_timeout(busy, INTERRUPT_EVERY).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(busy);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Notes a read, unless the database closes.
+    fn begin(&self, connection: &Connection) -> Result<Reading<'_>, StoreError> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked with the lock: whoever closes sees the read, or the read sees that it closes.
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(StoreError::Stopped);
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        busy.insert(number, connection.get_interrupt_handle());
+        Ok(Reading { readers: self, number })
+    }
+
     fn read<T, E: From<StoreError>>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let connection = match idle {
@@ -572,13 +644,15 @@ impl Readers {
                 connection
             }
         };
+        let reading = self.begin(&connection)?;
         let outcome = (|| {
             connection.execute_batch("BEGIN").map_err(StoreError::during("begin reading"))?;
-            let result = f(&mut Tx { connection: &connection });
+            let result = f(&mut Tx { connection: &connection, closing: Some(&self.closing) });
             connection.execute_batch("ROLLBACK").map_err(StoreError::during("end reading"))?;
             result
         })();
-        if connection.is_autocommit() {
+        drop(reading);
+        if connection.is_autocommit() && !self.closing.load(Ordering::SeqCst) {
             self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
         }
         outcome
@@ -606,8 +680,8 @@ fn in_savepoint<T, E: From<StoreError>>(
     }
     connection.execute_batch("SAVEPOINT one").map_err(StoreError::during("set a savepoint"))?;
     // A rule that panics (a broken invariant) must not take the writer down with it.
-    let result =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut Tx { connection }))).unwrap_or_else(|panic| {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut Tx { connection, closing: None })))
+        .unwrap_or_else(|panic| {
             let fault =
                 panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
             Err(StoreError::Rule { operation: "write", fault: fault.unwrap_or("a panic without words").to_owned() }
@@ -777,6 +851,75 @@ mod tests {
             })
             .unwrap();
         assert_eq!(store.read_blocking(count).unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_read_keeps_its_turn_when_nobody_waits_for_it_any_more() {
+        let (_folder, store) = store();
+        let (began, begun) = oneshot::channel();
+        let (go, gone) = std_mpsc::channel::<()>();
+        let reader = store.clone();
+        let asking = tokio::spawn(async move {
+            reader
+                .read(move |tx| {
+                    let _ = began.send(());
+                    let _ = gone.recv();
+                    count(tx)
+                })
+                .await
+        });
+        begun.await.unwrap();
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert_eq!(store.readers.permits.available_permits(), 1, "the thread and its connection are in use");
+        drop(go);
+        let all = store.readers.permits.acquire_many(2);
+        let all =
+            tokio::time::timeout(Duration::from_secs(20), all).await.expect("the read ends and gives its turn back");
+        drop(all);
+        assert_eq!(store.read(count).await.unwrap(), 0);
+    }
+
+    /// Counts for hours, in one statement or in many.
+    fn endless(tx: &mut Tx<'_>, statements: bool) -> Result<i64, StoreError> {
+        let counting = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT MAX(i) FROM n";
+        loop {
+            if !statements {
+                tx.query_one(counting, &[], |row| row.integer(0))?;
+            }
+            count(tx)?;
+        }
+    }
+
+    #[test]
+    fn closing_ends_reads_under_way_and_no_write() {
+        for statements in [false, true] {
+            let (folder, store) = store();
+            let (began, begun) = std_mpsc::channel();
+            let reader = store.clone();
+            let reading = std::thread::spawn(move || {
+                reader.read_blocking(|tx| {
+                    began.send(count(tx)?).unwrap();
+                    endless(tx, statements)
+                })
+            });
+            begun.recv().unwrap();
+            let writer = store.clone();
+            let (began, begun) = std_mpsc::channel();
+            let writing = std::thread::spawn(move || {
+                writer.write_blocking(move |tx| {
+                    began.send(()).unwrap();
+                    (0..1_000).try_for_each(|n| token(tx, &format!("E{n}"), n))
+                })
+            });
+            begun.recv().unwrap();
+            store.close();
+            assert!(matches!(reading.join().unwrap(), Err(StoreError::Stopped)));
+            assert!(matches!(store.read_blocking(count), Err(StoreError::Stopped)), "and none begins");
+            writing.join().unwrap().unwrap();
+            let again = Store::open(&folder.path().join("hub.db"), 1).unwrap();
+            assert_eq!(again.read_blocking(count).unwrap(), 1_000);
+        }
     }
 
     #[test]
