@@ -1,14 +1,16 @@
-//! Hub: what the handlers share. The database, the clock, the configuration, and what lives in memory only: sessions, recalls, who was heard when.
+//! Hub: what the handlers share. The database, the clock, the configuration, and what lives in memory only: sessions, recalls, who was heard when,
+//! and the tasks that go on when their request is answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use huitong_protocol::bundle::PolicyState;
-use huitong_protocol::id::{Epoch, StoreId};
+use huitong_protocol::id::{Epoch, Hash, StoreId};
 use huitong_protocol::policy::{GrantSize, Policy};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::wire::DatasetVersion;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::HubConfig;
@@ -18,7 +20,7 @@ use crate::report::Taken;
 use crate::rerate::Books;
 use crate::session::Sessions;
 use crate::store::root::{self, Hub as Root};
-use crate::store::{Store, StoreError, Tx, adoption, dataset, device, policy};
+use crate::store::{Store, StoreError, Tx, adoption, dataset, device, hq_token, policy};
 use crate::verification::Verification;
 
 /// The hub.
@@ -45,8 +47,12 @@ pub struct Shared {
     pub verification: Verification,
     /// Ends the long polls when the hub stops.
     pub stopping: CancellationToken,
+    /// Tasks that go on when their request is answered. The daemon ends them when it stops.
+    pub tasks: TaskTracker,
     /// Policies compiled for re-rating.
     pub books: Arc<Mutex<Books>>,
+    /// Tokens whose use is being written down.
+    noting: Mutex<HashSet<Hash>>,
     seen: Mutex<HashMap<StoreId, Instant>>,
     /// What stores said of their policies in this life of the hub, so that saying it again writes nothing.
     policies: Mutex<HashMap<StoreId, (Epoch, PolicyState)>>,
@@ -80,7 +86,9 @@ impl Hub {
             recalls,
             verification: Verification::default(),
             stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             books: Arc::default(),
+            noting: Mutex::default(),
             seen: Mutex::default(),
             policies: Mutex::default(),
             datasets: tokio::sync::Mutex::default(),
@@ -133,6 +141,22 @@ impl Hub {
             Some(at) => Ok(at),
             None => Ok(device::last_seen(tx, store)?.unwrap_or(Instant(0))),
         }
+    }
+
+    /// Writes down that a token was used, beside the answer to whoever shows it: a look-up must not wait until the writer has time. However many ask
+    /// meanwhile, it is written once.
+    pub fn note_used(&self, token: Hash, now: Instant) {
+        if !self.noting.lock().unwrap_or_else(PoisonError::into_inner).insert(token) {
+            return;
+        }
+        let hub = self.clone();
+        self.tasks.spawn(async move {
+            // That it cannot be written down changes no answer.
+            if let Err(error) = hub.store.write(move |tx| hq_token::used(tx, &token, now)).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "Could not note that a token was used");
+            }
+            hub.noting.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        });
     }
 
     /// Takes what a store says of its policies.

@@ -100,9 +100,11 @@ pub async fn serve(
     };
     serve::serve(listener, api::router(hub.clone()), serve::Patience::USUAL, shutdown).await;
     hub.stopping.cancel();
-    worker.stop().await;
+    worker.stop(serve::Patience::USUAL.stop).await;
     let store = hub.store.clone();
-    // Closing waits for the writer's thread.
+    // Ends what still reads, a verification or a job that took too long, and waits for the writer's thread.
     let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    hub.tasks.close();
+    hub.tasks.wait().await;
     Ok(())
 }

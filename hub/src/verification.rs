@@ -1,6 +1,7 @@
 //! Verification as a job: one at a time, started by whoever asks, its last result kept in memory. What is proved is `verify`'s.
 //!
-//! A large group's proof takes longer than a request should. Asking while one runs starts no second one.
+//! A large group's proof takes longer than a request should. Asking while one runs starts no second one. Nobody waits for it when the hub stops: closing
+//! the database ends it, and whoever wants the proof asks the next life of the hub.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -35,7 +36,7 @@ pub enum Status {
         /// What was proved or found.
         report: Report,
     },
-    /// It could not be done; the log says why.
+    /// It could not be done: the hub stopped, or the log says why.
     Failed {
         /// Who asked.
         started_by: String,
@@ -79,7 +80,11 @@ pub async fn perform(hub: Hub, started_by: String, started_at_ms: Instant) {
     hub.verification.end(match outcome {
         Ok(report) => Status::Done { started_by, started_at_ms, finished_at_ms, report },
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "Could not verify");
+            if hub.stopping.is_cancelled() {
+                tracing::info!("Left a verification undone, as the hub stops");
+            } else {
+                tracing::error!(error = &error as &dyn std::error::Error, "Could not verify");
+            }
             Status::Failed { started_by, started_at_ms, finished_at_ms }
         }
     });

@@ -3,6 +3,8 @@
 //!
 //! Jobs take no input and re-read the world, so any of them may run again. Invariant: a job never runs twice at once.
 
+use std::time::Duration;
+
 use huitong_protocol::time::Instant;
 use tokio_cron_scheduler::{Job as Tick, JobScheduler, JobSchedulerError};
 use tokio_util::task::TaskTracker;
@@ -45,13 +47,15 @@ impl Worker {
         Ok(Self { scheduler, tasks })
     }
 
-    /// Stops the heartbeat and waits for the jobs under way.
-    pub async fn stop(mut self) {
+    /// Stops the heartbeat and waits for the jobs under way, so long at most. What is left then ends when the database is closed, and is done again.
+    pub async fn stop(mut self, patience: Duration) {
         if let Err(error) = self.scheduler.shutdown().await {
             tracing::warn!(error = %error, "The heartbeat did not stop: {error}");
         }
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!("Left {} jobs undone, as the hub stops", self.tasks.len());
+        }
     }
 }
 

@@ -105,6 +105,42 @@ async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
 }
 
 #[tokio::test]
+async fn the_daemon_stops_also_while_it_verifies() {
+    let world = World::new().await;
+    // A hub whose books have no end.
+    let endless = "CREATE VIEW movement AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+         SELECT i AS account_id, i AS stamp, '' AS store_id, i AS epoch, i AS seq, i AS idx, i AS ingested_no, '' AS business_day, \
+         '' AS unit, '' AS kind, i AS amount_minor, NULL AS of_entry, NULL AS of_idx, NULL AS origin_store FROM n";
+    world
+        .hub
+        .store
+        .write::<_, huitong_hub::store::StoreError, _>(move |tx| {
+            tx.execute("DROP TABLE movement", &[])?;
+            tx.execute(endless, &[])?;
+            huitong_hub::store::hq_token::insert(tx, "li", "shown", huitong_protocol::time::Instant(0), None)
+        })
+        .await
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let hub = tokio::spawn(huitong_hub::serve(listener, world.hub.clone(), async {
+        let _ = stopped.await;
+    }));
+    let mut line = tokio::net::TcpStream::connect(address).await.unwrap();
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let ask = "POST /v1/hq/verify HTTP/1.1\r\nhost: hub\r\nconnection: close\r\nauthorization: Bearer shown\r\ncontent-length: 0\r\n\r\n";
+    line.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    stop.send(()).unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), hub).await;
+    ended.expect("the hub stops in time").unwrap().unwrap();
+    assert!(matches!(world.hub.verification.status(), huitong_hub::verification::Status::Failed { .. }));
+}
+
+#[tokio::test]
 async fn the_daemon_serves_and_stops_when_told() {
     let world = World::new().await;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -47,10 +47,7 @@ impl FromRequestParts<Hub> for Caller {
         let token = hub.store.read(move |tx| hq_token::find(tx, &hash)).await?;
         let token = token.filter(|token| token.is_good(now)).ok_or_else(refused)?;
         if token.is_use_news(now) {
-            // That it cannot be written down must not change the answer.
-            if let Err(error) = hub.store.write(move |tx| hq_token::used(tx, &hash, now)).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "Could not note that a token was used");
-            }
+            hub.note_used(hash, now);
         }
         Actor::new(&token.name, Via::Api).map(Self).map_err(|_| refused())
     }

@@ -22,7 +22,7 @@ pub(super) async fn start(State(hub): State<Hub>, caller: Caller) -> Result<Resp
     let name = actor.name().to_owned();
     hub.store.write(move |tx| actor.did(tx, "verify", "hub", "", now)).await?;
     if hub.verification.begin(&name, now) {
-        tokio::spawn(verification::perform(hub.clone(), name, now));
+        hub.tasks.spawn(verification::perform(hub.clone(), name, now));
     }
     let mut response = answer::json_with(StatusCode::ACCEPTED, &hub.verification.status())?;
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/v1/hq/verify"));
