@@ -9,6 +9,10 @@ use crate::store::{StoreError, Tx, audit};
 
 /// The longest name, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
+/// The hub itself, where no person did something: nobody else is called so.
+pub const HUB: &str = "hub";
+/// Whoever is at the command line when neither `--by` nor the machine says who; no token is made for them.
+pub const UNKNOWN: &str = "unknown";
 
 /// Where somebody did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -57,20 +61,31 @@ pub struct Actor {
 
 /// Why a text is no name of a person or program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is no name: give 1 to {NAME_CHARS_MAX} letters, digits, spaces and . _ - @, a letter or digit first")]
-pub struct NotAName;
+pub enum NotAName {
+    /// It is none at all.
+    #[error("is no name: give 1 to {NAME_CHARS_MAX} letters, digits, spaces and . _ - @, a letter or digit first")]
+    Form,
+    /// History and audit say it of somebody else.
+    #[error("is no name: the hub calls itself and people whom it does not know by it; give another")]
+    Reserved,
+}
 
 impl Actor {
     /// Checks and takes a name.
     ///
     /// # Errors
-    /// [`NotAName`]. Nothing that a spreadsheet would take for a formula, and nothing that moves a terminal's cursor, is one.
+    /// [`NotAName`]. Nothing that a spreadsheet would take for a formula, and nothing that moves a terminal's cursor, is one; nor is what the hub
+    /// writes down when it acts by itself.
     pub fn new(name: &str, via: Via) -> Result<Self, NotAName> {
         let name = name.trim();
         let permits = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '.' | '_' | '-' | '@');
         let first = name.chars().next().is_some_and(char::is_alphanumeric);
         if !first || name.chars().count() > NAME_CHARS_MAX || !name.chars().all(permits) {
-            return Err(NotAName);
+            return Err(NotAName::Form);
+        }
+        let is = |reserved: &str| name.to_lowercase() == reserved;
+        if is(HUB) || (via == Via::Api && is(UNKNOWN)) {
+            return Err(NotAName::Reserved);
         }
         Ok(Self { name: name.to_owned(), via })
     }
@@ -128,6 +143,13 @@ mod tests {
         for bad in ["", "  ", "=1+1", "-x", "@x", "a\nb", "a\u{1b}[2J", "a,b", &"x".repeat(65)] {
             assert!(Actor::new(bad, Via::Cli).is_err(), "{bad}");
         }
+        for taken in ["hub", "Hub", " HUB "] {
+            for via in [Via::Cli, Via::Api] {
+                assert_eq!(Actor::new(taken, via), Err(NotAName::Reserved), "{taken}");
+            }
+        }
+        assert_eq!(Actor::new("Unknown", Via::Api), Err(NotAName::Reserved));
+        assert!(Actor::new(UNKNOWN, Via::Cli).is_ok() && Actor::new("hub 2", Via::Api).is_ok());
         let li = Actor::new(" Li Wei ", Via::Api).unwrap();
         assert!(li.is("li wei") && !li.is("li wei2"));
     }

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::actor::Actor;
+use crate::note;
 use crate::settle::{self, Netting, RunReport, RunRequest, Scope, SettleError};
 use crate::store::day;
 use crate::store::settlement::{self, RunRecord};
@@ -141,9 +142,10 @@ pub fn prepare(
 /// Approves a run.
 ///
 /// # Errors
-/// [`SettleError::Refused`] for a draft, for who prepared it, and for what was approved before.
+/// [`SettleError::Refused`] for a draft, for who prepared it, and for what was approved before; [`SettleError::Note`].
 pub fn approve(tx: &mut Tx<'_>, actor: &Actor, id: RunId, note: &str, now: Instant) -> Result<SignedRun, SettleError> {
     let refused = |fault: String, hint: &str| Err(SettleError::Refused { fault, hint: hint.to_owned() });
+    let note = note::optional(note)?;
     let held = run(tx, id)?;
     match &held.state {
         RunState::Draft => {
@@ -173,7 +175,7 @@ pub fn approve(tx: &mut Tx<'_>, actor: &Actor, id: RunId, note: &str, now: Insta
         }
         Some(_) => {}
     }
-    let approved = Signature { by: actor.name().to_owned(), at_ms: now, note: note.trim().to_owned() };
+    let approved = Signature { by: actor.name().to_owned(), at_ms: now, note: note.to_owned() };
     signature::sign(tx, id, Role::Approved, &approved)?;
     actor.did(tx, "settlement.approve", &id.to_string(), &approved.note, now)?;
     run(tx, id)

@@ -12,6 +12,7 @@ use crate::actor::Actor;
 use crate::adoption;
 use crate::exception::close_about;
 use crate::horizon::{self, Horizon};
+use crate::note;
 use crate::store::day::{self, Resolution};
 use crate::store::engine::{StoreError, Tx};
 use crate::store::{device, exception, organisation};
@@ -138,11 +139,7 @@ pub fn resolve(
     now: Instant,
 ) -> Result<Resolution, StoreError> {
     let refused = |fault: String| StoreError::Rule { operation: "resolve a day", fault };
-    if note.trim().is_empty() {
-        return Err(refused(
-            "--note is empty\n  hint: say why the day is taken as counted, for whoever asks in a year".to_owned(),
-        ));
-    }
+    let note = note::needed(note).map_err(|fault| refused(format!("--note {fault}")))?;
     let known = organisation::store(tx, store)?
         .ok_or_else(|| refused(format!("there is no store {store}\n  hint: huitong-hub store list")))?;
     if adoption::business_day(&known, now).is_some_and(|today| business_day >= today) {

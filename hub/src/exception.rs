@@ -7,12 +7,10 @@ use huitong_protocol::reconcile::Class;
 use huitong_protocol::time::Instant;
 use serde::Serialize;
 
-use crate::actor::{Actor, NotAName};
-use crate::store::exception::{self as rows, Change, Changed, Exception, HUB, Resolution, State};
+use crate::actor::{Actor, HUB, NotAName};
+use crate::note::{self, NoteFault};
+use crate::store::exception::{self as rows, Change, Changed, Exception, Resolution, State};
 use crate::store::{StoreError, Tx};
-
-/// The longest note, in bytes.
-pub const NOTE_BYTES_MAX: usize = 2_000;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +20,7 @@ pub enum WorkError {
     Unknown(i64),
     /// A note that says nothing, or too much.
     #[error("note: {0}")]
-    Note(String),
+    Note(#[from] NoteFault),
     /// A name that is none.
     #[error("to: {0}")]
     Name(#[from] NotAName),
@@ -91,7 +89,7 @@ pub fn resolve(
     note: &str,
     now: Instant,
 ) -> Result<Dossier, WorkError> {
-    let note = checked(note)?;
+    let note = note::needed(note)?;
     let held = rows::find(tx, number)?.ok_or(WorkError::Unknown(number))?;
     if let State::Resolved { resolved_by, resolved_at_ms, resolution: was, note: said } = held.state {
         if (resolved_by.as_str(), was, said.as_str()) == (actor.name(), resolution, note) {
@@ -115,7 +113,7 @@ pub fn resolve(
 /// # Errors
 /// [`WorkError`]; nothing changed then.
 pub fn reopen(tx: &mut Tx<'_>, actor: &Actor, number: i64, note: &str, now: Instant) -> Result<Dossier, WorkError> {
-    let note = checked(note)?;
+    let note = note::needed(note)?;
     let held = rows::find(tx, number)?.ok_or(WorkError::Unknown(number))?;
     if !matches!(held.state, State::Resolved { .. }) {
         let last = rows::history(tx, number)?.pop();
@@ -162,20 +160,6 @@ pub fn close_by_itself(
     now: Instant,
 ) -> Result<bool, StoreError> {
     close_about(tx, class, subject, Resolution::Corrected, (HUB, note), now)
-}
-
-fn checked(note: &str) -> Result<&str, WorkError> {
-    let note = note.trim();
-    if note.is_empty() {
-        return Err(WorkError::Note("is empty; say why, for whoever asks in a year".to_owned()));
-    }
-    if note.len() > NOTE_BYTES_MAX {
-        return Err(WorkError::Note(format!("has {} bytes; at most {NOTE_BYTES_MAX} are allowed", note.len())));
-    }
-    if note.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(WorkError::Note("has a control character; write plain text".to_owned()));
-    }
-    Ok(note)
 }
 
 fn change(

@@ -24,6 +24,7 @@ pub mod import;
 pub mod ingest;
 pub mod init;
 pub mod make;
+pub mod note;
 pub mod overview;
 pub mod pinyin;
 pub mod policy_diff;

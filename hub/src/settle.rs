@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::calendar::{self, Silent};
 use crate::horizon::{FarDay, Horizon};
+use crate::note::NoteFault;
 use crate::publish;
 use crate::refold::{Accounts, Refold};
 use crate::store::day::{self, Resolution};
@@ -60,6 +61,9 @@ pub enum SettleError {
         /// What to do.
         hint: String,
     },
+    /// A note that says too much, or not in plain text.
+    #[error("note: {0}")]
+    Note(#[from] NoteFault),
     /// There is no such run.
     #[error("there is no run {0}\n  hint: huitong-hub settle list")]
     NoRun(RunId),

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
+use crate::actor::UNKNOWN;
 use crate::calendar::{self, CalendarDay};
 use crate::store::allotment;
 use crate::store::day::{self as rows, Resolution};
@@ -43,7 +44,7 @@ pub(crate) enum DayCommand {
         #[arg(long)]
         note: String,
         /// Who decided it. When left away, whoever is logged in.
-        #[arg(long, env = "USER", hide_env_values = true, default_value = "unknown")]
+        #[arg(long, env = "USER", hide_env_values = true, default_value = UNKNOWN)]
         by: String,
     },
 }

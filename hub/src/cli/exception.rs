@@ -8,6 +8,7 @@ use huitong_protocol::reconcile::{Class, Severity};
 
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
+use crate::actor::UNKNOWN;
 use crate::exception::{self, Dossier, WorkError};
 use crate::store::exception::{self as rows, Exception, Filter, Resolution, State, States};
 use crate::store::{StoreError, Tx};
@@ -16,7 +17,7 @@ use crate::store::{StoreError, Tx};
 #[derive(Debug, Args)]
 pub(crate) struct By {
     /// Who does it. When left away, whoever is logged in.
-    #[arg(long, env = "USER", hide_env_values = true, default_value = "unknown")]
+    #[arg(long, env = "USER", hide_env_values = true, default_value = UNKNOWN)]
     pub(crate) by: String,
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::exception::{By, write};
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
+use crate::actor::{Actor, Via};
 use crate::overview;
 use crate::store::{StoreError, audit, hq_token};
 
@@ -37,13 +38,19 @@ pub(crate) enum TokenCommand {
     },
 }
 
+/// A name that a token may have.
+fn named(name: &str) -> Result<String, Failure> {
+    let named = Actor::new(name, Via::Api).map_err(|why| Failure::Refused(format!("{name:?} {why}")))?;
+    Ok(named.name().to_owned())
+}
+
 impl TokenCommand {
     pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         let now = world.now();
         match self {
             Self::Create { name, expires, by } => {
                 let by = actor(&by.by)?;
-                let name = actor(&name)?.name().to_owned();
+                let name = named(&name)?;
                 let shown = make_token()?;
                 let ends = expires.map(|days| now.plus_ms(i64::from(days) * 86_400_000));
                 let (of, kept) = (name.clone(), shown.clone());
@@ -78,7 +85,7 @@ impl TokenCommand {
             }
             Self::Revoke { name, by } => {
                 let by = actor(&by.by)?;
-                let name = actor(&name)?.name().to_owned();
+                let name = named(&name)?;
                 let of = name.clone();
                 let revoked = write::<_, StoreError>(place, move |tx| {
                     let revoked = hq_token::revoke(tx, &of, now)?;

@@ -73,7 +73,9 @@ impl From<SettleError> for Failure {
     fn from(error: SettleError) -> Self {
         match error {
             SettleError::Store(error) => error.into(),
-            refused @ (SettleError::Refused { .. } | SettleError::NoRun(_)) => Self::Refused(refused.to_string()),
+            refused @ (SettleError::Refused { .. } | SettleError::NoRun(_) | SettleError::Note(_)) => {
+                Self::Refused(refused.to_string())
+            }
             other => Self::Failed(other.into()),
         }
     }

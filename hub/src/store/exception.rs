@@ -9,9 +9,7 @@ use huitong_protocol::time::Instant;
 use serde::Serialize;
 
 use super::{Row, StoreError, Tx, Value};
-
-/// Who raises and closes exceptions when no person does.
-pub const HUB: &str = "hub";
+use crate::actor::HUB;
 
 /// What a resolution says of the thing itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, serde::Deserialize, clap::ValueEnum)]

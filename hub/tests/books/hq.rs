@@ -191,6 +191,20 @@ async fn a_look_up_does_not_wait_for_the_writer() {
 }
 
 #[tokio::test]
+async fn nobody_gets_a_name_that_history_says_of_somebody_else() {
+    let town = Town::new(Scheme::Pool);
+    for name in ["hub", "HUB", "unknown"] {
+        let (code, said) = town.say(&format!("token create {name}"));
+        assert!(code == 3 && said.contains("calls itself"), "{name}: {code} {said}");
+    }
+    raise(&town, "S1-1-1");
+    assert_eq!(town.say("exception assign 1 --to li --by hub").0, 3);
+    let office = Office::of(&town, "li").await;
+    let answer = office.post("/exceptions/1/assign", json!({ "to": "Hub" })).await;
+    assert_eq!(answer.problem(), (422, "field_invalid".to_owned()), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_a_problem_that_names_it_and_no_card() {
     let town = Town::new(Scheme::Pool);
     let office = Office::of(&town, "li").await;
@@ -382,6 +396,11 @@ async fn a_run_is_approved_once_by_a_second_person_and_the_export_says_so() {
     assert_eq!(before.header("content-type"), "text/csv; charset=utf-8");
     assert!(before.text.starts_with("run,state,approved_by,approved_at,prepared_by,"), "{}", before.text);
     assert!(before.text.lines().skip(1).all(|line| line.starts_with("2,final,,,li,")), "{}", before.text);
+    for note in ["fine\u{1b}[2J".to_owned(), "x".repeat(2_001)] {
+        let answer = checker.post("/settlements/2/approve", json!({ "note": note })).await;
+        assert_eq!(answer.problem(), (422, "field_invalid".to_owned()), "{}", answer.text);
+        assert!(answer.json()["detail"].as_str().unwrap().starts_with("note: has "), "{}", answer.text);
+    }
     let approved = checker.post("/settlements/2/approve", json!({ "note": "compared with the bank" })).await.json();
     assert_eq!((&approved["state"], &approved["approved_by"]), (&json!("approved"), &json!("wang")));
     refused(&checker, 2, "was approved by wang").await;

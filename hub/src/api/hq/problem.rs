@@ -171,6 +171,7 @@ impl From<SettleError> for Problem {
         match error {
             SettleError::Store(error) => error.into(),
             SettleError::NoRun(run) => Self::new(Code::NotFound, format!("there is no run {run}")),
+            SettleError::Note(fault) => Self::field("note", fault),
             SettleError::Refused { fault, .. } => Self::new(Code::Refused, fault),
             refused @ SettleError::NothingNew(_) => Self::new(Code::Refused, refused.to_string()),
             other => internal(&other),

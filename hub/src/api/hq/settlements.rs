@@ -17,7 +17,6 @@ use super::exceptions::number;
 use super::problem::Problem;
 use super::{answer, page};
 use crate::actor::Permission;
-use crate::exception::NOTE_BYTES_MAX;
 use crate::hub::Hub;
 use crate::settle::{self, RunRequest, SettleError};
 use crate::{approval, export as books};
@@ -112,10 +111,6 @@ pub(super) async fn approve(
     Said(said): Said<Approve>,
 ) -> Result<Response, Problem> {
     let actor = caller.allow(Permission::Approve)?;
-    if said.note.len() > NOTE_BYTES_MAX {
-        let fault = format!("has {} bytes; at most {NOTE_BYTES_MAX} are allowed", said.note.len());
-        return Err(Problem::field("note", fault));
-    }
     let (id, now) = (RunId(number(&run)?), hub.now());
     answer::json(&hub.store.write(move |tx| approval::approve(tx, &actor, id, &said.note, now)).await?)
 }
