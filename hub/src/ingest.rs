@@ -482,7 +482,8 @@ fn name_far_day(tx: &mut Tx<'_>, place: &Place, day: BusinessDay, now: Instant) 
         return Ok(());
     }
     let subject = format!("{}-{} day {day}", place.store, place.epoch);
-    let evidence = format!("the store opened business day {day}; by head office's clock it can have come to {last}");
+    let evidence = Evidence::from(format!("the store opened business day {day}, which has not come there"))
+        .when(format!("by head office's clock it can have come to {last}"));
     raise(tx, place, Class::ClockSkew, subject, evidence, now)
 }
 

@@ -54,7 +54,7 @@ pub fn gaps(tx: &mut Tx<'_>, now: Instant) -> Result<Vec<Finding>, StoreError> {
             subject: format!("{store}-{epoch} after entry {head}"),
             evidence: Evidence::default()
                 .differs("next entry", missing.seq, first)
-                .and(format!("waiting since {}", Instant(since)))
+                .when(format!("waiting since {}", Instant(since)))
                 .entry(missing),
         });
     }

@@ -8,7 +8,7 @@
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Purse, Refusal as Step};
 use huitong_protocol::card::{Card, CardChange, CardStatus};
 use huitong_protocol::id::AccountId;
-use huitong_protocol::reconcile::{Class, Finding};
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, SyncFault};
@@ -82,7 +82,7 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
                     class,
                     store: Some(caller.store),
                     subject: format!("{}-{} account {} {}", caller.store, caller.epoch, line.account, line.unit),
-                    evidence: format!("entry {}: {reason}", report.head.seq).into(),
+                    evidence: Evidence::from(reason.clone()).when(format!("reported at entry {}", report.head.seq)),
                 };
                 exception::raise(tx, &finding, now)?;
                 taken.refused.push(RefusedLine { account: line.account, unit: line.unit, reason });
@@ -98,8 +98,11 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
             class: Class::ClockSkew,
             store: Some(caller.store),
             subject: format!("{}-{}", caller.store, caller.epoch),
-            evidence: format!("stamp {} is {} ms ahead of the hub's clock", stamp.0, stamp.0.saturating_sub(now.0))
-                .into(),
+            evidence: Evidence::from("the store's clock is ahead of the hub's".to_owned()).when(format!(
+                "stamp {} is {} ms ahead",
+                stamp.0,
+                stamp.0.saturating_sub(now.0)
+            )),
         };
         exception::raise(tx, &finding, now)?;
     }

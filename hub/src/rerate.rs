@@ -206,7 +206,7 @@ fn unknown_policy(first: EntryId, version: u64, why: &str) -> Finding {
         class: Class::PolicyUnknown,
         store: Some(first.store),
         subject: format!("{} policy {version}", first.store),
-        evidence: Evidence::from(format!("entry {first} was sold under policy {version}, which {why}")).entry(first),
+        evidence: Evidence::from(format!("sales under policy {version}, which {why}")).entry(first),
     }
 }
 

@@ -171,6 +171,9 @@ pub struct EvidenceLine {
 pub struct Evidence {
     /// In the order in which it was found.
     pub lines: Vec<EvidenceLine>,
+    /// What was so at the time and may be otherwise at the next look, though the fact is the same: an hour, how far a clock is ahead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub circumstances: Vec<String>,
     /// The entries that show it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<EntryId>,
@@ -190,6 +193,19 @@ impl Evidence {
     pub fn and(mut self, found: impl Into<String>) -> Self {
         self.lines.push(EvidenceLine { what: String::new(), expected: None, found: found.into() });
         self
+    }
+
+    /// What was so when it was found, and is no part of the fact.
+    #[must_use]
+    pub fn when(mut self, circumstance: impl Into<String>) -> Self {
+        self.circumstances.push(circumstance.into());
+        self
+    }
+
+    /// Whether both state the same fact. The entries that show it and the circumstances may differ: a look that comes later finds others.
+    #[must_use]
+    pub fn is_same_fact(&self, other: &Self) -> bool {
+        self.lines == other.lines
     }
 
     /// An entry that shows it.
@@ -220,8 +236,10 @@ impl std::fmt::Display for EvidenceLine {
 
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, line) in self.lines.iter().enumerate() {
-            write!(f, "{}{line}", if index > 0 { "; " } else { "" })?;
+        let lines = self.lines.iter().map(|line| line as &dyn std::fmt::Display);
+        let all = lines.chain(self.circumstances.iter().map(|circumstance| circumstance as &dyn std::fmt::Display));
+        for (index, said) in all.enumerate() {
+            write!(f, "{}{said}", if index > 0 { "; " } else { "" })?;
         }
         Ok(())
     }

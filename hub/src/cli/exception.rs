@@ -59,7 +59,7 @@ pub(crate) enum ExceptionCommand {
         #[command(flatten)]
         by: By,
     },
-    /// Close one. The same finding opens it again, unless it was accepted and the evidence is the same.
+    /// Close one. The same finding opens it again, unless it was accepted and what was found is the same.
     Resolve {
         /// Its number.
         number: i64,
@@ -161,6 +161,9 @@ fn show(text: &mut dyn Write, dossier: &Dossier) -> io::Result<()> {
     writeln!(text, "about     {}", exception.subject)?;
     for line in &exception.evidence.lines {
         writeln!(text, "found     {line}")?;
+    }
+    for circumstance in &exception.evidence.circumstances {
+        writeln!(text, "when      {circumstance}")?;
     }
     for entry in &exception.evidence.entries {
         writeln!(text, "entry     {entry}")?;

@@ -17,7 +17,7 @@ use crate::actor::HUB;
 pub enum Resolution {
     /// It was put right. When it is found again, it is open again.
     Corrected,
-    /// It stays as it is, and somebody stands for that. The same evidence again changes nothing; other evidence opens it again.
+    /// It stays as it is, and somebody stands for that. The same facts again change nothing, whichever entries and hours show them; others open it again.
     Accepted,
     /// There was nothing wrong. When it is found again, it is open again.
     Unfounded,
@@ -157,7 +157,7 @@ pub fn raise(tx: &mut Tx<'_>, finding: &Finding, now: Instant) -> Result<bool, S
     let (number, change) = match held {
         Some(held) => {
             let State::Resolved { resolution, .. } = held.state else { return Ok(false) };
-            if resolution == Resolution::Accepted && held.evidence == finding.evidence {
+            if resolution == Resolution::Accepted && held.evidence.is_same_fact(&finding.evidence) {
                 return Ok(false);
             }
             tx.execute_one(

@@ -134,6 +134,52 @@ async fn what_was_corrected_and_is_found_again_is_open_again_and_what_was_accept
 }
 
 #[tokio::test]
+async fn what_was_accepted_stays_so_while_the_fact_is_the_same_whichever_entry_and_hour_show_it() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    let accept = async |expected: &[&str]| {
+        assert_eq!(look(&world).await, expected);
+        for open in world.open_exceptions().await {
+            resolve(&world, open.number, Resolution::Accepted, "so be it").await.unwrap();
+        }
+    };
+    // A cent between journal and report, which are compared at the last entry: it moves on with every sale.
+    store.write(reload(100));
+    store.step(huitong_protocol::allotment::StoreEvent::Load { amount_minor: 99 });
+    store.upload(store.segment(0, 1)).await.unwrap();
+    store.send_report(store.report(account(1))).await.unwrap();
+    accept(&["report_differs"]).await;
+    store.write(open());
+    store.upload(store.segment(1, 2)).await.unwrap();
+    store.send_report(store.report(account(1))).await.unwrap();
+    accept(&[]).await;
+    // A clock that is ahead, by another second each time.
+    for ahead_ms in [60_001, 61_002] {
+        let mut report = store.report(account(3));
+        report.counters.clear();
+        report.stamp = huitong_protocol::time::Stamp(world.clock.0.load(Ordering::SeqCst) + ahead_ms);
+        store.send_report(report).await.unwrap();
+        accept(if ahead_ms == 60_001 { &["clock_skew"] } else { &[] }).await;
+    }
+    // An item that is in no master, sold again; a policy that was never published, page by page.
+    let tea = tea();
+    world.hub.store.write(move |tx| item::write(tx, &tea).map(drop)).await.unwrap();
+    for (sale, expected) in [(2, &["unknown_item", "policy_unknown"][..]), (3, &[])] {
+        store.write(basket(&[("X", false)]));
+        store.upload(store.segment(sale, sale + 1)).await.unwrap();
+        reconcile::run(&world.hub.store, world.hub.now()).await.unwrap();
+        huitong_hub::rerate::run(&world.hub, world.hub.now()).await.unwrap();
+        accept(expected).await;
+    }
+    let evidence = world.read(|tx| rows::find(tx, 1)).await.unwrap().evidence;
+    assert_eq!(
+        evidence.entries,
+        ["S1-1-1".parse::<EntryId>().unwrap()],
+        "what was accepted is kept as it was looked at"
+    );
+}
+
+#[tokio::test]
 async fn a_gap_that_stays_is_named_and_closes_by_itself() {
     let world = World::new().await;
     let mut store = world.store("S1").await;
@@ -250,7 +296,18 @@ async fn an_item_that_is_in_no_master_is_named_once_per_store() {
     store.write(basket(&[("A1", false)]));
     store.upload(store.segment(0, 1)).await.unwrap();
     assert_eq!(look(&world).await, Vec::<String>::new(), "without a master nothing is unknown");
-    let known = Item {
+    let known = tea();
+    world.hub.store.write(move |tx| item::write(tx, &known).map(drop)).await.unwrap();
+    store.write(basket(&[("A1", false), ("6900000000011", false), ("B\u{1b}[2J", false), ("C", true)]));
+    store.write(basket(&[("B\u{1b}[2J", false)]));
+    store.upload(store.segment(1, 3)).await.unwrap();
+    assert_eq!(look(&world).await, ["unknown_item"]);
+    let found = world.open_exceptions().await;
+    assert_eq!(found[0].subject, "S1 item B\\u{1b}[2J", "a till's text moves no cursor");
+}
+
+fn tea() -> Item {
+    Item {
         sku: "A1".to_owned(),
         barcodes: vec!["6900000000011".to_owned()],
         name: "tea".to_owned(),
@@ -265,14 +322,7 @@ async fn an_item_that_is_in_no_master_is_named_once_per_store() {
         member_price_minor: None,
         flags: Default::default(),
         active: true,
-    };
-    world.hub.store.write(move |tx| item::write(tx, &known).map(drop)).await.unwrap();
-    store.write(basket(&[("A1", false), ("6900000000011", false), ("B\u{1b}[2J", false), ("C", true)]));
-    store.write(basket(&[("B\u{1b}[2J", false)]));
-    store.upload(store.segment(1, 3)).await.unwrap();
-    assert_eq!(look(&world).await, ["unknown_item"]);
-    let found = world.open_exceptions().await;
-    assert_eq!(found[0].subject, "S1 item B\\u{1b}[2J", "a till's text moves no cursor");
+    }
 }
 
 #[tokio::test]

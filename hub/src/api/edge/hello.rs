@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use huitong_protocol::reconcile::{Class, Finding};
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::wire::{Hello, SyncFault, Welcome, from_msgpack, path};
 
 use super::{Body, claim, whole};
@@ -84,7 +84,11 @@ async fn compare(hub: &Hub, hello: &Hello, held: &Journal, is_news: bool) -> Res
         class: Class::StoreBehind,
         store: Some(hello.store),
         subject: format!("{}-{}", hello.store, hello.epoch),
-        evidence: evidence.clone().into(),
+        evidence: Evidence::from(format!(
+            "the hub holds the journal up to entry {} with hash {}, and the store does not",
+            held.head.seq, held.head.hash
+        ))
+        .when(format!("the store's ends at entry {} with hash {}", hello.head.seq, hello.head.hash)),
     };
     let now = hub.now();
     hub.store.write(move |tx| exception::raise(tx, &finding, now)).await?;
