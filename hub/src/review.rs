@@ -1,31 +1,35 @@
 //! Review: looks at every accepted entry once, after it arrived, for what its journal alone does not show: cards and items that head office does not know,
 //! cards sold twice, limits that were passed over.
 //!
-//! It is no part of taking a journal in, which must stay quick, and it changes nothing but exceptions. Whether a balance was too high is asked only while
-//! no store is behind its own report: a spend that has not arrived would make it look so. Invariant: an entry is reviewed when its number is at most the
-//! hub's `reviewed_no`, and findings and number are written together.
+//! It is no part of taking a journal in, which must stay quick, and it changes nothing but exceptions. A balance looks too high when a spend that lowered
+//! it has not arrived: it is named only when it was too high whatever the stores whose journals are behind can have spent of it, and looked at again until
+//! that is certain. No clock and no report is asked for that: a store has brought what it wrote before a stamp when it has brought an entry of that stamp
+//! or a later one, and it cannot have spent more than it holds. Invariant: an entry is reviewed when its number is at most the hub's `reviewed_no`, and
+//! findings, doubts and number are written together.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::entry::{Body, CardSale, EntryView, Header};
-use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, GroupId, Seq, StoreId};
 use huitong_protocol::item::ITEM_CODE_BYTES_MAX;
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, MovementKind};
 use huitong_protocol::policy::Product;
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 
 use crate::exception::close_by_itself;
-use crate::ingest::{self, Place};
+use crate::ingest::{self, Inspected, Place};
 use crate::publish;
 use crate::store::{Row, Store, StoreError, Tx, card, exception, item, policy, root, settlement};
 
 /// Entries looked at before what was found is written: some tens of milliseconds.
 const BATCH: i64 = 2_000;
+/// Loads in doubt that one run looks at again.
+const DOUBTS_MAX: i64 = 2_000;
 /// The most unknown items that one sale names.
 const ITEMS_NAMED_MAX: usize = 10;
 
@@ -34,7 +38,8 @@ const ITEMS_NAMED_MAX: usize = 10;
 /// # Errors
 /// [`StoreError`].
 pub async fn run(store: &Store, now: Instant) -> Result<usize, StoreError> {
-    let mut new = 0;
+    let doubts = store.read(find_doubts).await?;
+    let mut new = if doubts == Doubts::default() { 0 } else { store.write(move |tx| settle(tx, &doubts, now)).await? };
     loop {
         let Some(batch) = store.read(find).await? else { return Ok(new) };
         new += store.write(move |tx| save(tx, &batch, now)).await?;
@@ -50,6 +55,29 @@ pub struct Batch {
     pub findings: Vec<Finding>,
     /// Sales of cards that turned out to be undone.
     pub undone: Vec<EntryId>,
+    /// Loads of which nobody can say yet whether the balance after them was too high.
+    pub doubts: Vec<EntryId>,
+}
+
+/// What became of loads in doubt.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Doubts {
+    /// Those after which the balance was too high.
+    findings: Vec<Finding>,
+    /// Those of which it is certain now, also that it was not.
+    certain: Vec<EntryId>,
+}
+
+fn settle(tx: &mut Tx<'_>, doubts: &Doubts, now: Instant) -> Result<usize, StoreError> {
+    let mut new = 0;
+    for finding in &doubts.findings {
+        new += usize::from(exception::raise(tx, finding, now)?);
+    }
+    for id in &doubts.certain {
+        let values = [(&id.store).into(), id.epoch.into(), id.seq.into()];
+        tx.execute("DELETE FROM review_doubt WHERE store_id = $1 AND epoch = $2 AND seq = $3", &values)?;
+    }
+    Ok(new)
 }
 
 fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreError> {
@@ -64,6 +92,12 @@ fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreErro
                 close_by_itself(tx, Class::SoldTwice, &open.subject, &format!("{undone} was undone"), now)?;
             }
         }
+    }
+    for id in &batch.doubts {
+        tx.execute(
+            "INSERT INTO review_doubt (store_id, epoch, seq) VALUES ($1, $2, $3) ON CONFLICT (store_id, epoch, seq) DO NOTHING",
+            &[(&id.store).into(), id.epoch.into(), id.seq.into()],
+        )?;
     }
     tx.execute_one(
         "note what was reviewed",
@@ -84,14 +118,7 @@ pub fn find(tx: &mut Tx<'_>) -> Result<Option<Batch>, StoreError> {
     if last <= reviewed {
         return Ok(None);
     }
-    let hub = root::hub(tx)?;
-    let mut review = Review {
-        currency: hub.currency,
-        products: BTreeMap::new(),
-        has_items: tx.query_one("SELECT 1 FROM item LIMIT 1", &[], |row| row.integer(0))?.is_some(),
-        is_complete: is_complete(tx)?,
-        batch: Batch { through_no: last.min(reviewed + BATCH), ..Batch::default() },
-    };
+    let mut review = Review::new(tx, last.min(reviewed + BATCH))?;
     let entries = tx.query(
         "SELECT store_id, epoch, seq FROM entry WHERE ingested_no > $1 AND ingested_no <= $2 AND store_id <> 'HUB' \
          AND kind NOT IN ('', 'allotment', 'day_open', 'seal', 'invoice') ORDER BY ingested_no",
@@ -100,15 +127,33 @@ pub fn find(tx: &mut Tx<'_>) -> Result<Option<Batch>, StoreError> {
     )?;
     // One at a time: each may be as large as an entry may be.
     for id in entries {
-        let bytes = bytes_of(tx, id)?;
-        let place = Place { group: hub.group, currency: hub.currency, store: id.store, epoch: id.epoch };
-        let inspected = ingest::inspect(&place, id.seq, &bytes);
-        // What was quarantined has its exception.
-        if let (None, Some(header), Some(body)) = (inspected.fault, inspected.header, inspected.body) {
+        if let Some((header, body)) = review.open(tx, id)? {
             review.look(tx, id, &header, &body)?;
         }
     }
     Ok(Some(review.batch))
+}
+
+/// Looks again at loads in doubt. Changes nothing.
+fn find_doubts(tx: &mut Tx<'_>) -> Result<Doubts, StoreError> {
+    let sql = "SELECT store_id, epoch, seq FROM review_doubt ORDER BY store_id, epoch, seq LIMIT $1";
+    let doubts = tx.query(sql, &[DOUBTS_MAX.into()], read_id)?;
+    if doubts.is_empty() {
+        return Ok(Doubts::default());
+    }
+    let (mut review, mut certain) = (Review::new(tx, 0)?, Vec::new());
+    for id in doubts {
+        if let Some((header, Body::CardSale(load) | Body::CardReload(load))) = review.open(tx, id)? {
+            let broken = review.look_at_balance(tx, id, &header, &load)?;
+            if !broken.lines.is_empty() {
+                review.raise(Class::LimitBroken, id, id.to_string(), broken.entry(id));
+            }
+        }
+        if review.batch.doubts.pop().is_none() {
+            certain.push(id);
+        }
+    }
+    Ok(Doubts { findings: review.batch.findings, certain })
 }
 
 fn read_id(row: &Row<'_>) -> Result<EntryId, StoreError> {
@@ -127,28 +172,38 @@ fn bytes_of(tx: &mut Tx<'_>, id: EntryId) -> Result<Vec<u8>, StoreError> {
     bytes.ok_or(StoreError::Rows { operation: "read an entry", table: "entry", rows: 0, expected: 1 })
 }
 
-/// Whether every store's journal has come as far as its report.
-fn is_complete(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-    let behind = tx.query_one(
-        "SELECT 1 FROM device LEFT JOIN journal ON journal.store_id = device.store_id AND journal.epoch = device.epoch \
-         WHERE device.reported_seq > COALESCE(journal.seq, 0) LIMIT 1",
-        &[],
-        |row| row.integer(0),
-    )?;
-    Ok(behind.is_none())
-}
-
 struct Review {
+    group: GroupId,
     currency: Currency,
     /// Of the policies that the entries name.
     products: BTreeMap<u64, Vec<Product>>,
     /// Whether there is an item master at all: without one, no item is unknown.
     has_items: bool,
-    is_complete: bool,
     batch: Batch,
 }
 
 impl Review {
+    fn new(tx: &mut Tx<'_>, through_no: i64) -> Result<Self, StoreError> {
+        let hub = root::hub(tx)?;
+        Ok(Self {
+            group: hub.group,
+            currency: hub.currency,
+            products: BTreeMap::new(),
+            has_items: tx.query_one("SELECT 1 FROM item LIMIT 1", &[], |row| row.integer(0))?.is_some(),
+            batch: Batch { through_no, ..Batch::default() },
+        })
+    }
+
+    /// An entry that can be used. What was quarantined has its exception.
+    fn open(&self, tx: &mut Tx<'_>, id: EntryId) -> Result<Option<(Header, Body)>, StoreError> {
+        let bytes = bytes_of(tx, id)?;
+        let place = Place { group: self.group, currency: self.currency, store: id.store, epoch: id.epoch };
+        Ok(match ingest::inspect(&place, id.seq, &bytes) {
+            Inspected { fault: None, header: Some(header), body: Some(body) } => Some((header, body)),
+            _ => None,
+        })
+    }
+
     fn raise(&mut self, class: Class, id: EntryId, subject: String, evidence: Evidence) {
         self.batch.findings.push(Finding { class, store: Some(id.store), subject, evidence });
     }
@@ -244,6 +299,21 @@ impl Review {
         header: &Header,
         load: &CardSale,
     ) -> Result<(), StoreError> {
+        let Some((load_max, _)) = self.limits(tx, header, load)? else { return Ok(()) };
+        let mut evidence = Evidence::default().entry(id);
+        let loaded = load.principal_minor.saturating_add(load.bonus_minor);
+        if loaded > load_max {
+            evidence = evidence.differs("load_minor", format!("at most {load_max}"), loaded);
+        }
+        evidence.lines.extend(self.look_at_balance(tx, id, header, load)?.lines);
+        if !evidence.lines.is_empty() {
+            self.raise(Class::LimitBroken, id, id.to_string(), evidence);
+        }
+        Ok(())
+    }
+
+    /// What a load and the balance after it may be at most, by the policy under which it was taken.
+    fn limits(&mut self, tx: &mut Tx<'_>, header: &Header, load: &CardSale) -> Result<Option<(i64, i64)>, StoreError> {
         let version = header.replica.policy;
         let products = match self.products.entry(version) {
             Entry::Occupied(known) => known.into_mut(),
@@ -254,25 +324,70 @@ impl Review {
             }),
         };
         let product = products.iter().find(|product| product.id == load.product);
-        let Some((load_max, balance_max)) = product.map(|p| (p.load_minor_max, p.balance_minor_max)) else {
-            return Ok(());
-        };
-        let mut evidence = Evidence::default().entry(id);
-        let loaded = load.principal_minor.saturating_add(load.bonus_minor);
-        if loaded > load_max {
-            evidence = evidence.differs("load_minor", format!("at most {load_max}"), loaded);
-        }
-        if balance_max < i64::MAX && self.is_complete {
-            let balance = balance_at(tx, load.account, Unit::Money(self.currency), header)?;
-            if balance > balance_max {
-                evidence = evidence.differs("balance_minor after it", format!("at most {balance_max}"), balance);
-            }
-        }
-        if !evidence.lines.is_empty() {
-            self.raise(Class::LimitBroken, id, id.to_string(), evidence);
-        }
-        Ok(())
+        Ok(product.map(|product| (product.load_minor_max, product.balance_minor_max)))
     }
+
+    /// What is wrong with the balance after a load; nothing when nothing is, or when it is in doubt, which is noted.
+    fn look_at_balance(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: EntryId,
+        header: &Header,
+        load: &CardSale,
+    ) -> Result<Evidence, StoreError> {
+        let Some((_, balance_max)) = self.limits(tx, header, load)? else { return Ok(Evidence::default()) };
+        if balance_max == i64::MAX {
+            return Ok(Evidence::default());
+        }
+        let unit = Unit::Money(self.currency);
+        let here = balance_at(tx, load.account, unit, header)?;
+        if here <= balance_max {
+            return Ok(Evidence::default());
+        }
+        let least = here.saturating_sub(unseen_at_most(tx, load.account, unit, header.stamp)?);
+        if least <= balance_max {
+            self.batch.doubts.push(id);
+            return Ok(Evidence::default());
+        }
+        let found = if least == here { here.to_string() } else { format!("{least} or more") };
+        Ok(Evidence::default().differs("balance_minor after it", format!("at most {balance_max}"), found))
+    }
+}
+
+/// How much of an account can have been spent up to a stamp by entries that are not here: what those stores hold whose journals are not here so far.
+fn unseen_at_most(tx: &mut Tx<'_>, account: AccountId, unit: Unit, stamp: Stamp) -> Result<i64, StoreError> {
+    // Granted by the hub itself; the rest by what is here of the store's journal. What it released later than that, it holds no more: the sum is safe.
+    let holders = tx.query(
+        "SELECT holder.store_id, holder.epoch, COALESCE(allotment.granted_minor, 0) + COALESCE(counted.loaded_minor, 0) \
+         - COALESCE(counted.spent_minor, 0) - COALESCE(counted.released_minor, 0) FROM \
+         (SELECT store_id, epoch FROM allotment WHERE account_id = $1 AND unit = $2 \
+         UNION SELECT store_id, epoch FROM journal_counter WHERE account_id = $1 AND unit = $2) AS holder \
+         LEFT JOIN allotment ON allotment.account_id = $1 AND allotment.unit = $2 AND allotment.store_id = holder.store_id \
+         AND allotment.epoch = holder.epoch \
+         LEFT JOIN journal_counter AS counted ON counted.account_id = $1 AND counted.unit = $2 \
+         AND counted.store_id = holder.store_id AND counted.epoch = holder.epoch",
+        &[account.into(), unit.into()],
+        |row| {
+            let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
+            Ok::<_, StoreError>((row.parsed::<StoreId>(0, "allotment", "store_id")?, epoch, row.integer(2)?))
+        },
+    )?;
+    let mut unseen = 0_i64;
+    for (store, epoch, held_minor) in holders {
+        if held_minor > 0 && !is_here_through(tx, store, epoch, stamp)? {
+            unseen = unseen.saturating_add(held_minor);
+        }
+    }
+    Ok(unseen)
+}
+
+/// Whether everything is here that a store wrote up to a stamp: its stamps rise along its journal.
+fn is_here_through(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, stamp: Stamp) -> Result<bool, StoreError> {
+    let sql = "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 ORDER BY seq DESC LIMIT 1";
+    let last = tx.query_one(sql, &[(&store).into(), epoch.into()], |row| {
+        Ok::<_, StoreError>(EntryView::decode(row.bytes(0)?).ok().map(|view| view.header.stamp))
+    })?;
+    Ok(last.flatten().is_some_and(|last| last >= stamp))
 }
 
 /// Whether an operation was undone: that happens at the same store, on the same day, later.

@@ -352,6 +352,14 @@ CREATE TABLE exception (
 ) STRICT;
 CREATE INDEX exception_by_state ON exception (state, exception_no);
 
+-- Loads of which nobody can say yet whether the balance after them was too high: a store whose journal is behind may have spent of it.
+CREATE TABLE review_doubt (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (store_id, epoch, seq)
+) STRICT, WITHOUT ROWID;
+
 -- Everything that ever happened to an exception, in order.
 CREATE TABLE exception_change (
     exception_no INTEGER NOT NULL REFERENCES exception (exception_no),

@@ -368,9 +368,8 @@ fn load(store: &mut FakeStore, amount_minor: i64) {
     store.journal.push(Entry { header, body }.encode());
 }
 
-#[tokio::test]
-async fn a_load_above_its_limit_is_named_and_a_balance_only_when_all_is_here() {
-    let world = World::new().await;
+/// A policy under which a load is at most 100 and a balance at most 150.
+async fn publish_limits(world: &World) {
     let (hub, key, now) = (world.hub.store.clone(), world.key_file(), world.hub.now());
     tokio::task::spawn_blocking(move || {
         let document = "name = 'P'\ncurrency = 'CNY'\n[[tenders]]\ncode = 'cash'\nclass = 'external'\n[[products]]\nid = 'SV'\nname = 'SV'\n\
@@ -380,6 +379,12 @@ async fn a_load_above_its_limit_is_named_and_a_balance_only_when_all_is_here() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_load_above_its_limit_is_named_and_so_is_the_balance_after_it() {
+    let world = World::new().await;
+    publish_limits(&world).await;
     let mut store = world.store("S1").await;
     load(&mut store, 100);
     store.upload(store.segment(0, 1)).await.unwrap();
@@ -392,13 +397,68 @@ async fn a_load_above_its_limit_is_named_and_a_balance_only_when_all_is_here() {
         found[0].evidence.to_string(),
         "load_minor: expected at most 100, found 101; balance_minor after it: expected at most 150, found 201"
     );
-    // Another store has reported more than it has brought: it may have spent.
+    // Another store is behind, and cannot have spent of it what it never had.
     let mut other = world.store("S2").await;
     other.write(reload(1));
     other.send_report(other.report(account(3))).await.unwrap();
     load(&mut store, 99);
     store.upload(store.segment(2, 3)).await.unwrap();
-    assert_eq!(look(&world).await.len(), 1, "nothing can be said of the balance yet");
+    assert_eq!(look(&world).await.len(), 2);
+}
+
+/// A store holds 60 of a card while another loads it beyond its limit of 150. Gives both and what they hold in their hands.
+async fn loaded_while_another_holds_some(world: &World) -> (FakeStore, FakeStore) {
+    publish_limits(world).await;
+    world.load(account(1), 60).await;
+    let (mut store, mut other) = (world.store("S1").await, world.store("S2").await);
+    other.ask(60).await;
+    load(&mut store, 100);
+    load(&mut store, 99);
+    store.upload(store.segment(0, 2)).await.unwrap();
+    assert_eq!(look(world).await, Vec::<String>::new(), "S2 is offline: it may have spent 60 before the second load");
+    assert_eq!(look(world).await, Vec::<String>::new());
+    (store, other)
+}
+
+#[tokio::test]
+async fn a_balance_is_too_high_only_when_the_spends_of_every_store_are_here() {
+    let world = World::new().await;
+    let (_, mut other) = loaded_while_another_holds_some(&world).await;
+    // It had spent in time; nothing was ever wrong.
+    let mut spent = basket(&[("A1", true)]);
+    let Body::Sale(sale) = &mut spent else { unreachable!() };
+    let kind = MovementKind::Spend;
+    let account = account(1);
+    sale.movements =
+        vec![Movement { account, unit: CNY, kind, amount_minor: 60, of: None, origin_store: None, shortfall_minor: 0 }];
+    other.stamp = 1_800_000_000_000;
+    other.write(spent);
+    other.stamp += 1_000;
+    other.write(open());
+    other.upload(other.segment(0, 2)).await.unwrap();
+    assert_eq!(look(&world).await, Vec::<String>::new());
+    assert_eq!(doubts(&world).await, 0, "and nobody asks again");
+}
+
+#[tokio::test]
+async fn a_balance_that_was_too_high_is_named_when_that_is_certain() {
+    let world = World::new().await;
+    let (_, mut other) = loaded_while_another_holds_some(&world).await;
+    other.stamp = 1_800_000_000_000;
+    other.write(open());
+    other.upload(other.segment(0, 1)).await.unwrap();
+    assert_eq!(look(&world).await, Vec::<String>::new(), "it may have spent after this and before the load");
+    other.stamp += 1_000;
+    other.write(open());
+    other.upload(other.segment(1, 2)).await.unwrap();
+    assert_eq!(look(&world).await, ["limit_broken"]);
+    let found = world.open_exceptions().await;
+    assert_eq!(found[0].evidence.to_string(), "balance_minor after it: expected at most 150, found 199");
+    assert_eq!(doubts(&world).await, 0);
+}
+
+async fn doubts(world: &World) -> i64 {
+    world.read(|tx| tx.query_one("SELECT COUNT(*) FROM review_doubt", &[], |row| row.integer(0))).await.unwrap()
 }
 
 #[tokio::test]
