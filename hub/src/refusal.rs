@@ -1,6 +1,7 @@
 //! Refusal: why the hub turns a sync request away, in the words of the wire. What went wrong inside is logged, not sent.
 //!
-//! Refusals are also written down, but no faster than people could want to read them: [`Refusals`] says which.
+//! Refusals are also written down, but no faster than people could want to read them: [`Refusals`] says which. Stores that have proved who they are and
+//! strangers are counted apart, as they are kept apart: whoever knocks without end must not hide what a store is told.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -17,13 +18,21 @@ pub struct Refusal {
     pub fault: SyncFault,
     /// What is wrong and what to do.
     pub message: String,
+    /// Whether who was refused has proved to be the store that it says it is.
+    pub is_proved: bool,
 }
 
 impl Refusal {
     /// A refusal in words.
     #[must_use]
     pub fn new(fault: SyncFault, message: impl Into<String>) -> Self {
-        Self { fault, message: message.into() }
+        Self { fault, message: message.into(), is_proved: false }
+    }
+
+    /// The same, said to a store that has proved who it is.
+    #[must_use]
+    pub fn to_a_proved_store(self) -> Self {
+        Self { is_proved: true, ..self }
     }
 
     /// A message that cannot be read or used; `message` names the field.
@@ -45,12 +54,15 @@ impl From<StoreError> for Refusal {
 
 /// How long after a refusal the next like it, of the same store and for the same reason, is only counted.
 const LIKE_EVERY_MS: i64 = 1_000;
-/// Refusals written down in that time in all: a request names any store it likes.
+/// Refusals of one origin written down in that time in all: a stranger names any store it likes.
 const WRITTEN_MAX: usize = 20;
 
 /// Which refusals are written down. In memory: after a restart it begins anew.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<Lately>);
+pub struct Refusals {
+    proved: Mutex<Lately>,
+    strangers: Mutex<Lately>,
+}
 
 #[derive(Debug, Default)]
 struct Lately {
@@ -62,9 +74,10 @@ struct Lately {
 }
 
 impl Refusals {
-    /// Whether to write a refusal down. Gives how many before it were only counted, or nothing when it is only counted itself.
-    pub fn note(&self, store: &str, fault: SyncFault, now: Instant) -> Option<i64> {
-        let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether to write a refusal down. Gives how many of its origin before it were only counted, or nothing when it is only counted itself.
+    pub fn note(&self, store: &str, refusal: &Refusal, now: Instant) -> Option<i64> {
+        let (origin, fault) = (if refusal.is_proved { &self.proved } else { &self.strangers }, refusal.fault);
+        let mut lately = origin.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back begins anew too.
         if !(0..LIKE_EVERY_MS).contains(&now.0.saturating_sub(lately.since_ms)) {
             lately.since_ms = now.0;
@@ -86,10 +99,10 @@ mod tests {
     fn refusals_are_written_once_a_second_and_the_rest_is_counted() {
         let refusals = Refusals::default();
         let at = |ms: i64| Instant(1_800_000_000_000 + ms);
-        let note = |store: &str, ms: i64| refusals.note(store, SyncFault::Forged, at(ms));
+        let note = |store: &str, ms: i64| refusals.note(store, &Refusal::new(SyncFault::Forged, ""), at(ms));
         assert_eq!(note("S1", 0), Some(0));
         assert_eq!(note("S1", 1), None);
-        assert_eq!(refusals.note("S1", SyncFault::Replayed, at(2)), Some(1), "another reason");
+        assert_eq!(refusals.note("S1", &Refusal::new(SyncFault::Replayed, ""), at(2)), Some(1), "another reason");
         assert_eq!(note("S2", 3), Some(0), "another store");
         assert_eq!(note("S1", 998), None);
         assert_eq!(note("S1", 999), None);
@@ -101,12 +114,19 @@ mod tests {
     fn whoever_makes_up_stores_fills_nothing() {
         let refusals = Refusals::default();
         let written = |ms: i64| {
-            let note = |n: u32| refusals.note(&format!("S{n}"), SyncFault::Forged, Instant(ms));
+            let forged = Refusal::new(SyncFault::Forged, "");
+            let note = |n: u32| refusals.note(&format!("S{n}"), &forged, Instant(ms));
             let told: Vec<i64> = (0..10_000).filter_map(note).collect();
             (told.len(), told.iter().sum::<i64>())
         };
         assert_eq!(written(5_000), (WRITTEN_MAX, 0));
         assert_eq!(written(6_000), (WRITTEN_MAX, 9_980));
-        assert_eq!(refusals.0.lock().unwrap().written.len(), WRITTEN_MAX);
+        assert_eq!(refusals.strangers.lock().unwrap().written.len(), WRITTEN_MAX);
+        let to_a_store = Refusal::new(SyncFault::Forged, "").to_a_proved_store();
+        assert_eq!(
+            refusals.note("S1", &to_a_store, Instant(6_000)),
+            Some(0),
+            "what a store is told is written all the same"
+        );
     }
 }

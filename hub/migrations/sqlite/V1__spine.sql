@@ -401,9 +401,12 @@ CREATE TABLE refused_request (
     path TEXT NOT NULL,
     fault TEXT NOT NULL,
     message TEXT NOT NULL,
-    -- How many others were refused since the row before and only counted, as they came too fast.
-    unwritten INTEGER NOT NULL
+    -- How many others were refused since the row before of the same origin and only counted, as they came too fast.
+    unwritten INTEGER NOT NULL,
+    -- Whether the request was signed by the store that it names. Each origin has its own bound, so that strangers push out nothing that stores were told.
+    proved INTEGER NOT NULL CHECK (proved IN (0, 1))
 ) STRICT;
+CREATE INDEX refused_request_by_origin ON refused_request (proved, refused_no);
 
 -- Settlement. A run's lines are what it added; the cumulative legs of a scheme are the sums of its runs' lines per key, and stored nowhere.
 CREATE TABLE settlement_run (

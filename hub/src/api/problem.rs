@@ -76,10 +76,18 @@ async fn record(hub: &Hub, path: &'static str, headers: &HeaderMap, refusal: &Re
         .unwrap_or_default();
     // Whoever sends it need not be anybody: neither the log nor the disk may be filled, nor the writer kept from those who trade.
     let at_ms = hub.now();
-    let Some(unwritten) = hub.refusals.note(&store, refusal.fault, at_ms) else { return };
+    let Some(unwritten) = hub.refusals.note(&store, refusal, at_ms) else { return };
     tracing::info!(store.id = store, path, fault, unwritten, "Refused {path} of store {store:?}: {}", refusal.message);
     let message = refusal.message.clone();
-    let row = refused::Refused { at_ms, store, path: path.to_owned(), fault, message, unwritten };
+    let row = refused::Refused {
+        at_ms,
+        store,
+        path: path.to_owned(),
+        fault,
+        message,
+        unwritten,
+        is_proved: refusal.is_proved,
+    };
     if let Err(error) = hub.store.write(move |tx| refused::record(tx, &row)).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "Could not record a refusal");
     }

@@ -1,10 +1,11 @@
-//! Refused requests: what the hub turned away, for people who look into it. Bounded, so that nobody can fill the disk with refusals.
+//! Refused requests: what the hub turned away, for people who look into it. Bounded by origin, so that nobody can fill the disk with refusals, nor push
+//! out with a stranger's what the stores themselves were told.
 
 use huitong_protocol::time::Instant;
 
 use super::{StoreError, Tx};
 
-/// The newest refusals kept: enough to see a pattern over days, a few megabytes at most.
+/// The newest refusals kept of stores that proved who they are, and of all others: each enough to see a pattern over days, a few megabytes at most.
 pub const REFUSED_MAX: i64 = 10_000;
 /// The longest message kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -22,11 +23,13 @@ pub struct Refused {
     pub fault: String,
     /// In words.
     pub message: String,
-    /// How many others were refused since the one before and only counted, as they came too fast.
+    /// How many others of the same origin were refused since the one before and only counted, as they came too fast.
     pub unwritten: i64,
+    /// Whether the request was signed by the store that it names.
+    pub is_proved: bool,
 }
 
-/// Keeps a refusal and drops the oldest beyond [`REFUSED_MAX`].
+/// Keeps a refusal and drops the oldest of its origin beyond [`REFUSED_MAX`].
 ///
 /// # Errors
 /// [`StoreError`].
@@ -35,7 +38,7 @@ pub fn record(tx: &mut Tx<'_>, refused: &Refused) -> Result<(), StoreError> {
     tx.execute_one(
         "record a refusal",
         "refused_request",
-        "INSERT INTO refused_request (at_ms, store, path, fault, message, unwritten) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO refused_request (at_ms, store, path, fault, message, unwritten, proved) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             refused.at_ms.into(),
             (&cut(&refused.store, 32)).into(),
@@ -43,11 +46,13 @@ pub fn record(tx: &mut Tx<'_>, refused: &Refused) -> Result<(), StoreError> {
             (&refused.fault).into(),
             (&cut(&refused.message, MESSAGE_CHARS_MAX)).into(),
             refused.unwritten.into(),
+            refused.is_proved.into(),
         ],
     )?;
     tx.execute(
-        "DELETE FROM refused_request WHERE refused_no <= (SELECT MAX(refused_no) FROM refused_request) - $1",
-        &[REFUSED_MAX.into()],
+        "DELETE FROM refused_request WHERE proved = $1 AND refused_no <= \
+         (SELECT refused_no FROM refused_request WHERE proved = $1 ORDER BY refused_no DESC LIMIT 1 OFFSET $2)",
+        &[refused.is_proved.into(), REFUSED_MAX.into()],
     )?;
     Ok(())
 }
@@ -58,7 +63,7 @@ pub fn record(tx: &mut Tx<'_>, refused: &Refused) -> Result<(), StoreError> {
 /// [`StoreError`].
 pub fn list(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<Refused>, StoreError> {
     tx.query(
-        "SELECT at_ms, store, path, fault, message, unwritten FROM refused_request ORDER BY refused_no DESC LIMIT $1",
+        "SELECT at_ms, store, path, fault, message, unwritten, proved FROM refused_request ORDER BY refused_no DESC LIMIT $1",
         &[limit.into()],
         |row| {
             Ok(Refused {
@@ -68,6 +73,7 @@ pub fn list(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<Refused>, StoreError> {
                 fault: row.text(3)?.to_owned(),
                 message: row.text(4)?.to_owned(),
                 unwritten: row.integer(5)?,
+                is_proved: row.integer(6)? == 1,
             })
         },
     )

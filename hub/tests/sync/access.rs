@@ -187,6 +187,44 @@ async fn a_forged_or_replayed_request_changes_nothing() {
 }
 
 #[tokio::test]
+async fn strangers_push_out_nothing_that_a_store_was_told() {
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    let thief = FakeStore::new(world.router.clone(), "S1", 77);
+    let told = async || {
+        let (status, _) = store.send(path::REPORT, &store.session, store.next_nonce(), vec![0xc1]).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let hello = huitong_protocol::wire::Hello { protocol: (2, 0), ..store.hello_body() };
+        assert_eq!(fault(store.say_hello(&hello).await), SyncFault::Version);
+    };
+    // More strangers in one second than are written down, under names that they make up; then the store.
+    for number in 0..30 {
+        let header = [(header::STORE, format!("X{number}"))];
+        world.raw(path::REPORT, &[(header[0].0, &header[0].1)], Vec::new()).await;
+        thief.send(path::REPORT, "0123456789abcdef", number, vec![0xc1]).await;
+    }
+    told().await;
+    let kept = world.read(|tx| huitong_hub::store::refused::list(tx, 1_000)).await;
+    let of = |is_proved: bool| kept.iter().filter(move |row| row.is_proved == is_proved);
+    assert_eq!(of(true).map(|row| row.fault.as_str()).collect::<Vec<_>>(), ["version", "malformed"]);
+    assert_eq!(of(false).count(), 20);
+    // The rings are apart too: however many strangers knock, what the store was told stays.
+    let strange = of(false).next().unwrap().clone();
+    world
+        .hub
+        .store
+        .write(move |tx| {
+            (0..huitong_hub::store::refused::REFUSED_MAX + 5)
+                .try_for_each(|_| huitong_hub::store::refused::record(tx, &strange))
+        })
+        .await
+        .unwrap();
+    let kept = world.read(|tx| huitong_hub::store::refused::list(tx, u32::MAX)).await;
+    assert_eq!(kept.iter().filter(|row| row.is_proved).count(), 2);
+    assert_eq!(i64::try_from(kept.len()).unwrap(), huitong_hub::store::refused::REFUSED_MAX + 2);
+}
+
+#[tokio::test]
 async fn every_endpoint_names_the_field_of_a_malformed_message() {
     let world = World::new().await;
     let store = world.store("S1").await;

@@ -3,21 +3,19 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use huitong_protocol::wire::{Answer, DATASET_ROWS_MAX, DatasetPage, DatasetRequest, path};
+use huitong_protocol::wire::{Answer, DATASET_ROWS_MAX, DatasetPage, DatasetRequest, Request, path};
 
-use super::{Body, answer, proved, take_report};
-use crate::api::problem::respond;
+use super::{Body, answer, serve_proved, take_report};
 use crate::hub::Hub;
 use crate::refusal::Refusal;
+use crate::session::Caller;
 use crate::store::dataset as rows;
 
 pub(in crate::api) async fn dataset(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    let outcome = serve(&hub, &headers, body).await;
-    respond(&hub, path::DATASET, &headers, outcome).await
+    serve_proved(&hub, path::DATASET, &headers, body, |caller, request| serve(&hub, caller, request)).await
 }
 
-async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<DatasetPage>, Refusal> {
-    let (caller, request) = proved::<DatasetRequest>(hub, path::DATASET, headers, body).await?;
+async fn serve(hub: &Hub, caller: Caller, request: Request<DatasetRequest>) -> Result<Answer<DatasetPage>, Refusal> {
     let asked = request.body;
     if asked.limit == 0 || asked.limit > DATASET_ROWS_MAX {
         return Err(Refusal::malformed(format!(

@@ -3,17 +3,13 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use huitong_protocol::wire::{GrantRequest, path};
+use huitong_protocol::wire::{GrantRequest, Request, path};
 
-use super::{Body, proved};
-use crate::api::problem::respond;
+use super::{Body, serve_proved};
 use crate::grant as rules;
 use crate::hub::Hub;
 
 pub(in crate::api) async fn grant(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    let outcome = match proved::<GrantRequest>(&hub, path::GRANT, &headers, body).await {
-        Ok((caller, request)) => rules::serve(&hub, caller, request.report, request.body).await,
-        Err(refusal) => Err(refusal),
-    };
-    respond(&hub, path::GRANT, &headers, outcome).await
+    let serve = |caller, request: Request<GrantRequest>| rules::serve(&hub, caller, request.report, request.body);
+    serve_proved(&hub, path::GRANT, &headers, body, serve).await
 }

@@ -12,6 +12,7 @@ use crate::enrol::check_version;
 use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::session::Signed;
+use crate::store::device::Device;
 use crate::store::journal::Journal;
 use crate::store::{StoreError, dataset, device, exception, journal};
 
@@ -33,7 +34,15 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
     })?;
     signed.verify(&device.public_key)?;
     let is_news = hub.sessions.is_news(&signed);
-    let hello: Hello = from_msgpack(&body).map_err(Refusal::malformed)?;
+    let welcome = greet(hub, device, &signed, &body, is_news).await;
+    // What is repeated need not come from the store.
+    welcome.map_err(|refusal| if is_news { refusal.to_a_proved_store() } else { refusal })
+}
+
+/// Greets a store whose hello is signed by it.
+async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_news: bool) -> Result<Welcome, Refusal> {
+    let store = signed.store;
+    let hello: Hello = from_msgpack(body).map_err(Refusal::malformed)?;
     check_version(hello.protocol)?;
     let foreign = |field: &str, found: &dyn std::fmt::Display, expected: &dyn std::fmt::Display| {
         Refusal::new(SyncFault::Foreign, format!("{field}: is {found}; here it is {expected}"))
@@ -56,7 +65,7 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
         .read(move |tx| Ok::<_, StoreError>((journal::find(tx, store, epoch)?, dataset::versions(tx)?)))
         .await?;
     compare(hub, &hello, &held, is_news).await?;
-    let session = hub.sessions.open(device, &signed)?;
+    let session = hub.sessions.open(device, signed)?;
     hub.recalls.told(store, &datasets, read_at);
     Ok(Welcome {
         session,

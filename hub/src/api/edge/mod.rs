@@ -11,13 +11,16 @@ pub(super) mod upload;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
+use axum::response::Response;
 use data_encoding::BASE64;
 use huitong_protocol::id::{AccountId, StoreId};
 use huitong_protocol::wire::{
     Answer, BODY_BYTES_MAX, GREETING_BYTES_MAX, Grant, MESSAGE_BYTES_MAX, Report, Request, from_msgpack, header,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::problem::respond;
 use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::report::{self as rules, Taken};
@@ -67,18 +70,36 @@ impl Claim<'_> {
     }
 }
 
-/// Proves who asks and reads what is asked, the report checked; what the store says of its policies is taken.
-async fn proved<T: DeserializeOwned>(
+/// Answers a store that proves who it is. What is refused from then on is told to that store, and kept as told to it.
+async fn serve_proved<T: DeserializeOwned, A: Serialize, F: Future<Output = Result<A, Refusal>>>(
     hub: &Hub,
-    path: &str,
+    path: &'static str,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Caller, Request<T>), Refusal> {
+    serve: impl FnOnce(Caller, Request<T>) -> F,
+) -> Response {
+    let outcome = match prove(hub, path, headers, body) {
+        Err(refusal) => Err(refusal),
+        Ok((caller, body)) => match read(hub, caller, &body).await {
+            Err(refusal) => Err(refusal),
+            Ok(request) => serve(caller, request).await,
+        }
+        .map_err(Refusal::to_a_proved_store),
+    };
+    respond(hub, path, headers, outcome).await
+}
+
+/// Proves who asks.
+fn prove(hub: &Hub, path: &str, headers: &HeaderMap, body: Body) -> Result<(Caller, Bytes), Refusal> {
     let body = whole(body)?;
     let claim = claim(headers)?;
-    let caller = hub.sessions.prove(&claim.signed(path, &body))?;
+    Ok((hub.sessions.prove(&claim.signed(path, &body))?, body))
+}
+
+/// Reads what is asked, the report checked; what the store says of its policies is taken.
+async fn read<T: DeserializeOwned>(hub: &Hub, caller: Caller, body: &[u8]) -> Result<Request<T>, Refusal> {
     hub.heard(caller.store, hub.now());
-    let mut request: Request<T> = from_msgpack(&body).map_err(Refusal::malformed)?;
+    let mut request: Request<T> = from_msgpack(body).map_err(Refusal::malformed)?;
     if let Some(report) = &request.report {
         rules::check(caller, report)?;
     }
@@ -88,7 +109,7 @@ async fn proved<T: DeserializeOwned>(
         }
         hub.take_policy_state(caller.store, caller.epoch, state).await?;
     }
-    Ok((caller, request))
+    Ok(request)
 }
 
 /// Takes the report of a request that has nothing else to write.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use huitong_protocol::wire::{Answer, Poll, Polled, path};
+use huitong_protocol::wire::{Answer, Poll, Polled, Request, path};
 
-use super::{Body, answer, proved, take_report};
-use crate::api::problem::respond;
+use super::{Body, answer, serve_proved, take_report};
 use crate::hub::Hub;
 use crate::refusal::Refusal;
+use crate::session::Caller;
 
 /// The longest that a poll is held: below the half minute after which many proxies hang up.
 const WAIT_MS_MAX: u64 = 25_000;
@@ -20,12 +20,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SHARED_READ: Duration = Duration::from_millis(250);
 
 pub(in crate::api) async fn poll(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    let outcome = serve(&hub, &headers, body).await;
-    respond(&hub, path::POLL, &headers, outcome).await
+    serve_proved(&hub, path::POLL, &headers, body, |caller, request| serve(&hub, caller, request)).await
 }
 
-async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Polled>, Refusal> {
-    let (caller, request) = proved::<Poll>(hub, path::POLL, headers, body).await?;
+async fn serve(hub: &Hub, caller: Caller, request: Request<Poll>) -> Result<Answer<Polled>, Refusal> {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(request.body.wait_ms.min(WAIT_MS_MAX));
     let open = hub.recalls.poll(caller.store);
     let (taken, grants) = take_report(hub, caller, request.report).await?;

@@ -5,18 +5,16 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use huitong_protocol::wire::{Answer, Nothing, ReportOnly, Request, path};
 
-use super::{Body, answer, proved, take_report};
-use crate::api::problem::respond;
+use super::{Body, answer, serve_proved, take_report};
 use crate::hub::Hub;
 use crate::refusal::Refusal;
+use crate::session::Caller;
 
 pub(in crate::api) async fn report(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    let outcome = serve(&hub, &headers, body).await;
-    respond(&hub, path::REPORT, &headers, outcome).await
+    serve_proved(&hub, path::REPORT, &headers, body, |caller, request| serve(&hub, caller, request)).await
 }
 
-async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Nothing>, Refusal> {
-    let (caller, Request { report, body: ReportOnly {}, .. }) = proved(hub, path::REPORT, headers, body).await?;
-    let (taken, grants) = take_report(hub, caller, report).await?;
+async fn serve(hub: &Hub, caller: Caller, request: Request<ReportOnly>) -> Result<Answer<Nothing>, Refusal> {
+    let (taken, grants) = take_report(hub, caller, request.report).await?;
     Ok(answer(hub, taken, grants, Nothing {}))
 }

@@ -5,23 +5,21 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use huitong_protocol::wire::{Answer, Segment, SyncFault, Uploaded, path};
+use huitong_protocol::wire::{Answer, Request, Segment, SyncFault, Uploaded, path};
 
-use super::{Body, answer, proved, undelivered};
-use crate::api::problem::respond;
+use super::{Body, answer, serve_proved, undelivered};
 use crate::hub::Hub;
 use crate::ingest::{self, Place};
 use crate::refusal::Refusal;
 use crate::report::{self, Taken};
+use crate::session::Caller;
 use crate::store::StoreError;
 
 pub(in crate::api) async fn upload(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    let outcome = serve(&hub, &headers, body).await;
-    respond(&hub, path::UPLOAD, &headers, outcome).await
+    serve_proved(&hub, path::UPLOAD, &headers, body, |caller, request| serve(&hub, caller, request)).await
 }
 
-async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Uploaded>, Refusal> {
-    let (caller, request) = proved::<Segment>(hub, path::UPLOAD, headers, body).await?;
+async fn serve(hub: &Hub, caller: Caller, request: Request<Segment>) -> Result<Answer<Uploaded>, Refusal> {
     let segment = request.body;
     // A journal of an epoch before this one may still be brought in; one that was never minted may not.
     if segment.epoch > caller.epoch || segment.epoch.0 == 0 {
