@@ -236,7 +236,8 @@ fn show_adoption(adoptions: &[Adoption], out: &mut Output<'_>) -> Result<(), Fai
                 ]
             })
             .collect();
-        let header = ["store", "standing", ">downloaded", ">effective", "since", ">last sale", "since", "heard"];
+        let header =
+            ["store", "standing", ">downloaded", ">effective", "effective since", ">last sale", "sold since", "heard"];
         table(text, &header, &rows)?;
         for adoption in adoptions {
             for refused in &adoption.refused {
