@@ -226,15 +226,25 @@ impl Hub {
         {
             return Ok(size);
         }
-        let Some(kept) = policy::in_force(tx, today)? else { return Ok(GrantSize::default()) };
-        let policy: Policy = toml::from_str(&kept.bundle.document).map_err(|fault| StoreError::Value {
-            table: "policy",
-            column: "document",
-            row: version.to_string(),
-            fault: fault.to_string(),
-        })?;
-        *known = Some((version, policy.allotment.grant));
-        Ok(policy.allotment.grant)
+        let read = match policy::in_force(tx, today) {
+            Ok(Some(kept)) => toml::from_str(&kept.bundle.document).map_err(|fault| fault.to_string()),
+            Ok(None) => return Ok(GrantSize::default()),
+            Err(StoreError::Value { fault, .. }) => Err(fault),
+            Err(other) => return Err(other),
+        };
+        let size = read.map_or_else(
+            |fault: String| {
+                // Members get their value all the same; only how much of it follows them at once is not as the policy says.
+                tracing::error!(
+                    policy.version = version,
+                    "Grants are not sized by policy {version}, which cannot be read: {fault}"
+                );
+                GrantSize::default()
+            },
+            |policy: Policy| policy.allotment.grant,
+        );
+        *known = Some((version, size));
+        Ok(size)
     }
 
     /// Today, on the clock of the hub's zone.

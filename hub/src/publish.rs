@@ -198,9 +198,43 @@ pub fn newest_policy(tx: &mut Tx<'_>) -> Result<Option<(Published, Policy)>, Sto
     rows::newest(tx)?.as_ref().map(open_kept).transpose()
 }
 
-/// All policies, oldest first.
-pub fn policies(tx: &mut Tx<'_>) -> Result<Vec<Published>, StoreError> {
-    rows::all(tx)?.iter().map(|kept| open_kept(kept).map(|(published, _)| published)).collect()
+/// A published policy in a list. One that this program does not read any more hides no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its version.
+    pub version: u64,
+    /// The first business day on which it is in force.
+    pub effective_from: BusinessDay,
+    /// What people call it; nothing when it cannot be read.
+    pub name: Option<String>,
+    /// The key that signed it; nothing when that cannot be read.
+    pub key: Option<KeyId>,
+    /// When it was published.
+    pub published_at_ms: Instant,
+    /// Why this program cannot read it; nothing when it can.
+    pub unreadable: Option<String>,
+}
+
+/// Policies after a version, oldest first, so many at most. What an earlier program published may be unreadable; it is listed, with the reason.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn policies(tx: &mut Tx<'_>, after: u64, limit: usize) -> Result<Vec<Listed>, StoreError> {
+    let found = rows::page(tx, after, limit)?;
+    Ok(found
+        .into_iter()
+        .map(|row| {
+            let policy = row.bundle.as_ref().map_err(String::clone);
+            let policy = policy.and_then(|bundle| read_policy(&bundle.document).map_err(|why| why.to_string()));
+            let (name, unreadable) = match policy {
+                Ok(policy) => (Some(policy.name), None),
+                Err(why) => (None, Some(why)),
+            };
+            let (version, effective_from, published_at_ms) = (row.version, row.effective_from, row.published_at_ms);
+            let key = row.bundle.ok().map(|bundle| bundle.key);
+            Listed { version, effective_from, name, key, published_at_ms, unreadable }
+        })
+        .collect())
 }
 
 /// Every fault of a policy that only this hub can see: its currency, and legal entities and stores that it does not have. Suppliers and counters are

@@ -133,7 +133,7 @@ impl PolicyCommand {
                 Ok(())
             }
             Self::List => {
-                let policies = place.open()?.read_blocking(publish::policies)?;
+                let policies = place.open()?.read_blocking(|tx| publish::policies(tx, 0, usize::MAX))?;
                 out.show(&policies, |text| {
                     let rows: Vec<Vec<String>> = policies
                         .iter()
@@ -141,13 +141,15 @@ impl PolicyCommand {
                             vec![
                                 p.version.to_string(),
                                 p.effective_from.to_string(),
-                                p.name.clone(),
+                                p.name.clone().unwrap_or_else(|| "(unreadable)".to_owned()),
                                 p.published_at_ms.to_string(),
-                                p.key.to_string(),
+                                p.key.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
                             ]
                         })
                         .collect();
-                    table(text, &[">version", "in force from", "name", "published", "key"], &rows)
+                    table(text, &[">version", "in force from", "name", "published", "key"], &rows)?;
+                    let unreadable = policies.iter().filter_map(|p| Some((p.version, p.unreadable.as_ref()?)));
+                    unreadable.into_iter().try_for_each(|(version, why)| writeln!(text, "version {version}: {why}"))
                 })?;
                 Ok(())
             }

@@ -87,12 +87,34 @@ pub fn next_version(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
     Ok(u64::try_from(version).unwrap_or(0))
 }
 
-/// All versions, oldest first.
+/// A published policy, whether this program can read it or not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its version.
+    pub version: u64,
+    /// The first business day on which it is in force.
+    pub effective_from: BusinessDay,
+    /// When it was published.
+    pub published_at_ms: Instant,
+    /// What was signed, or why it cannot be read.
+    pub bundle: Result<Bundle, String>,
+}
+
+/// Versions after one, oldest first, so many at most.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Kept>, StoreError> {
-    tx.query(&format!("{KEPT} ORDER BY version"), &[], read)
+pub fn page(tx: &mut Tx<'_>, after: u64, limit: usize) -> Result<Vec<Listed>, StoreError> {
+    let (after, limit) = (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+    let sql = "SELECT version, bundle, published_at_ms, effective_from FROM policy WHERE version > $1 ORDER BY version LIMIT $2";
+    tx.query(sql, &[after.into(), limit.into()], |row| {
+        Ok(Listed {
+            version: u64::try_from(row.integer(0)?).unwrap_or(0),
+            effective_from: row.parsed(3, "policy", "effective_from")?,
+            published_at_ms: Instant(row.integer(2)?),
+            bundle: Bundle::decode(row.bytes(1)?),
+        })
+    })
 }
 
 /// Keeps a policy.

@@ -205,6 +205,43 @@ async fn nobody_gets_a_name_that_history_says_of_somebody_else() {
 }
 
 #[tokio::test]
+async fn a_policy_that_can_no_longer_be_read_hides_no_other() {
+    let town = Town::new(Scheme::Pool);
+    // What an earlier program published, and what a disk did to another one.
+    town.store
+        .write_blocking::<_, StoreError, _>(|tx| {
+            use huitong_protocol::bundle::{Bundle, KeyId};
+            let document = "name = 'old'\ncurrency = 'CNY'\ntenders = []\ndiscount_days = 'fri'\n".to_owned();
+            let bundle = Bundle::new("G1".parse().unwrap(), 2, "2020-01-01".parse().unwrap(), KeyId::of(&[]), document);
+            for (version, bytes) in [(2_i64, bundle.encode()), (3, vec![0xc1])] {
+                tx.execute(
+                    "INSERT INTO policy (version, effective_from, bundle, signature, published_at_ms) VALUES ($1, '2020-01-01', $2, $3, 0)",
+                    &[version.into(), (&bytes).into(), (&Vec::new()).into()],
+                )?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let office = Office::of(&town, "li").await;
+    let listed = office.get("/policies").await;
+    assert_eq!(listed.status, StatusCode::OK, "{}", listed.text);
+    let items = listed.json()["items"].clone();
+    assert!(items[0]["name"].is_string() && items[0]["unreadable"].is_null(), "{items}");
+    assert!(items[1]["name"].is_null() && items[1]["key"].is_string(), "{items}");
+    assert!(items[1]["unreadable"].as_str().unwrap().contains("discount_days"), "{items}");
+    assert!(items[2]["unreadable"].is_string() && items[2]["effective_from"] == "2020-01-01", "{items}");
+    let next = office.get("/policies?limit=1").await.json()["next"].as_str().unwrap().to_owned();
+    assert_eq!(office.get(&format!("/policies?limit=1&cursor={next}")).await.json()["items"][0]["version"], 2);
+    let said = say(&town, "policy list");
+    assert!(said.contains("(unreadable)") && said.contains("version 2: ") && said.contains("version 3: "), "{said}");
+    // Whoever sizes grants by it goes on too.
+    let (hub, now) =
+        (Hub::new(HubConfig::default(), town.store.clone(), town.clock()).await.unwrap(), town.clock().now());
+    let size = town.store.read_blocking(|tx| hub.grant_size(tx, now)).unwrap();
+    assert_eq!(size, huitong_protocol::policy::GrantSize::default());
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_a_problem_that_names_it_and_no_card() {
     let town = Town::new(Scheme::Pool);
     let office = Office::of(&town, "li").await;

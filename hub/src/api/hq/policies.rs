@@ -29,8 +29,7 @@ pub(super) async fn list(
     caller.allow(Permission::Read)?;
     let limit = page::limit(asked.limit)?;
     let after = page::after::<u64>(asked.cursor.as_deref())?;
-    let policies = hub.store.read(publish::policies).await?;
-    let rows = page::rest(policies, after.as_ref(), limit, |policy| policy.version);
+    let rows = hub.store.read(move |tx| publish::policies(tx, after.unwrap_or(0), limit + 1)).await?;
     page::page(&uri, rows, limit, |policy| policy.version.to_string())
 }
 
