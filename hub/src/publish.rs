@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use huitong_protocol::bundle::{Bundle, DOCUMENT_BYTES_MAX, KeyId};
-use huitong_protocol::id::{LegalEntityId, StoreId};
+use huitong_protocol::id::{LegalEntityId, StoreId, TierCode};
 use huitong_protocol::party::Party;
 use huitong_protocol::policy::{Funder, Policy};
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, faults};
@@ -235,6 +235,19 @@ pub fn policies(tx: &mut Tx<'_>, after: u64, limit: usize) -> Result<Vec<Listed>
             Listed { version, effective_from, name, key, published_at_ms, unreadable }
         })
         .collect())
+}
+
+/// The tiers of every policy that was published and can be read; nothing when none was published.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn tiers(tx: &mut Tx<'_>) -> Result<Option<HashSet<TierCode>>, StoreError> {
+    let published = rows::page(tx, 0, usize::MAX)?;
+    if published.is_empty() {
+        return Ok(None);
+    }
+    let policies = published.iter().filter_map(|row| read_policy(&row.bundle.as_ref().ok()?.document).ok());
+    Ok(Some(policies.flat_map(|policy| policy.tiers).map(|tier| tier.code).collect()))
 }
 
 /// Every fault of a policy that only this hub can see: its currency, and legal entities and stores that it does not have. Suppliers and counters are

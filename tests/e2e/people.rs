@@ -30,7 +30,7 @@ async fn town(folder: &std::path::Path) -> Arc<Town> {
         cards: vec![(cards::of_household(1), stores[0])],
         stores,
         product: "SV".to_owned(),
-        policy: documents::policy("CNY", ""),
+        policy: documents::policy("CNY", "") + "[[tiers]]\ncode = '金卡'\nname = '金卡'\nrank = 1\n",
         agreement: documents::agreement("CNY", "pool", "2020-01-01", 0, 0, "restore"),
         effective_from: "2020-01-01".parse().unwrap(),
         tune: Arc::new(|_| ()),

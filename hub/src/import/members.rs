@@ -2,7 +2,8 @@
 //!
 //! The hub mints their ids; a number that is there already is changed: a column that is left out of the file leaves what is there, an empty field takes
 //! it away. Several segments are separated by semicolons. A phone finds one active member of the group; what two share is reported, and so is every line
-//! that cannot be read. Invariant: no fault repeats a phone or a birthday.
+//! that cannot be read, and every tier that no published policy has: it would give its member nothing. Before the first policy, tiers are believed.
+//! Invariant: no fault repeats a phone or a birthday.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use huitong_protocol::member::{Birthday, Member, MemberNumber, Phone, SEGMENTS_M
 use huitong_protocol::time::BusinessDay;
 
 use super::{Column, Faults, ImportError, ImportReport, Line, Options, Table, Written, apply};
-use crate::store::engine::Store;
+use crate::publish;
+use crate::store::engine::{Store, StoreError};
 use crate::store::member::{self, Record};
 use crate::store::phone_key;
 
@@ -68,7 +70,7 @@ impl Row {
 /// # Errors
 /// [`ImportError`], with nothing written.
 pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportReport, ImportError> {
-    let key = store.read_blocking(phone_key::get)?;
+    let (key, tiers) = store.read_blocking(|tx| Ok::<_, StoreError>((phone_key::get(tx)?, publish::tiers(tx)?)))?;
     let table = Table::read("member", COLUMNS, csv, options.encoding)?;
     let (mut numbers, mut phones) = (HashMap::new(), HashMap::new());
     let rows = table.rows(|line| {
@@ -81,6 +83,14 @@ pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportRepo
         let birthday = line.has("birthday").then(|| quiet(line, "birthday", Birthday::new));
         let phone = line.has("phone").then(|| quiet(line, "phone", Phone::new));
         let tier = line.has("tier").then(|| line.maybe("tier").flatten());
+        if let (Some(tier), Some(tiers)) = (tier.flatten(), &tiers)
+            && !tiers.contains(&tier)
+        {
+            line.fault(
+                "tier",
+                format!("{tier} is in no policy that is published; correct it, or publish the tier first"),
+            );
+        }
         let segments = line.has("segments").then(|| segments(line));
         let active = line.has("active").then(|| line.yes_or_no("active").unwrap_or(true));
         if let Some(number) = number {

@@ -37,6 +37,21 @@ fn a_member_is_imported_and_changed_column_by_column() {
 }
 
 #[test]
+fn a_tier_that_no_policy_has_is_a_bad_line_once_there_is_a_policy() {
+    let office = Office::opened();
+    assert_eq!(office.import("member", MEMBERS), (4, 0, 0), "before the first policy there is nothing to compare with");
+    let policy = "name = 'P'\ncurrency = 'CNY'\n[[tenders]]\ncode = 'cash'\nclass = 'external'\n\
+         [[tiers]]\ncode = '金卡'\nname = '金卡'\nrank = 1\n";
+    let file = office.file(policy.as_bytes());
+    office.ok(&["policy", "publish", &file, "--effective-from", "2026-01-01"]);
+    let file = "number,name,tier\n8800017,张三,金卡\n8800018,单雄信,银卡\n8800019,买买提·艾力,\n";
+    office.import_refused("member", file, &["line 3: tier: 银卡 is in no policy that is published"]);
+    // Whoever has it already keeps it: a file without the column says nothing of it.
+    assert_eq!(office.import("member", "number,name\n8800018,单雄\n"), (0, 1, 0));
+    assert_eq!(office.ok(&["member", "show", "8800018"])["tier"], "银卡");
+}
+
+#[test]
 fn every_bad_and_double_line_of_a_member_file_is_named_and_no_phone_is_repeated() {
     let office = Office::opened();
     office.import("member", MEMBERS);
