@@ -414,4 +414,6 @@ fn unknown_tender(policy: &Policy, line: &TenderLine) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

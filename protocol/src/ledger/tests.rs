@@ -23,9 +23,9 @@ use crate::till::{
 };
 use crate::time::{CivilOffset, Instant, Stamp};
 
-const CNY: Unit = Unit::Money(Currency::CNY);
+pub(super) const CNY: Unit = Unit::Money(Currency::CNY);
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     let tender = |code: &str, class, may_load| Tender {
         may_load,
         invoiceable: class == TenderClass::External,
@@ -51,15 +51,15 @@ fn policy() -> Policy {
     }
 }
 
-fn number(account: i64) -> CardNumber {
+pub(super) fn number(account: i64) -> CardNumber {
     CardNumber::new(&format!("66{account:010}")).unwrap()
 }
 
-fn account(no: i64) -> AccountId {
+pub(super) fn account(no: i64) -> AccountId {
     AccountId::new(no).unwrap()
 }
 
-fn card(no: i64, status: CardStatus) -> Card {
+pub(super) fn card(no: i64, status: CardStatus) -> Card {
     Card {
         number: number(no),
         product: "SV".parse().unwrap(),
@@ -73,16 +73,16 @@ fn card(no: i64, status: CardStatus) -> Card {
 }
 
 /// A shop with its policy, open day, cards and counters.
-struct Shop {
-    policy: Policy,
+pub(super) struct Shop {
+    pub(super) policy: Policy,
     day: Option<BusinessDay>,
     hub: Hub,
-    cards: Vec<Card>,
-    holdings: Holdings,
+    pub(super) cards: Vec<Card>,
+    pub(super) holdings: Holdings,
     seq: u64,
     /// The member at the till and the account that earns.
     shopper: Option<Shopper>,
-    earns: Option<(CardNumber, AccountId)>,
+    pub(super) earns: Option<(CardNumber, AccountId)>,
     /// Whether the item master has every item.
     has_items: bool,
 }
@@ -91,7 +91,7 @@ struct Shop {
 const NOON: Instant = Instant(1_795_320_000_000);
 
 impl Shop {
-    fn new(cards: Vec<Card>) -> Self {
+    pub(super) fn new(cards: Vec<Card>) -> Self {
         let day = Some("2026-11-22".parse().unwrap());
         Self {
             policy: policy(),
@@ -112,7 +112,7 @@ impl Shop {
         self
     }
 
-    fn situation(&self) -> Situation<'_> {
+    pub(super) fn situation(&self) -> Situation<'_> {
         Situation { store: "S1".parse().unwrap(), policy: &self.policy, day: self.day, hub: &self.hub }
     }
 
@@ -121,7 +121,7 @@ impl Shop {
     }
 
     /// Does what was approved, and gives the entry.
-    fn book(&mut self, decision: Decision) -> (Entry, Plan) {
+    pub(super) fn book(&mut self, decision: Decision) -> (Entry, Plan) {
         let plan = match decision {
             Decision::Approved(plan) => *plan,
             other => panic!("not approved: {other:?}"),
@@ -186,7 +186,7 @@ impl Shop {
     }
 }
 
-fn known_item(line: &SaleLine) -> Item {
+pub(super) fn known_item(line: &SaleLine) -> Item {
     Item {
         sku: line.sku.clone(),
         barcodes: Vec::new(),
@@ -205,11 +205,11 @@ fn known_item(line: &SaleLine) -> Item {
     }
 }
 
-fn tender(code: &str, amount_minor: i64, card: Option<i64>) -> TenderLine {
+pub(super) fn tender(code: &str, amount_minor: i64, card: Option<i64>) -> TenderLine {
     TenderLine { tender: code.parse::<TenderCode>().unwrap(), amount_minor, card: card.map(number), reference: None }
 }
 
-fn line(net_minor: i64, thousandths: i64) -> SaleLine {
+pub(super) fn line(net_minor: i64, thousandths: i64) -> SaleLine {
     SaleLine {
         sku: "A1".to_owned(),
         name: String::new(),
@@ -232,7 +232,7 @@ fn line(net_minor: i64, thousandths: i64) -> SaleLine {
     }
 }
 
-fn sale(lines: Vec<SaleLine>, tenders: Vec<TenderLine>) -> PostSale {
+pub(super) fn sale(lines: Vec<SaleLine>, tenders: Vec<TenderLine>) -> PostSale {
     PostSale {
         currency: Currency::CNY,
         member: None,

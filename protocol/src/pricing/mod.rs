@@ -100,8 +100,8 @@ fn through_the_gate(work: &mut Work<'_>) -> Passed {
 }
 
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

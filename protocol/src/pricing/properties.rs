@@ -131,7 +131,7 @@ fn a_promotion() -> impl Strategy<Value = Promotion> {
 }
 
 /// A policy that passed its validation.
-fn a_policy() -> impl Strategy<Value = Policy> {
+pub(crate) fn a_policy() -> impl Strategy<Value = Policy> {
     (vec(a_promotion(), 0..12), any::<bool>(), any::<bool>()).prop_map(|(promotions, across, member_price)| {
         let mut policy = policy(serde_json::json!([]));
         policy.pricing.across_priorities = if across { AcrossPriorities::Compound } else { AcrossPriorities::Never };
@@ -181,7 +181,7 @@ fn a_line() -> impl Strategy<Value = BasketLine<'static>> {
     )
 }
 
-fn a_cart() -> impl Strategy<Value = Cart> {
+pub(crate) fn a_cart() -> impl Strategy<Value = Cart> {
     let shopper = prop::option::of((select(vec![None, Some("silver"), Some("gold")]), any::<bool>()));
     let hours = (select(vec!["2026-11-21", "2026-11-22", "2026-11-23"]), 0_u16..1_440);
     (vec(a_line(), 1..8), shopper, codes(&["TEN", "OLD", "FAKE"], 3), hours).prop_map(
