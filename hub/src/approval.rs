@@ -2,14 +2,15 @@
 //!
 //! The run's own row never changes; names stand beside it. Invariant: an approved run was prepared by a known name and approved by another.
 
+use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::run::{Finality, RunId, Standing};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{BusinessDay, Instant};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::actor::Actor;
 use crate::note;
-use crate::settle::{self, Netting, RunReport, RunRequest, Scope, SettleError};
+use crate::settle::{self, Netting, Plan, RunReport, RunRequest, Scope, SettleError};
 use crate::store::day;
 use crate::store::settlement::{self, RunRecord};
 use crate::store::signature::{self, Role, Signature};
@@ -118,18 +119,38 @@ pub fn sheet(tx: &mut Tx<'_>, id: RunId, by_legal_entity: bool) -> Result<RunShe
     Ok(RunSheet { run, netting, resolved })
 }
 
-/// Makes a run and signs it as prepared.
+/// What somebody asks to be settled; what they leave open is what the agreement books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// By which scheme.
+    pub scheme: Option<Scheme>,
+    /// Whether it moves the books.
+    pub standing: Standing,
+    /// Whether every store must be complete.
+    pub finality: Finality,
+    /// The last business day.
+    pub day_to: Option<BusinessDay>,
+}
+
+/// Computes a run, for [`prepare`]. Changes nothing.
+///
+/// # Errors
+/// [`SettleError`].
+pub fn plan(tx: &mut Tx<'_>, wanted: Wanted, now: Instant, progress: &ProgressBar) -> Result<Plan, SettleError> {
+    let Wanted { scheme, standing, finality, day_to } = wanted;
+    let scheme = match scheme {
+        Some(scheme) => scheme,
+        None => settle::booked_scheme(tx, now, day_to)?,
+    };
+    settle::plan(tx, now, RunRequest { scheme, standing, finality, day_to }, progress)
+}
+
+/// Books a run and signs it as prepared.
 ///
 /// # Errors
 /// [`SettleError`]; the caller must then roll back.
-pub fn prepare(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    request: RunRequest,
-    now: Instant,
-    progress: &ProgressBar,
-) -> Result<RunReport, SettleError> {
-    let report = settle::run_in(tx, now, request, progress)?;
+pub fn prepare(tx: &mut Tx<'_>, actor: &Actor, plan: &Plan, now: Instant) -> Result<RunReport, SettleError> {
+    let report = settle::book(tx, plan)?;
     let run = &report.record.run;
     let prepared = Signature { by: actor.name().to_owned(), at_ms: now, note: String::new() };
     signature::sign(tx, run.id, Role::Prepared, &prepared)?;

@@ -2,11 +2,17 @@
 //!
 //! A run looks at everything accepted up to its cut, re-folds the accounts that were touched since the last run of its scheme, and writes what
 //! changed: new − old per leg, for business days up to its last. What a late store brings is in a later run, under the day it belongs to; a run that is
-//! written never changes. Everything happens in one write transaction, so a crash leaves the whole run or none of it, and chunk by chunk, so memory
-//! stays flat. Bodies of entries are never decoded.
+//! written never changes. Bodies of entries are never decoded.
+//!
+//! Tills wait for grants that the same writer gives, so a run holds it no longer than its lines take to be written: [`plan`] computes them from one
+//! moment, in a read; [`book`] writes them in one write transaction, so that a crash leaves the whole run or none of it. Both go chunk by chunk, so memory
+//! stays flat. What a run is computed from does not change below its cut: entries are numbered in the order of commits and never change. What can, another
+//! run or other terms, is asked again before a line is written.
 //!
 //! Invariants, asserted before the commit: a run sums to zero over all parties per currency and business day (I6), and what was written is what was
 //! computed.
+
+mod spool;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +28,7 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use self::spool::{Spool, Spooled};
 use crate::calendar::{self, Silent};
 use crate::horizon::{FarDay, Horizon};
 use crate::note::NoteFault;
@@ -32,7 +39,7 @@ use crate::store::engine::{Store, StoreError, Tx, Value};
 use crate::store::settlement::{self, Late, LegReader, LineWriter, RunRecord};
 use crate::store::{organisation, root};
 
-/// Lines that wait to be written together: half a megabyte.
+/// Lines that are written together: half a megabyte.
 const LINES_PENDING: usize = 8_192;
 /// How many late stores a refusal names.
 const LATE_NAMED_MAX: usize = 10;
@@ -64,6 +71,12 @@ pub enum SettleError {
     /// A note that says too much, or not in plain text.
     #[error("note: {0}")]
     Note(#[from] NoteFault),
+    /// Something that it was computed from changed before it was booked.
+    #[error("{0} while the run was computed; nothing was written\n  hint: make it again")]
+    Overtaken(&'static str),
+    /// Its lines could not be kept aside.
+    #[error("could not keep the lines of a run aside; is there room for temporary files?")]
+    Aside(#[from] std::io::Error),
     /// There is no such run.
     #[error("there is no run {0}\n  hint: huitong-hub settle list")]
     NoRun(RunId),
@@ -122,29 +135,38 @@ pub struct RunReport {
     pub positions: Vec<(Party, i64)>,
 }
 
-/// Makes a run. It waits for the disk: an async task says `store.write` with [`run_in`] instead.
+/// A run that was computed and not booked.
+pub struct Plan {
+    /// The run but its number and its fingerprint, which it gets when it is booked.
+    record: RunRecord,
+    last_booked: Option<RunId>,
+    late: Vec<Late>,
+    far: Vec<FarDay>,
+    silent: Vec<Silent>,
+    resolved: Vec<Resolution>,
+    accounts: u64,
+    lines: u64,
+    adjustments: u64,
+    total: i128,
+    spooled: Spooled,
+}
+
+/// Makes a run. It waits for the disk: an async task says [`plan`] and [`book`] instead.
 ///
 /// # Errors
 /// [`SettleError`]; nothing is written then.
 pub fn run(store: &Store, now: Instant, request: RunRequest, progress: &ProgressBar) -> Result<RunReport, SettleError> {
-    let bar = progress.clone();
-    let report = store.write_blocking(move |tx| run_in(tx, now, request, &bar));
+    let planned = store.read_blocking(|tx| plan(tx, now, request, progress));
     progress.finish_and_clear();
-    report
+    let planned = planned?;
+    store.write_blocking(move |tx| book(tx, &planned))
 }
 
-/// Makes a run within a write transaction of the caller.
+/// Computes a run from what is here now. Changes nothing.
 ///
 /// # Errors
-/// [`SettleError`]; the caller must then roll back.
-pub fn run_in(
-    tx: &mut Tx<'_>,
-    now: Instant,
-    request: RunRequest,
-    progress: &ProgressBar,
-) -> Result<RunReport, SettleError> {
-    // The number is taken first: it locks the hub's row, so that what is read next is the last run for good.
-    let id = settlement::take_number(tx)?;
+/// [`SettleError`].
+pub fn plan(tx: &mut Tx<'_>, now: Instant, request: RunRequest, progress: &ProgressBar) -> Result<Plan, SettleError> {
     let hub = root::hub(tx)?;
     let Some(agreements) = publish::agreements(tx)? else {
         return Err(refused("no settlement agreement is published", "huitong-hub agreement publish FILE"));
@@ -204,7 +226,8 @@ pub fn run_in(
     let complete = complete.iter().filter(|store| late.iter().all(|late| late.store != **store)).count();
     let mut record = RunRecord {
         run: Run {
-            id,
+            // Nobody's yet.
+            id: RunId(0),
             scheme: request.scheme,
             currency: hub.currency,
             standing: request.standing,
@@ -223,7 +246,6 @@ pub fn run_in(
         fingerprint: Hash::ZERO,
     };
     let resolved = resolved(tx, &record)?;
-    settlement::insert_run(tx, &record)?;
     let accounts = match &previous {
         None => Accounts::All,
         Some(previous) => Accounts::Listed(settlement::touched(tx, previous.open_ingested_no, cut_ingested_no)?),
@@ -234,28 +256,53 @@ pub fn run_in(
     let mut refold =
         Refold { accounts, cut_ingested_no, day_to: Some(day_to), open_ingested_no: record.open_ingested_no };
     let mut folder = Folder::new(request.scheme, agreements);
-    let mut posting = Posting::new(&record.run, previous.is_some());
+    let mut fold = Fold::new(&record.run, previous.is_some());
     refold.run(tx, |tx, account, history| {
-        posting.current.clear();
-        folder.fold_account(history, &mut |leg| posting.keep(leg))?;
+        fold.current.clear();
+        folder.fold_account(history, &mut |leg| fold.keep(leg))?;
         progress.inc(1);
-        posting.post(tx, account)
+        fold.post(tx, account)
     })?;
-    posting.flush(tx)?;
+    fold.flush()?;
     record.open_ingested_no = refold.open_ingested_no;
-    record.fingerprint = posting.writer.take_fingerprint().finish(&record);
+    let last_booked = settlement::last_booked(tx)?.map(|last| last.run.id);
+    let Fold { accounts, lines, adjustments, total, spool, .. } = fold;
+    let spooled = spool.finish()?;
+    Ok(Plan { record, last_booked, late, far, silent, resolved, accounts, lines, adjustments, total, spooled })
+}
+
+/// Books a run as it was computed, unless what it was computed from has changed. May be tried again.
+///
+/// # Errors
+/// [`SettleError`]; the caller must then roll back.
+pub fn book(tx: &mut Tx<'_>, plan: &Plan) -> Result<RunReport, SettleError> {
+    // The number is taken first: it locks the hub's row, so that what is read next is the last run for good.
+    let id = settlement::take_number(tx)?;
+    let mut record = plan.record.clone();
+    record.run.id = id;
+    let previous = settlement::last_of_scheme(tx, record.run.scheme)?.map(|last| last.run.id);
+    let last_booked = settlement::last_booked(tx)?.map(|last| last.run.id);
+    if (previous, last_booked) != (record.previous, plan.last_booked) {
+        return Err(SettleError::Overtaken("another run was made"));
+    }
+    if publish::agreements(tx)?.map(|agreements| agreements.hash()) != Some(record.run.agreements) {
+        return Err(SettleError::Overtaken("other terms were published"));
+    }
+    settlement::insert_run(tx, &record)?;
+    let mut writer = LineWriter::default();
+    plan.spooled.each(record.run.currency, |lines| writer.write(tx, &record.run, lines).map_err(SettleError::from))?;
+    record.fingerprint = writer.take_fingerprint().finish(&record);
     settlement::finish_run(tx, &record)?;
-    let positions = posting.prove(tx)?;
-    let Posting { accounts, lines, adjustments, .. } = posting;
+    let positions = prove(tx, &record.run, plan, &writer)?;
     Ok(RunReport {
         record,
-        late,
-        far,
-        silent,
-        resolved,
-        accounts,
-        lines,
-        adjustments,
+        late: plan.late.clone(),
+        far: plan.far.clone(),
+        silent: plan.silent.clone(),
+        resolved: plan.resolved.clone(),
+        accounts: plan.accounts,
+        lines: plan.lines,
+        adjustments: plan.adjustments,
         positions: positions.into_iter().collect(),
     })
 }
@@ -341,22 +388,22 @@ fn not_complete(late: &[Late], day_to: BusinessDay) -> SettleError {
     )
 }
 
-/// A run while it is written.
-struct Posting {
+/// A run while it is computed.
+struct Fold {
     run: Run,
     /// Whether there are legs of earlier runs.
     measured: bool,
     current: Vec<Leg>,
     pending: Vec<Leg>,
     reader: LegReader,
-    writer: LineWriter,
+    spool: Spool,
     total: i128,
     accounts: u64,
     lines: u64,
     adjustments: u64,
 }
 
-impl Posting {
+impl Fold {
     fn new(run: &Run, measured: bool) -> Self {
         Self {
             run: run.clone(),
@@ -364,7 +411,7 @@ impl Posting {
             current: Vec::new(),
             pending: Vec::new(),
             reader: LegReader::default(),
-            writer: LineWriter::default(),
+            spool: Spool::new(),
             total: 0,
             accounts: 0,
             lines: 0,
@@ -387,12 +434,12 @@ impl Posting {
         } else {
             self.pending.append(&mut self.current);
         }
-        if self.pending.len() >= LINES_PENDING { self.flush(tx) } else { Ok(()) }
+        if self.pending.len() >= LINES_PENDING { self.flush() } else { Ok(()) }
     }
 
-    /// Writes the lines that wait.
-    fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), SettleError> {
-        self.writer.write(tx, &self.run, &self.pending)?;
+    /// Keeps the lines that wait aside.
+    fn flush(&mut self) -> Result<(), SettleError> {
+        self.spool.keep(&self.pending)?;
         for line in &self.pending {
             self.lines += 1;
             self.adjustments += u64::from(line.business_day < self.run.day_from);
@@ -401,31 +448,31 @@ impl Posting {
         self.pending.clear();
         Ok(())
     }
+}
 
-    /// Checks the run before it is committed: its sums, and what the database says was written.
-    fn prove(&self, tx: &mut Tx<'_>) -> Result<Positions, SettleError> {
-        let daily = self.writer.positions(self.run.currency);
-        run::check_zero_sum(&daily)?;
-        let written = tx.query_one(
-            "SELECT COUNT(*), CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM settlement_line WHERE run_no = $1",
-            &[self.run.id.0.into()],
-            |row| Ok::<_, StoreError>((row.integer(0)?, row.integer(1)?)),
-        )?;
-        let (count, sum) = written.unwrap_or_default();
-        if (u64::try_from(count).ok(), i128::from(sum)) != (Some(self.lines), self.total) {
-            return Err(SettleError::Unequal {
-                run: self.run.id,
-                written: format!("{count} lines of {sum}"),
-                computed: format!("{} lines of {}", self.lines, self.total),
-            });
-        }
-        let mut positions = Positions::new();
-        for ((_, _, party), amount) in daily {
-            let position = positions.entry(party).or_insert(0);
-            *position = position.checked_add(amount).ok_or(RunError::Overflow)?;
-        }
-        Ok(positions)
+/// Checks a run before it is committed: its sums, and what the database says was written.
+fn prove(tx: &mut Tx<'_>, run: &Run, plan: &Plan, writer: &LineWriter) -> Result<Positions, SettleError> {
+    let daily = writer.positions(run.currency);
+    run::check_zero_sum(&daily)?;
+    let written = tx.query_one(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM settlement_line WHERE run_no = $1",
+        &[run.id.0.into()],
+        |row| Ok::<_, StoreError>((row.integer(0)?, row.integer(1)?)),
+    )?;
+    let (count, sum) = written.unwrap_or_default();
+    if (u64::try_from(count).ok(), i128::from(sum)) != (Some(plan.lines), plan.total) {
+        return Err(SettleError::Unequal {
+            run: run.id,
+            written: format!("{count} lines of {sum}"),
+            computed: format!("{} lines of {}", plan.lines, plan.total),
+        });
     }
+    let mut positions = Positions::new();
+    for ((_, _, party), amount) in daily {
+        let position = positions.entry(party).or_insert(0);
+        *position = position.checked_add(amount).ok_or(RunError::Overflow)?;
+    }
+    Ok(positions)
 }
 
 /// A sum over accounts and kinds as a leg: netting and positions look at neither.

@@ -15,9 +15,9 @@ use serde_json::json;
 use super::exception::{By, write};
 use super::output::table;
 use super::{Failure, Output, Place, World, actor, write_new_file};
-use crate::approval::{self, RunSheet, RunState, SignedRun};
+use crate::approval::{self, RunSheet, RunState, SignedRun, Wanted};
 use crate::export;
-use crate::settle::{self, RunReport, RunRequest, SettleError};
+use crate::settle::{RunReport, SettleError};
 use crate::store::day::Resolution;
 
 #[derive(Debug, Subcommand)]
@@ -73,9 +73,10 @@ impl From<SettleError> for Failure {
     fn from(error: SettleError) -> Self {
         match error {
             SettleError::Store(error) => error.into(),
-            refused @ (SettleError::Refused { .. } | SettleError::NoRun(_) | SettleError::Note(_)) => {
-                Self::Refused(refused.to_string())
-            }
+            refused @ (SettleError::Refused { .. }
+            | SettleError::NoRun(_)
+            | SettleError::Note(_)
+            | SettleError::Overtaken(_)) => Self::Refused(refused.to_string()),
             other => Self::Failed(other.into()),
         }
     }
@@ -87,21 +88,16 @@ impl SettleCommand {
             Self::Run { scheme, memo, to, provisional, by } => {
                 let actor = actor(&by.by)?;
                 let (store, now, bar) = (place.open()?, world.now(), world.bar());
-                let shown = bar.clone();
-                let result = store.write_blocking(move |tx| {
-                    let scheme = match scheme {
-                        Some(scheme) => scheme,
-                        None => settle::booked_scheme(tx, now, to)?,
-                    };
-                    let request = RunRequest {
-                        scheme,
-                        standing: if memo { Standing::Memo } else { Standing::Booked },
-                        finality: if provisional { Finality::Provisional } else { Finality::Final },
-                        day_to: to,
-                    };
-                    approval::prepare(tx, &actor, request, now, &shown)
-                });
+                let wanted = Wanted {
+                    scheme,
+                    standing: if memo { Standing::Memo } else { Standing::Booked },
+                    finality: if provisional { Finality::Provisional } else { Finality::Final },
+                    day_to: to,
+                };
+                let plan = store.read_blocking(|tx| approval::plan(tx, wanted, now, &bar));
                 bar.finish_and_clear();
+                let result =
+                    plan.and_then(|plan| store.write_blocking(move |tx| approval::prepare(tx, &actor, &plan, now)));
                 store.close();
                 match result {
                     Ok(report) => out.show(&report, |text| show_report(text, &report))?,

@@ -421,14 +421,48 @@ fn a_run_that_fails_leaves_nothing_and_is_made_again() {
     let mut shops = day_one(&mut town);
     shops.iter_mut().for_each(|shop| town.close(shop));
     let request = settle::RunRequest { scheme: Scheme::Pool, standing: BOOKED, finality: FINAL, day_to: None };
+    let now = huitong_protocol::time::Instant(1_790_100_000_000);
+    let plan = town.store.read_blocking(|tx| settle::plan(tx, now, request, &ProgressBar::hidden())).unwrap();
     let crashed = town.store.write_blocking::<(), SettleError, _>(move |tx| {
-        let report = settle::run_in(tx, huitong_protocol::time::Instant(1), request, &ProgressBar::hidden())?;
+        let report = settle::book(tx, &plan)?;
         Err(SettleError::NothingNew(Box::new(report.record)))
     });
     assert!(crashed.is_err());
     assert!(town.store.read_blocking(settlement::runs).unwrap().is_empty());
     let run = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
     assert_eq!((run.record.run.id, run.lines), (RunId(1), 3));
+    assert_eq!(town.findings(), Vec::<String>::new());
+}
+
+#[test]
+fn what_comes_while_a_run_is_computed_is_in_the_next_and_a_run_that_was_overtaken_is_not_booked() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, mut two, mut three] = day_one(&mut town);
+    town.close(&mut one);
+    town.close(&mut two);
+    let plan = |town: &Town| {
+        let request =
+            settle::RunRequest { scheme: Scheme::Pool, standing: BOOKED, finality: PROVISIONAL, day_to: None };
+        let now = huitong_protocol::time::Instant(1_790_100_000_000);
+        town.store.read_blocking(|tx| settle::plan(tx, now, request, &ProgressBar::hidden())).unwrap()
+    };
+    let book = |town: &Town, plan: settle::Plan| town.store.write_blocking(move |tx| settle::book(tx, &plan));
+    let (first, slow) = (plan(&town), plan(&town));
+    // A whole journal arrives while the lines are computed.
+    town.close(&mut three);
+    let first = book(&town, first).unwrap();
+    assert!(first.late.iter().any(|late| late.store == id("S3")), "as of the moment that it looked at");
+    let overtaken = book(&town, slow).unwrap_err();
+    assert!(matches!(overtaken, SettleError::Overtaken(_)), "{overtaken}");
+    let second = town.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    assert_eq!((second.record.run.id, second.record.previous), (RunId(2), Some(RunId(1))), "no number is lost");
+    assert!(second.record.run.cut_ingested_no > first.record.run.cut_ingested_no && second.adjustments > 0);
+    // Together they are what one run over all would have been.
+    let mut other = Town::new(Scheme::Pool);
+    day_one(&mut other).iter_mut().for_each(|shop| other.close(shop));
+    other.settle(Scheme::Pool, BOOKED, FINAL, None).unwrap();
+    let owed = |town: &Town| town.store.read_blocking(|tx| settle::cumulative(tx, Scheme::Pool)).unwrap();
+    assert_eq!(owed(&town), owed(&other));
     assert_eq!(town.findings(), Vec::<String>::new());
 }
 

@@ -173,7 +173,9 @@ impl From<SettleError> for Problem {
             SettleError::NoRun(run) => Self::new(Code::NotFound, format!("there is no run {run}")),
             SettleError::Note(fault) => Self::field("note", fault),
             SettleError::Refused { fault, .. } => Self::new(Code::Refused, fault),
-            refused @ SettleError::NothingNew(_) => Self::new(Code::Refused, refused.to_string()),
+            refused @ (SettleError::NothingNew(_) | SettleError::Overtaken(_)) => {
+                Self::new(Code::Refused, without_hint(&refused.to_string()))
+            }
             other => internal(&other),
         }
     }

@@ -17,9 +17,10 @@ use super::exceptions::number;
 use super::problem::Problem;
 use super::{answer, page};
 use crate::actor::Permission;
+use crate::approval::{self, Wanted};
+use crate::export as books;
 use crate::hub::Hub;
-use crate::settle::{self, RunRequest, SettleError};
-use crate::{approval, export as books};
+use crate::settle::SettleError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,22 +75,16 @@ pub(super) struct Run {
 pub(super) async fn run(State(hub): State<Hub>, caller: Caller, Said(said): Said<Run>) -> Result<Response, Problem> {
     let actor = caller.allow(Permission::Settle)?;
     let now = hub.now();
-    let made = hub
-        .store
-        .write(move |tx| {
-            let scheme = match said.scheme {
-                Some(scheme) => scheme,
-                None => settle::booked_scheme(tx, now, said.to)?,
-            };
-            let request = RunRequest {
-                scheme,
-                standing: if said.memo { Standing::Memo } else { Standing::Booked },
-                finality: if said.provisional { Finality::Provisional } else { Finality::Final },
-                day_to: said.to,
-            };
-            approval::prepare(tx, &actor, request, now, &ProgressBar::hidden())
-        })
-        .await;
+    let wanted = Wanted {
+        scheme: said.scheme,
+        standing: if said.memo { Standing::Memo } else { Standing::Booked },
+        finality: if said.provisional { Finality::Provisional } else { Finality::Final },
+        day_to: said.to,
+    };
+    let made = match hub.store.read(move |tx| approval::plan(tx, wanted, now, &ProgressBar::hidden())).await {
+        Ok(plan) => hub.store.write(move |tx| approval::prepare(tx, &actor, &plan, now)).await,
+        Err(error) => Err(error),
+    };
     match made {
         Ok(report) => answer::json_with(StatusCode::CREATED, &report),
         Err(SettleError::NothingNew(last)) => answer::json(&json!({ "nothing_new_since": last.run.id })),
