@@ -24,7 +24,7 @@ use huitong_protocol::wire::{
 
 use crate::horizon;
 use crate::store::adoption::{self, Used};
-use crate::store::journal::{self as rows, Journal, Waiting};
+use crate::store::journal::{self as rows, Counted, Journal, Waiting};
 use crate::store::{StoreError, Tx, day, exception, organisation};
 
 /// What the packing adds to the entries of a segment at most.
@@ -178,6 +178,14 @@ pub struct Unpacked {
     pub last: Head,
 }
 
+impl Unpacked {
+    /// Whether it closes a day.
+    #[must_use]
+    pub fn has_seal(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.inspected.body, Some(Body::Seal(_))))
+    }
+}
+
 /// Unpacks a segment and proves its chain. Never makes more memory than the largest segment needs.
 ///
 /// # Errors
@@ -236,6 +244,34 @@ pub enum Taken {
     Full,
 }
 
+/// What the entries that are here add up to since the last seal, counted before the write in which the next seal is judged: a large day takes longer to
+/// count than tills should wait for the writer.
+#[derive(Clone, Debug)]
+pub struct CountedAhead {
+    /// The seal after which it was counted.
+    after: Seq,
+    /// The last entry that was counted.
+    through: Seq,
+    counted: Counted,
+}
+
+impl Default for CountedAhead {
+    /// Nothing was.
+    fn default() -> Self {
+        Self { after: Seq::ZERO, through: Seq::ZERO, counted: Counted::default() }
+    }
+}
+
+/// Counts ahead of a segment with a seal. Changes nothing, and may be done at any earlier moment: entries never change.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn count_ahead(tx: &mut Tx<'_>, place: &Place) -> Result<CountedAhead, StoreError> {
+    let Journal { sealed, head, .. } = rows::find(tx, place.store, place.epoch)?;
+    let counted = rows::tally(tx, place.store, place.epoch, sealed.next(), head.seq, Counted::default())?;
+    Ok(CountedAhead { after: sealed, through: head.seq, counted })
+}
+
 /// Takes a segment into the journal, and those that waited for it.
 ///
 /// # Errors
@@ -245,6 +281,7 @@ pub fn take(
     place: &Place,
     segment: &Segment,
     unpacked: &Unpacked,
+    ahead: &CountedAhead,
     now: Instant,
 ) -> Result<Taken, StoreError> {
     let mut journal = rows::find(tx, place.store, place.epoch)?;
@@ -263,7 +300,7 @@ pub fn take(
             return Ok(Taken::Full);
         }
     } else {
-        let mut fork = join(tx, place, &mut journal, unpacked, now, &mut uploaded)?;
+        let mut fork = join(tx, place, &mut journal, unpacked, ahead, now, &mut uploaded)?;
         while fork.is_none()
             && let Some(waiting) = rows::stop_waiting(tx, place.store, place.epoch, journal.head.seq)?
         {
@@ -274,7 +311,7 @@ pub fn take(
                 row: format!("{}-{}-{}", place.store, place.epoch, waiting.first),
                 fault,
             })?;
-            fork = join(tx, place, &mut journal, &unpacked, now, &mut uploaded)?;
+            fork = join(tx, place, &mut journal, &unpacked, ahead, now, &mut uploaded)?;
         }
         journal.forked = fork.is_some();
         rows::put(tx, place.store, place.epoch, &journal)?;
@@ -296,6 +333,7 @@ fn join(
     place: &Place,
     journal: &mut Journal,
     segment: &Unpacked,
+    ahead: &CountedAhead,
     now: Instant,
     uploaded: &mut Uploaded,
 ) -> Result<Option<String>, StoreError> {
@@ -321,7 +359,7 @@ fn join(
     let first_no = rows::take_ingested_no(tx, new.len())?;
     let mut counters: BTreeMap<Purse, StoreCounters> = BTreeMap::new();
     for (ingested_no, entry) in (first_no..).zip(new) {
-        append(tx, place, journal, entry, ingested_no, &mut counters, now, uploaded)?;
+        append(tx, place, journal, entry, ingested_no, &mut counters, ahead, now, uploaded)?;
         journal.head = Head { seq: entry.seq, hash: entry.hash };
     }
     note_policy(tx, place, segment, common)?;
@@ -366,6 +404,7 @@ fn append(
     entry: &Proved,
     ingested_no: i64,
     counters: &mut BTreeMap<Purse, StoreCounters>,
+    ahead: &CountedAhead,
     now: Instant,
     uploaded: &mut Uploaded,
 ) -> Result<(), StoreError> {
@@ -415,7 +454,7 @@ fn append(
             }
         }
         Body::Seal(seal) => {
-            let verdict = close(tx, place, journal, seal, entry.seq, ingested_no, now)?;
+            let verdict = close(tx, place, journal, (seal, entry.seq), ingested_no, ahead, now)?;
             journal.sealed = entry.seq;
             uploaded.days.push(verdict);
         }
@@ -443,9 +482,9 @@ fn close(
     tx: &mut Tx<'_>,
     place: &Place,
     journal: &Journal,
-    seal: &Seal,
-    seq: Seq,
+    (seal, seq): (&Seal, Seq),
     ingested_no: i64,
+    ahead: &CountedAhead,
     now: Instant,
 ) -> Result<DayVerdict, StoreError> {
     name_far_day(tx, place, seal.business_day, now)?;
@@ -461,7 +500,12 @@ fn close(
         let subject = day::seal_subject(place.store, seal.business_day, place.epoch, seq.0);
         raise(tx, place, Class::SealReplaced, subject, evidence, now)?;
     }
-    let counted = rows::tally(tx, place.store, place.epoch, journal.sealed.next(), journal.head.seq)?;
+    let (first, counted) = if ahead.after == journal.sealed && ahead.through > ahead.after {
+        (ahead.through.next(), ahead.counted.clone())
+    } else {
+        (journal.sealed.next(), Counted::default())
+    };
+    let counted = rows::tally(tx, place.store, place.epoch, first, journal.head.seq, counted)?.totals();
     let differences = reconcile::seal(seal, journal.head, journal.sealed, counted.as_ref());
     let verdict = DayVerdict { business_day: seal.business_day, seal_seq: seq, differences };
     day::seal(tx, place.store, place.epoch, ingested_no, &verdict, counted.as_ref(), now)?;

@@ -239,7 +239,29 @@ pub fn other_with_operation(
     Ok(other)
 }
 
-/// Counts the entries of a run for itself, from their bytes. Gives nothing when a sum does not fit: no till makes such amounts, but bytes may say anything.
+/// What entries add up to so far.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    tally: Tally,
+    /// Whether every sum fits into a number.
+    fits: bool,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self { tally: Tally::default(), fits: true }
+    }
+}
+
+impl Counted {
+    /// The totals; nothing when a sum does not fit: no till makes such amounts, but bytes may say anything.
+    #[must_use]
+    pub fn totals(&self) -> Option<ControlTotals> {
+        self.fits.then(|| self.tally.totals())
+    }
+}
+
+/// Counts the entries of a run for itself, from their bytes, on top of what was counted.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -249,8 +271,9 @@ pub fn tally(
     epoch: Epoch,
     first: Seq,
     last: Seq,
-) -> Result<Option<ControlTotals>, StoreError> {
-    let (mut tally, mut fits) = (Tally::default(), true);
+    counted: Counted,
+) -> Result<Counted, StoreError> {
+    let Counted { mut tally, mut fits } = counted;
     tx.for_each(
         "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 AND seq >= $3 AND seq <= $4 ORDER BY seq",
         &[(&store).into(), epoch.into(), first.into(), last.into()],
@@ -261,7 +284,7 @@ pub fn tally(
             Ok::<_, StoreError>(())
         },
     )?;
-    Ok(fits.then(|| tally.totals()))
+    Ok(Counted { tally, fits })
 }
 
 /// What the journal adds up to for a purse at a store.

@@ -347,7 +347,12 @@ impl Town {
     pub(crate) fn deliver(&self, shop: &Shop, segment: &Segment) {
         let (place, segment, now) = (shop.place, segment.clone(), self.now());
         let unpacked = ingest::unpack(&place, &segment).unwrap();
-        let taken = self.store.write_blocking(move |tx| ingest::take(tx, &place, &segment, &unpacked, now)).unwrap();
+        let taken = self
+            .store
+            .write_blocking(move |tx| {
+                ingest::take(tx, &place, &segment, &unpacked, &ingest::CountedAhead::default(), now)
+            })
+            .unwrap();
         assert!(matches!(taken, Taken::Uploaded(_)), "{taken:?}");
     }
 

@@ -1,5 +1,6 @@
 //! How a journal arrives: late, twice, out of order, cut elsewhere, contradicting, or with something in it that nobody understands.
 
+use huitong_hub::ingest::{self, Place};
 use huitong_hub::store::engine::StoreError;
 use huitong_hub::store::{day, journal as rows};
 use huitong_protocol::allotment::{Purse, StoreEvent};
@@ -15,7 +16,7 @@ use huitong_protocol::till::AMOUNT_MINOR_MAX;
 use huitong_protocol::wire::{SEGMENT_BYTES_MAX, Segment, SyncFault};
 use proptest::prelude::*;
 
-use crate::fake::{CNY, FakeStore, World, account, card, fault, pack};
+use crate::fake::{CNY, FakeStore, GROUP, World, account, card, fault, pack};
 
 pub(crate) fn frozen(number: u32) -> CardStatusChange {
     CardStatusChange {
@@ -154,6 +155,48 @@ async fn a_seal_that_is_one_cent_off_is_answered_with_the_difference() {
     store.seal(|seal| seal.first_seq = Seq(1));
     let skipped = store.upload(store.segment(8, 10)).await.unwrap();
     assert_eq!(skipped.days[0].differences, ["first entry: sealed 1, the seal before is entry 8"]);
+}
+
+#[tokio::test]
+async fn a_seal_is_judged_the_same_whenever_its_day_was_counted() {
+    // Nothing counted ahead, the first day alone, a part of the second, all of it.
+    for counted_at in 0..4 {
+        let world = World::new().await;
+        let mut store = world.store("S1").await;
+        let place =
+            Place { group: GROUP.parse().unwrap(), currency: Currency::CNY, store: store.id, epoch: store.epoch };
+        let count = async || world.read(move |tx| ingest::count_ahead(tx, &place)).await;
+        let mut ahead = ingest::CountedAhead::default();
+        trade(&mut store);
+        store.upload(store.segment(0, 5)).await.unwrap();
+        if counted_at == 1 {
+            ahead = count().await;
+        }
+        store.seal(|_| ());
+        store.write(open());
+        store.upload(store.segment(5, 7)).await.unwrap();
+        if counted_at == 2 {
+            ahead = count().await;
+        }
+        store.write(reload(3));
+        store.upload(store.segment(7, 8)).await.unwrap();
+        if counted_at == 3 {
+            ahead = count().await;
+        }
+        store.write(reload(4));
+        store.seal(|seal| seal.totals.movements[0].amount_minor += 1);
+        let segment = store.segment(8, 10);
+        let (unpacked, now) = (ingest::unpack(&place, &segment).unwrap(), world.hub.now());
+        assert!(unpacked.has_seal());
+        let taken =
+            world.hub.store.write(move |tx| ingest::take(tx, &place, &segment, &unpacked, &ahead, now)).await.unwrap();
+        let ingest::Taken::Uploaded(uploaded) = taken else { panic!("{taken:?}") };
+        assert_eq!(
+            uploaded.days[0].differences,
+            ["movement CNY reload: sealed 2 of 8, counted 2 of 7"],
+            "{counted_at}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -34,18 +34,23 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Segment>) -> Result<A
     })
     .await
     .map_err(|_| Refusal::new(SyncFault::Internal, "the hub met a fault of its own; its log says which"))?;
-    let work = Arc::new((request.report, segment, unpacked.map_err(Refusal::malformed)?));
+    let unpacked = unpacked.map_err(Refusal::malformed)?;
+    let ahead = match unpacked.has_seal() {
+        true => hub.store.read(move |tx| ingest::count_ahead(tx, &place)).await?,
+        false => ingest::CountedAhead::default(),
+    };
+    let work = Arc::new((request.report, segment, unpacked, ahead));
     let (shared, now) = (hub.clone(), hub.now());
     let (reported, grants, taken) = hub
         .store
         .write(move |tx| {
-            let (report, segment, unpacked) = &*work;
+            let (report, segment, unpacked, ahead) = &*work;
             let reported = match report {
                 Some(report) => report::take(tx, &shared.root, caller, report, now)?,
                 None => Taken::default(),
             };
             let grants = undelivered(tx, caller, &reported.accounts)?;
-            let taken = ingest::take(tx, &place, segment, unpacked, now)?;
+            let taken = ingest::take(tx, &place, segment, unpacked, ahead, now)?;
             Ok::<_, StoreError>((reported, grants, taken))
         })
         .await?;
