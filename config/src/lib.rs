@@ -1,9 +1,9 @@
-//! What both daemons are told before they start: default < file < environment < flag, in that order.
+//! What both daemons are told before they start: default < file < environment < flag, in that order; and what they share around their work.
 //!
 //! Lives here: reading the layers, merging them, naming every fault with its place and a way out, and showing
-//! where each value came from; and, as both daemons have it on their command lines, what every code means ([`explain`]).
-//! Does not live here: what the keys mean (each daemon's own `config.rs`), and
-//! policies, which are published by the hub and read by `protocol`.
+//! where each value came from. Further, as both daemons do it alike and `protocol` does no I/O: what every code means ([`explain`]), the connections
+//! under their APIs ([`serve`]), and the form of a request's failure ([`problem`]). Does not live here: what the keys mean (each daemon's own
+//! `config.rs`), routes and codes (each daemon's own `api`), and policies, which are published by the hub and read by `protocol`.
 //!
 //! Invariant: a value is used only when the whole configuration is free of faults, and every value that is used can
 //! name the line, variable or flag that set it.
@@ -37,7 +37,9 @@ mod fault;
 mod loader;
 mod millis;
 mod origin;
+pub mod problem;
 mod secret;
+pub mod serve;
 mod settings;
 mod size;
 mod suggest;

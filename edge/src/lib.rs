@@ -13,7 +13,6 @@ pub mod ledger;
 pub mod line;
 pub mod run;
 pub mod schedule;
-pub mod serve;
 pub mod slip;
 pub mod store;
 pub mod sync;

@@ -27,7 +27,6 @@ use crate::identity::{KeyError, StoreKey, random_bytes, write_private};
 use crate::ledger::{Call, Ledger, Order, keep_quote_key};
 use crate::line::Line;
 use crate::schedule::{Job, Schedule, Work};
-use crate::serve;
 use crate::store::identity::Identity;
 use crate::store::{Store, StoreError, StoreOptions, operation, till};
 use crate::sync::api::SyncControl;
@@ -38,6 +37,7 @@ use crate::sync::session::{Enrolment, Session};
 use crate::sync::upload::UploadDone;
 use crate::sync::{self, Link, SyncError, download, report, upload};
 use crate::till::{Permissions, Token, TokenHash};
+use huitong_config::serve;
 
 /// The database's file in the data directory.
 pub const DATABASE_FILE: &str = "edge.db";

@@ -38,7 +38,6 @@ pub mod report;
 pub mod rerate;
 pub mod review;
 pub mod schedule;
-mod serve;
 pub mod session;
 pub mod settle;
 pub mod statement;
@@ -49,6 +48,7 @@ pub mod worker;
 
 use std::sync::Arc;
 
+use huitong_config::serve;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;

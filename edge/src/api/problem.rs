@@ -4,8 +4,9 @@
 
 use std::any::Any;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use huitong_config::problem::Form;
 use huitong_protocol::till::Fault;
 use serde::{Deserialize, Serialize};
 
@@ -128,17 +129,6 @@ pub struct Problem {
     field: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    code: &'a str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
-}
-
 impl Problem {
     /// A problem in words: what is wrong and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -161,25 +151,17 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (code, status, title) = self.code.text();
-        let body = Body {
-            r#type: format!("urn:huitong:problem:{code}"),
-            title,
-            status: status.as_u16(),
+        Form {
             code,
+            status,
+            title,
             detail: &self.detail,
             field: self.field.as_deref(),
-        };
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (status, json).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(self.code, Code::Busy | Code::InFlight | Code::Storage) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            retryable: matches!(self.code, Code::Busy | Code::InFlight | Code::Storage),
+            challenge: (self.code == Code::Unauthorized).then_some("Bearer"),
+            request_id: None,
         }
-        if self.code == Code::Unauthorized {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
+        .into_response()
     }
 }
 

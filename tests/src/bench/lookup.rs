@@ -97,6 +97,6 @@ async fn serve_constant(body: Vec<u8>, stop: &CancellationToken) -> anyhow::Resu
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let stopped = stop.clone().cancelled_owned();
-    tokio::spawn(huitong_edge::serve::serve(listener, router, huitong_edge::serve::Patience::USUAL, stopped));
+    tokio::spawn(huitong_config::serve::serve(listener, router, huitong_config::serve::Patience::USUAL, stopped));
     Ok(address)
 }

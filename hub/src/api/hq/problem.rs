@@ -4,8 +4,9 @@
 
 use std::any::Any;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use huitong_config::problem::Form;
 use serde::{Deserialize, Serialize};
 
 use crate::exception::WorkError;
@@ -73,19 +74,6 @@ pub(super) struct Problem {
     field: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    code: &'a str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
-    retryable: bool,
-    request_id: &'a str,
-}
-
 impl Problem {
     /// A problem in words: what is wrong and what to do.
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -100,28 +88,17 @@ impl Problem {
     /// The answer in full.
     pub(super) fn render(&self, request_id: &str) -> Response {
         let (code, status, title) = self.code.text();
-        let retryable = matches!(self.code, Code::Busy);
-        let body = Body {
-            r#type: format!("urn:huitong:problem:{code}"),
-            title,
-            status: status.as_u16(),
+        Form {
             code,
+            status,
+            title,
             detail: &self.detail,
             field: self.field.as_deref(),
-            retryable,
-            request_id,
-        };
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (status, json).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if retryable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            retryable: matches!(self.code, Code::Busy),
+            challenge: (self.code == Code::Unauthorized).then_some("Bearer realm=\"huitong-hq\""),
+            request_id: Some(request_id),
         }
-        if self.code == Code::Unauthorized {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"huitong-hq\""));
-        }
-        response
+        .into_response()
     }
 }
 

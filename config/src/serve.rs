@@ -1,4 +1,4 @@
-//! Serve: the connections under the stores' API. HTTP/1 from one listener, each connection a task, and a bound on how long one may be silent.
+//! Serve: the connections under a daemon's API. HTTP/1 from one listener, each connection a task, and a bound on how long one may be silent.
 //!
 //! `axum::serve` has no such bound: whoever connects and sends nothing, or half a request, would hold a connection, and its file, until the daemon
 //! stops, and longer. What is asked over a connection is the router's. Invariant: after the end no request is under way.
@@ -19,32 +19,34 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// How long the other end is waited for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// How long a client may take to send the head of a request, counted from the connection's begin or from the answer before. Longer than common
     /// clients keep an idle connection, so that it is they who close it and never while they send.
-    pub(crate) head: Duration,
+    pub head: Duration,
     /// How long a client may pause while it sends the body of a request.
-    pub(crate) body: Duration,
+    pub body: Duration,
     /// How long what is under way may still take once the daemon stops.
-    pub(crate) stop: Duration,
+    pub stop: Duration,
 }
 
 impl Patience {
-    /// What the daemon has.
-    pub(crate) const USUAL: Self =
+    /// What both daemons have.
+    pub const USUAL: Self =
         Self { head: Duration::from_secs(100), body: Duration::from_secs(30), stop: Duration::from_secs(30) };
 }
 
 /// Serves until `shutdown`, then until the requests under way are answered or `patience` is over. Who got no answer asks again.
-pub(crate) async fn serve(
+pub async fn serve(
     listener: TcpListener,
     router: Router,
     patience: Patience,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut listener = listener.tap_io(|stream| {
-        // Answers are small and somebody waits at a till; without this they are only slower.
-        let _ = stream.set_nodelay(true);
+        // An answer is one small packet, and somebody waits at a till: waiting to fill a larger one would only make it slower.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "Could not switch off delayed sending");
+        }
     });
     // Makes the routes ready once, not with each request.
     let router: Router = router.layer(RequestBodyTimeoutLayer::new(patience.body)).with_state(());
@@ -67,7 +69,7 @@ pub(crate) async fn serve(
                     connection.as_mut().graceful_shutdown();
                     // Dropped with its request when it takes too long: what was written stands, what was not is not.
                     tokio::time::timeout(patience.stop, connection).await.unwrap_or_else(|_| {
-                        tracing::warn!("Cut off a connection that was not done when the hub stopped");
+                        tracing::warn!("Cut off a connection that was not done when the daemon stopped");
                         Ok(())
                     })
                 }
@@ -97,7 +99,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(1_000);
     const SHORT: Patience = Patience { head: Duration::from_millis(50), body: LONG, stop: LONG };
-    const HALF: &str = "POST /take HTTP/1.1\r\nhost: hub\r\ncontent-length: 10\r\n\r\nhalf";
+    const HALF: &str = "POST /take HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\nhalf";
 
     /// A route that reads a body whole, and tells when it has begun.
     fn taking(begun: &Arc<Notify>) -> Router {
@@ -135,7 +137,7 @@ mod tests {
         let serving = tokio::spawn(serve(listener, router, SHORT, stop.clone().cancelled_owned()));
         let connect = async || TcpStream::connect(address).await.unwrap();
 
-        let polling = tokio::spawn(said_to(connect().await, "GET /poll HTTP/1.1\r\nhost: hub\r\n\r\n"));
+        let polling = tokio::spawn(said_to(connect().await, "GET /poll HTTP/1.1\r\nhost: shop\r\n\r\n"));
         while news.receiver_count() < 2 {
             tokio::task::yield_now().await;
         }
@@ -146,6 +148,30 @@ mod tests {
         assert!(polling.await.unwrap().ends_with("news"));
         stop.cancel();
         serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_when_the_daemon_stops_is_answered_and_nobody_else_is_served() {
+        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (began, gone) = (Arc::clone(&begun), Arc::clone(&go));
+        let slow = get(async move || {
+            began.notify_one();
+            gone.notified().await;
+            "done"
+        });
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/slow", slow);
+        let serving = tokio::spawn(serve(listener, router, SHORT, stop.clone().cancelled_owned()));
+        let ask = "GET /slow HTTP/1.1\r\nhost: shop\r\n\r\n";
+        let last = tokio::spawn(said_to(TcpStream::connect(address).await.unwrap(), ask));
+        begun.notified().await;
+        stop.cancel();
+        go.notify_one();
+        assert!(last.await.unwrap().ends_with("done"));
+        serving.await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
     }
 
     #[tokio::test]
@@ -163,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_hub_stops_also_while_somebody_stops_in_the_middle_of_a_body() {
+    async fn the_daemon_stops_also_while_somebody_stops_in_the_middle_of_a_body() {
         let begun = Arc::new(Notify::new());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -173,7 +199,7 @@ mod tests {
         let half = tokio::spawn(said_to(TcpStream::connect(address).await.unwrap(), HALF));
         begun.notified().await;
         stop.cancel();
-        tokio::time::timeout(Duration::from_secs(20), serving).await.expect("the hub stops in time").unwrap();
+        tokio::time::timeout(Duration::from_secs(20), serving).await.expect("the daemon stops in time").unwrap();
         assert_eq!(half.await.unwrap(), "");
     }
 }
