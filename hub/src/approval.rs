@@ -89,12 +89,12 @@ pub fn signed(tx: &mut Tx<'_>, record: RunRecord) -> Result<SignedRun, StoreErro
     Ok(SignedRun { record, state, prepared_by })
 }
 
-/// All runs, oldest first.
+/// Runs after one, oldest first, so many at most.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn runs(tx: &mut Tx<'_>) -> Result<Vec<SignedRun>, StoreError> {
-    settlement::runs(tx)?.into_iter().map(|record| signed(tx, record)).collect()
+pub fn page(tx: &mut Tx<'_>, after: RunId, limit: usize) -> Result<Vec<SignedRun>, StoreError> {
+    settlement::page(tx, after, limit)?.into_iter().map(|record| signed(tx, record)).collect()
 }
 
 /// A run.

@@ -114,7 +114,7 @@ impl SettleCommand {
                 }
             }
             Self::List => {
-                let runs = place.open()?.read_blocking(approval::runs)?;
+                let runs = place.open()?.read_blocking(|tx| approval::page(tx, RunId(0), usize::MAX))?;
                 out.show(&runs, |text| {
                     let rows: Vec<Vec<String>> = runs.iter().map(run_row).collect();
                     table(text, &RUN_HEADER, &rows)

@@ -94,8 +94,17 @@ pub fn run(tx: &mut Tx<'_>, id: RunId) -> Result<Option<RunRecord>, StoreError> 
 /// # Errors
 /// [`StoreError`].
 pub fn runs(tx: &mut Tx<'_>) -> Result<Vec<RunRecord>, StoreError> {
+    page(tx, RunId(0), usize::MAX)
+}
+
+/// Runs after one, oldest first, so many at most.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn page(tx: &mut Tx<'_>, after: RunId, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
     let currency = super::root::hub(tx)?.currency;
-    tx.query(&format!("{RUN} ORDER BY run_no"), &[], |row| read_run(row, currency))
+    let values = [after.0.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
+    tx.query(&format!("{RUN} WHERE run_no > $1 ORDER BY run_no LIMIT $2"), &values, |row| read_run(row, currency))
 }
 
 /// The last run of a scheme.

@@ -1,4 +1,7 @@
 //! Page: lists by cursor. A cursor names the last row that was given, so that rows which come in between neither repeat nor hide others.
+//!
+//! What only grows (exceptions, runs, policies, the audit) is asked of the database page by page. Stores, and days that are computed anyway, are read whole
+//! and cut by [`rest`].
 
 use std::str::FromStr;
 

@@ -38,8 +38,8 @@ pub(super) async fn list(
     caller.allow(Permission::Read)?;
     let limit = page::limit(asked.limit)?;
     let after = page::after::<i64>(asked.cursor.as_deref())?;
-    let runs = hub.store.read(approval::runs).await?;
-    let rows = page::rest(runs, after.as_ref(), limit, |run| run.record.run.id.0);
+    let after = RunId(after.unwrap_or(0));
+    let rows = hub.store.read(move |tx| approval::page(tx, after, limit + 1)).await?;
     page::page(&uri, rows, limit, |run| run.record.run.id.to_string())
 }
 
