@@ -102,6 +102,34 @@ fn the_configuration_in_force_can_be_printed_with_its_origins_and_read_back() {
 }
 
 #[test]
+fn every_value_of_the_configuration_names_who_set_it_and_every_slip_what_was_meant() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("edge.toml");
+    std::fs::write(&file, "# A store.\n\n[store]\nreaders = 7\n\n[sync]\npoll_wait = \"9s\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let mut asked = command(
+        data.path(),
+        &["--config", file, "--set", "sync.poll_wait=11s", "--set", "log.format=json", "config", "print", "--origin"],
+    );
+    let origins = out(&asked.env("HUITONG_EDGE_SYNC__HUB_URL", "http://127.0.0.1:7999").output().unwrap());
+    for (key, value, origin) in [
+        ("store.readers", "7", &format!("file {file}:4")[..]),
+        ("sync.poll_wait", "\"11s\"", "flag --set sync.poll_wait"),
+        ("log.format", "\"json\"", "flag --set log.format"),
+        ("sync.hub_url", "\"http://127.0.0.1:7999\"", "env HUITONG_EDGE_SYNC__HUB_URL"),
+        ("sync.retry_min", "\"1s\"", "default"),
+    ] {
+        let line = origins.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap_or_default();
+        assert!(line.contains(value) && line.ends_with(origin), "{key}: {line}");
+    }
+    let mut asked = command(data.path(), &["--config", file, "--set", "sync.retry_mni=1s", "config", "check"]);
+    let said = err(&asked.env("HUITONG_EDGE_SYNC__HUB_ULR", "x").output().unwrap());
+    for words in ["2 faults", "HUITONG_EDGE_SYNC__HUB_URL", "flag --set sync.retry_mni", "`sync.retry_min`"] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+}
+
+#[test]
 fn a_code_is_explained_in_the_language_of_the_machine() {
     let data = tempfile::tempdir().unwrap();
     let explain = |lang: &str, args: &[&str]| {

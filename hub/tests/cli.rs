@@ -444,6 +444,51 @@ fn the_process_tells_by_its_exit_code() {
     assert!(code == EXIT_OK && out.contains("flag --data"), "{out}");
 }
 
+#[test]
+fn every_value_of_the_configuration_names_who_set_it_and_every_slip_what_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.toml");
+    std::fs::write(&file, "# A hub.\n\nreaders = 9\nlog = \"info\"\n").unwrap();
+    let run = |words: &[&str], environment: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_huitong-hub"));
+        command.args(["--config", file.to_str().unwrap()]).args(words).env_clear();
+        let output = command.envs(environment.iter().copied()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let words = ["--set", "log=debug", "--data", "/srv/hub", "config", "print"];
+    let environment = [("HUITONG_HUB_LISTEN", "127.0.0.1:7444")];
+    let (code, origins, _) = run(&[&words[..], &["--origin"]].concat(), &environment);
+    assert_eq!(code, Some(0));
+    for (key, value, origin) in [
+        ("readers", "9", &format!("file {}:3", file.display())[..]),
+        ("log", "\"debug\"", "flag --set log"),
+        ("data_dir", "\"/srv/hub\"", "flag --data"),
+        ("listen", "\"127.0.0.1:7444\"", "env HUITONG_HUB_LISTEN"),
+        ("recall_wait", "\"2s\"", "default"),
+    ] {
+        let line = origins.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap_or_default();
+        assert!(line.contains(value) && line.ends_with(origin), "{key}: {line}");
+    }
+    let (_, printed, _) = run(&words, &environment);
+    std::fs::write(&file, &printed).unwrap();
+    let (code, read_back, err) = run(&["config", "print"], &[]);
+    assert_eq!((code, read_back), (Some(0), printed), "{err}");
+
+    std::fs::write(&file, "lisen = \"x\"\n\nreaders = \"a\"\n").unwrap();
+    let (code, _, err) = run(&["config", "check"], &[("HUITONG_HUB_PURGE_HUOR", "3")]);
+    assert_eq!(code, Some(i32::from(EXIT_CONFIG)));
+    for words in ["3 faults", "hub.toml:1:1: `lisen`", "`listen`", "hub.toml:3:11: `readers`", "HUITONG_HUB_PURGE_HOUR"]
+    {
+        assert!(err.contains(words), "{words} is not in {err}");
+    }
+    let (code, _, err) = run(&["--set", "listn=x", "config", "check"], &[]);
+    assert!(
+        code == Some(i32::from(EXIT_CONFIG)) && err.contains("flag --set listn") && err.contains("`listen`"),
+        "{err}"
+    );
+}
+
 /// A hub process that is stopped when the test ends, however it ends.
 struct Daemon(std::process::Child);
 

@@ -93,16 +93,14 @@ impl ConfigCommand {
     pub(crate) fn run(self, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         let loaded = place.load()?;
         match self {
-            Self::Check => out.show(&json!({ "valid": true }), |text| writeln!(text, "The configuration is fine."))?,
+            Self::Check => out.show(&json!({ "faults": [] }), |text| writeln!(text, "no faults"))?,
             Self::Print { origin: true } => {
                 out.show(&loaded.origins_json(), |text| text.write_all(loaded.origins_text().as_bytes()))?
             }
             Self::Print { origin: false } => {
-                let values: serde_json::Map<String, serde_json::Value> =
-                    loaded.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
-                out.show(&values, |text| {
-                    loaded.settings.iter().try_for_each(|setting| writeln!(text, "{} = {}", setting.key, setting.value))
-                })?;
+                // As a file, to be kept and read again.
+                let file = huitong_config::file_text(&loaded.value).map_err(Failure::Config)?;
+                out.show(&loaded.value, |text| text.write_all(file.as_bytes()))?;
             }
         }
         Ok(())
