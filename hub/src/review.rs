@@ -102,7 +102,8 @@ fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreErro
     tx.execute_one(
         "note what was reviewed",
         "hub",
-        "UPDATE hub SET reviewed_no = $1 WHERE id = 1",
+        // Whoever looked at the same time may have come further.
+        "UPDATE hub SET reviewed_no = CASE WHEN reviewed_no < $1 THEN $1 ELSE reviewed_no END WHERE id = 1",
         &[batch.through_no.into()],
     )?;
     Ok(new)

@@ -22,7 +22,8 @@
 //! settle fifo 2026-11-22            settle fifo 2026-11-22 provisional
 //! owes S1 S2 30.00                  net S1 -70.00
 //! here S1 C1 70.00                  balance C1 70.00
-//! exceptions unreferenced_return 1  verify
+//! look; exceptions unreferenced_return 1; exceptions any 1
+//! verify
 //! ```
 //!
 //! Goods, members, promotions and points of the town are in [`shelf`]'s words, baskets and payments in [`basket`]'s. A card belongs to a member when
@@ -113,7 +114,9 @@ pub enum Step {
     Points(StoreId, String, i64),
     /// The whole balance as the hub has it.
     Balance(String, i64),
-    /// How many open exceptions of a class there are.
+    /// Head office looks for exceptions now.
+    Look,
+    /// How many open exceptions of a class there are, or of any.
     Exceptions(String, usize),
     /// Everything is proved.
     Verify,
@@ -331,6 +334,7 @@ fn step(text: &str) -> anyhow::Result<Step> {
         ["net", store, net] => Step::Net(store.parse()?, amount(net)?),
         ["here", store, card, held] => Step::Here(store.parse()?, (*card).to_owned(), amount(held)?),
         ["balance", card, balance] => Step::Balance((*card).to_owned(), amount(balance)?),
+        ["look"] => Step::Look,
         ["exceptions", class, count] => Step::Exceptions((*class).to_owned(), count.parse()?),
         ["verify"] => Step::Verify,
         [store, act @ .., "refused", refusal] => till(store, act, Some(code(refusal)?))?,

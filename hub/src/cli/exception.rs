@@ -1,10 +1,13 @@
 //! `huitong-hub exception`: the queue of what somebody should look at, and what was done about it.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use huitong_protocol::id::StoreId;
 use huitong_protocol::reconcile::{Class, Severity};
+use huitong_protocol::time::Instant;
+use serde::Serialize;
 
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
@@ -12,6 +15,7 @@ use crate::actor::UNKNOWN;
 use crate::exception::{self, Dossier, WorkError};
 use crate::store::exception::{self as rows, Exception, Filter, Resolution, State, States};
 use crate::store::{StoreError, Tx};
+use crate::{reconcile, rerate};
 
 /// Who does it.
 #[derive(Debug, Args)]
@@ -44,6 +48,8 @@ pub(crate) enum ExceptionCommand {
         #[arg(long, conflicts_with = "state")]
         all: bool,
     },
+    /// Look for more now, as the hub does by itself every few minutes: compare, review and price again what came in.
+    Find,
     /// Show one with its evidence, what to do, and all that happened to it.
     Show {
         /// Its number.
@@ -104,6 +110,7 @@ impl ExceptionCommand {
                 out.show(&found, |text| list(text, &found))?;
                 return Ok(());
             }
+            Self::Find => return find(now, place, out),
             Self::Show { number } => place.open()?.read_blocking(move |tx| exception::show(tx, number))?,
             Self::Assign { number, to, by } => {
                 let actor = actor(&by.by)?;
@@ -121,6 +128,39 @@ impl ExceptionCommand {
         out.show(&dossier, |text| show(text, &dossier))?;
         Ok(())
     }
+}
+
+/// What was done to find exceptions.
+#[derive(Serialize)]
+struct Found {
+    /// Exceptions that are new, or open again.
+    new: i64,
+    /// Sales that were priced again.
+    rerated: rerate::Counts,
+}
+
+fn find(now: Instant, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+    let store = place.open()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let found = runtime.block_on(async {
+        let before = store.read(raised).await?;
+        reconcile::run(&store, now).await?;
+        let (books, mut rerated) = (Arc::default(), rerate::Counts::default());
+        while let Some(counts) = rerate::step(&store, &books, now, rerate::PAGE_ENTRIES).await? {
+            rerated += counts;
+        }
+        Ok::<_, StoreError>(Found { new: store.read(raised).await? - before, rerated })
+    });
+    store.close();
+    let found = found?;
+    out.show(&found, |text| writeln!(text, "{} new; {}", found.new, found.rerated))?;
+    Ok(())
+}
+
+/// How often exceptions were raised, ever.
+fn raised(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) FROM exception_change WHERE change IN ('raised', 'raised_again')";
+    Ok(tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0))
 }
 
 /// Opens the database, writes, and closes it again.

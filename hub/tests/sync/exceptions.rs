@@ -42,7 +42,7 @@ async fn look(world: &World) -> Vec<String> {
 }
 
 /// A sale of card 2, whatever the account.
-fn sold(account_no: i64, amount_minor: i64) -> Body {
+pub(crate) fn sold(account_no: i64, amount_minor: i64) -> Body {
     let kind = MovementKind::CardSale;
     let account = account(account_no);
     let movement =
@@ -247,7 +247,7 @@ async fn cards_and_accounts_that_head_office_never_made_are_named_by_entry_and_n
     );
 }
 
-fn basket(skus: &[(&str, bool)]) -> Body {
+pub(crate) fn basket(skus: &[(&str, bool)]) -> Body {
     let line = |&(sku, known): &(&str, bool)| SaleLine {
         sku: sku.to_owned(),
         name: String::new(),
@@ -306,7 +306,7 @@ async fn an_item_that_is_in_no_master_is_named_once_per_store() {
     assert_eq!(found[0].subject, "S1 item B\\u{1b}[2J", "a till's text moves no cursor");
 }
 
-fn tea() -> Item {
+pub(crate) fn tea() -> Item {
     Item {
         sku: "A1".to_owned(),
         barcodes: vec!["6900000000011".to_owned()],
@@ -361,7 +361,7 @@ fn undone(entry: &str) -> Body {
 }
 
 /// Writes a load under the first policy.
-fn load(store: &mut FakeStore, amount_minor: i64) {
+pub(crate) fn load(store: &mut FakeStore, amount_minor: i64) {
     let body = reload(amount_minor);
     let mut header = store.header(&body);
     header.replica.policy = 1;
@@ -369,7 +369,7 @@ fn load(store: &mut FakeStore, amount_minor: i64) {
 }
 
 /// A policy under which a load is at most 100 and a balance at most 150.
-async fn publish_limits(world: &World) {
+pub(crate) async fn publish_limits(world: &World) {
     let (hub, key, now) = (world.hub.store.clone(), world.key_file(), world.hub.now());
     tokio::task::spawn_blocking(move || {
         let document = "name = 'P'\ncurrency = 'CNY'\n[[tenders]]\ncode = 'cash'\nclass = 'external'\n[[products]]\nid = 'SV'\nname = 'SV'\n\

@@ -317,7 +317,7 @@ impl FakeStore {
     pub(crate) fn header(&mut self, body: &EntryBody) -> Header {
         self.stamp += 1;
         let seq = self.head().seq.next();
-        let operation = uuid_of(self.id, seq);
+        let operation = uuid_of(self.id, self.epoch, seq);
         Header {
             header_version: HEADER_VERSION,
             body_version: BODY_VERSION,
@@ -385,9 +385,9 @@ pub(crate) fn pack(epoch: Epoch, previous: Head, last: Head, entries: &[Vec<u8>]
     Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd }
 }
 
-fn uuid_of(store: StoreId, seq: Seq) -> OperationId {
+fn uuid_of(store: StoreId, epoch: Epoch, seq: Seq) -> OperationId {
     let digits = &store.as_str()[1..];
-    format!("00000000-0000-7000-8000-{digits:0>4}{:08}", seq.0).parse().unwrap()
+    format!("00000000-{:04}-7000-8000-{digits:0>4}{:08}", epoch.0 - 1, seq.0).parse().unwrap()
 }
 
 pub(crate) fn unpack<A: DeserializeOwned>((status, body): (StatusCode, Vec<u8>)) -> Result<A, Refused> {

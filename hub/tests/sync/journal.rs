@@ -49,7 +49,7 @@ pub(crate) fn open() -> Body {
     Body::DayOpen(DayOpen { time_zone: "Asia/Shanghai".to_owned(), currency: Currency::CNY })
 }
 
-fn returned(amount_minor: i64) -> Body {
+pub(crate) fn returned(amount_minor: i64) -> Body {
     Body::UnreferencedReturn(UnreferencedReturn {
         card: card(1),
         account: account(1),

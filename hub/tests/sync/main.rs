@@ -5,6 +5,7 @@
 mod access;
 mod exceptions;
 mod fake;
+mod faults;
 mod journal;
 mod policy;
 mod rerate;

@@ -61,7 +61,7 @@ impl FakeStore {
         }
     }
 
-    async fn says(&self, state: PolicyState) -> Result<(), Refused> {
+    pub(crate) async fn says(&self, state: PolicyState) -> Result<(), Refused> {
         let request = Request { report: None, policy: Some(state), body: ReportOnly {} };
         let sent = self.send(path::REPORT, &self.session, self.next_nonce(), to_msgpack(&request)).await;
         unpack::<huitong_protocol::wire::Answer<Nothing>>(sent).map(drop)

@@ -22,7 +22,7 @@ use crate::policy::STANDARD;
 
 impl FakeStore {
     /// Three bags of snacks under version 1 of the policy, 2.00 off each, as an honest store writes it; `change` may say otherwise.
-    fn sell(&mut self, change: impl FnOnce(&mut Sale)) -> Seq {
+    pub(crate) fn sell(&mut self, change: impl FnOnce(&mut Sale)) -> Seq {
         let policy = publish::read_policy(STANDARD).unwrap();
         let book = PriceBook::new(&policy);
         let line: SaleLine = serde_json::from_value(
@@ -75,7 +75,7 @@ impl FakeStore {
 }
 
 /// A discount that is a fen larger than the policy gives, in every place that must agree.
-fn a_fen_more(sale: &mut Sale) {
+pub(crate) fn a_fen_more(sale: &mut Sale) {
     let line = &mut sale.lines[0];
     line.discounts[0].amount_minor += 1;
     line.discounts[0].funders[0].amount_minor += 1;

@@ -121,7 +121,7 @@ async fn card_states_travel_and_the_larger_stamp_wins() {
 }
 
 /// Reports a change of card 1 and gives what the card is then.
-async fn say(world: &World, store: &FakeStore, status: CardStatus, stamp: i64) -> CardStatus {
+pub(crate) async fn say(world: &World, store: &FakeStore, status: CardStatus, stamp: i64) -> CardStatus {
     let mut report = store.report(account(1));
     report.cards = vec![CardChange { number: card(1), status, stamp: Stamp(stamp) }];
     store.send_report(report).await.unwrap();
