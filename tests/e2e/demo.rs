@@ -37,5 +37,7 @@ async fn the_demo_ends_with_a_settled_day() {
     assert_eq!((shop.payments.parked, shop.payments.paid, shop.payments.failed), (2, 1, 1));
     assert_eq!(shop.invoice.invoiced_minor, 16_080, "what the bank card paid");
     assert_eq!(shop.adoption.while_cut["S2"], "behind");
+    assert_eq!(figures.exceptions.raised, ["unknown_item", "unknown_item"], "of S1 and S2");
+    assert_eq!(figures.exceptions.resolved_by, ["王敏", "王敏"]);
     assert!(hint.unwrap().contains("idempotency-key"));
 }

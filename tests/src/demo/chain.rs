@@ -196,7 +196,12 @@ impl Chain {
         let policy =
             TOMORROW.iter().fold(POLICY.to_owned(), |policy, (today, tomorrow)| policy.replace(today, tomorrow));
         ensure!(policy != POLICY, "tomorrow's policy is today's");
-        let path = write(self.data.join("standard-2.toml"), &policy)?;
+        self.file("standard-2.toml", &policy)
+    }
+
+    /// Writes a file for head office and gives its path.
+    pub(super) fn file(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        let path = write(self.data.join(name), text)?;
         path.to_str().map(str::to_owned).context("the data folder's name is not UTF-8")
     }
 

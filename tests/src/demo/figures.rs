@@ -23,6 +23,8 @@ pub struct Figures {
     pub declines: Vec<DeclineFigures>,
     /// Prices, points, payments, invoices and policies.
     pub shop: ShopFigures,
+    /// What head office looked into.
+    pub exceptions: ExceptionFigures,
     /// The runs, in order.
     pub runs: Vec<RunFigures>,
     /// What each party is to receive (above zero) or pay (below), by all runs together.
@@ -50,6 +52,17 @@ pub struct DeclineFigures {
     pub needed_minor: Option<i64>,
     /// What could be spent there.
     pub available_here_minor: Option<i64>,
+}
+
+/// What head office looked into.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ExceptionFigures {
+    /// The classes of what was found, in order.
+    pub raised: Vec<String>,
+    /// Who closed each.
+    pub resolved_by: Vec<String>,
+    /// How many nobody has dealt with.
+    pub left: usize,
 }
 
 /// A settlement run.
@@ -113,6 +126,7 @@ impl Figures {
             approved: 0,
             declines: Vec::new(),
             shop: ShopFigures::default(),
+            exceptions: ExceptionFigures::default(),
             runs: Vec::new(),
             nets: BTreeMap::new(),
             nets_sum_minor: 0,
@@ -162,6 +176,11 @@ impl Figures {
             self.declines.iter().any(|d| d.code == DeclineCode::PointsLimit),
             "points paid more than the policy lets them",
         );
+        let ExceptionFigures { raised, resolved_by, left } = &self.exceptions;
+        expect(
+            !raised.is_empty() && raised.len() == resolved_by.len() && *left == 0,
+            "no exception was raised, or one was not resolved",
+        );
         expect(self.days.len() == 3 && self.days.values().all(|state| state == "accepted"), "a day was not accepted");
         expect(self.verify.ok && self.verify.findings.is_empty() && self.verify.checks > 0, "verify found something");
         faults.extend(self.shop.faults().into_iter().map(str::to_owned));
@@ -197,6 +216,11 @@ mod tests {
             business_day: Some(business_day),
             declines: [DeclineCode::InsufficientHereOffline, DeclineCode::PointsLimit].map(declined).into(),
             shop: super::super::shop_figures::tests::good(),
+            exceptions: ExceptionFigures {
+                raised: vec!["unknown_item".to_owned()],
+                resolved_by: vec!["li".to_owned()],
+                left: 0,
+            },
             runs: vec![run("provisional", &[LATE], 0), run("final", &[], 3)],
             nets: BTreeMap::from([("store:S1".to_owned(), -10), ("hub".to_owned(), 10)]),
             adjustments: vec![AdjustmentFigures {
@@ -236,6 +260,9 @@ mod tests {
         check(|day| _ = day.declines.pop(), "points paid more than the policy lets them");
         check(|day| day.shop.taken_offline = 0, "no receipt was taken while the edge was down");
         check(|day| day.declines[0].line_cut = false, "nothing was declined while the line was cut");
+        let not_resolved = "no exception was raised, or one was not resolved";
+        check(|day| day.exceptions.left = 1, not_resolved);
+        check(|day| day.exceptions.resolved_by.clear(), not_resolved);
         check(|day| drop(day.days.insert("S3".to_owned(), "open".to_owned())), "a day was not accepted");
         check(|day| day.verify.findings.push("a byte".to_owned()), "verify found something");
     }

@@ -1,12 +1,14 @@
 //! Demo: one trading day of a small chain, set up, traded, closed and settled through the commands and the API that a shop has.
 //!
-//! `chain` sets everything up, `trade` is the day at the tills, `prices` what goods cost there and why, `rules` a policy on its way, `books` is the evening at head office, `hint` is what to try next; `command` runs the
+//! `chain` sets everything up, `trade` is the day at the tills, `prices` what goods cost there and why, `rules` a policy on its way, `exceptions` what head
+//! office looks into, `books` is the evening at head office, `hint` is what to try next; `command` runs the
 //! daemons' own command lines, `narrator` says what happens. Nothing is prepared: every figure comes out of the hub as finance would read it. Here the
 //! machine's clock is read, because a demonstration happens now; the hours in the headings are those of the story.
 
 mod books;
 mod chain;
 mod command;
+mod exceptions;
 mod figures;
 mod hint;
 mod narrator;

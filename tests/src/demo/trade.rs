@@ -34,6 +34,7 @@ pub(super) async fn day(chain: &mut Chain, figures: &mut Figures, narrator: &mut
     floor.noon().await?;
     floor.afternoon().await?;
     floor.edge_down().await?;
+    floor.exceptions().await?;
     floor.evening().await
 }
 
