@@ -84,13 +84,14 @@ fn line(program: &str, config: &Path, form: Form, args: &[&str]) -> (Vec<OsStrin
 
 /// A command as people read it: folders and secrets are left away.
 fn shown(program: &str, args: &[&str]) -> String {
-    let mut words = vec![program];
+    let mut words = vec![program.to_owned()];
     let mut is_secret = false;
     for arg in args {
         words.push(match Path::new(arg).file_name().and_then(std::ffi::OsStr::to_str) {
-            _ if is_secret => "…",
-            Some(name) if Path::new(arg).is_absolute() => name,
-            _ => arg,
+            _ if is_secret => "…".to_owned(),
+            Some(name) if Path::new(arg).is_absolute() => name.to_owned(),
+            _ if arg.contains(' ') => format!("'{arg}'"),
+            _ => (*arg).to_owned(),
         });
         is_secret = *arg == "--token";
     }
@@ -107,6 +108,7 @@ mod tests {
             shown("huitong-hub", &["store", "import", "/tmp/demo/stores.csv"]),
             "huitong-hub store import stores.csv"
         );
+        assert_eq!(shown("huitong-hub", &["--note", "looked into"]), "huitong-hub --note 'looked into'");
         assert_eq!(shown("huitong-edge", &["enrol", "--token", "SECRET"]), "huitong-edge enrol --token …");
     }
 }
