@@ -87,6 +87,22 @@ CREATE TABLE member_word (
     PRIMARY KEY (word, member)
 ) STRICT, WITHOUT ROWID;
 
+-- People enrolled here whom head office has not made members yet: masked texts, and what look-ups ask for. The form is sealed in the journal.
+-- What head office has decided leaves the id and the decision.
+CREATE TABLE member_draft (
+    draft BLOB PRIMARY KEY,
+    name_masked TEXT NOT NULL,
+    phone_masked TEXT NOT NULL,
+    -- Month and day.
+    birthday TEXT,
+    phone_hash BLOB,
+    card TEXT,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'accepted', 'refused')),
+    member INTEGER
+) STRICT;
+CREATE INDEX member_draft_by_phone ON member_draft (phone_hash) WHERE phone_hash IS NOT NULL;
+CREATE INDEX member_draft_by_card ON member_draft (card) WHERE card IS NOT NULL;
+
 CREATE TABLE legal_entity (
     legal_entity TEXT PRIMARY KEY,
     record TEXT NOT NULL

@@ -14,7 +14,7 @@ use huitong_protocol::wire::{Enrol, Enrolled, PROTOCOL_VERSION, path, to_msgpack
 
 use crate::identity::{KeyError, StoreKey};
 use crate::store::identity::{self, Identity};
-use crate::store::{Store, StoreError, WriteTx, policy};
+use crate::store::{Store, StoreError, WriteTx, member, policy};
 use crate::sync::hub_client::{HttpPost, HubClient, HubDown};
 use crate::sync::session::{CallError, MSGPACK, unpack};
 
@@ -58,10 +58,11 @@ pub async fn enrol(
         .map_err(CallError::Down)?;
     let enrolled: Enrolled = unpack(path::ENROL, reply)?;
     let named = Identity::new(enrolled.group, enrolled.epoch, enrolled.store.clone())?;
-    let keys = enrolled.policy_keys.clone();
+    let (keys, member_keys) = (enrolled.policy_keys.clone(), enrolled.member_keys.clone());
     let keep = move |tx: &mut WriteTx<'_>| {
         identity::put(tx, named)?;
-        policy::pin(tx, &keys)
+        policy::pin(tx, &keys)?;
+        member::put_keys(tx, &member_keys)
     };
     store.write(keep).await?;
     Ok(enrolled)

@@ -7,6 +7,7 @@
 mod day;
 mod explanation;
 mod look;
+mod member;
 mod order;
 mod pricing;
 #[cfg(test)]
@@ -39,13 +40,14 @@ use huitong_protocol::wire::{Grant, Need};
 
 use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
-use crate::store::{Appended, EntryMeta, Store, StoreError, WriteTx, allotment, card, operation, receipt};
+use crate::store::{Appended, EntryMeta, Store, StoreError, WriteTx, allotment, card, draft, operation, receipt};
 use crate::till::Permissions;
 use order::keep_references;
 use pricing::Prepared;
 
 pub use explanation::Explanation;
 pub use look::{CardLook, OperationLook};
+pub use member::{Newcomer, Wish};
 pub use order::{Order, Reference};
 pub use pricing::{Quoted, keep_quote_key};
 
@@ -373,6 +375,9 @@ fn approve(
     }
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
     let appended = tx.append(call.now, meta, body)?;
+    if let Order::EnrolMember(newcomer) = order {
+        draft::insert(tx, &newcomer.enrolled, newcomer.birthday)?;
+    }
     let mut balances = Vec::with_capacity(counters.len());
     for (purse, counters) in counters {
         allotment::put(tx, purse, counters, appended.stamp, call.now)?;

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod line;
 pub mod run;
 pub mod schedule;
+mod sealing;
 pub mod slip;
 pub mod store;
 pub mod sync;

@@ -125,7 +125,13 @@ pub fn print(entry: &Entry, context: &Context<'_>, style: Style) -> Option<Strin
         Body::UnreferencedReturn(_) => Word::return_without_receipt,
         Body::Payment(_) => Word::payment,
         Body::Invoice(_) => Word::invoice,
-        Body::CardStatus(_) | Body::Allotment(_) | Body::DayOpen(_) | Body::Seal(_) | Body::HubPosting(_) => {
+        Body::CardStatus(_)
+        | Body::MemberEnrolled(_)
+        | Body::MemberChangeRequested(_)
+        | Body::Allotment(_)
+        | Body::DayOpen(_)
+        | Body::Seal(_)
+        | Body::HubPosting(_) => {
             return None;
         }
     };
@@ -157,7 +163,13 @@ pub fn print(entry: &Entry, context: &Context<'_>, style: Style) -> Option<Strin
             slip.words(Word::invoice_number, &invoice.number);
             slip.rates(&invoice.invoiceable, invoice.currency);
         }
-        Body::CardStatus(_) | Body::Allotment(_) | Body::DayOpen(_) | Body::Seal(_) | Body::HubPosting(_) => {}
+        Body::CardStatus(_)
+        | Body::MemberEnrolled(_)
+        | Body::MemberChangeRequested(_)
+        | Body::Allotment(_)
+        | Body::DayOpen(_)
+        | Body::Seal(_)
+        | Body::HubPosting(_) => {}
     }
     slip.after(context);
     Some(slip.out)

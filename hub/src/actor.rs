@@ -42,6 +42,8 @@ pub enum Permission {
     Read,
     /// Look at a member, a card or an account.
     ReadMembers,
+    /// Look at and decide on what stores ask about members.
+    ReviewMembers,
     /// Assign, resolve and reopen exceptions.
     Exceptions,
     /// Make a settlement run.

@@ -3,13 +3,14 @@
 //! Invariant: a token makes at most one epoch; asking again with the same key, after a lost answer, gives the same answer.
 
 use huitong_protocol::id::Epoch;
+use huitong_protocol::member::MemberKeys;
 use huitong_protocol::organisation::Store;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Enrol, Enrolled, PROTOCOL_VERSION, SyncFault};
 use ring::signature::ED25519_PUBLIC_KEY_LEN;
 
 use crate::refusal::Refusal;
-use crate::store::{Tx, device, organisation, policy, root};
+use crate::store::{Tx, device, organisation, phone_key, policy, root, sealing_key};
 
 /// Whether the hub serves a protocol version: its own minor version and the one before.
 ///
@@ -78,5 +79,6 @@ pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled,
             device::enrol(tx, store.id, &request.public_key, now)?
         }
     };
-    Ok(Enrolled { group: root::hub(tx)?.group, store, epoch, policy_keys: policy::keys(tx)? })
+    let member_keys = MemberKeys { phone: phone_key::get(tx)?, sealing: sealing_key::get(tx)?.public() };
+    Ok(Enrolled { group: root::hub(tx)?.group, store, epoch, policy_keys: policy::keys(tx)?, member_keys })
 }

@@ -22,10 +22,10 @@ use huitong_protocol::wire::{
     to_msgpack,
 };
 
-use crate::horizon;
 use crate::store::adoption::{self, Used};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
 use crate::store::{StoreError, Tx, day, exception, organisation};
+use crate::{horizon, member_request};
 
 /// What the packing adds to the entries of a segment at most.
 const PACKING_BYTES_MAX: usize = 5 + 5 * SEGMENT_ENTRIES_MAX;
@@ -453,6 +453,8 @@ fn append(
                 day::open(tx, place.store, day, place.epoch, ingested_no)?;
             }
         }
+        Body::MemberEnrolled(body) => member_request::take_enrolment(tx, (ingested_no, id), header, body, now)?,
+        Body::MemberChangeRequested(body) => member_request::take_change(tx, (ingested_no, id), header, body)?,
         Body::Seal(seal) => {
             let verdict = close(tx, place, journal, (seal, entry.seq), ingested_no, ahead, now)?;
             journal.sealed = entry.seq;

@@ -289,7 +289,15 @@ mod tests {
         let pair = PolicyPair::open_or_make(&path).unwrap();
         let store = Store::open(&folder.join("hub.db"), 1).unwrap();
         let phone_key = huitong_protocol::member::PhoneKey::new([7; 32]);
-        crate::init::init(&store, "G1".parse().unwrap(), Currency::CNY, pair.public_key(), phone_key).unwrap();
+        crate::init::init(
+            &store,
+            "G1".parse().unwrap(),
+            Currency::CNY,
+            pair.public_key(),
+            phone_key,
+            crate::sealing::SealingPair::new([8; 32]),
+        )
+        .unwrap();
         (store, path)
     }
 

@@ -85,6 +85,10 @@ pub enum DeclineCode {
     ReferenceUsed,
     /// Points may not pay for so much, or not for so little.
     PointsLimit,
+    /// A member, or somebody enrolled here, has this phone.
+    PhoneHasMember,
+    /// The card belongs to a member, or to somebody enrolled here.
+    CardHasMember,
 }
 
 impl DeclineCode {
@@ -130,6 +134,8 @@ impl DeclineCode {
             Self::QuoteExpired => "the quote is too old; ask for the price again",
             Self::QuoteChanged => "the price has changed since the quote; ask for it again and tell the customer",
             Self::ReferenceUsed => "this payment reference was used before; look at the number again",
+            Self::PhoneHasMember => "somebody has this phone already; look the member up by it",
+            Self::CardHasMember => "the card belongs to a member already; take another one",
             Self::PointsLimit => "points may pay only from a least number on and up to a part of the receipt",
         }
     }

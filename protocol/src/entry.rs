@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::CardNumber;
 use crate::id::{
-    AccountId, CounterId, CouponCode, EntryId, Epoch, GroupId, MemberId, OperationId, OperatorId, ProductId, Seq,
+    AccountId, CounterId, CouponCode, EntryId, Epoch, GroupId, Hash, MemberId, OperationId, OperatorId, ProductId, Seq,
     StoreId, SupplierId, TenderCode, TerminalId,
 };
+use crate::member::{Consent, DraftId, MemberNumber, PersonField, Sealed};
 use crate::money::Currency;
 use crate::movement::Movement;
 use crate::party::Party;
@@ -442,6 +443,43 @@ pub struct UnreferencedReturn {
     pub movements: Vec<Movement>,
 }
 
+/// Somebody enrolled at the store. What was written on the form is sealed to head office; nothing here tells who it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MemberEnrolled {
+    /// The draft: the id of the entry's operation.
+    pub draft: DraftId,
+    /// To what they consented.
+    pub consent: Consent,
+    /// The name, masked.
+    pub name_masked: String,
+    /// The phone, masked; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub phone_masked: String,
+    /// The phone under the group's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone_hash: Option<Hash>,
+    /// The card that becomes theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardNumber>,
+    /// The form: a packed [`crate::member::Person`].
+    pub sealed: Sealed,
+}
+
+/// A change of a member that the store asks head office for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MemberChangeRequested {
+    /// Whom.
+    pub member: MemberId,
+    /// The number under which the store knew them.
+    pub number: MemberNumber,
+    /// What should change.
+    pub fields: Vec<PersonField>,
+    /// Why, as the operator wrote it.
+    pub reason: String,
+    /// What it should be: a packed [`crate::member::PersonChange`].
+    pub sealed: Sealed,
+}
+
 /// Counters that moved without a till: grants adopted, value released. Cumulative totals.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AllotmentChange {
@@ -536,6 +574,10 @@ bodies! {
     Return(Return) = "return",
     /// Goods given back without a receipt.
     UnreferencedReturn(UnreferencedReturn) = "unreferenced_return",
+    /// Somebody enrolled.
+    MemberEnrolled(MemberEnrolled) = "member_enrolled",
+    /// A change of a member asked for.
+    MemberChangeRequested(MemberChangeRequested) = "member_change_requested",
     /// Grants adopted, value released.
     Allotment(Allotment) = "allotment",
     /// A day opened.
@@ -558,7 +600,13 @@ impl Body {
             Self::Return(body) => &body.movements,
             Self::UnreferencedReturn(body) => &body.movements,
             Self::HubPosting(body) => &body.movements,
-            Self::CardStatus(_) | Self::Invoice(_) | Self::Allotment(_) | Self::DayOpen(_) | Self::Seal(_) => &[],
+            Self::CardStatus(_)
+            | Self::Invoice(_)
+            | Self::MemberEnrolled(_)
+            | Self::MemberChangeRequested(_)
+            | Self::Allotment(_)
+            | Self::DayOpen(_)
+            | Self::Seal(_) => &[],
         }
     }
 
@@ -574,6 +622,8 @@ impl Body {
             | Self::Payment(_)
             | Self::Invoice(_)
             | Self::UnreferencedReturn(_)
+            | Self::MemberEnrolled(_)
+            | Self::MemberChangeRequested(_)
             | Self::Allotment(_)
             | Self::DayOpen(_)
             | Self::Seal(_)

@@ -147,6 +147,10 @@ classes! {
     SoldTwice = "sold_twice" Alarm "Look at both sales; void one, and give its buyer another card.",
     /// A load, or the balance after it, above what the card's product allows.
     LimitBroken = "limit_broken" Warning "Look at the load with the store; refund what is above the limit, or publish a policy with a higher one.",
+    /// Somebody enrolled at a store whose phone or card is another member's.
+    MemberConflict = "member_conflict" Warning "Look at it with `member review show`: two people's approval merges the enrolment into the member who has the phone; a card stays whose it is until head office changes it.",
+    /// A form that was sealed at a store and cannot be opened.
+    MemberUnreadable = "member_unreadable" Alarm "See whether the store was enrolled by another hub; have the person enrolled again, then refuse the request.",
     /// Goods taken back without a receipt.
     UnreferencedReturn = "unreferenced_return" Info "Review the return with the store.",
 }

@@ -15,7 +15,7 @@ use crate::entry::ENTRY_BYTES_MAX;
 use crate::id::{Epoch, GroupId, Hash, Seq, StoreId};
 use crate::item::Item;
 use crate::journal::{Head, Range};
-use crate::member::{Member, PhoneKey};
+use crate::member::{DraftOutcome, Member, MemberKeys, PhoneKey};
 use crate::organisation::{LegalEntity, Store};
 use crate::till::TotalBalance;
 use crate::time::{BusinessDay, Instant, Stamp};
@@ -150,6 +150,8 @@ pub struct Enrolled {
     pub epoch: Epoch,
     /// The keys that sign the group's policies, oldest first. They are believed as much as this answer is: who answers to the one-time token.
     pub policy_keys: Vec<PolicyKey>,
+    /// The keys with which the store takes down new members, believed like the others.
+    pub member_keys: MemberKeys,
 }
 
 /// The start of a session.
@@ -439,14 +441,23 @@ pub enum DatasetKind {
     Members,
     /// Cards.
     Cards,
+    /// What became of those who were enrolled at stores.
+    MemberDrafts,
     /// Policies.
     Policies,
 }
 
 impl DatasetKind {
-    /// All kinds, in the order in which a store applies them.
-    pub const ALL: &[Self] =
-        &[Self::Policies, Self::LegalEntities, Self::Stores, Self::Items, Self::Members, Self::Cards];
+    /// All kinds, in the order in which a store applies them: a draft ends when its member and card are there.
+    pub const ALL: &[Self] = &[
+        Self::Policies,
+        Self::LegalEntities,
+        Self::Stores,
+        Self::Items,
+        Self::Members,
+        Self::Cards,
+        Self::MemberDrafts,
+    ];
 
     /// The text form.
     #[must_use]
@@ -457,6 +468,7 @@ impl DatasetKind {
             Self::Items => "items",
             Self::Members => "members",
             Self::Cards => "cards",
+            Self::MemberDrafts => "member_drafts",
             Self::Policies => "policies",
         }
     }
@@ -515,6 +527,8 @@ pub enum DatasetRow {
     Member(Member),
     /// A card.
     Card(Card),
+    /// What became of a draft.
+    MemberDraft(DraftOutcome),
     /// A policy: a packed `bundle::Bundle` and its signature.
     Policy(Signed),
     /// The next key that signs policies: a packed `bundle::KeyAnnouncement`, signed by the key before it.

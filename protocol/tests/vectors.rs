@@ -11,18 +11,20 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use huitong_protocol::allotment::StoreCounters;
-use huitong_protocol::bundle::{Bundle, KeyAnnouncement, PolicyFault, PolicyKey, PolicyState, RefusedPolicy, Signed};
+use huitong_protocol::bundle::{
+    Bundle, KeyAnnouncement, KeyId, PolicyFault, PolicyKey, PolicyState, RefusedPolicy, Signed,
+};
 use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::entry::{
     Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, Earned, Entry, HEADER_VERSION,
-    Header, HubPosting, Invoice, Invoiceable, LineFlags, Markdown, Origin, Payment, RedLetter, ReplicaVersions, Return,
-    ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn, Void,
+    Header, HubPosting, Invoice, Invoiceable, LineFlags, Markdown, MemberChangeRequested, MemberEnrolled, Origin,
+    Payment, RedLetter, ReplicaVersions, Return, ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn, Void,
 };
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
 use huitong_protocol::item::Item;
 use huitong_protocol::journal::{Head, Range};
-use huitong_protocol::member::{Member, PhoneKey};
+use huitong_protocol::member::{Consent, DraftOutcome, Member, MemberKeys, PersonField, PhoneKey, Sealed, SealingKey};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
 use huitong_protocol::organisation::{LegalEntity, Store};
@@ -149,7 +151,7 @@ fn bodies() -> Vec<Body> {
             currency: Currency::CNY,
             member: Some(MemberId::new(3).unwrap()),
             shopper: Some(Shopper {
-                member: MemberId::new(3).unwrap(),
+                member: MemberId::new(3).ok(),
                 tier: Some(text("gold")),
                 segments: vec![text("新客")],
                 birthday_month: true,
@@ -224,6 +226,22 @@ fn bodies() -> Vec<Body> {
             currency: Currency::CNY,
             amount_minor: 12_345,
             movements: vec![movement(MovementKind::UnreferencedReturn)],
+        }),
+        Body::MemberEnrolled(MemberEnrolled {
+            draft: text("01935000-0000-7000-8000-000000000001"),
+            consent: Consent { version: "2026-1".to_owned(), given_at_ms: Instant(1_795_299_900_000) },
+            name_masked: "张*".to_owned(),
+            phone_masked: "138****5678".to_owned(),
+            phone_hash: Some(Hash([4; 32])),
+            card: Some(card()),
+            sealed: Sealed { key: KeyId::of(&[6; 32]), bytes: vec![1, 2, 3] },
+        }),
+        Body::MemberChangeRequested(MemberChangeRequested {
+            member: MemberId::new(3).unwrap(),
+            number: text("8800003"),
+            fields: vec![PersonField::Name, PersonField::Phone],
+            reason: "marriage".to_owned(),
+            sealed: Sealed { key: KeyId::of(&[6; 32]), bytes: vec![4, 5, 6] },
         }),
         Body::Allotment(Allotment {
             changes: vec![AllotmentChange {
@@ -420,7 +438,13 @@ fn sync_messages(vectors: &mut Vectors) {
     vectors.add("enrol", &Enrol { protocol: (1, 0), token: "t".to_owned(), public_key: vec![7; 32] });
     vectors.add(
         "enrolled",
-        &Enrolled { group: text("HT"), store: store.clone(), epoch: Epoch(1), policy_keys: vec![policy_key] },
+        &Enrolled {
+            group: text("HT"),
+            store: store.clone(),
+            epoch: Epoch(1),
+            policy_keys: vec![policy_key],
+            member_keys: MemberKeys { phone: PhoneKey::new([9; 32]), sealing: SealingKey::new([6; 32]) },
+        },
     );
     vectors
         .add("hello", &Hello { protocol: (1, 0), group: text("HT"), store: text("S1"), epoch: Epoch(1), head: head() });
@@ -488,6 +512,10 @@ fn sync_messages(vectors: &mut Vectors) {
         DatasetRow::Card(card_row),
         DatasetRow::Policy(policy),
         DatasetRow::PolicyKey(announcement),
+        DatasetRow::MemberDraft(DraftOutcome {
+            draft: text("01935000-0000-7000-8000-000000000001"),
+            member: MemberId::new(3).ok(),
+        }),
     ];
     vectors.add(
         "dataset_answer",

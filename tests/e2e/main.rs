@@ -4,6 +4,7 @@
 
 mod crash;
 mod demo;
+mod enrolment;
 mod explain;
 mod people;
 mod policy;

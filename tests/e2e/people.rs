@@ -19,7 +19,7 @@ const MEMBERS: &str = "number,name,tier,tier_valid_to,birthday,phone\n\
 const ITEMS: &str = "sku,name,barcodes,category_path,tax_rate,list_price,member_price,no_points\n\
      BEER,青岛啤酒,6901;6902,食品/饮料,13%,6.00,5.50,1\n";
 
-async fn town(folder: &std::path::Path) -> Arc<Town> {
+pub(crate) async fn town(folder: &std::path::Path) -> Arc<Town> {
     let stores = vec!["S1".parse().unwrap(), "S2".parse().unwrap()];
     let plan = Plan {
         data: folder.to_owned(),
@@ -39,13 +39,13 @@ async fn town(folder: &std::path::Path) -> Arc<Town> {
     Town::build(&plan).await.unwrap()
 }
 
-async fn import(town: &Town, folder: &std::path::Path, noun: &str, csv: &str) {
+pub(crate) async fn import(town: &Town, folder: &std::path::Path, noun: &str, csv: &str) {
     let file = folder.join(format!("{noun}.csv"));
     std::fs::write(&file, csv).unwrap();
     town.head_office(&[noun, "import", file.to_str().unwrap()]).await.unwrap();
 }
 
-async fn get<T: DeserializeOwned>(shop: &Shop, path: &str) -> T {
+pub(crate) async fn get<T: DeserializeOwned>(shop: &Shop, path: &str) -> T {
     shop.till.send(Method::GET, path, None, Vec::new()).await.unwrap().json().unwrap()
 }
 

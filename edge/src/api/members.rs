@@ -1,4 +1,4 @@
-//! Members at the till and the desk: found by card, code, phone or number, and by words.
+//! Members at the till and the desk: found by card, code, phone or number, and by words; enrolled, and changes asked for.
 //!
 //! A look-up authorises nothing: whoever knows a phone has found its member, and no more. Queries are read by hand, so that no problem and no log
 //! repeats a phone or a name that was typed into the wrong place (R: I9).
@@ -9,13 +9,16 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::member::{
-    FoundBy, Member, MemberFound, MemberLook, MemberNumber, MembersAsOf, MembersFound, Phone, SEARCH_BYTES_MAX,
-    SEARCH_RESULTS_MAX, fold,
+    DraftId, DraftLook, FoundBy, Member, MemberFound, MemberLook, MemberNumber, MembersAsOf, MembersFound, Phone,
+    SEARCH_BYTES_MAX, SEARCH_RESULTS_MAX, fold,
 };
 use huitong_protocol::till::Fault;
+use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::DatasetKind;
 
-use super::{Api, Code, Problem, Till};
+use super::posted::{PathPart, answered, path_part};
+use super::{Api, Code, Posted, Problem, Till};
+use crate::store::draft::{self, Draft};
 use crate::store::{ReadTx, StoreError, member, replica};
 
 /// The fields of a query in their order, doubles included.
@@ -35,6 +38,7 @@ enum Question {
     Qr(MemberNumber),
     Phone(Phone),
     Number(MemberNumber),
+    Draft(DraftId),
 }
 
 impl Question {
@@ -42,7 +46,7 @@ impl Question {
         let one = || {
             Problem::new(
                 Code::Malformed,
-                "ask with exactly one of card, qr, phone or number, like /v1/members?card=NUMBER; write a + as %2B",
+                "ask with exactly one of card, qr, phone, number or draft, like /v1/members?card=NUMBER; write a + as %2B",
             )
         };
         let Some((name, text)) = only(fields) else { return Err(one()) };
@@ -54,6 +58,7 @@ impl Question {
             "qr" => MemberNumber::from_qr(text).map(Self::Qr).map_err(|why| fault("qr", &why)),
             "phone" => Phone::new(text).map(Self::Phone).map_err(|why| fault("phone", &why)),
             "number" => MemberNumber::new(text).map(Self::Number).map_err(|why| fault("number", &why)),
+            "draft" => text.parse().map(Self::Draft).map_err(|why| fault("draft", &why)),
             _ => Err(one()),
         }
     }
@@ -63,6 +68,23 @@ impl Question {
             Self::Card(number) => member::find_by_card(tx, *number),
             Self::Phone(phone) => member::find_by_phone(tx, phone),
             Self::Qr(number) | Self::Number(number) => member::find_by_number(tx, number),
+            Self::Draft(id) => match draft::find(tx, id)?.and_then(|draft| draft.member) {
+                Some(member) => member::find(tx, member),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Somebody enrolled here, whom head office has not made a member yet.
+    fn find_draft(&self, tx: &ReadTx<'_>) -> Result<Option<Draft>, StoreError> {
+        match self {
+            Self::Card(number) => draft::find_by_card(tx, *number),
+            Self::Phone(phone) => match member::phone_hash(tx, phone)? {
+                Some(hash) => draft::find_by_phone(tx, &hash),
+                None => Ok(None),
+            },
+            Self::Draft(id) => draft::find(tx, id),
+            Self::Qr(_) | Self::Number(_) => Ok(None),
         }
     }
 
@@ -72,6 +94,7 @@ impl Question {
             Self::Qr(_) => FoundBy::Qr,
             Self::Phone(_) => FoundBy::Phone,
             Self::Number(_) => FoundBy::Number,
+            Self::Draft(_) => FoundBy::Draft,
         }
     }
 
@@ -81,6 +104,7 @@ impl Question {
             Self::Qr(_) | Self::Number(_) => {
                 "no member has this number; a new one is known when the store has downloaded it"
             }
+            Self::Draft(_) => "nobody was enrolled at this store under this id",
             Self::Phone(_) => "no member has this phone; a new one is known when the store has downloaded it",
         }
     }
@@ -94,13 +118,53 @@ pub(super) async fn look(State(api): State<Api>, _till: Till, query: Fields) -> 
     let today =
         today.ok_or_else(|| Problem::new(Code::DayNotOpen, "the store's clock is outside the calendar; open a day"))?;
     let found = api.store().look(|tx| {
-        let Some(member) = question.find(tx)? else { return Ok(None) };
-        let cards = member::cards(tx, member.id)?;
-        Ok::<_, StoreError>(Some(MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?)))
+        Ok::<_, StoreError>(match question.find(tx)? {
+            Some(member) => {
+                let cards = member::cards(tx, member.id)?;
+                Found::Member(Box::new(MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?)))
+            }
+            None => match question.find_draft(tx)? {
+                Some(draft) => Found::Draft(Box::new(look_at(draft, question.found_by(), today))),
+                None => Found::Nobody,
+            },
+        })
     })?;
     match found {
-        Some(look) => Ok(Json(look).into_response()),
-        None => Err(Problem::new(Code::MemberUnknown, question.unknown())),
+        Found::Member(look) => Ok(Json(look).into_response()),
+        Found::Draft(look) => Ok(Json(look).into_response()),
+        Found::Nobody => Err(Problem::new(Code::MemberUnknown, question.unknown())),
+    }
+}
+
+/// Whom a question found.
+enum Found {
+    Member(Box<MemberLook>),
+    Draft(Box<DraftLook>),
+    Nobody,
+}
+
+fn look_at(draft: Draft, found_by: FoundBy, today: BusinessDay) -> DraftLook {
+    DraftLook {
+        draft: draft.id,
+        found_by,
+        name: draft.name_masked,
+        phone: draft.phone_masked,
+        card: draft.card.map(|card| card.to_string()),
+        birthday_month: draft.birthday.is_some_and(|birthday| birthday.month() == today.date().month()),
+        state: draft.state,
+    }
+}
+
+pub(super) async fn enrol(State(api): State<Api>, posted: Posted) -> Result<Response, Problem> {
+    let answer = api.ledger().enrol_member(posted.call, &posted.json_private()?).await?;
+    Ok(answered(answer))
+}
+
+pub(super) async fn change(State(api): State<Api>, number: PathPart, posted: Posted) -> Result<Response, Problem> {
+    let number: MemberNumber = path_part("number", number)?;
+    match api.ledger().change_member(posted.call, &number, &posted.json_private()?).await? {
+        Some(answer) => Ok(answered(answer)),
+        None => Err(Problem::new(Code::MemberUnknown, Question::Number(number).unknown())),
     }
 }
 

@@ -65,6 +65,19 @@ impl Posted {
         from_json(&self.body).map_err(|fault| json_problem(&self.body, fault))
     }
 
+    /// The body as JSON, for what is somebody's: a problem names the field and repeats nothing that was sent.
+    ///
+    /// # Errors
+    /// A problem that names the field.
+    pub fn json_private<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        from_json(&self.body).map_err(|fault| {
+            let is_missing = fault.fault.starts_with("missing field");
+            let quiet =
+                Fault::new(fault.field.clone(), "cannot be read: look at its name, and at whether it is a text");
+            json_problem(&self.body, if is_missing { fault } else { quiet })
+        })
+    }
+
     /// The body as JSON; no body at all is one with every field left out.
     ///
     /// # Errors
@@ -78,13 +91,17 @@ impl Posted {
     /// # Errors
     /// The problem to answer.
     pub async fn execute(&self, api: &Api, order: Order) -> Result<Response, Problem> {
-        let Answer { json, replayed } = api.ledger().execute(self.call, order).await?;
-        let mut response = json_response(json);
-        if replayed {
-            response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-        }
-        Ok(response)
+        Ok(answered(api.ledger().execute(self.call, order).await?))
     }
+}
+
+/// The answer of an operation as a response.
+pub(super) fn answered(Answer { json, replayed }: Answer) -> Response {
+    let mut response = json_response(json);
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 /// A body as JSON, for requests that change nothing.

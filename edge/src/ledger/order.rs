@@ -15,6 +15,7 @@ use huitong_protocol::till::{
 use huitong_protocol::unit::Unit;
 
 use super::Call;
+use super::member::{Newcomer, Wish, acquaintance};
 use super::pricing::Prepared;
 use crate::store::{EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, receipt, tender_reference};
 
@@ -91,6 +92,10 @@ pub enum Order {
     Return(PostReturn),
     /// Give goods back without a receipt.
     UnreferencedReturn(PostUnreferencedReturn),
+    /// Enrol somebody.
+    EnrolMember(Box<Newcomer>),
+    /// Ask for a change of a member.
+    ChangeMember(Box<Wish>),
     /// Open a day.
     OpenDay(OpenDay),
     /// Close the open day.
@@ -112,6 +117,8 @@ impl Order {
             Self::RegisterInvoice { request, .. } => (request.operator, None, request.terminal_seq),
             Self::Return(request) => (request.operator, request.approver, request.terminal_seq),
             Self::UnreferencedReturn(request) => (request.operator, request.approver, request.terminal_seq),
+            Self::EnrolMember(newcomer) => (newcomer.operator, None, newcomer.terminal_seq),
+            Self::ChangeMember(wish) => (wish.operator, None, wish.terminal_seq),
             Self::OpenDay(request) => (request.operator, None, None),
             Self::CloseDay(request) => (request.operator, None, None),
         };
@@ -234,6 +241,12 @@ impl Order {
                 let permitted = call.permissions.return_without_receipt;
                 core::post_unreferenced_return(&situation, permitted, &cards, &holdings, request)
             }
+            Self::EnrolMember(newcomer) => {
+                let enrolled = &newcomer.enrolled;
+                let (cards, _) = rows(tx, enrolled.card.into_iter(), unit, None)?;
+                core::enrol_member(&situation, acquaintance(tx, enrolled)?, &cards, enrolled)
+            }
+            Self::ChangeMember(wish) => core::request_change(&situation, &wish.requested),
             Self::OpenDay(_) | Self::CloseDay(_) => {
                 return Err(StoreError::Rule {
                     operation: "decide an operation",

@@ -18,7 +18,7 @@ use huitong_protocol::time::{BusinessDay, Instant};
 
 use super::{Ledger, LedgerError};
 use crate::store::identity::Identity;
-use crate::store::{Committed, PolicyInForce, ReadTx, StoreError, card, item, member, setting};
+use crate::store::{Committed, PolicyInForce, ReadTx, StoreError, card, draft, item, member, setting};
 
 /// The setting that holds the key of this store's quotes, in hex. It is in no log and no answer.
 const QUOTE_KEY: &str = "quotes.key";
@@ -227,12 +227,22 @@ fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
         Some(_) => earner(tx, question.member_card, found.as_ref())?,
         None => None,
     };
-    let shopper = found.filter(|member| member.active).map(|member| Shopper {
-        member: member.id,
-        tier: member.tier_on(frame.day),
-        birthday_month: member.birthday_month_on(frame.day),
-        segments: member.segments,
-    });
+    let shopper = match (found, question.member_card) {
+        (Some(member), _) => member.active.then(|| Shopper {
+            member: Some(member.id),
+            tier: member.tier_on(frame.day),
+            birthday_month: member.birthday_month_on(frame.day),
+            segments: member.segments,
+        }),
+        // Who was enrolled here a moment ago has the member's prices, and no tier yet.
+        (None, Some(number)) => draft::find_by_card(tx, number)?.map(|draft| Shopper {
+            member: None,
+            tier: None,
+            birthday_month: draft.birthday.is_some_and(|birthday| birthday.month() == frame.day.date().month()),
+            segments: Vec::new(),
+        }),
+        (None, None) => None,
+    };
     Ok(Known { items, shopper, earner })
 }
 

@@ -16,6 +16,7 @@ use huitong_protocol::bundle::{Bundle, PolicyKey, Signed};
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
+use huitong_protocol::member::{MemberKeys, PhoneKey, SealingKey};
 use huitong_protocol::money::Currency;
 use huitong_protocol::organisation::Store as StoreRecord;
 use huitong_protocol::till::TotalBalance;
@@ -31,7 +32,7 @@ use crate::api::{Api, router};
 use crate::clock::Clock;
 use crate::line::Line;
 use crate::store::identity::{self, Identity};
-use crate::store::{Store, StoreError, StoreOptions, WriteTx, allotment, card, policy, replica, setting, till};
+use crate::store::{Store, StoreError, StoreOptions, WriteTx, allotment, card, member, policy, replica, setting, till};
 use crate::till::{Permissions, Token};
 
 pub(crate) const CNY: Unit = Unit::Money(Currency::CNY);
@@ -192,6 +193,17 @@ pub(crate) fn card(n: i64, status: CardStatus) -> Card {
     }
 }
 
+/// What enrolment says of how people are taken down.
+pub(crate) fn member_keys() -> MemberKeys {
+    let public = *member_secret().public_key().as_bytes();
+    MemberKeys { phone: PhoneKey::new([7; 32]), sealing: SealingKey::new(public) }
+}
+
+/// The half that opens forms.
+pub(crate) fn member_secret() -> crypto_box::SecretKey {
+    crypto_box::SecretKey::from([5; 32])
+}
+
 /// The pair with which head office signs.
 fn policy_pair() -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[42; 32]).unwrap()
@@ -232,6 +244,7 @@ pub(crate) fn enrol(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
     };
     identity::put(tx, Identity::new("G1".parse().unwrap(), Epoch(1), record)?)?;
     setting::put(tx, "quotes.key", &"07".repeat(32))?;
+    member::put_keys(tx, &member_keys())?;
     policy::pin(tx, &[policy_key()])
 }
 

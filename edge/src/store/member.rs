@@ -5,8 +5,8 @@
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::id::{Hash, MemberId};
 use huitong_protocol::member::{
-    MEMBER_CARDS_MAX, Member, MemberNumber, Phone, PhoneKey, SEARCH_RESULTS_MAX, WORDS_PER_MEMBER_MAX, fold,
-    prefix_end, search_keys,
+    MEMBER_CARDS_MAX, Member, MemberKeys, MemberNumber, Phone, PhoneKey, SEARCH_RESULTS_MAX, SealingKey,
+    WORDS_PER_MEMBER_MAX, fold, prefix_end, search_keys,
 };
 use rusqlite::Row;
 
@@ -14,6 +14,8 @@ use super::{ReadTx, StoreError, WriteTx, card, cell, setting};
 
 /// The setting that holds the key of the phone hashes, in hex. It is in no log and no answer.
 const PHONE_KEY: &str = "members.phone_key";
+/// The setting that holds the key to which forms are sealed, in hex.
+const SEALING_KEY: &str = "members.sealing_key";
 
 const BY_ID: &str = "SELECT record FROM member WHERE member = ?1";
 const BY_NUMBER: &str = "SELECT record FROM member WHERE number = ?1";
@@ -21,6 +23,7 @@ const BY_PHONE: &str = "SELECT record FROM member WHERE phone_hash = ?1 ORDER BY
 const BY_CARD: &str =
     "SELECT member.record FROM card JOIN member ON member.member = card.member WHERE card.number = ?1";
 const CARDS_OF: &str = "SELECT number FROM card WHERE member = ?1 ORDER BY number LIMIT ?2";
+const ACTIVE_BY_PHONE: &str = "SELECT 1 FROM member WHERE phone_hash = ?1 AND active = 1 LIMIT 1";
 const ALL_BY_PHONE: &str = "SELECT member FROM member WHERE phone_hash = ?1 ORDER BY active DESC, member LIMIT ?2";
 const ALL_BY_NUMBER: &str = "SELECT member FROM member WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3";
 const ALL_BY_WORD: &str =
@@ -61,6 +64,15 @@ pub fn find_by_number(tx: &ReadTx<'_>, number: &MemberNumber) -> Result<Option<M
 pub fn find_by_phone(tx: &ReadTx<'_>, phone: &Phone) -> Result<Option<Member>, StoreError> {
     let Some(key) = phone_key(tx)? else { return Ok(None) };
     tx.one("read a member by phone", BY_PHONE, [key.hash(phone).0], read)
+}
+
+/// Whether a member in force has a phone.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn is_phone_of_active(tx: &ReadTx<'_>, phone_hash: &Hash) -> Result<bool, StoreError> {
+    let found = tx.one("look for a phone", ACTIVE_BY_PHONE, [&phone_hash.0[..]], |row| cell::<i64>(row, 0))?;
+    Ok(found.is_some())
 }
 
 /// The member that a card belongs to.
@@ -164,6 +176,35 @@ pub fn put_phone_key(tx: &mut WriteTx<'_>, key: &PhoneKey) -> Result<(), StoreEr
     setting::put(tx, PHONE_KEY, &data_encoding::HEXLOWER.encode(key.reveal()))
 }
 
+/// Keeps the keys with which people are taken down.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn put_keys(tx: &mut WriteTx<'_>, keys: &MemberKeys) -> Result<(), StoreError> {
+    put_phone_key(tx, &keys.phone)?;
+    setting::put(tx, SEALING_KEY, &data_encoding::HEXLOWER.encode(keys.sealing.bytes()))
+}
+
+/// The keys with which people are taken down; a store that was enrolled has them.
+///
+/// # Errors
+/// [`StoreError`] of the engine, or a setting that is no key.
+pub fn keys(tx: &ReadTx<'_>) -> Result<Option<MemberKeys>, StoreError> {
+    let (Some(phone), Some(hex)) = (phone_key(tx)?, setting::get(tx, SEALING_KEY)?) else { return Ok(None) };
+    let bad = |fault: String| StoreError::Value { table: "setting", column: "value", fault };
+    let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes());
+    let bytes = bytes.map_err(|_| bad("the sealing key is no key".to_owned()))?;
+    Ok(Some(MemberKeys { phone, sealing: SealingKey::from_slice(&bytes).map_err(bad)? }))
+}
+
+/// The hash under which this store finds a phone; nothing before it has the key.
+///
+/// # Errors
+/// [`StoreError`] of the engine, or a setting that is no key.
+pub fn phone_hash(tx: &ReadTx<'_>, phone: &Phone) -> Result<Option<Hash>, StoreError> {
+    Ok(phone_key(tx)?.map(|key| key.hash(phone)))
+}
+
 fn phone_key(tx: &ReadTx<'_>) -> Result<Option<PhoneKey>, StoreError> {
     let Some(hex) = setting::get(tx, PHONE_KEY)? else { return Ok(None) };
     let bad = || StoreError::Value { table: "setting", column: "value", fault: "the phone key is no key".to_owned() };
@@ -181,8 +222,18 @@ mod tests {
     fn no_look_up_reads_more_than_a_range_of_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = open_store(folder.path());
-        let all =
-            [BY_ID, BY_NUMBER, BY_PHONE, BY_CARD, CARDS_OF, ALL_BY_PHONE, ALL_BY_NUMBER, ALL_BY_WORD, ALL_BY_CARD];
+        let all = [
+            BY_ID,
+            BY_NUMBER,
+            BY_PHONE,
+            BY_CARD,
+            CARDS_OF,
+            ACTIVE_BY_PHONE,
+            ALL_BY_PHONE,
+            ALL_BY_NUMBER,
+            ALL_BY_WORD,
+            ALL_BY_CARD,
+        ];
         for sql in all {
             let explain = format!("EXPLAIN QUERY PLAN {sql}");
             let steps = store.read(|tx| {

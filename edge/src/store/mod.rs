@@ -7,6 +7,7 @@
 pub mod allotment;
 pub mod card;
 pub mod day;
+pub mod draft;
 mod error;
 pub mod identity;
 pub mod in_use;

@@ -258,6 +258,7 @@ impl FakeOffice {
                 store: record(),
                 epoch: Epoch(1),
                 policy_keys: vec![policy_key()],
+                member_keys: crate::ledger::testing::member_keys(),
             }));
         }
         Self::signed(office, request)?;

@@ -19,7 +19,8 @@ CREATE TABLE dataset (
     name TEXT PRIMARY KEY,
     version INTEGER NOT NULL
 ) STRICT;
-INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('items', 0), ('members', 0), ('cards', 0);
+INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('items', 0), ('members', 0), ('cards', 0),
+    ('member_drafts', 0);
 
 CREATE TABLE legal_entity (
     legal_entity_id TEXT PRIMARY KEY,
@@ -108,6 +109,58 @@ CREATE TABLE member_word (
 CREATE TABLE phone_key (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     bytes BLOB NOT NULL
+) STRICT;
+
+-- The pair to which stores seal members' forms. The secret half is in no log and in no output.
+CREATE TABLE sealing_key (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    secret BLOB NOT NULL
+) STRICT;
+
+-- What stores ask head office about members: enrolments and changes, in the order in which they came. The form stays sealed.
+CREATE TABLE member_request (
+    -- The ingested_no of its entry.
+    request_no INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('enrolment', 'change')),
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    asked_at_ms INTEGER NOT NULL,
+    -- Of an enrolment.
+    draft BLOB UNIQUE,
+    name_masked TEXT NOT NULL,
+    phone_masked TEXT NOT NULL,
+    card TEXT,
+    consent_version TEXT NOT NULL,
+    consent_at_ms INTEGER,
+    -- Of a change: fields separated by semicolons.
+    fields TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    -- Whom a change is of; whom an enrolment has become, or should be merged into.
+    member_id INTEGER,
+    sealed_key TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'reviewed', 'accepted', 'refused')),
+    reviewed_by TEXT,
+    reviewed_at_ms INTEGER,
+    reviewed_note TEXT,
+    decided_by TEXT,
+    decided_at_ms INTEGER,
+    decided_note TEXT,
+    -- In the dataset of drafts, once an enrolment is decided.
+    version INTEGER,
+    CHECK ((kind = 'enrolment') = (draft IS NOT NULL)),
+    CHECK ((state = 'reviewed') <= (reviewed_by IS NOT NULL)),
+    CHECK ((state IN ('accepted', 'refused')) = (decided_by IS NOT NULL))
+) STRICT;
+CREATE INDEX member_request_open ON member_request (request_no) WHERE state IN ('waiting', 'reviewed');
+CREATE INDEX member_request_by_version ON member_request (version) WHERE version IS NOT NULL;
+
+-- Documents that members showed. Stores never get them.
+CREATE TABLE member_document (
+    member_id INTEGER PRIMARY KEY REFERENCES member (member_id),
+    kind TEXT NOT NULL,
+    number TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE card (

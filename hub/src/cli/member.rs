@@ -1,13 +1,18 @@
-//! `huitong-hub member`: members in, found and shown. What is told of them is decided in `desk`.
+//! `huitong-hub member`: members in, found and shown, and what stores ask about them. What is told of them is decided in `desk`.
 
 use clap::Subcommand;
 use huitong_protocol::id::{SegmentCode, TierCode};
 use huitong_protocol::member::MemberNumber;
 
+use super::exception::{By, write};
 use super::organisation::Import;
 use super::output::table;
-use super::{Failure, Output, Place, World};
+use super::{Failure, Output, Place, World, actor};
+use crate::member_request::{self, RequestView, ReviewError};
 use crate::{desk, import};
+
+/// Requests that one command lists.
+const REQUESTS_LISTED: usize = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberCommand {
@@ -23,6 +28,9 @@ pub(crate) enum MemberCommand {
         /// The number.
         number: MemberNumber,
     },
+    /// What stores ask: who was enrolled and is perhaps a member already, and changes.
+    #[command(subcommand)]
+    Review(ReviewCommand),
 }
 
 impl MemberCommand {
@@ -31,8 +39,126 @@ impl MemberCommand {
             Self::Import(import) => import.run(world, place, out, import::members::import),
             Self::Find { text } => find(place, &text, out),
             Self::Show { number } => show(place, number, out),
+            Self::Review(command) => command.run(world, place, out),
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReviewCommand {
+    /// List what somebody must decide.
+    List {
+        /// Also what was decided.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one, its form opened.
+    Show {
+        /// Its number.
+        number: i64,
+    },
+    /// Approve one: the first person's approval passes it on, a second person's does it.
+    Approve {
+        /// Its number.
+        number: i64,
+        /// What to say with it.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Refuse one. The store is told.
+    Refuse {
+        /// Its number.
+        number: i64,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+impl From<ReviewError> for Failure {
+    fn from(error: ReviewError) -> Self {
+        match error {
+            ReviewError::Store(error) => error.into(),
+            refused => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
+impl ReviewCommand {
+    fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+        let now = world.now();
+        let request = match self {
+            Self::List { all } => {
+                let found = place.open()?.read_blocking(move |tx| member_request::list(tx, all, 0, REQUESTS_LISTED))?;
+                out.show(&found, |text| {
+                    let rows: Vec<Vec<String>> = found
+                        .iter()
+                        .map(|request| {
+                            let (number, at) = (request.number.to_string(), request.asked_at_ms.to_string());
+                            let (kind, state) = (request.kind.to_owned(), request.state.to_owned());
+                            let (name, phone) = (request.name.clone(), request.phone.clone());
+                            vec![
+                                number,
+                                at,
+                                request.store.to_string(),
+                                kind,
+                                state,
+                                name,
+                                phone,
+                                request.proposal.clone(),
+                            ]
+                        })
+                        .collect();
+                    table(text, &[">no", "asked", "store", "what", "state", "name", "phone", "proposal"], &rows)
+                })?;
+                return Ok(());
+            }
+            Self::Show { number } => place.open()?.read_blocking(move |tx| member_request::show(tx, number))?,
+            Self::Approve { number, note, by } => {
+                let actor = actor(&by.by)?;
+                write(place, move |tx| member_request::approve(tx, &actor, number, &note, now))?
+            }
+            Self::Refuse { number, note, by } => {
+                let actor = actor(&by.by)?;
+                write(place, move |tx| member_request::refuse(tx, &actor, number, &note, now))?
+            }
+        };
+        out.show(&request, |text| show_request(text, &request))?;
+        Ok(())
+    }
+}
+
+fn show_request(text: &mut dyn std::io::Write, request: &RequestView) -> std::io::Result<()> {
+    writeln!(text, "request {} ({}), {}", request.number, request.kind, request.state)?;
+    writeln!(text, "asked     by {} in entry {} at {}", request.store, request.entry, request.asked_at_ms)?;
+    for (name, value) in [
+        ("member", request.member.map(|number| number.to_string()).unwrap_or_default()),
+        ("name", request.name.clone()),
+        ("phone", request.phone.clone()),
+        ("card", request.card.clone().unwrap_or_default()),
+        ("consent", request.consent.clone().unwrap_or_default()),
+        ("reason", request.reason.clone()),
+        ("to do", request.proposal.clone()),
+        ("problem", request.unreadable.clone().unwrap_or_default()),
+    ] {
+        if !value.is_empty() {
+            writeln!(text, "{name:<9} {value}")?;
+        }
+    }
+    for wanted in &request.wanted {
+        let now = if wanted.now.is_empty() { "nothing" } else { &wanted.now };
+        writeln!(text, "{:<9} {now} → {}", wanted.field, wanted.wanted)?;
+    }
+    for (what, word) in [("reviewed", &request.reviewed), ("decided", &request.decided)] {
+        if let Some(word) = word {
+            writeln!(text, "{what:<9} {} by {}: {}", word.at_ms, word.by, word.note)?;
+        }
+    }
+    Ok(())
 }
 
 fn find(place: &Place, question: &str, out: &mut Output<'_>) -> Result<(), Failure> {

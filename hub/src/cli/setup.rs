@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{Failure, Output, Place, READERS};
 use crate::init;
 use crate::policy_key::PolicyPair;
+use crate::sealing::SealingPair;
 use crate::store::engine::Store;
 use crate::store::{policy, root};
 
@@ -65,7 +66,8 @@ impl Init {
             PolicyPair::open_or_make(key_file)?.public_key()
         };
         let key = KeyId::of(&public_key);
-        Ok((init::init(store, self.group, self.currency, public_key, phone_key)?, key))
+        let sealing = SealingPair::generate();
+        Ok((init::init(store, self.group, self.currency, public_key, phone_key, sealing)?, key))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: every change gets the next version of the dataset in the same transaction, so that all stores hear of it.
 
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
-use huitong_protocol::id::{AccountId, StoreId};
+use huitong_protocol::id::{AccountId, MemberId, StoreId};
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::DatasetKind;
 
@@ -63,6 +63,20 @@ pub fn set_status(tx: &mut Tx<'_>, number: CardNumber, status: CardStatus, stamp
         "UPDATE card SET status = $2, status_stamp = $3, version = $4, \
          stop_stamp = CASE WHEN $2 IN ('frozen', 'lost') THEN $3 ELSE stop_stamp END WHERE number = $1",
         &[(&number).into(), status.into(), stamp.into(), version.into()],
+    )
+}
+
+/// Makes a card a member's.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn bind(tx: &mut Tx<'_>, number: CardNumber, member: MemberId) -> Result<(), StoreError> {
+    let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+    tx.execute_one(
+        "bind a card",
+        "card",
+        "UPDATE card SET member_id = $2, version = $3 WHERE number = $1",
+        &[(&number).into(), member.into(), version.into()],
     )
 }
 

@@ -13,7 +13,7 @@ use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, Dataset
 
 use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
 use super::member::{MEMBER_COLUMNS, MEMBER_COLUMNS_COUNT, read_member};
-use super::{Row, StoreError, Tx, phone_key};
+use super::{Row, StoreError, Tx, member_request, phone_key};
 
 /// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
 ///
@@ -110,6 +110,8 @@ fn select(dataset: DatasetKind) -> Cow<'static, str> {
              (SELECT bundle AS bytes, signature, 0 AS is_key, version FROM policy UNION ALL \
              SELECT announcement, signature, 1, from_version FROM policy_key WHERE announcement IS NOT NULL) AS published"
         }
+        // Only what is decided has a version.
+        DatasetKind::MemberDrafts => "SELECT draft, member_id, state, version FROM member_request",
         DatasetKind::Members => return Cow::Owned(format!("SELECT {MEMBER_COLUMNS}, version FROM member")),
         DatasetKind::Items => return Cow::Owned(format!("SELECT {ITEM_COLUMNS}, version FROM item")),
     })
@@ -132,6 +134,7 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
         DatasetKind::Members => {
             (row.integer(MEMBER_COLUMNS_COUNT)?, DatasetRow::Member(read_member(row)?.for_stores()))
         }
+        DatasetKind::MemberDrafts => (row.integer(3)?, DatasetRow::MemberDraft(member_request::read_outcome(row)?)),
         DatasetKind::Cards => (row.integer(8)?, DatasetRow::Card(read_card(row)?)),
         DatasetKind::Policies => {
             let signed = Signed { bytes: row.bytes(0)?.to_vec(), signature: row.bytes(1)?.to_vec() };

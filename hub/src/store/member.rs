@@ -104,6 +104,25 @@ pub fn id_of(tx: &mut Tx<'_>, number: &str) -> Result<Option<MemberId>, StoreErr
     Ok(find(tx, &number)?.map(|record| record.member.id))
 }
 
+/// The member with the hub's number.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find_by_id(tx: &mut Tx<'_>, id: MemberId) -> Result<Option<Record>, StoreError> {
+    let sql = format!("SELECT {MEMBER_COLUMNS} FROM member WHERE member_id = $1");
+    tx.query_one(&sql, &[id.into()], read_member)
+}
+
+/// The member in force with a phone.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn active_with_phone(tx: &mut Tx<'_>, phone_hash: &Hash) -> Result<Option<Record>, StoreError> {
+    let sql =
+        format!("SELECT {MEMBER_COLUMNS} FROM member WHERE phone_hash = $1 AND active = 1 ORDER BY member_id LIMIT 1");
+    tx.query_one(&sql, &[phone_hash.into()], read_member)
+}
+
 /// The number of another active member with the same phone.
 ///
 /// # Errors

@@ -30,6 +30,12 @@ pub fn next_member(tx: &mut Tx<'_>) -> Result<MemberId, StoreError> {
     minted("member", number, MemberId::new)
 }
 
+/// The number that the next member will get.
+pub fn peek_member(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    let next = tx.query_one("SELECT next_member FROM hub", &[], |row| row.integer(0))?;
+    next.ok_or(StoreError::Rows { operation: "look at the next number", table: "hub", rows: 0, expected: 1 })
+}
+
 fn minted<T>(
     what: &'static str,
     number: Option<i64>,

@@ -79,7 +79,8 @@ impl Town {
         let store = Store::open(&folder.path().join("hub.db"), 2).unwrap();
         let pair = PolicyPair::open_or_make(&folder.path().join("policy.key")).unwrap();
         let phone_key = huitong_protocol::member::PhoneKey::new([7; 32]);
-        init::init(&store, "G1".parse().unwrap(), Currency::CNY, pair.public_key(), phone_key).unwrap();
+        let sealing = huitong_hub::sealing::SealingPair::new([8; 32]);
+        init::init(&store, "G1".parse().unwrap(), Currency::CNY, pair.public_key(), phone_key, sealing).unwrap();
         let options = import::Options::default();
         import::legal_entities::import(&store, b"legal_entity,name\nE1,One\nE2,Two\n", &options).unwrap();
         let stores = b"store,name,legal_entity,time_zone\nS1,One,E1,Asia/Shanghai\nS2,Two,E1,Asia/Shanghai\nS3,Three,E2,Asia/Shanghai\n";

@@ -69,8 +69,8 @@ impl World {
         let store = Store::open(&folder.path().join("hub.db"), 4).unwrap();
         let pair = PolicyPair::open_or_make(&folder.path().join("policy.key")).unwrap();
         let phone_key = huitong_protocol::member::PhoneKey::new([7; 32]);
-        huitong_hub::init::init(&store, GroupId::new(GROUP).unwrap(), Currency::CNY, pair.public_key(), phone_key)
-            .unwrap();
+        let (group, sealing) = (GroupId::new(GROUP).unwrap(), huitong_hub::sealing::SealingPair::new([8; 32]));
+        huitong_hub::init::init(&store, group, Currency::CNY, pair.public_key(), phone_key, sealing).unwrap();
         store.write(set_up).await.unwrap();
         let clock = Arc::new(Wound(AtomicI64::new(1_800_000_000_000)));
         let hub = Hub::new(HubConfig::default(), store, clock.clone()).await.unwrap();

@@ -25,6 +25,8 @@ pub enum FoundBy {
     Phone,
     /// The member's number.
     Number,
+    /// The id of the draft that it was.
+    Draft,
 }
 
 /// A member as a till sees it.

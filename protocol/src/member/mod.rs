@@ -5,6 +5,7 @@
 //! so that no log tells who somebody is (R: I9).
 
 mod birthday;
+mod enrolment;
 mod identity_document;
 mod look;
 mod number;
@@ -19,6 +20,10 @@ use crate::id::{Hash, MemberId, SegmentCode, TierCode};
 use crate::time::BusinessDay;
 
 pub use birthday::Birthday;
+pub use enrolment::{
+    ChangeMember, Consent, Document, DraftId, DraftLook, DraftOutcome, DraftState, EnrolMember, Form, MemberKeys,
+    Person, PersonChange, PersonField, Sealed, SealingKey,
+};
 pub use identity_document::{DocumentFault, DocumentKind, IdentityNumber};
 pub use look::{FoundBy, MEMBER_CARDS_MAX, MemberCard, MemberFound, MemberLook, MembersAsOf, MembersFound};
 pub use number::{MEMBER_NUMBER_BYTES_MAX, MemberNumber, QrFault};

@@ -38,8 +38,9 @@ impl CivilMoment {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shopper {
-    /// Who.
-    pub member: MemberId,
+    /// Who; nobody yet for somebody who was enrolled at this store and whom head office has not made a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
     /// The tier on the business day of the sale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<TierCode>,

@@ -72,7 +72,7 @@ pub(crate) fn markdown(amount_minor: i64, funder: Option<&str>) -> &'static [Mar
 
 pub(crate) fn member(tier: Option<&str>) -> Shopper {
     Shopper {
-        member: MemberId::new(7).unwrap(),
+        member: MemberId::new(7).ok(),
         tier: tier.map(|tier| tier.parse().unwrap()),
         segments: vec!["mums".parse().unwrap()],
         birthday_month: false,

@@ -169,7 +169,7 @@ impl Shop {
             .collect();
         let business_day: BusinessDay = "2026-11-22".parse()?;
         let shopper = Shopper {
-            member: MemberId::FIRST,
+            member: Some(MemberId::FIRST),
             tier: Some("gold".parse()?),
             segments: vec!["mums".parse()?],
             birthday_month: true,

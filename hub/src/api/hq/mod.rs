@@ -12,6 +12,7 @@ mod caller;
 mod days;
 mod exceptions;
 mod frame;
+mod member_requests;
 mod members;
 mod page;
 mod policies;
@@ -54,6 +55,10 @@ pub(super) fn router() -> Router<Hub> {
         .route("/cards/{number}", get(accounts::card))
         .route("/members", get(members::find))
         .route("/members/{number}", get(members::show))
+        .route("/member-requests", get(member_requests::list))
+        .route("/member-requests/{number}", get(member_requests::show))
+        .route("/member-requests/{number}/approve", post(member_requests::approve))
+        .route("/member-requests/{number}/refuse", post(member_requests::refuse))
         .route("/policies", get(policies::list))
         .route("/policies/{version}", get(policies::show))
         .route("/verify", get(verify::look).post(verify::start))

@@ -10,6 +10,7 @@ use huitong_config::problem::Form;
 use serde::{Deserialize, Serialize};
 
 use crate::exception::WorkError;
+use crate::member_request::ReviewError;
 use crate::settle::SettleError;
 use crate::statement;
 use crate::store::StoreError;
@@ -138,6 +139,19 @@ impl From<WorkError> for Problem {
             WorkError::Name(fault) => Self::field("to", fault),
             WorkError::State { number, fault, hint } => {
                 Self::new(Code::Refused, format!("exception {number} {fault}; {hint}"))
+            }
+        }
+    }
+}
+
+impl From<ReviewError> for Problem {
+    fn from(error: ReviewError) -> Self {
+        match error {
+            ReviewError::Store(error) => error.into(),
+            ReviewError::Unknown(number) => Self::new(Code::NotFound, format!("there is no request {number}")),
+            ReviewError::Note(fault) => Self::field("note", fault),
+            ReviewError::State { number, fault, hint } => {
+                Self::new(Code::Refused, format!("request {number} {fault}; {hint}"))
             }
         }
     }

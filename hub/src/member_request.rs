@@ -1,0 +1,546 @@
+//! Member requests: what stores ask head office about members. An enrolment whose phone nobody has becomes a member as it comes in; what would make a
+//! second member of somebody, and every change, waits for two people.
+//!
+//! Forms are opened here and nowhere else, to be written into the master or shown to whoever decides. Nothing that a store took down is lost: a form that
+//! cannot be opened, and one that was refused, stay as they came. Invariants: a draft becomes at most one member, and a member is changed for a store only
+//! after a first and a second person have approved it.
+
+use huitong_protocol::entry::{Header, MemberChangeRequested, MemberEnrolled};
+use huitong_protocol::id::{EntryId, MemberId, StoreId};
+use huitong_protocol::member::{MemberNumber, Person, PersonChange, Phone, PhoneKey, name_fault};
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
+use huitong_protocol::time::Instant;
+use serde::Serialize;
+
+use crate::actor::Actor;
+use crate::exception::close_about;
+use crate::note::{self, NoteFault};
+use crate::store::exception::{self, HUB, Resolution};
+use crate::store::member::{self, Record};
+use crate::store::member_request::{self as rows, Asked, Request, State, Word};
+use crate::store::{StoreError, Tx, card, organisation, phone_key, sealing_key};
+
+/// How many numbers are tried for a new member before something is wrong: imported numbers may lie where new ones would.
+const NUMBER_TRIES_MAX: u32 = 10_000;
+
+/// Why a request was not decided.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// No such request.
+    #[error("there is no request {0}\n  hint: huitong-hub member review list --all")]
+    Unknown(i64),
+    /// A note that says nothing, or too much.
+    #[error("note: {0}")]
+    Note(#[from] NoteFault),
+    /// It cannot be decided so.
+    #[error("request {number} {fault}\n  hint: {hint}")]
+    State {
+        /// Which.
+        number: i64,
+        /// Why not.
+        fault: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A field as it is and as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// Which.
+    pub field: &'static str,
+    /// As it is; empty where there is none.
+    pub now: String,
+    /// As it should be.
+    pub wanted: String,
+}
+
+/// A request as whoever decides sees it. Phones and cards are masked, and a birthday has no year.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RequestView {
+    /// Its number.
+    pub number: i64,
+    /// `enrolment` or `change`.
+    pub kind: &'static str,
+    /// `waiting`, `reviewed`, `accepted` or `refused`.
+    pub state: &'static str,
+    /// The store that asks.
+    pub store: StoreId,
+    /// The entry that asks.
+    pub entry: EntryId,
+    /// When, by the store's clock.
+    pub asked_at_ms: Instant,
+    /// The member: of a change, or whom an enrolment has become or should be merged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberNumber>,
+    /// The name, masked.
+    pub name: String,
+    /// The phone, masked.
+    pub phone: String,
+    /// The card that becomes theirs, masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
+    /// The version of the terms to which they consented.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<String>,
+    /// Why, as the store says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What the second approval does.
+    pub proposal: String,
+    /// The fields, when the form was opened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wanted: Vec<Wanted>,
+    /// Why the form cannot be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+    /// The first person's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reviewed: Option<Word>,
+    /// The last word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Word>,
+}
+
+fn subject(number: i64) -> String {
+    format!("member request {number}")
+}
+
+/// Takes an enrolment in, in the transaction that takes its entry. Whoever is nobody's double becomes a member at once.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn take_enrolment(
+    tx: &mut Tx<'_>,
+    (number, id): (i64, EntryId),
+    header: &Header,
+    enrolled: &MemberEnrolled,
+    now: Instant,
+) -> Result<(), StoreError> {
+    // The same draft twice is one operation with two entries, which has its exception.
+    if !rows::insert_enrolment(tx, number, id, header, enrolled)? {
+        return Ok(());
+    }
+    let Some(mut request) = rows::find(tx, number)? else { return Ok(()) };
+    let raise = |tx: &mut Tx<'_>, class: Class, evidence: Evidence| {
+        let finding = Finding { class, store: Some(id.store), subject: subject(number), evidence: evidence.entry(id) };
+        exception::raise(tx, &finding, now).map(drop)
+    };
+    let key = phone_key::get(tx)?;
+    let person = match open_person(tx, &key, &request, enrolled)? {
+        Ok(person) => person,
+        Err(why) => return raise(tx, Class::MemberUnreadable, Evidence::default().and(why)),
+    };
+    if let Some(double) = double_of(tx, &key, &person)? {
+        request.member = Some(double.member.id);
+        rows::put(tx, &request)?;
+        let words = format!("member {} has the phone {}", double.member.number, enrolled.phone_masked);
+        return raise(tx, Class::MemberConflict, Evidence::default().and(words));
+    }
+    let word = Word { by: HUB.to_owned(), at_ms: now, note: String::new() };
+    if let Some(words) = accept_enrolment(tx, &key, &mut request, &person, None, (None, word))? {
+        raise(tx, Class::MemberConflict, Evidence::default().and(words))?;
+    }
+    Ok(())
+}
+
+/// Takes a change in, in the transaction that takes its entry.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn take_change(
+    tx: &mut Tx<'_>,
+    (number, id): (i64, EntryId),
+    header: &Header,
+    requested: &MemberChangeRequested,
+) -> Result<(), StoreError> {
+    rows::insert_change(tx, number, id, header, requested)
+}
+
+/// Opens the form of an enrolment, or says why it cannot be used.
+fn open_person(
+    tx: &mut Tx<'_>,
+    key: &PhoneKey,
+    request: &Request,
+    enrolled: &MemberEnrolled,
+) -> Result<Result<Person, String>, StoreError> {
+    let person = match open_form(tx, request)? {
+        Ok(person) => person,
+        Err(why) => return Ok(Err(why)),
+    };
+    let phone = person.phone.as_deref().and_then(|phone| Phone::new(phone).ok());
+    if phone.map(|phone| key.hash(&phone)) != enrolled.phone_hash {
+        return Ok(Err("the phone on the form is not the one whose hash the entry has".to_owned()));
+    }
+    Ok(Ok(person))
+}
+
+fn open_form(tx: &mut Tx<'_>, request: &Request) -> Result<Result<Person, String>, StoreError> {
+    let Asked::Enrolment { draft, .. } = &request.asked else { return Ok(Err("it is no enrolment".to_owned())) };
+    let person = match sealing_key::get(tx)?.open::<Person>(&request.sealed) {
+        Ok(person) => person,
+        Err(why) => return Ok(Err(why.to_string())),
+    };
+    let fault = match () {
+        () if person.draft != *draft => Some("the form is of another draft".to_owned()),
+        () if person.phone.as_deref().is_some_and(|phone| Phone::new(phone).is_err()) => {
+            Some("the form has a phone that is none".to_owned())
+        }
+        () => name_fault(&person.name).map(|fault| format!("the name on the form {fault}")),
+    };
+    Ok(fault.map_or(Ok(person), Err))
+}
+
+/// The member in force who has the phone of a form.
+fn double_of(tx: &mut Tx<'_>, key: &PhoneKey, person: &Person) -> Result<Option<Record>, StoreError> {
+    match person.phone.as_deref().and_then(|phone| Phone::new(phone).ok()) {
+        Some(phone) => member::active_with_phone(tx, &key.hash(&phone)),
+        None => Ok(None),
+    }
+}
+
+/// Makes a member of a form, or adds it to one that is there. Gives in words what of it could not be done.
+fn accept_enrolment(
+    tx: &mut Tx<'_>,
+    key: &PhoneKey,
+    request: &mut Request,
+    person: &Person,
+    into: Option<Record>,
+    (first, last): (Option<Word>, Word),
+) -> Result<Option<String>, StoreError> {
+    let id = match into {
+        Some(before) => {
+            // Who was there stays as head office has them; what was not known is added.
+            let mut now = before.clone();
+            now.member.birthday = before.member.birthday.or(person.birthday);
+            member::write(tx, key, Some(&before), &now)?;
+            before.member.id
+        }
+        None => make_member(tx, key, person)?,
+    };
+    if let Some(document) = &person.document {
+        rows::keep_document(tx, id, &document.kind, &document.number)?;
+    }
+    let mut left_out = None;
+    if let Asked::Enrolment { card: Some(number), .. } = &request.asked {
+        match card::find(tx, *number)? {
+            None => left_out = Some(format!("card {number} is unknown, so the member is without it")),
+            Some(card) if card.member.is_some_and(|owner| owner != id) => {
+                let owner = match card.member {
+                    Some(owner) => member::find_by_id(tx, owner)?.map(|owner| owner.member.number.to_string()),
+                    None => None,
+                };
+                let owner = owner.unwrap_or_else(|| "another member".to_owned());
+                left_out = Some(format!("card {number} is that of {owner}, so the member is without it"));
+            }
+            Some(card) if card.member.is_none() => card::bind(tx, *number, id)?,
+            Some(_) => {}
+        }
+    }
+    (request.member, request.state) = (Some(id), State::Accepted(first, last));
+    rows::put(tx, request)?;
+    Ok(left_out)
+}
+
+fn make_member(tx: &mut Tx<'_>, key: &PhoneKey, person: &Person) -> Result<MemberId, StoreError> {
+    let number = free_number(tx)?;
+    let phone = person.phone.as_deref().and_then(|phone| Phone::new(phone).ok());
+    let member = huitong_protocol::member::Member {
+        id: MemberId::FIRST,
+        number,
+        name: person.name.clone(),
+        pinyin: Vec::new(),
+        tier: None,
+        tier_valid_from: None,
+        tier_valid_to: None,
+        birthday: person.birthday,
+        segments: Vec::new(),
+        phone_hash: None,
+        phone_masked: String::new(),
+        active: true,
+    };
+    member::write(tx, key, None, &Record { member, phone })?;
+    let made = member::find(tx, &number)?;
+    made.map(|made| made.member.id).ok_or(StoreError::Rows {
+        operation: "make a member",
+        table: "member",
+        rows: 0,
+        expected: 1,
+    })
+}
+
+/// A number that nobody has: 9 and nine digits, from the hub's own count on.
+fn free_number(tx: &mut Tx<'_>) -> Result<MemberNumber, StoreError> {
+    let fault = |fault: String| StoreError::Rule { operation: "number a new member", fault };
+    let next = organisation::peek_member(tx)?;
+    for offset in 0..NUMBER_TRIES_MAX {
+        let number = MemberNumber::new(&format!("9{:09}", next.saturating_add(i64::from(offset))))
+            .map_err(|why| fault(why.to_string()))?;
+        if member::find(tx, &number)?.is_none() {
+            return Ok(number);
+        }
+    }
+    Err(fault("the numbers that are next are all taken by imported members".to_owned()))
+}
+
+/// Requests after a number, oldest first: those that somebody must look at, or all.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn list(tx: &mut Tx<'_>, is_all: bool, after: i64, limit: usize) -> Result<Vec<RequestView>, StoreError> {
+    let requests = rows::page(tx, is_all, after, limit)?;
+    requests.into_iter().map(|request| view(tx, &request)).collect()
+}
+
+/// A request with its form opened.
+///
+/// # Errors
+/// [`ReviewError::Unknown`].
+pub fn show(tx: &mut Tx<'_>, number: i64) -> Result<RequestView, ReviewError> {
+    let request = rows::find(tx, number)?.ok_or(ReviewError::Unknown(number))?;
+    let mut seen = view(tx, &request)?;
+    let before = match request.member {
+        Some(id) => member::find_by_id(tx, id)?,
+        None => None,
+    };
+    let now = before.as_ref().map(shown).unwrap_or_default();
+    let wanted = match &request.asked {
+        Asked::Enrolment { .. } => open_form(tx, &request)?.map(|person| {
+            let phone = person.phone.as_deref().and_then(|phone| Phone::new(phone).ok());
+            [
+                Some(person.name),
+                phone.map(|phone| phone.masked()),
+                person.birthday.map(|day| day.without_year().to_string()),
+            ]
+        }),
+        Asked::Change { .. } => open_change(tx, &request)?.map(|change| {
+            let phone = change.phone.as_deref().and_then(|phone| Phone::new(phone).ok());
+            [change.name, phone.map(|phone| phone.masked()), change.birthday.map(|day| day.without_year().to_string())]
+        }),
+    };
+    match wanted {
+        Ok(wanted) => {
+            let fields = ["name", "phone", "birthday"].into_iter().zip(now).zip(wanted);
+            seen.wanted = fields
+                .filter_map(|((field, now), wanted)| wanted.map(|wanted| Wanted { field, now, wanted }))
+                .collect();
+        }
+        Err(why) => seen.unreadable = Some(why),
+    }
+    Ok(seen)
+}
+
+/// Name, phone and birthday as they may be shown.
+fn shown(record: &Record) -> [String; 3] {
+    let birthday = record.member.birthday.map(|day| day.without_year().to_string()).unwrap_or_default();
+    [record.member.name.clone(), record.member.phone_masked.clone(), birthday]
+}
+
+fn view(tx: &mut Tx<'_>, request: &Request) -> Result<RequestView, StoreError> {
+    let member = match request.member {
+        Some(id) => member::find_by_id(tx, id)?.map(|record| record.member),
+        None => None,
+    };
+    let number = member.as_ref().map(|member| member.number);
+    let of = number.map_or_else(|| "a member that is not there".to_owned(), |number| format!("member {number}"));
+    let (reviewed, decided) = request.state.words();
+    let (reviewed, decided) = (reviewed.cloned(), decided.cloned());
+    let (kind, name, phone, card, consent, reason, proposal) = match &request.asked {
+        Asked::Enrolment { name_masked, phone_masked, card, consent, .. } => {
+            let proposal = if member.is_some() { format!("merge into {of}") } else { "make a member".to_owned() };
+            let (name, phone) = (name_masked.clone(), phone_masked.clone());
+            let card = card.map(|card| card.to_string());
+            ("enrolment", name, phone, card, Some(consent.version.clone()), String::new(), proposal)
+        }
+        Asked::Change { fields, reason } => {
+            let proposal = format!("change {} of {of}", fields.join(", "));
+            let name = member.as_ref().map(|member| member.name_masked()).unwrap_or_default();
+            let phone = member.map(|member| member.phone_masked).unwrap_or_default();
+            ("change", name, phone, None, None, reason.clone(), proposal)
+        }
+    };
+    Ok(RequestView {
+        number: request.number,
+        kind,
+        state: request.state.as_str(),
+        store: request.entry.store,
+        entry: request.entry,
+        asked_at_ms: request.asked_at_ms,
+        member: number,
+        name,
+        phone,
+        card,
+        consent,
+        reason,
+        proposal,
+        wanted: Vec::new(),
+        unreadable: None,
+        reviewed,
+        decided,
+    })
+}
+
+/// Opens the form of a change, or says why it cannot be used.
+fn open_change(tx: &mut Tx<'_>, request: &Request) -> Result<Result<PersonChange, String>, StoreError> {
+    let change = match sealing_key::get(tx)?.open::<PersonChange>(&request.sealed) {
+        Ok(change) => change,
+        Err(why) => return Ok(Err(why.to_string())),
+    };
+    let fault = match () {
+        () if Some(change.member) != request.member => Some("the form is of another member".to_owned()),
+        () if change.phone.as_deref().is_some_and(|phone| Phone::new(phone).is_err()) => {
+            Some("the form has a phone that is none".to_owned())
+        }
+        () => change.name.as_deref().and_then(name_fault).map(|fault| format!("the name on the form {fault}")),
+    };
+    Ok(fault.map_or(Ok(change), Err))
+}
+
+/// Approves a request. The first person's approval passes it on; a second person's does it.
+///
+/// # Errors
+/// [`ReviewError`]; nothing changed then.
+pub fn approve(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    number: i64,
+    note: &str,
+    now: Instant,
+) -> Result<RequestView, ReviewError> {
+    let note = note::optional(note)?;
+    let mut request = rows::find(tx, number)?.ok_or(ReviewError::Unknown(number))?;
+    let word = Word { by: actor.name().to_owned(), at_ms: now, note: note.to_owned() };
+    match request.state.clone() {
+        State::Waiting => {
+            // What cannot be done is said to the first person, not only to the second.
+            rehearse(tx, &request)?;
+            request.state = State::Reviewed(word);
+            rows::put(tx, &request)?;
+            actor.did(tx, "member.review", &number.to_string(), note, now)?;
+        }
+        // Asked again after a lost answer.
+        State::Reviewed(first) if actor.is(&first.by) && first.note == note => {}
+        State::Reviewed(first) if actor.is(&first.by) => {
+            let fault = format!("was reviewed by {}", first.by);
+            return Err(ReviewError::State { number, fault, hint: "a second person must approve it" });
+        }
+        State::Reviewed(first) => {
+            carry_out(tx, &mut request, first, word)?;
+            actor.did(tx, "member.approve", &number.to_string(), note, now)?;
+            settle_exceptions(tx, number, actor, note, now)?;
+        }
+        State::Accepted(_, last) if actor.is(&last.by) => {}
+        State::Accepted(_, last) | State::Refused(_, last) => return Err(decided(&request, &last)),
+    }
+    show(tx, number)
+}
+
+/// Refuses a request. The store is told; what it took down stays in its journal.
+///
+/// # Errors
+/// [`ReviewError`]; nothing changed then.
+pub fn refuse(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    number: i64,
+    note: &str,
+    now: Instant,
+) -> Result<RequestView, ReviewError> {
+    let note = note::needed(note)?;
+    let mut request = rows::find(tx, number)?.ok_or(ReviewError::Unknown(number))?;
+    let word = Word { by: actor.name().to_owned(), at_ms: now, note: note.to_owned() };
+    let first = match request.state.clone() {
+        State::Waiting => None,
+        State::Reviewed(first) => Some(first),
+        State::Refused(_, last) if actor.is(&last.by) && last.note == note => return show(tx, number),
+        State::Accepted(_, last) | State::Refused(_, last) => return Err(decided(&request, &last)),
+    };
+    request.state = State::Refused(first, word);
+    rows::put(tx, &request)?;
+    actor.did(tx, "member.refuse", &number.to_string(), note, now)?;
+    settle_exceptions(tx, number, actor, note, now)?;
+    show(tx, number)
+}
+
+fn decided(request: &Request, last: &Word) -> ReviewError {
+    let fault = format!("was {} by {} at {}", request.state.as_str(), last.by, last.at_ms);
+    ReviewError::State { number: request.number, fault, hint: "a request is decided once; ask for another change" }
+}
+
+fn impossible(number: i64, fault: String) -> ReviewError {
+    ReviewError::State { number, fault, hint: "refuse it with the reason, and have the store ask again" }
+}
+
+/// Says why a request cannot be done as it stands.
+fn rehearse(tx: &mut Tx<'_>, request: &Request) -> Result<(), ReviewError> {
+    match &request.asked {
+        Asked::Enrolment { .. } => {
+            open_form(tx, request)?.map_err(|why| impossible(request.number, format!("cannot be opened: {why}")))?;
+        }
+        Asked::Change { .. } => {
+            changed(tx, request)?;
+        }
+    }
+    Ok(())
+}
+
+fn carry_out(tx: &mut Tx<'_>, request: &mut Request, first: Word, last: Word) -> Result<(), ReviewError> {
+    let (key, number, now) = (phone_key::get(tx)?, request.number, last.at_ms);
+    match &request.asked {
+        Asked::Enrolment { .. } => {
+            let person = open_form(tx, request)?;
+            let person = person.map_err(|why| impossible(number, format!("cannot be opened: {why}")))?;
+            // As things stand now: whoever had the phone may have given it up since.
+            let into = double_of(tx, &key, &person)?;
+            if let Some(words) = accept_enrolment(tx, &key, request, &person, into, (Some(first), last))? {
+                let evidence = Evidence::default().and(words).entry(request.entry);
+                let subject = format!("card of member request {number}");
+                let finding =
+                    Finding { class: Class::MemberConflict, store: Some(request.entry.store), subject, evidence };
+                exception::raise(tx, &finding, now)?;
+            }
+        }
+        Asked::Change { .. } => {
+            let (before, after) = changed(tx, request)?;
+            member::write(tx, &key, Some(&before), &after)?;
+            request.state = State::Accepted(Some(first), last);
+            rows::put(tx, request)?;
+        }
+    }
+    Ok(())
+}
+
+/// A member before and after a change.
+fn changed(tx: &mut Tx<'_>, request: &Request) -> Result<(Record, Record), ReviewError> {
+    let number = request.number;
+    let key = phone_key::get(tx)?;
+    let change = open_change(tx, request)?.map_err(|why| impossible(number, format!("cannot be opened: {why}")))?;
+    let Some(before) = member::find_by_id(tx, change.member)? else {
+        return Err(impossible(number, "is of a member that is not there".to_owned()));
+    };
+    let mut after = before.clone();
+    if let Some(name) = change.name {
+        after.member.name = name;
+    }
+    if let Some(phone) = change.phone.as_deref().and_then(|phone| Phone::new(phone).ok()) {
+        let other = member::active_with_phone(tx, &key.hash(&phone))?;
+        if let Some(other) = other.filter(|other| other.member.id != before.member.id && before.member.active) {
+            let fault = format!("asks for the phone {phone}, which is that of member {}", other.member.number);
+            return Err(impossible(number, fault));
+        }
+        after.phone = Some(phone);
+    }
+    after.member.birthday = change.birthday.or(before.member.birthday);
+    Ok((before, after))
+}
+
+/// The exceptions about a request end with it.
+fn settle_exceptions(tx: &mut Tx<'_>, number: i64, actor: &Actor, note: &str, now: Instant) -> Result<(), StoreError> {
+    for class in [Class::MemberConflict, Class::MemberUnreadable] {
+        close_about(tx, class, &subject(number), Resolution::Corrected, (actor.name(), note), now)?;
+    }
+    Ok(())
+}
