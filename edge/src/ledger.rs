@@ -414,13 +414,17 @@ fn approve(
 /// How the price of a sale came about, when anything but the shelf price did.
 fn paid(sale: &Sale, prepared: &Prepared) -> Option<SalePrice> {
     let (lines, trace) = &prepared.explained;
-    let plain = trace.is_empty() && sale.earned.is_none() && lines.iter().all(|line| line.discounts.is_empty());
+    let plain = trace.is_empty()
+        && sale.earned.is_none()
+        && sale.deferred.is_none()
+        && lines.iter().all(|line| line.discounts.is_empty());
     (!plain).then(|| SalePrice {
         policy_version: sale.policy_version,
         total_minor: sale.total_minor,
         lines: lines.clone(),
         trace: trace.iter().filter(|rule| matches!(rule.outcome, Verdict::Applied { .. })).cloned().collect(),
         earned_points: sale.earned.as_ref().map(|earned| earned.points),
+        deferred_points: sale.deferred.as_ref().map(|deferred| deferred.points),
     })
 }
 

@@ -110,6 +110,7 @@ words! {
     member_price = "会员价", "Member price";
     coupon = "券", "Coupon";
     points_earned = "本次积分", "Points earned";
+    points_deferred = "积分稍后入账", "Points to come";
 }
 
 /// Writes the slip of an entry; `None` for kinds that no customer takes home.
@@ -277,6 +278,9 @@ impl Slip {
         }
         if let Some(earned) = &sale.earned {
             self.pair(self.word(Word::points_earned), &earned.points.to_string());
+        }
+        if let Some(deferred) = &sale.deferred {
+            self.pair(self.word(Word::points_deferred), &deferred.points.to_string());
         }
         if !sale.invoiceable.is_empty() {
             self.rule();

@@ -44,6 +44,8 @@ pub enum Permission {
     ReadMembers,
     /// Look at and decide on what stores ask about members.
     ReviewMembers,
+    /// Give up points that are missing.
+    WaiveClaims,
     /// Assign, resolve and reopen exceptions.
     Exceptions,
     /// Make a settlement run.

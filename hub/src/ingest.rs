@@ -25,7 +25,7 @@ use huitong_protocol::wire::{
 use crate::store::adoption::{self, Used};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
 use crate::store::{StoreError, Tx, day, exception, organisation};
-use crate::{horizon, member_request};
+use crate::{claim, deferred, horizon, member_request};
 
 /// What the packing adds to the entries of a segment at most.
 const PACKING_BYTES_MAX: usize = 5 + 5 * SEGMENT_ENTRIES_MAX;
@@ -112,6 +112,16 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
         return Some(format!(
             "tenders[{index}].amount_minor: is {amount_minor}; from 0 to {AMOUNT_MINOR_MAX} is allowed"
         ));
+    }
+    let deferred = match body {
+        Body::Sale(sale) => sale.deferred.as_ref().map(|deferred| ("deferred.points", deferred.points, 1)),
+        Body::Return(back) => Some(("deferred_points", back.deferred_points, 0)),
+        _ => None,
+    };
+    if let Some((field, points, least)) = deferred
+        && !(least..=AMOUNT_MINOR_MAX).contains(&points)
+    {
+        return Some(format!("{field}: is {points}; from {least} to {AMOUNT_MINOR_MAX} is allowed"));
     }
     movements.iter().enumerate().find_map(|(index, movement)| {
         let Movement { unit, kind, amount_minor, .. } = *movement;
@@ -426,6 +436,7 @@ fn append(
         // Checked by `inspect`: an entry that moves value has a day.
         let Some(day) = header.business_day else { break };
         rows::post(tx, id, header.stamp, index, ingested_no, day, movement)?;
+        claim::take(tx, id, index, day, movement)?;
         let purse = Purse { account: movement.account, unit: movement.unit };
         let counted = counted(tx, place, counters, purse)?;
         let counter = match movement.kind.direction() {
@@ -433,6 +444,9 @@ fn append(
             Direction::Out => &mut counted.spent_minor,
         };
         *counter = counter.saturating_add(movement.amount_minor);
+    }
+    if let Some(day) = header.business_day {
+        deferred::take(tx, id, day, body, now)?;
     }
     match body {
         Body::Allotment(allotment) => {

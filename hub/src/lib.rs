@@ -2,7 +2,8 @@
 //!
 //! `api` is what stores call and, under `/v1/hq`, the people and programs of head office. `session`, `enrol`, `report`, `grant`, `recall` and `ingest`
 //! are what stores reach by it; `reconcile`, `rerate`, `review` and `worker` look after what came in; `exception` and `approval` are what people do about
-//! it; `store` keeps everything. Nothing below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
+//! it; `member_request`, `deferred` and `claim` are what stores leave to head office about members and their points; `store` keeps everything. Nothing
+//! below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
 pub mod actor;
@@ -10,9 +11,11 @@ pub mod adoption;
 pub mod api;
 pub mod approval;
 pub mod calendar;
+pub mod claim;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deferred;
 pub mod desk;
 pub mod enrol;
 pub mod exception;
@@ -28,6 +31,7 @@ pub mod member_request;
 pub mod note;
 pub mod overview;
 pub mod pinyin;
+pub mod points;
 pub mod policy_diff;
 pub mod policy_key;
 pub mod publish;

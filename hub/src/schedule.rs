@@ -11,7 +11,7 @@ use crate::config::HubConfig;
 /// What the hub does by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Job {
-    /// Compares reports with journals.
+    /// Compares reports with journals, gives points that waited for their card, and settles claims.
     Reconcile,
     /// Prices sales again.
     Rerate,

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::hub::Hub;
 use crate::schedule::Job;
 use crate::store::{StoreError, device, schedule};
-use crate::{reconcile, rerate};
+use crate::{claim, deferred, reconcile, rerate};
 
 /// The heartbeat: due jobs begin at most this late.
 const HEARTBEAT: &str = "*/5 * * * * *";
@@ -114,7 +114,10 @@ pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreE
     match job {
         Job::Reconcile => {
             hub.note_heard().await?;
-            reconcile::run(&hub.store, now).await.map(|new| format!("{new} new findings"))
+            let new = reconcile::run(&hub.store, now).await?;
+            let given = deferred::credit(&hub.store, now).await?;
+            let taken = claim::settle(&hub.store, hub.today(now), now).await?;
+            Ok(format!("{new} new findings, {given} deferred points given, {taken} claimed points taken back"))
         }
         Job::Rerate => rerate::run(hub, now).await.map(|counts| counts.to_string()),
         Job::Purge => {

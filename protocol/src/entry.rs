@@ -305,6 +305,9 @@ pub struct Sale {
     /// The points that it earned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earned: Option<Earned>,
+    /// The points that it earned for a card which the store did not know: head office gives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<Box<DeferredEarning>>,
     /// What moved: a spend or burn for each tender with a card, in their order, then what was earned.
     pub movements: Vec<Movement>,
 }
@@ -320,6 +323,23 @@ pub struct Earned {
     /// What was paid for lines that earn with tenders that earn.
     pub base_minor: i64,
     /// The points.
+    pub points: i64,
+    /// The lines that earn, by index.
+    pub lines: Vec<u16>,
+    /// The tenders that earn, by index.
+    pub tenders: Vec<u16>,
+}
+
+/// The points that a sale earned for a card whose account the store did not know: one that another store sold today, or that is new. Head office puts
+/// them on the account when it knows the card, and bears nothing of them: they are the selling store's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeferredEarning {
+    /// The card that was shown.
+    pub card: CardNumber,
+    /// What was paid for lines that earn with tenders that earn.
+    pub base_minor: i64,
+    /// The points, as for somebody without a tier.
     pub points: i64,
     /// The lines that earn, by index.
     pub lines: Vec<u16>,
@@ -412,8 +432,16 @@ pub struct Return {
     /// The invoice over the sale, which a red-letter invoice (红字发票) must now lower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub red_letter: Option<RedLetter>,
+    /// What of the sale's deferred points goes back with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deferred_points: i64,
     /// What moved.
     pub movements: Vec<Movement>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(amount: &i64) -> bool {
+    *amount == 0
 }
 
 /// What a red-letter invoice must take off an invoice, because goods came back.

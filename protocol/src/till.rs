@@ -589,6 +589,9 @@ pub struct SalePrice {
     /// The points that it earned; those of a parked sale come when it is paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earned_points: Option<i64>,
+    /// The points that head office will give, as this store does not know the card as somebody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred_points: Option<i64>,
 }
 
 /// What an account may spend at this store after the operation.

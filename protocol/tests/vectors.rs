@@ -17,9 +17,10 @@ use huitong_protocol::bundle::{
 use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::entry::{
-    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, Earned, Entry, HEADER_VERSION,
-    Header, HubPosting, Invoice, Invoiceable, LineFlags, Markdown, MemberChangeRequested, MemberEnrolled, Origin,
-    Payment, RedLetter, ReplicaVersions, Return, ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn, Void,
+    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, DeferredEarning, Earned,
+    Entry, HEADER_VERSION, Header, HubPosting, Invoice, Invoiceable, LineFlags, Markdown, MemberChangeRequested,
+    MemberEnrolled, Origin, Payment, RedLetter, ReplicaVersions, Return, ReturnLine, Sale, SaleLine, TenderLine,
+    UnreferencedReturn, Void,
 };
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
 use huitong_protocol::item::Item;
@@ -168,6 +169,13 @@ fn bodies() -> Vec<Body> {
             invoiceable: vec![Invoiceable { tax_code: None, tax_ppm: 130_000, invoiceable_minor: 0 }],
             payment_unknown: Some(0),
             taken_at_ms: None,
+            deferred: Some(Box::new(DeferredEarning {
+                card: card(),
+                base_minor: 9_900,
+                points: 99,
+                lines: vec![0],
+                tenders: vec![0],
+            })),
             earned: Some(Earned {
                 card: card(),
                 account: account(),
@@ -205,6 +213,7 @@ fn bodies() -> Vec<Body> {
                 invoice: "04400201".to_owned(),
                 invoiceable: vec![Invoiceable { tax_code: None, tax_ppm: 130_000, invoiceable_minor: 12_345 }],
             }),
+            deferred_points: 5,
             movements: vec![undoing(MovementKind::SpendReturn)],
         }),
         Body::Payment(Payment {

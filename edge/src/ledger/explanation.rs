@@ -58,6 +58,7 @@ impl Ledger {
                 lines: priced.lines,
                 trace: priced.trace,
                 earned_points: sale.earned.as_ref().map(|earned| earned.points),
+                deferred_points: sale.deferred.as_ref().map(|deferred| deferred.points),
             })),
             Rerated::AsTaken => Explanation::AsTaken,
             Rerated::Differs(differences) => Explanation::Differs(differences),

@@ -5,6 +5,7 @@ use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, Entry, Origin, Sale, TenderLine};
 use huitong_protocol::id::{AccountId, EntryId, IdError, OperationId, OperatorId, TenderCode};
+use huitong_protocol::ledger::basket::Earner;
 use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation};
 use huitong_protocol::points::PointsRules;
 use huitong_protocol::policy::{Policy, TenderClass};
@@ -177,7 +178,10 @@ impl Order {
                         rows(tx, request.tenders.iter().filter_map(|line| line.card), unit, None)?;
                     add_points(
                         tx,
-                        cards.iter().map(|card| card.account).chain(basket.earner.map(|(_, account)| account)),
+                        cards.iter().map(|card| card.account).chain(match basket.earner {
+                            Some(Earner::Here(_, account)) => Some(account),
+                            _ => None,
+                        }),
                         policy,
                         &mut holdings,
                     )?;

@@ -7,8 +7,8 @@
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::SaleLine;
-use huitong_protocol::id::{AccountId, CouponCode, MemberId};
-use huitong_protocol::ledger::basket::{Known, Priced, PricedBasket, Prices, as_taken, price_basket};
+use huitong_protocol::id::{CouponCode, MemberId};
+use huitong_protocol::ledger::basket::{Earner, Known, Priced, PricedBasket, Prices, as_taken, price_basket};
 use huitong_protocol::ledger::{Decision, multiplier};
 use huitong_protocol::member::Member;
 use huitong_protocol::pricing::{Considered, PricedLine, Shopper};
@@ -246,18 +246,19 @@ fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
     Ok(Known { items, shopper, earner })
 }
 
-/// The card whose account earns: the one shown, else the member's first card in use.
-fn earner(
-    tx: &ReadTx<'_>,
-    shown: Option<CardNumber>,
-    member: Option<&Member>,
-) -> Result<Option<(CardNumber, AccountId)>, StoreError> {
+/// Whose account earns: that of the card shown, else of the member's first card in use. A card that is not here, or not sold as far as this store knows, may
+/// be somebody's all the same: head office will know.
+fn earner(tx: &ReadTx<'_>, shown: Option<CardNumber>, member: Option<&Member>) -> Result<Option<Earner>, StoreError> {
     let in_use = |card: &huitong_protocol::card::Card| card.status == CardStatus::Active;
     if let Some(number) = shown {
-        return Ok(card::find(tx, number)?.filter(in_use).map(|card| (card.number, card.account)));
+        return Ok(match card::find(tx, number)? {
+            Some(card) if in_use(&card) => Some(Earner::Here(card.number, card.account)),
+            Some(card) if card.status != CardStatus::Blank => None,
+            _ => Some(Earner::Deferred(number)),
+        });
     }
     let Some(member) = member.filter(|member| member.active) else { return Ok(None) };
-    Ok(member::cards(tx, member.id)?.into_iter().find(in_use).map(|card| (card.number, card.account)))
+    Ok(member::cards(tx, member.id)?.into_iter().find(in_use).map(|card| Earner::Here(card.number, card.account)))
 }
 
 /// What a basket earns when all of it is paid with tenders that earn.

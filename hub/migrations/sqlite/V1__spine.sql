@@ -356,6 +356,45 @@ CREATE TABLE movement (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX movement_by_ingested_no ON movement (ingested_no, account_id);
 
+-- Points that should have been taken back and were no longer there. What is kept of the entries is a projection of them; settled and waived are not.
+CREATE TABLE points_claim (
+    claim_no INTEGER PRIMARY KEY,
+    account_id INTEGER NOT NULL,
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    business_day TEXT NOT NULL,
+    points INTEGER NOT NULL CHECK (points > 0),
+    settled_points INTEGER NOT NULL CHECK (settled_points BETWEEN 0 AND points),
+    -- The movement that earned them.
+    of_entry TEXT,
+    of_idx INTEGER,
+    waived_by TEXT,
+    waived_at_ms INTEGER,
+    waived_note TEXT,
+    UNIQUE (store_id, epoch, seq, idx)
+) STRICT;
+CREATE INDEX points_claim_open ON points_claim (claim_no) WHERE waived_by IS NULL AND settled_points < points;
+
+-- What sales earned for cards that their stores did not know, and the account that head office put it on.
+CREATE TABLE deferred_earning (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    card TEXT NOT NULL,
+    business_day TEXT NOT NULL,
+    points INTEGER NOT NULL CHECK (points > 0),
+    back_points INTEGER NOT NULL CHECK (back_points BETWEEN 0 AND points),
+    is_parked INTEGER NOT NULL CHECK (is_parked IN (0, 1)),
+    account_id INTEGER,
+    credited_entry TEXT,
+    PRIMARY KEY (store_id, epoch, seq),
+    CHECK ((account_id IS NULL) = (credited_entry IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deferred_earning_waiting ON deferred_earning (store_id, epoch, seq)
+    WHERE credited_entry IS NULL AND is_parked = 0 AND back_points < points;
+
 -- Business days per store. accepted: the hub's own count agrees with the seal; differs: it does not.
 CREATE TABLE day (
     store_id TEXT NOT NULL,

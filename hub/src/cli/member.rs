@@ -8,11 +8,13 @@ use super::exception::{By, write};
 use super::organisation::Import;
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
+use crate::claim::{self, WaiveError};
 use crate::member_request::{self, RequestView, ReviewError};
+use crate::store::claim as claims;
 use crate::{desk, import};
 
-/// Requests that one command lists.
-const REQUESTS_LISTED: usize = 1_000;
+/// Requests or claims that one command lists.
+const ROWS_LISTED: usize = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberCommand {
@@ -31,6 +33,9 @@ pub(crate) enum MemberCommand {
     /// What stores ask: who was enrolled and is perhaps a member already, and changes.
     #[command(subcommand)]
     Review(ReviewCommand),
+    /// Points that should have been taken back and were spent: later earnings settle them, or finance gives them up.
+    #[command(subcommand)]
+    Claims(ClaimCommand),
 }
 
 impl MemberCommand {
@@ -40,7 +45,82 @@ impl MemberCommand {
             Self::Find { text } => find(place, &text, out),
             Self::Show { number } => show(place, number, out),
             Self::Review(command) => command.run(world, place, out),
+            Self::Claims(command) => command.run(world, place, out),
         }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClaimCommand {
+    /// List what is open.
+    List {
+        /// Also what was settled or waived.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Give up what is open of one.
+    Waive {
+        /// Its number.
+        number: i64,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+impl From<WaiveError> for Failure {
+    fn from(error: WaiveError) -> Self {
+        match error {
+            WaiveError::Store(error) => error.into(),
+            refused => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
+impl ClaimCommand {
+    fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+        let now = world.now();
+        match self {
+            Self::List { all } => {
+                let found = place.open()?.read_blocking(move |tx| claims::page(tx, all, 0, ROWS_LISTED))?;
+                out.show(&found, |text| {
+                    let rows: Vec<Vec<String>> = found
+                        .iter()
+                        .map(|claim| {
+                            let (number, day) = (claim.number.to_string(), claim.business_day.to_string());
+                            let member = claim.member.clone().unwrap_or_default();
+                            let points = [claim.points, claim.settled_points, claim.open_points].map(|n| n.to_string());
+                            let [points, settled, open] = points;
+                            let (account, entry) = (claim.account.to_string(), claim.entry.to_string());
+                            vec![
+                                number,
+                                day,
+                                member,
+                                account,
+                                entry,
+                                points,
+                                settled,
+                                open,
+                                claim.state.as_str().to_owned(),
+                            ]
+                        })
+                        .collect();
+                    let heads = [">no", "day", "member", "account", "entry", ">points", ">settled", ">open", "state"];
+                    table(text, &heads, &rows)
+                })?;
+            }
+            Self::Waive { number, note, by } => {
+                let actor = actor(&by.by)?;
+                let claim = write(place, move |tx| claim::waive(tx, &actor, number, &note, now))?;
+                out.show(&claim, |text| {
+                    let given_up = claim.points.saturating_sub(claim.settled_points);
+                    writeln!(text, "Claim {number} is waived: {given_up} points are not asked for any more.")
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -93,7 +173,7 @@ impl ReviewCommand {
         let now = world.now();
         let request = match self {
             Self::List { all } => {
-                let found = place.open()?.read_blocking(move |tx| member_request::list(tx, all, 0, REQUESTS_LISTED))?;
+                let found = place.open()?.read_blocking(move |tx| member_request::list(tx, all, 0, ROWS_LISTED))?;
                 out.show(&found, |text| {
                     let rows: Vec<Vec<String>> = found
                         .iter()

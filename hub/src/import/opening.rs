@@ -88,7 +88,7 @@ pub fn import(
             days.iter().flat_map(|(day, movements)| movements.chunks(MOVEMENTS_MAX).map(|chunk| (*day, chunk)));
         for (number, (day, movements)) in (0_u32..).zip(chunks) {
             let body = HubPosting { reference: reference.clone(), movements: movements.to_vec() };
-            stamp = posting::post(tx, operation(&content, number), day, now, body)?;
+            stamp = posting::post(tx, operation(&content, number), day, now, body)?.stamp;
         }
         for (number, account, amount_minor) in opened {
             let purse = Purse { account, unit };

@@ -1,7 +1,7 @@
 //! Head office's own journal: entries that the hub writes itself, under [`StoreId::HUB`] in epoch 1, chained and numbered as every store's.
 
 use huitong_protocol::entry::{BODY_VERSION, Body, Entry, HEADER_VERSION, Header, HubPosting, Origin, ReplicaVersions};
-use huitong_protocol::id::{Epoch, OperationId, StoreId};
+use huitong_protocol::id::{EntryId, Epoch, OperationId, StoreId};
 use huitong_protocol::time::{BusinessDay, CivilOffset, Instant, Stamp};
 
 use super::engine::{StoreError, Tx};
@@ -44,14 +44,23 @@ pub fn stamp(tx: &mut Tx<'_>, now: Instant) -> Result<Stamp, StoreError> {
     Ok(Stamp::next(now, last, Stamp::ZERO))
 }
 
-/// Appends one posting with its movements and gives its stamp.
+/// What was posted.
+#[derive(Debug, Clone, Copy)]
+pub struct Posted {
+    /// Its entry.
+    pub id: EntryId,
+    /// Its stamp.
+    pub stamp: Stamp,
+}
+
+/// Appends one posting with its movements.
 pub fn post(
     tx: &mut Tx<'_>,
     operation: OperationId,
     day: BusinessDay,
     now: Instant,
     posting: HubPosting,
-) -> Result<Stamp, StoreError> {
+) -> Result<Posted, StoreError> {
     let mut found = journal::find(tx, StoreId::HUB, EPOCH)?;
     let stamp = stamp(tx, now)?;
     let header = Header {
@@ -85,5 +94,5 @@ pub fn post(
     for (index, movement) in (0_u16..).zip(entry.body.movements()) {
         journal::post(tx, entry.header.id(), stamp, index, ingested_no, day, movement)?;
     }
-    Ok(stamp)
+    Ok(Posted { id: entry.header.id(), stamp })
 }

@@ -258,6 +258,7 @@ impl Town {
             priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
             invoiceable_tenders: Vec::new(),
             earned: None,
+            deferred: None,
             movements: vec![Self::movement(card.account, MovementKind::Spend, amount_minor)],
         };
         self.append(shop, shop.day, Body::Sale(body));

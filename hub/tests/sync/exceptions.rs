@@ -285,6 +285,7 @@ pub(crate) fn basket(skus: &[(&str, bool)]) -> Body {
         payment_unknown: None,
         taken_at_ms: None,
         earned: None,
+        deferred: None,
         movements: Vec::new(),
     })
 }

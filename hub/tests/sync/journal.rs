@@ -313,6 +313,7 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
         priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
         invoiceable_tenders: Vec::new(),
         earned: None,
+        deferred: None,
         movements: Vec::new(),
     })
 }

@@ -84,6 +84,7 @@ impl FakeStore {
             priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
             invoiceable_tenders: Vec::new(),
             earned: None,
+            deferred: None,
             movements: Vec::new(),
             payment_unknown: None,
             taken_at_ms: None,

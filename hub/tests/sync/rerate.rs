@@ -63,6 +63,7 @@ impl FakeStore {
             payment_unknown: None,
             taken_at_ms: None,
             earned: None,
+            deferred: None,
             movements: Vec::new(),
         };
         change(&mut sale);

@@ -28,6 +28,15 @@ pub struct Prices<'a> {
     pub book: &'a PriceBook,
 }
 
+/// Whose account earns the points of a basket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Earner {
+    /// The card's account, which this store knows.
+    Here(CardNumber, AccountId),
+    /// That of a card which this store does not know as somebody's: head office gives the points.
+    Deferred(CardNumber),
+}
+
 /// What the store knows of a basket: looked up before, decided upon here.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Known {
@@ -35,8 +44,8 @@ pub struct Known {
     pub items: Vec<Option<Item>>,
     /// The member at the till.
     pub shopper: Option<Shopper>,
-    /// The card whose account earns points, and that account.
-    pub earner: Option<(CardNumber, AccountId)>,
+    /// Whose account earns points.
+    pub earner: Option<Earner>,
 }
 
 /// A basket with its price.
@@ -50,8 +59,8 @@ pub struct PricedBasket {
     pub total_minor: i64,
     /// The member at the till.
     pub shopper: Option<Shopper>,
-    /// The card whose account earns points, and that account.
-    pub earner: Option<(CardNumber, AccountId)>,
+    /// Whose account earns points.
+    pub earner: Option<Earner>,
     /// The coupons shown.
     pub coupons: Vec<CouponCode>,
     /// The policy that priced it.

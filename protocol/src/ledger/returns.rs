@@ -9,7 +9,9 @@ use super::{
 };
 use crate::card::Card;
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Entry, RedLetter, Return, ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn};
+use crate::entry::{
+    Body, DeferredEarning, Entry, RedLetter, Return, ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn,
+};
 use crate::id::{EntryId, StoreId};
 use crate::money::{MoneyError, Rounding, part, reversal};
 use crate::movement::{MovementKind, MovementRef};
@@ -93,6 +95,12 @@ pub fn post_return(
             tenders.iter().filter(|line| goes_back(situation.policy, line)).cloned().collect();
         back_onto_cards(&mut work, of, sale, state, &refunds)?;
         points_back(&mut work, of, sale, state, &next)?;
+        let deferred_points = match sale.deferred.as_deref() {
+            Some(DeferredEarning { base_minor, points, lines, tenders, .. }) => {
+                part_back((*base_minor, *points), lines, tenders, state, &next)?
+            }
+            None => 0,
+        };
         let total_minor = refunds.iter().sum();
         assert_eq!(
             lines.iter().map(|line| line.amount_minor).sum::<i64>(),
@@ -108,6 +116,7 @@ pub fn post_return(
             refunds: to_customer.clone(),
             total_minor,
             red_letter: red_letter(sale, state, &parts),
+            deferred_points,
             movements: work.movements.clone(),
         };
         let mut plan = work.plan(Body::Return(body));
@@ -168,13 +177,24 @@ fn points_back(
     after: &ReceiptState,
 ) -> Decide<()> {
     let Some(earned) = sale.earned.as_ref().filter(|_| !before.points_waived) else { return Ok(()) };
-    let base_back = |state: &ReceiptState| -> i64 {
-        let parts = earned.tenders.iter().filter_map(|&tender| state.refunded_minor.get(usize::from(tender)));
-        parts.flat_map(|row| earned.lines.iter().filter_map(|&line| row.get(usize::from(line)))).sum()
-    };
-    let points = part(earned.points, earned.base_minor, base_back(before), base_back(after), Rounding::HalfUp)
-        .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))?;
+    let points = part_back((earned.base_minor, earned.points), &earned.lines, &earned.tenders, before, after)?;
     work.take_back_points(earned, points, points_of(of, sale, before))
+}
+
+/// The points that what comes back had earned: cumulative, so that all of it takes all of them back.
+fn part_back(
+    (base_minor, points): (i64, i64),
+    lines: &[u16],
+    tenders: &[u16],
+    before: &ReceiptState,
+    after: &ReceiptState,
+) -> Decide<i64> {
+    let base_back = |state: &ReceiptState| -> i64 {
+        let parts = tenders.iter().filter_map(|&tender| state.refunded_minor.get(usize::from(tender)));
+        parts.flat_map(|row| lines.iter().filter_map(|&line| row.get(usize::from(line)))).sum()
+    };
+    part(points, base_minor, base_back(before), base_back(after), Rounding::HalfUp)
+        .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))
 }
 
 /// What of a line's discounts goes back to others than the store who bore them, when more of it comes back: cumulative, so that all of it gives back all.

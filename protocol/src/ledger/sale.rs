@@ -2,7 +2,7 @@
 //!
 //! Which tender paid which part of which line is decided here, once; returns read it and never compute it again.
 
-use super::basket::{PricedBasket, paid};
+use super::basket::{Earner, PricedBasket, paid};
 use super::invoice::by_rate;
 use super::{
     Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, refuse, settle,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, Earned, Sale};
+use crate::entry::{Body, DeferredEarning, Earned, Sale};
 use crate::money::{Ppm, split};
 use crate::movement::{Movement, MovementKind};
 use crate::points::BurnRule;
@@ -69,10 +69,15 @@ pub fn post_sale(
             payment_unknown: request.payment_unknown,
             taken_at_ms: request.taken_at_ms,
             earned: None,
+            deferred: None,
             movements: Vec::new(),
         };
         sale.invoiceable = by_rate(&sale, |tender, line| sale.allocation[tender][line]);
-        sale.earned = earn(&mut work, &sale, basket, &tenders)?;
+        match earn(&mut work, &sale, basket, &tenders)? {
+            Some(Earning::Here(earned)) => sale.earned = Some(earned),
+            Some(Earning::Deferred(deferred)) => sale.deferred = Some(Box::new(deferred)),
+            None => {}
+        }
         sale.movements.clone_from(&work.movements);
         let mut plan = work.plan(Body::Sale(sale));
         if request.payment_unknown.is_some() {
@@ -148,10 +153,18 @@ fn burn(work: &mut Work<'_>, number: CardNumber, index: usize, request: &PostSal
     spend(work, number, Unit::Points, MovementKind::Burn, points)
 }
 
-/// The points of a sale, put onto the account that earns. Those of a sale whose payment is not known wait until it is.
-fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Tender]) -> Decide<Option<Earned>> {
+/// What a sale earned, and who gives it.
+enum Earning {
+    /// This store.
+    Here(Earned),
+    /// Head office.
+    Deferred(DeferredEarning),
+}
+
+/// The points of a sale, put onto the account that earns where this store knows it. Those of a sale whose payment is not known wait until it is.
+fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Tender]) -> Decide<Option<Earning>> {
     let policy = work.situation.policy;
-    let (Some(rule), Some((card, account))) = (&policy.points.earn, basket.earner) else { return Ok(None) };
+    let (Some(rule), Some(earner)) = (&policy.points.earn, basket.earner) else { return Ok(None) };
     let lines = indexes(basket.earns_points.iter().copied());
     let tenders = indexes(tenders.iter().map(|tender| tender.earns_points));
     let paid = |tender: u16| lines.iter().map(move |&line| sale.allocation[usize::from(tender)][usize::from(line)]);
@@ -163,10 +176,15 @@ fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Ten
     if points == 0 {
         return Ok(None);
     }
-    if sale.payment_unknown.is_none() {
-        work.put_on(account, Unit::Points, MovementKind::Earn, points, None)?;
-    }
-    Ok(Some(Earned { card, account, base_minor, points, lines, tenders }))
+    Ok(Some(match earner {
+        Earner::Here(card, account) => {
+            if sale.payment_unknown.is_none() {
+                work.put_on(account, Unit::Points, MovementKind::Earn, points, None)?;
+            }
+            Earning::Here(Earned { card, account, base_minor, points, lines, tenders })
+        }
+        Earner::Deferred(card) => Earning::Deferred(DeferredEarning { card, base_minor, points, lines, tenders }),
+    }))
 }
 
 /// The positions of what is so.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::basket::{Known, Prices};
+use super::basket::{Earner, Known, Prices};
 use super::*;
 use crate::card::{CheckDigit, NumberRange};
 use crate::entry::{
@@ -166,7 +166,7 @@ impl Shop {
         let known = Known {
             items: request.lines.iter().map(|line| self.has_items.then(|| known_item(line))).collect(),
             shopper: self.shopper.clone(),
-            earner: self.earns,
+            earner: self.earns.map(|(card, account)| Earner::Here(card, account)),
         };
         let store = "S1".parse().unwrap();
         let offset = CivilOffset::new(480).unwrap();

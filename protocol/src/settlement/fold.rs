@@ -432,6 +432,8 @@ impl Account<'_> {
         let here = store_party(movement.entry.store);
         match movement.kind {
             K::Earn => {
+                // What head office gives for a store's sale is that store's.
+                let here = movement.origin_store.map_or(here, store_party);
                 book.open(number, LotKind::Principal, here, amount, rate);
                 self.leg(LegKind::PointsEarn, here, Party::Hub, day, fee(amount, rate));
             }

@@ -180,6 +180,15 @@ fn g2_points_over_it() {
 }
 
 #[test]
+fn points_that_head_office_gives_and_takes_for_a_store_are_that_stores() {
+    for scheme in Scheme::ALL.iter().copied() {
+        let folded = settle(scheme, golden_terms(), "E hub earn 1100 from C\n R hub earn_reversal 400 of E");
+        assert_eq!(leg_rows(&folded.legs), ["points_earn C hub 11.00", "points_earn_reversal hub C 4.00"], "{scheme}");
+        assert_eq!(folded.points, 700);
+    }
+}
+
+#[test]
 fn g3_fees_round_per_entry_and_not_on_the_total() {
     let fees = |text: &str| {
         let legs = settle(Scheme::Pool, golden_terms(), text).legs;

@@ -9,6 +9,7 @@ mod accounts;
 mod answer;
 mod audit;
 mod caller;
+mod claims;
 mod days;
 mod exceptions;
 mod frame;
@@ -55,6 +56,8 @@ pub(super) fn router() -> Router<Hub> {
         .route("/cards/{number}", get(accounts::card))
         .route("/members", get(members::find))
         .route("/members/{number}", get(members::show))
+        .route("/claims", get(claims::list))
+        .route("/claims/{number}/waive", post(claims::waive))
         .route("/member-requests", get(member_requests::list))
         .route("/member-requests/{number}", get(member_requests::show))
         .route("/member-requests/{number}/approve", post(member_requests::approve))

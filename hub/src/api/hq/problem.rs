@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use huitong_config::problem::Form;
 use serde::{Deserialize, Serialize};
 
+use crate::claim::WaiveError;
 use crate::exception::WorkError;
 use crate::member_request::ReviewError;
 use crate::settle::SettleError;
@@ -140,6 +141,17 @@ impl From<WorkError> for Problem {
             WorkError::State { number, fault, hint } => {
                 Self::new(Code::Refused, format!("exception {number} {fault}; {hint}"))
             }
+        }
+    }
+}
+
+impl From<WaiveError> for Problem {
+    fn from(error: WaiveError) -> Self {
+        match error {
+            WaiveError::Store(error) => error.into(),
+            WaiveError::Unknown(number) => Self::new(Code::NotFound, format!("there is no claim {number}")),
+            WaiveError::Note(fault) => Self::field("note", fault),
+            WaiveError::State { number, fault } => Self::new(Code::Refused, format!("claim {number} {fault}")),
         }
     }
 }
