@@ -7,6 +7,7 @@ mod exceptions;
 mod fake;
 mod faults;
 mod journal;
+mod members;
 mod policy;
 mod rerate;
 mod upkeep;

@@ -1,0 +1,102 @@
+//! Enrolments as stores send them: who becomes a member, what is raised instead, and that nothing a store took down is lost or done twice.
+
+use huitong_hub::member_request;
+use huitong_hub::sealing::SealingPair;
+use huitong_hub::store::{card as cards, member};
+use huitong_protocol::entry::{Body, MemberEnrolled};
+use huitong_protocol::id::OperationId;
+use huitong_protocol::member::{Consent, DraftId, Person, Phone, PhoneKey, Sealed};
+use huitong_protocol::time::Instant;
+use huitong_protocol::wire::to_msgpack;
+
+use crate::fake::{FakeStore, World, card};
+
+/// The keys of the world's hub.
+const PHONE_KEY: [u8; 32] = [7; 32];
+const SEALING: [u8; 32] = [8; 32];
+
+fn draft(number: u128) -> DraftId {
+    DraftId(OperationId(uuid::Uuid::from_u128(0x0193_7000_0000_7000_8000_0000_0000_0000 + number)))
+}
+
+fn person(number: u128, phone: &str) -> Person {
+    Person {
+        draft: draft(number),
+        name: "王㛃".to_owned(),
+        phone: Some(Phone::new(phone).unwrap().reveal().to_owned()),
+        birthday: None,
+        document: None,
+    }
+}
+
+/// An enrolment under a draft, its form sealed to a pair.
+fn enrolled(number: u128, person: &Person, pair: [u8; 32], with_card: bool) -> MemberEnrolled {
+    let key = SealingPair::new(pair).public();
+    let to: [u8; 32] = key.bytes().try_into().unwrap();
+    let bytes = crypto_box::PublicKey::from(to).seal(&mut crypto_box::aead::OsRng, &to_msgpack(person)).unwrap();
+    let phone = person.phone.as_deref().map(|phone| Phone::new(phone).unwrap());
+    MemberEnrolled {
+        draft: draft(number),
+        consent: Consent { version: "1".to_owned(), given_at_ms: Instant(1) },
+        name_masked: "王*".to_owned(),
+        phone_masked: phone.as_ref().map(Phone::masked).unwrap_or_default(),
+        phone_hash: phone.as_ref().map(|phone| PhoneKey::new(PHONE_KEY).hash(phone)),
+        card: with_card.then(|| card(1)),
+        sealed: Sealed { key: key.id(), bytes },
+    }
+}
+
+async fn upload(store: &mut FakeStore, body: MemberEnrolled) {
+    store.write(Body::MemberEnrolled(body));
+    let entries = store.journal.len();
+    let uploaded = store.upload(store.segment(entries - 1, entries)).await.unwrap();
+    assert!(uploaded.quarantined.is_empty(), "{uploaded:?}");
+}
+
+async fn members(world: &World) -> i64 {
+    world.read(|tx| Ok(tx.query_one("SELECT COUNT(*) FROM member", &[], |row| row.integer(0))?.unwrap_or(0))).await
+}
+
+#[tokio::test]
+async fn a_form_that_cannot_be_used_is_kept_and_raised_and_never_in_the_way() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    let good = person(1, "13800135678");
+    let foreign = enrolled(1, &good, [9; 32], false);
+    let mut spoilt = enrolled(2, &person(2, "13800135678"), SEALING, false);
+    spoilt.sealed.bytes[40] ^= 1;
+    let another = enrolled(3, &good, SEALING, false);
+    let other_phone = MemberEnrolled {
+        phone_hash: enrolled(4, &person(4, "13900000001"), SEALING, false).phone_hash,
+        ..enrolled(4, &person(4, "13800135678"), SEALING, false)
+    };
+    let control = Person { name: "王\u{1b}[2J".to_owned(), ..person(5, "13800135678") };
+    let control = enrolled(5, &control, SEALING, false);
+    for (raised, body) in (1..).zip([foreign, spoilt, another, other_phone, control]) {
+        upload(&mut store, body).await;
+        assert_eq!(world.exceptions().await, vec!["member_unreadable"; raised]);
+    }
+    assert_eq!(members(&world).await, 0);
+    let waiting = world.read(|tx| member_request::list(tx, false, 0, 10)).await;
+    assert!(waiting.len() == 5 && waiting.iter().all(|request| request.state == "waiting"), "{waiting:?}");
+    // Enrolled again with a good form; the same segment again makes nobody twice.
+    upload(&mut store, enrolled(6, &person(6, "13800135678"), SEALING, true)).await;
+    store.upload(store.segment(0, store.journal.len())).await.unwrap();
+    assert_eq!(members(&world).await, 1);
+    let owner = world.read(|tx| Ok(cards::find(tx, card(1))?.and_then(|card| card.member))).await.unwrap();
+    let made = world.read(move |tx| member::find_by_id(tx, owner)).await.unwrap();
+    assert_eq!((made.member.name.as_str(), made.phone.unwrap().reveal()), ("王㛃", "+8613800135678"));
+}
+
+#[tokio::test]
+async fn one_card_makes_one_of_two_members_its_owner_and_head_office_hears_of_the_other() {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
+    upload(&mut one, enrolled(1, &person(1, "13800135678"), SEALING, true)).await;
+    upload(&mut two, enrolled(2, &person(2, "13900000001"), SEALING, true)).await;
+    assert_eq!(members(&world).await, 2, "nobody is lost");
+    let raised = world.open_exceptions().await;
+    assert_eq!(raised.len(), 1);
+    let words = raised[0].evidence.to_string();
+    assert!(words.contains("is that of 9000000001") && !words.contains(card(1).reveal()), "{words}");
+}
