@@ -159,6 +159,16 @@ CREATE TABLE receipt (
 ) STRICT;
 CREATE INDEX receipt_parked ON receipt (seq) WHERE parked = 1;
 
+-- What this store gave of points and what of it may still come back, by the entry that gave it.
+CREATE TABLE points_pending (
+    seq INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL,
+    business_day TEXT NOT NULL,
+    points INTEGER NOT NULL CHECK (points >= 0)
+) STRICT;
+CREATE INDEX points_pending_by_account ON points_pending (account, business_day);
+CREATE INDEX points_pending_by_day ON points_pending (business_day);
+
 -- References of payments outside that may be used once only.
 CREATE TABLE tender_reference (
     tender TEXT NOT NULL,

@@ -26,21 +26,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use huitong_protocol::allotment::Purse;
+use huitong_protocol::allotment::{Purse, StoreCounters};
 use huitong_protocol::card::Card;
 use huitong_protocol::decline::{Decline, Elsewhere};
 use huitong_protocol::entry::{Body, Sale};
 use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
+use huitong_protocol::points::PendingRule;
 use huitong_protocol::pricing::Verdict;
 use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, SalePrice, TotalBalance};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Grant, Need};
 
 use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
-use crate::store::{Appended, EntryMeta, Store, StoreError, WriteTx, allotment, card, draft, operation, receipt};
+use crate::store::{
+    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, operation, pending, receipt,
+};
 use crate::till::Permissions;
 use order::keep_references;
 use pricing::Prepared;
@@ -374,7 +378,10 @@ fn approve(
         tx.observe(card.status_stamp);
     }
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
+    let rule = tx.chain().policy.as_ref().and_then(|policy| policy.policy.points.pending);
+    let (day, moved) = (meta.business_day, body.movements().to_vec());
     let appended = tx.append(call.now, meta, body)?;
+    pending::note(tx, appended.id, day, &moved, rule.as_ref())?;
     if let Order::EnrolMember(newcomer) = order {
         draft::insert(tx, &newcomer.enrolled, newcomer.birthday)?;
     }
@@ -385,6 +392,7 @@ fn approve(
             account: purse.account,
             unit: purse.unit,
             available_here_minor: counters.available_minor(),
+            pending_minor: pending_here(tx, purse, &counters, rule.as_ref(), day)?,
         });
     }
     if let Some((number, status)) = card_change {
@@ -409,6 +417,18 @@ fn approve(
     (approved.payment_unknown, approved.red_letter_required) = (payment_unknown, red_letter_required);
     approved.price = price;
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
+}
+
+/// What of a purse's points is pending here, where the policy has points wait.
+fn pending_here(
+    tx: &ReadTx<'_>,
+    purse: Purse,
+    counters: &StoreCounters,
+    rule: Option<&PendingRule>,
+    today: Option<BusinessDay>,
+) -> Result<Option<i64>, StoreError> {
+    let (Some(rule), Some(today), Unit::Points) = (rule, today, purse.unit) else { return Ok(None) };
+    Ok(Some(pending::of_account(tx, purse.account, rule, today)?.min(counters.available_minor())))
 }
 
 /// How the price of a sale came about, when anything but the shelf price did.

@@ -11,6 +11,7 @@ use huitong_protocol::id::{PromotionId, TenderCode};
 use huitong_protocol::ledger::ReceiptState;
 use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::pricing::DiscountSource;
+use huitong_protocol::time::BusinessDay;
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -61,6 +62,8 @@ pub struct Context<'a> {
     pub state: &'a ReceiptState,
     /// What a tender is called.
     pub tender_name: &'a dyn Fn(TenderCode) -> String,
+    /// When the points of the receipt are confirmed, where they wait.
+    pub points_confirmed_on: Option<BusinessDay>,
     /// What a promotion is called.
     pub promotion_name: &'a dyn Fn(PromotionId) -> String,
 }
@@ -110,6 +113,7 @@ words! {
     member_price = "会员价", "Member price";
     coupon = "券", "Coupon";
     points_earned = "本次积分", "Points earned";
+    points_confirmed_on = "积分确认日", "Points confirmed on";
     points_deferred = "积分稍后入账", "Points to come";
 }
 
@@ -278,6 +282,9 @@ impl Slip {
         }
         if let Some(earned) = &sale.earned {
             self.pair(self.word(Word::points_earned), &earned.points.to_string());
+            if let Some(day) = context.points_confirmed_on {
+                self.pair(self.word(Word::points_confirmed_on), &day.to_string());
+            }
         }
         if let Some(deferred) = &sale.deferred {
             self.pair(self.word(Word::points_deferred), &deferred.points.to_string());
@@ -444,10 +451,13 @@ mod tests {
         let state = ReceiptState::default();
         let name = |code: TenderCode| if code.as_str() == "cash" { "现金".to_owned() } else { code.to_string() };
         let promotion = |_: PromotionId| "春券".to_owned();
-        let context =
-            Context {
-                store_name: "汇通百货·东门店", state: &state, tender_name: &name, promotion_name: &promotion
-            };
+        let context = Context {
+            store_name: "汇通百货·东门店",
+            state: &state,
+            tender_name: &name,
+            promotion_name: &promotion,
+            points_confirmed_on: None,
+        };
         print(entry, &context, style).unwrap()
     }
 

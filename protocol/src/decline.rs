@@ -85,6 +85,8 @@ pub enum DeclineCode {
     ReferenceUsed,
     /// Points may not pay for so much, or not for so little.
     PointsLimit,
+    /// Enough points are there, and some of them may not pay before the goods that earned them can no longer come back.
+    PointsPending,
     /// A member, or somebody enrolled here, has this phone.
     PhoneHasMember,
     /// The card belongs to a member, or to somebody enrolled here.
@@ -134,6 +136,7 @@ impl DeclineCode {
             Self::QuoteExpired => "the quote is too old; ask for the price again",
             Self::QuoteChanged => "the price has changed since the quote; ask for it again and tell the customer",
             Self::ReferenceUsed => "this payment reference was used before; look at the number again",
+            Self::PointsPending => "some of the points are not confirmed yet and cannot pay before they are",
             Self::PhoneHasMember => "somebody has this phone already; look the member up by it",
             Self::CardHasMember => "the card belongs to a member already; take another one",
             Self::PointsLimit => "points may pay only from a least number on and up to a part of the receipt",

@@ -63,27 +63,44 @@ pub struct Situation<'a> {
 
 /// The counters of the purses that an operation may touch. A purse without a row has none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Holdings(Vec<(Purse, StoreCounters)>);
+pub struct Holdings {
+    rows: Vec<(Purse, StoreCounters)>,
+    pending: Vec<(AccountId, i64)>,
+}
 
 impl Holdings {
     /// Adds a row that was read.
     pub fn put(&mut self, purse: Purse, counters: StoreCounters) {
-        match self.0.iter_mut().find(|(known, _)| *known == purse) {
+        match self.rows.iter_mut().find(|(known, _)| *known == purse) {
             Some((_, held)) => *held = counters,
-            None => self.0.push((purse, counters)),
+            None => self.rows.push((purse, counters)),
         }
+    }
+
+    /// Adds the points of an account that may not pay yet.
+    pub fn put_pending(&mut self, account: AccountId, points: i64) {
+        self.pending.push((account, points));
+    }
+
+    /// The points of an account that may not pay yet.
+    #[must_use]
+    pub fn pending(&self, account: AccountId) -> i64 {
+        self.pending.iter().find(|(known, _)| *known == account).map_or(0, |(_, points)| *points)
     }
 
     /// The counters of a purse.
     #[must_use]
     pub fn get(&self, purse: Purse) -> StoreCounters {
-        self.0.iter().find(|(known, _)| *known == purse).map_or_else(StoreCounters::default, |(_, counters)| *counters)
+        self.rows
+            .iter()
+            .find(|(known, _)| *known == purse)
+            .map_or_else(StoreCounters::default, |(_, counters)| *counters)
     }
 
     /// Every row.
     #[must_use]
     pub fn rows(&self) -> &[(Purse, StoreCounters)] {
-        &self.0
+        &self.rows
     }
 }
 

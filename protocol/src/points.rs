@@ -4,9 +4,11 @@
 //! burnt already. Here is the arithmetic alone; the ledger moves them. Invariant: whatever the steps in which a purchase comes back, the points
 //! taken back are exactly those that it earned, and the points given back exactly those that it burnt.
 
+use jiff::ToSpan as _;
 use serde::{Deserialize, Serialize};
 
 use crate::money::{MoneyError, Ppm, Rounding, ratio};
+use crate::time::BusinessDay;
 
 /// The points chapter of the policy. Without `earn` nothing earns, without `burn` nothing is paid with points.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -18,6 +20,9 @@ pub struct PointsRules {
     /// How points pay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burn: Option<BurnRule>,
+    /// How long earned points are pending. Without it they are confirmed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingRule>,
 }
 
 /// How purchases earn. The base is what was paid for lines that earn, with tenders that earn, net of every discount.
@@ -31,6 +36,40 @@ pub struct EarnRule {
     /// The least base that earns at all.
     #[serde(default)]
     pub base_minor_min: i64,
+}
+
+/// How long points are pending: while the goods that earned them may come back.
+///
+/// Who earned them knows them: they are told as pending at the store that gave them. What head office gives later is confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PendingRule {
+    /// For so many business days, that of the purchase included.
+    pub days: u16,
+    /// Whether they may pay meanwhile. Otherwise they stay at the store that gave them until they are confirmed.
+    #[serde(default = "yes")]
+    pub may_burn: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl PendingRule {
+    /// The longest time: a year. Stores remember no longer who earned what.
+    pub const DAYS_MAX: u16 = 366;
+
+    /// The last business day whose points are confirmed on a day.
+    #[must_use]
+    pub fn confirmed_through(&self, today: BusinessDay) -> BusinessDay {
+        BusinessDay::of(today.date().saturating_sub(i64::from(self.days).days()))
+    }
+
+    /// The business day on which points that were earned on a day are confirmed.
+    #[must_use]
+    pub fn confirmed_on(&self, earned: BusinessDay) -> BusinessDay {
+        BusinessDay::of(earned.date().saturating_add(i64::from(self.days).days()))
+    }
 }
 
 /// How points pay.
@@ -76,6 +115,9 @@ impl PointsRules {
             within("burn.worth_minor", burn.worth_minor, 1, RATE_MAX);
             within("burn.points_min", burn.points_min, 0, crate::till::AMOUNT_MINOR_MAX);
             within("burn.share_ppm_max", burn.share_ppm_max.0, 1, Ppm::ONE.0);
+        }
+        if let Some(pending) = &self.pending {
+            within("pending.days", i64::from(pending.days), 1, i64::from(PendingRule::DAYS_MAX));
         }
         if let (Some(earn), Some(burn)) = (&self.earn, &self.burn) {
             // What a purchase earns must be worth less than the purchase, or buying prints money.
@@ -159,7 +201,8 @@ mod tests {
 
     #[test]
     fn rules_that_print_money_are_refused() {
-        let rules = |per_minor| PointsRules { earn: Some(EarnRule { per_minor, ..EARN }), burn: Some(BURN) };
+        let rules =
+            |per_minor| PointsRules { earn: Some(EarnRule { per_minor, ..EARN }), burn: Some(BURN), pending: None };
         let fields = |rules: &PointsRules, multiplier| -> Vec<String> {
             rules.faults(multiplier).into_iter().map(|(field, _)| field).collect()
         };
@@ -169,8 +212,18 @@ mod tests {
         let broken = PointsRules {
             earn: Some(EarnRule { per_minor: 0, points: -1, base_minor_min: -1 }),
             burn: Some(BurnRule { points: 0, worth_minor: 0, points_min: -1, share_ppm_max: Ppm(1_000_001) }),
+            pending: Some(PendingRule { days: 0, may_burn: true }),
         };
-        assert_eq!(fields(&broken, Ppm::ONE).len(), 8, "every fault at once: {:?}", broken.faults(Ppm::ONE));
+        assert_eq!(fields(&broken, Ppm::ONE).len(), 9, "every fault at once: {:?}", broken.faults(Ppm::ONE));
+    }
+
+    #[test]
+    fn points_are_pending_on_the_day_of_the_purchase_and_until_their_days_are_over() {
+        let day = |text: &str| text.parse::<BusinessDay>().unwrap();
+        let week = PendingRule { days: 7, may_burn: true };
+        assert_eq!(week.confirmed_on(day("2026-11-22")), day("2026-11-29"));
+        assert_eq!(week.confirmed_through(day("2026-11-28")), day("2026-11-21"));
+        assert_eq!(week.confirmed_through(day("2026-11-29")), day("2026-11-22"));
     }
 
     proptest! {

@@ -603,6 +603,9 @@ pub struct BalanceHere {
     pub unit: Unit,
     /// What can be spent here, also offline.
     pub available_here_minor: i64,
+    /// Of it, the points that this store gave and that are not confirmed yet, where the policy has them wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_minor: Option<i64>,
 }
 
 /// An operation that took effect.

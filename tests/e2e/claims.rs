@@ -6,14 +6,15 @@ use std::sync::Arc;
 use huitong_edge::clock::Clock as _;
 use huitong_hub::schedule::Job;
 use huitong_hub::worker;
+use huitong_protocol::decline::DeclineCode;
 use huitong_protocol::id::OperationId;
 use huitong_protocol::money::Currency;
-use huitong_protocol::till::{Approved, PostSale};
+use huitong_protocol::till::{Approved, Outcome, PostSale};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 use huitong_tests::documents;
 use huitong_tests::replay::cards;
-use huitong_tests::till::{approved, line, tender};
+use huitong_tests::till::{approved, declined, line, tender};
 use huitong_tests::town::{Plan, Shop, Town, Transport};
 use huitong_tests::wire::Wire;
 use serde_json::Value;
@@ -32,6 +33,11 @@ counts_as = "discount"
 
 /// Two stores whose cards all belong to the first.
 async fn town(folder: &std::path::Path) -> Arc<Town> {
+    town_with(folder, "").await
+}
+
+/// As [`town`], with another rule of points.
+async fn town_with(folder: &std::path::Path, rule: &str) -> Arc<Town> {
     let stores = vec!["S1".parse().unwrap(), "S2".parse().unwrap()];
     let policy = documents::policy("CNY", "release = { when = \"at_once\" }\n");
     let plan = Plan {
@@ -43,7 +49,7 @@ async fn town(folder: &std::path::Path) -> Arc<Town> {
         cards: vec![(cards::of_household(1), stores[0])],
         stores,
         product: "SV".to_owned(),
-        policy: format!("{policy}{POINTS}"),
+        policy: format!("{policy}{}", POINTS.replace("[points]", &format!("[points]\n{rule}"))),
         agreement: documents::agreement("CNY", "pool", "2020-01-01", 0, 0, "restore")
             .replace("points_cost_ppm = 0", "points_cost_ppm = 10000"),
         effective_from: "2020-01-01".parse().unwrap(),
@@ -217,4 +223,59 @@ async fn spent_points_of_returned_goods_are_claimed_from_later_earnings_or_given
     assert!(state.balances.iter().all(|balance| balance.unit != Unit::Points || balance.available_here_minor <= 100));
     drop(shop);
     town.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn points_of_goods_that_may_come_back_are_pending_and_pay_only_when_they_are_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let town = town_with(folder.path(), "pending = { days = 2, may_burn = false }").await;
+    let (one, two) = (town.shop("S1".parse().unwrap()).unwrap(), town.shop("S2".parse().unwrap()).unwrap());
+    let card = cards::of_household(1);
+    approved(one.till.sell(next(), card, 100).await.unwrap()).unwrap();
+    let goods = sale(&one, 20_000, 0).await;
+    let told = goods.balances.iter().find(|balance| balance.unit == Unit::Points).unwrap();
+    assert_eq!((told.available_here_minor, told.pending_minor), (200, Some(200)));
+    assert!(one.till.receipt(goods.entry, 40).await.unwrap().contains("2026-11-"), "the receipt says when");
+    back(&one, &goods, 500).await;
+    assert_eq!(told_at(&one).await, (100, Some(100)), "what came back is pending no longer");
+    // Neither here nor, although the first store could be asked for them, there.
+    let refused = declined(burn(&one, 50).await).unwrap();
+    assert_eq!((refused.code, refused.available_here_minor), (DeclineCode::PointsPending, Some(0)));
+    one.reported().await.unwrap();
+    two.download().await.unwrap();
+    town.connected(one.id).await.unwrap();
+    let refused = declined(burn(&two, 50).await).unwrap();
+    assert!(matches!(refused.code, DeclineCode::HeldElsewhere | DeclineCode::Insufficient), "{:?}", refused.code);
+    assert_eq!(told_at(&one).await, (100, Some(100)), "they stayed, though the policy releases at once");
+    // A day later still not; on the second day they pay, at every store.
+    for (day, is_confirmed) in [(1, false), (2, true)] {
+        for shop in [&one, &two] {
+            approved(shop.till.close_day(next()).await.unwrap()).unwrap();
+        }
+        town.clock.wind_ms(24 * 3_600_000);
+        for shop in [&one, &two] {
+            approved(shop.till.open_day(next(), None).await.unwrap()).unwrap();
+        }
+        let outcome = burn(&one, 10).await;
+        assert_eq!(approved(outcome).is_ok(), is_confirmed, "on day {day}");
+    }
+    town.connected(one.id).await.unwrap();
+    approved(burn(&two, 50).await).unwrap();
+    drop((one, two));
+    town.close().await.unwrap();
+}
+
+/// The card's points at a store, and what of them is pending.
+async fn told_at(shop: &Shop) -> (i64, Option<i64>) {
+    let state = shop.till.card(cards::of_household(1), false).await.unwrap();
+    let points = state.balances.iter().find(|balance| balance.unit == Unit::Points);
+    points.map_or((0, None), |balance| (balance.available_here_minor, balance.pending_minor))
+}
+
+/// Pays goods with points alone.
+async fn burn(shop: &Shop, points: i64) -> Outcome {
+    let card = cards::of_household(1);
+    let goods =
+        PostSale { tenders: vec![tender("points", points, Some(card))], ..shop.till.one_line_sale(card, points) };
+    shop.till.sale(next(), &goods).await.unwrap()
 }

@@ -121,7 +121,11 @@ pub(super) async fn look(State(api): State<Api>, _till: Till, query: Fields) -> 
         Ok::<_, StoreError>(match question.find(tx)? {
             Some(member) => {
                 let cards = member::cards(tx, member.id)?;
-                Found::Member(Box::new(MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?)))
+                let mut look = MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?);
+                for (seen, card) in look.cards.iter_mut().zip(&cards) {
+                    seen.points = api.ledger().points_here(tx, card.account, today)?;
+                }
+                Found::Member(Box::new(look))
             }
             None => match question.find_draft(tx)? {
                 Some(draft) => Found::Draft(Box::new(look_at(draft, question.found_by(), today))),

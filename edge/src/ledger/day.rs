@@ -9,7 +9,7 @@ use jiff::ToSpan as _;
 
 use super::{Call, Done, Ledger, Order, approved};
 use crate::store::identity::Identity;
-use crate::store::{EntryMeta, StoreError, WriteTx, day, journal};
+use crate::store::{EntryMeta, StoreError, WriteTx, day, journal, pending};
 
 /// A label this many days after the last closed one is taken without a word, whatever the clock says: a month covers the holidays and repairs that a
 /// store is closed for, and a label that is wrong by as much is lived through.
@@ -84,6 +84,7 @@ pub(super) fn close(tx: &mut WriteTx<'_>, call: &Call, request: &CloseDay) -> Re
     let appended = tx.append(call.now, meta, body)?;
     let mut approved = approved(tx, call, kind, &appended);
     day::close(tx, &seal, appended.id.seq)?;
+    pending::forget(tx, business_day)?;
     approved.seal = Some(seal);
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
 }

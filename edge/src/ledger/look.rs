@@ -1,17 +1,19 @@
 //! Look-ups: a card's state and balance, and what became of an operation. They move nothing; news from the hub is kept as it comes.
 
 use bytes::Bytes;
-use huitong_protocol::allotment::StoreCounters;
+use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::entry::{Body, Entry};
-use huitong_protocol::id::{OperationId, PromotionId, TenderCode};
+use huitong_protocol::id::{AccountId, OperationId, PromotionId, TenderCode};
+use huitong_protocol::member::PointsHere;
+use huitong_protocol::points::{PendingRule, PointsRules};
 use huitong_protocol::till::{BalanceHere, CardState, ParkedSale, TotalBalance};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Need, Purpose};
 
 use super::order::Reference;
-use super::{HubReply, Ledger, purse_of, take_news};
+use super::{HubReply, Ledger, pending_here, purse_of, take_news};
 use crate::slip::{self, Style};
 use crate::store::identity::Identity;
 use crate::store::{ReadTx, StoreError, allotment, card, journal, operation, receipt};
@@ -44,7 +46,8 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`] of the engine.
     pub async fn card(&self, now: Instant, number: CardNumber, total: bool) -> Result<CardLook, StoreError> {
-        let here = self.store().look(|tx| card_here(tx, number))?;
+        let today = self.today(now);
+        let here = self.store().look(|tx| self.card_here(tx, number, today))?;
         if let (Some((card, balances)), false) = (&here, total) {
             return Ok(CardLook::Known(Box::new(state(card, balances, self.unit(), None))));
         }
@@ -65,7 +68,7 @@ impl Ledger {
             stored.inspect_err(|_| self.hub.lost(brought))?;
         }
         let total = if totals.is_empty() { None } else { Some(totals.swap_remove(0)) };
-        let here = self.store().read(|tx| card_here(tx, number))?;
+        let here = self.store().read(|tx| self.card_here(tx, number, today))?;
         Ok(here.map_or(CardLook::Unknown, |(card, balances)| {
             CardLook::Known(Box::new(state(&card, &balances, Some(unit), total)))
         }))
@@ -99,7 +102,9 @@ impl Ledger {
             found.map_or_else(|| id.to_string(), |promotion| promotion.name.clone())
         };
         Ok(found.and_then(|(entry, state)| {
+            let rule = names.and_then(|names| names.policy.points.pending);
             let context = slip::Context {
+                points_confirmed_on: rule.zip(entry.header.business_day).map(|(rule, day)| rule.confirmed_on(day)),
                 store_name: &identity.store.name,
                 state: &state,
                 tender_name: &tender_name,
@@ -136,6 +141,55 @@ impl Ledger {
             }
             Ok(parked)
         })
+    }
+
+    /// The open day, or what it would be now.
+    fn today(&self, now: Instant) -> Option<BusinessDay> {
+        let committed = self.store().committed();
+        committed.open_day.or_else(|| committed.identity.as_ref()?.business_day(now))
+    }
+
+    fn pending_rule(&self) -> Option<PendingRule> {
+        self.store().committed().policy.as_ref().and_then(|policy| policy.policy.points.pending)
+    }
+
+    /// The points of an account at this store, where the policy has any.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the engine.
+    pub fn points_here(
+        &self,
+        tx: &ReadTx<'_>,
+        account: AccountId,
+        today: BusinessDay,
+    ) -> Result<Option<PointsHere>, StoreError> {
+        let committed = self.store().committed();
+        if committed.policy.as_ref().is_none_or(|policy| policy.policy.points == PointsRules::default()) {
+            return Ok(None);
+        }
+        let purse = Purse { account, unit: Unit::Points };
+        let counters = allotment::get(tx, purse)?;
+        let pending = pending_here(tx, purse, &counters, self.pending_rule().as_ref(), Some(today))?.unwrap_or(0);
+        Ok(Some(PointsHere { confirmed: counters.available_minor().saturating_sub(pending), pending }))
+    }
+
+    fn card_here(
+        &self,
+        tx: &ReadTx<'_>,
+        number: CardNumber,
+        today: Option<BusinessDay>,
+    ) -> Result<Option<(Card, Vec<BalanceHere>)>, StoreError> {
+        let Some(card) = card::find(tx, number)? else { return Ok(None) };
+        let (rule, mut balances) = (self.pending_rule(), Vec::new());
+        for (purse, counters) in allotment::of_account(tx, card.account)? {
+            balances.push(BalanceHere {
+                account: purse.account,
+                unit: purse.unit,
+                available_here_minor: counters.available_minor(),
+                pending_minor: pending_here(tx, purse, &counters, rule.as_ref(), today)?,
+            });
+        }
+        Ok(Some((card, balances)))
     }
 
     /// What the store counts in.
@@ -191,21 +245,11 @@ fn operation_of(
     Ok(journal::decoded(tx, entry.seq)?.map(|entry| entry.header.operation))
 }
 
-type Balances = Vec<(Unit, StoreCounters)>;
-
-fn card_here(tx: &ReadTx<'_>, number: CardNumber) -> Result<Option<(Card, Balances)>, StoreError> {
-    let Some(card) = card::find(tx, number)? else { return Ok(None) };
-    let balances = allotment::of_account(tx, card.account)?;
-    Ok(Some((card, balances.into_iter().map(|(purse, counters)| (purse.unit, counters)).collect())))
-}
-
-fn state(card: &Card, balances: &Balances, unit: Option<Unit>, total: Option<TotalBalance>) -> CardState {
-    let here = |unit, available_here_minor| BalanceHere { account: card.account, unit, available_here_minor };
-    let mut balances: Vec<BalanceHere> =
-        balances.iter().map(|(unit, counters)| here(*unit, counters.available_minor())).collect();
+fn state(card: &Card, balances: &[BalanceHere], unit: Option<Unit>, total: Option<TotalBalance>) -> CardState {
+    let mut balances = balances.to_vec();
     // A card that nothing was ever done with here shows a plain zero.
     if let (true, Some(unit)) = (balances.is_empty(), unit) {
-        balances.push(here(unit, 0));
+        balances.push(BalanceHere { account: card.account, unit, available_here_minor: 0, pending_minor: None });
     }
     CardState {
         card: card.number,

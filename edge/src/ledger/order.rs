@@ -18,7 +18,9 @@ use huitong_protocol::unit::Unit;
 use super::Call;
 use super::member::{Newcomer, Wish, acquaintance};
 use super::pricing::Prepared;
-use crate::store::{EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, receipt, tender_reference};
+use crate::store::{
+    EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, pending, receipt, tender_reference,
+};
 
 /// An operation that a till named: by its receipt number or by its operation id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -385,6 +387,9 @@ fn add_points(
     for account in accounts {
         let purse = Purse { account, unit: Unit::Points };
         holdings.put(purse, allotment::get(tx, purse)?);
+        if let (Some(rule), Some(today)) = (policy.points.pending.filter(|rule| !rule.may_burn), tx.chain().open_day) {
+            holdings.put_pending(account, pending::of_account(tx, account, &rule, today)?);
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent, step};
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
 use huitong_protocol::id::AccountId;
-use huitong_protocol::time::{Instant, Stamp};
+use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 use huitong_protocol::wire::{Grant, ReportLine};
 use rusqlite::Row;
 
@@ -143,16 +143,26 @@ pub struct Held {
     pub last_move_ms: Instant,
 }
 
-/// Purses that hold more than `park_minor` and last moved at or before an instant, longest at rest first.
+/// Purses that hold more than `park_minor` and last moved at or before an instant, longest at rest first. Points of which some were earned after `kept`
+/// are left out: they stay here until they are confirmed.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn idle_since(tx: &ReadTx<'_>, before: Instant, park_minor: i64, limit: usize) -> Result<Vec<Held>, StoreError> {
+pub fn idle_since(
+    tx: &ReadTx<'_>,
+    before: Instant,
+    park_minor: i64,
+    kept: Option<BusinessDay>,
+    limit: usize,
+) -> Result<Vec<Held>, StoreError> {
     tx.all(
         "find idle allotments",
         "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, last_move_ms
-         FROM allotment WHERE available_minor > 0 AND available_minor > ?1 AND last_move_ms <= ?2 ORDER BY last_move_ms LIMIT ?3",
-        (park_minor, before.0, column(limit as u64)),
+         FROM allotment WHERE available_minor > 0 AND available_minor > ?1 AND last_move_ms <= ?2
+         AND (?4 IS NULL OR unit <> 'points' OR NOT EXISTS (SELECT 1 FROM points_pending
+           WHERE points_pending.account = allotment.account AND points_pending.business_day > ?4 AND points_pending.points > 0))
+         ORDER BY last_move_ms LIMIT ?3",
+        (park_minor, before.0, column(limit as u64), kept.map(|day| day.to_string())),
         |row| {
             let (purse, counters) = (read_purse(row, 0)?, read_counters(row, 2)?);
             Ok(Held { purse, counters, last_move_ms: Instant(cell(row, 6)?) })
@@ -164,8 +174,12 @@ pub fn idle_since(tx: &ReadTx<'_>, before: Instant, park_minor: i64, limit: usiz
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn longest_idle(tx: &ReadTx<'_>, park_minor: i64) -> Result<Option<Instant>, StoreError> {
-    Ok(idle_since(tx, Instant(i64::MAX), park_minor, 1)?.first().map(|held| held.last_move_ms))
+pub fn longest_idle(
+    tx: &ReadTx<'_>,
+    park_minor: i64,
+    kept: Option<BusinessDay>,
+) -> Result<Option<Instant>, StoreError> {
+    Ok(idle_since(tx, Instant(i64::MAX), park_minor, kept, 1)?.first().map(|held| held.last_move_ms))
 }
 
 /// Adopts grants: writes one Allotment entry for those that are new, nothing when none is. Grants are totals, so old and doubled ones change nothing.

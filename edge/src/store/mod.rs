@@ -15,6 +15,7 @@ pub mod item;
 pub mod journal;
 pub mod member;
 pub mod operation;
+pub mod pending;
 pub mod policy;
 mod reader;
 pub mod receipt;

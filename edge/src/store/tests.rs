@@ -403,11 +403,11 @@ async fn what_rests_longest_is_found_first_and_grants_are_totals() {
     assert_eq!(old.unwrap(), None, "an old grant and a doubled one change nothing");
     assert_eq!(store.committed().change_no, 3);
     let idle = |before, park| -> Vec<i64> {
-        let held = store.read(|tx| allotment::idle_since(tx, Instant(before), park, 10)).unwrap();
+        let held = store.read(|tx| allotment::idle_since(tx, Instant(before), park, None, 10)).unwrap();
         held.iter().map(|held| held.purse.account.get()).collect()
     };
     assert_eq!((idle(25, 0), idle(99, 50)), (vec![1, 2], vec![1, 3]));
-    assert_eq!(store.read(|tx| allotment::longest_idle(tx, 500)).unwrap(), Some(Instant(30)));
+    assert_eq!(store.read(|tx| allotment::longest_idle(tx, 500, None)).unwrap(), Some(Instant(30)));
     store.write(|tx| allotment::release(tx, Instant(50), &[(purse(1), 500)])).await.unwrap();
     assert_eq!(idle(99, 0), [2, 3]);
     let changed = store.read(|tx| allotment::changed_after(tx, 1, 10)).unwrap();

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use huitong_protocol::allotment::Purse;
+use huitong_protocol::points::PendingRule;
 use huitong_protocol::policy::{AllotmentRules, Release};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::Recall;
 
 use super::{Link, SyncError};
-use crate::store::{StoreError, allotment};
+use crate::store::{Chain, StoreError, allotment, pending};
 
 /// Accounts of one release entry: small enough that a till waiting for the writer does not notice it.
 pub const RELEASE_ACCOUNTS_MAX: usize = 500;
@@ -51,6 +53,12 @@ fn scope(rules: &AllotmentRules, is_open: bool) -> Scope {
     }
 }
 
+/// Whether pending points stay here, as they may not pay before they are confirmed, and the day by which that is told.
+fn kept(chain: &Chain) -> Option<(PendingRule, BusinessDay)> {
+    let rule = chain.policy.as_ref().and_then(|policy| policy.policy.points.pending).filter(|rule| !rule.may_burn)?;
+    Some((rule, chain.open_day.or(chain.closed_day)?))
+}
+
 /// Releases what policy says, in as many entries as it takes. The report is the caller's.
 ///
 /// # Errors
@@ -64,6 +72,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
     };
     let rules = &in_force.policy.allotment;
     let (scope, park_minor) = (scope(rules, committed.open_day.is_some()), rules.park_minor);
+    let kept = kept(&committed).map(|(rule, today)| rule.confirmed_through(today));
     if cursor.looked != Some((scope, park_minor)) {
         *cursor = Cursor { looked: Some((scope, park_minor)), ..Cursor::default() };
     }
@@ -96,7 +105,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
             loop {
                 let before = now.plus_ms(-idle_ms);
                 let found =
-                    link.store.read(|tx| allotment::idle_since(tx, before, park_minor, RELEASE_ACCOUNTS_MAX))?;
+                    link.store.read(|tx| allotment::idle_since(tx, before, park_minor, kept, RELEASE_ACCOUNTS_MAX))?;
                 let is_all = found.len() < RELEASE_ACCOUNTS_MAX;
                 let purses = found.into_iter().map(|held| held.purse).collect();
                 // What is in use stays among the idle, and would be found again and again.
@@ -105,7 +114,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
                     break;
                 }
             }
-            let oldest = link.store.read(|tx| allotment::longest_idle(tx, park_minor))?;
+            let oldest = link.store.read(|tx| allotment::longest_idle(tx, park_minor, kept))?;
             // With nothing to wait for, the next commit's account is idle a whole span from now at the earliest.
             let due = oldest.unwrap_or(now).plus_ms(idle_ms);
             cursor.next_due = Some(due.max(now.plus_ms(LOOK_MS_MIN)));
@@ -160,7 +169,11 @@ async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i6
                     left.push(purse);
                     continue;
                 }
-                let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor);
+                let pending_minor = match (purse.unit, kept(tx.chain())) {
+                    (Unit::Points, Some((rule, today))) => pending::of_account(tx, purse.account, &rule, today)?,
+                    _ => 0,
+                };
+                let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor.max(pending_minor));
                 if amount_minor > 0 {
                     amounts.push((purse, amount_minor));
                 }

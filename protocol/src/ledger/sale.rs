@@ -8,6 +8,7 @@ use super::{
     Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, refuse, settle,
     unknown_tender,
 };
+use crate::allotment::Purse;
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, DeferredEarning, Earned, Sale};
@@ -18,7 +19,7 @@ use crate::policy::{Policy, Tender, TenderClass};
 use crate::pricing::Shopper;
 use crate::till::{AMOUNT_MINOR_MAX, PostSale};
 use crate::unit::Unit;
-use crate::wire::Purpose;
+use crate::wire::{Need, Purpose};
 
 /// Posts a sale of a priced basket, with any mix of tenders.
 #[must_use]
@@ -150,7 +151,27 @@ fn burn(work: &mut Work<'_>, number: CardNumber, index: usize, request: &PostSal
         (decline.available_here_minor, decline.needed_minor) = (Some(most_minor), Some(of_receipt));
         return Err(Decision::Declined(Box::new(decline)));
     }
+    confirmed(work, number, points)?;
     spend(work, number, Unit::Points, MovementKind::Burn, points)
+}
+
+/// Points that are pending may stay out of reach: the goods that earned them may come back. Others are asked of the hub, once.
+fn confirmed(work: &Work<'_>, number: CardNumber, points: i64) -> Decide<()> {
+    let account = work.card_in_use(number, Unit::Points, points, Purpose::Spend)?.account;
+    let here = work.holdings.get(Purse { account, unit: Unit::Points }).available_minor();
+    let pending = work.holdings.pending(account).min(here);
+    if pending == 0 || here - pending >= points {
+        return Ok(());
+    }
+    if *work.situation.hub == super::Hub::NotAsked {
+        let missing_minor = points - (here - pending);
+        let need = Need { card: number, unit: Unit::Points, missing_minor, purpose: Purpose::Spend };
+        return Err(Decision::AskHub(vec![need]));
+    }
+    let mut decline = crate::decline::Decline::of_card(DeclineCode::PointsPending, number);
+    decline.unit = Some(Unit::Points);
+    (decline.available_here_minor, decline.needed_minor) = (Some(here - pending), Some(points));
+    Err(Decision::Declined(Box::new(decline)))
 }
 
 /// What a sale earned, and who gives it.

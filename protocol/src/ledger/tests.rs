@@ -568,6 +568,7 @@ fn point_shop() -> Shop {
     shop.policy.points = PointsRules {
         earn: Some(EarnRule { per_minor: 100, points: 1, base_minor_min: 0 }),
         burn: Some(BurnRule { points: 1, worth_minor: 1, points_min: 10, share_ppm_max: Ppm(500_000) }),
+        pending: None,
     };
     shop.earns = Some((number(1), account(1)));
     assert_eq!(shop.policy.validate(), []);

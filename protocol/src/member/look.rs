@@ -97,6 +97,18 @@ pub struct MemberCard {
     /// The last business day on which it may pay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_on: Option<BusinessDay>,
+    /// Its points at this store, where the policy has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<PointsHere>,
+}
+
+/// The points of a card at a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PointsHere {
+    /// Confirmed: the goods that earned them stay sold.
+    pub confirmed: i64,
+    /// Pending: the goods that earned them may come back.
+    pub pending: i64,
 }
 
 impl MemberCard {
@@ -108,6 +120,7 @@ impl MemberCard {
             product: card.product,
             status: card.status,
             expires_on: card.expires_on,
+            points: None,
         }
     }
 }

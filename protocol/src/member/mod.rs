@@ -25,7 +25,7 @@ pub use enrolment::{
     Person, PersonChange, PersonField, Sealed, SealingKey,
 };
 pub use identity_document::{DocumentFault, DocumentKind, IdentityNumber};
-pub use look::{FoundBy, MEMBER_CARDS_MAX, MemberCard, MemberFound, MemberLook, MembersAsOf, MembersFound};
+pub use look::{FoundBy, MEMBER_CARDS_MAX, MemberCard, MemberFound, MemberLook, MembersAsOf, MembersFound, PointsHere};
 pub use number::{MEMBER_NUMBER_BYTES_MAX, MemberNumber, QrFault};
 pub use phone::{Phone, PhoneFault, PhoneKey};
 pub use search::{
