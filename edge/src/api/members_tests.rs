@@ -245,6 +245,24 @@ async fn no_log_and_no_problem_tells_who_somebody_is() {
     ] {
         said.push(shop.get(T1, &format!("/v1/members{query}")).await.json.to_string());
     }
+    let consent = json!({"version": "1", "given_at_ms": 1_795_312_800_000_i64});
+    for form in [
+        json!({"name": "张三", "phone": "13800135678", "consent": consent}),
+        json!({"name": "张三", "phone": "13900000001", "birthday": "1990-05-17", "consent": consent}),
+        json!({"name": ["张三"], "phone": "13800135678", "consent": consent}),
+        json!({"name": "李", "phone": "138001356789", "consent": consent}),
+        json!({"name": "李", "phone": 13_800_135_678_i64, "consent": consent}),
+        json!({"name": "李", "phone": "13900000002", "consent": "张三"}),
+    ] {
+        said.push(shop.post(T1, "/v1/members", &form).await.json.to_string());
+    }
+    for change in [
+        json!({"name": "张三丰", "reason": "x"}),
+        json!({"phone": "138001356789", "reason": "x"}),
+        json!({"name": {"张三": 1}, "reason": "x"}),
+    ] {
+        said.push(shop.post(T1, "/v1/members/8800001/changes", &change).await.json.to_string());
+    }
     // A record that cannot be read: its text stays where it is.
     let broken = |tx: &mut crate::store::WriteTx<'_>| {
         tx.execute(
