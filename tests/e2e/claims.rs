@@ -131,6 +131,12 @@ async fn claims(town: &Town) -> Vec<Value> {
     town.head_office(&["member", "claims", "list", "--all"]).await.unwrap().as_array().unwrap().clone()
 }
 
+/// What verify finds when somebody has changed a row.
+async fn planted(town: &Town, sql: &'static str) -> Vec<String> {
+    town.hub.store.write(move |tx| tx.execute(sql, &[]).map(drop)).await.unwrap();
+    town.verify().await.unwrap()
+}
+
 /// Points, taken back, open and state of every claim.
 fn seen(claims: &[Value]) -> Vec<(i64, i64, i64, &str)> {
     let number = |claim: &Value, field: &str| claim[field].as_i64().unwrap();
@@ -185,6 +191,8 @@ async fn a_card_that_was_sold_elsewhere_today_earns_once_and_gives_back_what_com
     settled(&town).await;
     assert_eq!(points(&town).await, 10);
     assert_eq!(seen(&claims(&town).await), [(61, 61, 0, "settled")]);
+    let found = planted(&town, "UPDATE deferred_earning SET back_points = back_points - 1 WHERE points = 123").await;
+    assert!(found.iter().any(|finding| finding.contains("back_points is 122; 123")), "{found:?}");
     drop((one, two));
     town.close().await.unwrap();
 }
@@ -219,6 +227,8 @@ async fn spent_points_of_returned_goods_are_claimed_from_later_earnings_or_given
     sale(&shop, 10_000, 0).await;
     settled(&town).await;
     assert_eq!((seen(&claims(&town).await), points(&town).await), (vec![(142, 100, 0, "waived")], 100));
+    let found = planted(&town, "UPDATE points_claim SET settled_points = settled_points - 1").await;
+    assert!(found.iter().any(|finding| finding.contains("settled_points is 99; 100")), "{found:?}");
     let state = shop.till.card(card, true).await.unwrap();
     assert!(state.balances.iter().all(|balance| balance.unit != Unit::Points || balance.available_here_minor <= 100));
     drop(shop);

@@ -52,6 +52,9 @@ pub struct Claim {
     pub member: Option<String>,
     /// The entry that could not take the points back.
     pub entry: EntryId,
+    /// The place in the entry that says so.
+    #[serde(skip)]
+    pub index: u16,
     /// Its business day.
     pub business_day: BusinessDay,
     /// How many points were missing.
@@ -87,7 +90,7 @@ pub struct NewClaim {
 
 const COLUMNS: &str = "claim_no, account_id, store_id, epoch, seq, business_day, points, settled_points, of_entry, of_idx, waived_by, waived_at_ms, \
      waived_note, (SELECT member.number FROM card JOIN member ON member.member_id = card.member_id WHERE card.account_id = points_claim.account_id \
-     ORDER BY card.number LIMIT 1)";
+     ORDER BY card.number LIMIT 1), idx";
 
 fn read(row: &Row<'_>) -> Result<Claim, StoreError> {
     let number = row.integer(0)?;
@@ -119,6 +122,7 @@ fn read(row: &Row<'_>) -> Result<Claim, StoreError> {
             epoch: Epoch(u32::try_from(row.integer(3)?).map_err(|why| invalid("epoch", why.to_string()))?),
             seq: Seq(u64::try_from(row.integer(4)?).map_err(|why| invalid("seq", why.to_string()))?),
         },
+        index: u16::try_from(row.integer(14)?).map_err(|why| invalid("idx", why.to_string()))?,
         business_day: row.parsed(5, "points_claim", "business_day")?,
         points,
         settled_points,

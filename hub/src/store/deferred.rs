@@ -98,13 +98,25 @@ pub fn find(tx: &mut Tx<'_>, sale: EntryId) -> Result<Option<Deferred>, StoreErr
 /// # Errors
 /// [`StoreError`].
 pub fn waiting(tx: &mut Tx<'_>, after: Option<EntryId>, limit: usize) -> Result<Vec<Deferred>, StoreError> {
+    select(tx, "AND credited_entry IS NULL AND is_parked = 0 AND back_points < points", after, limit)
+}
+
+/// All of them after a sale, in the order of their keys.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn page(tx: &mut Tx<'_>, after: Option<EntryId>, limit: usize) -> Result<Vec<Deferred>, StoreError> {
+    select(tx, "", after, limit)
+}
+
+fn select(tx: &mut Tx<'_>, which: &str, after: Option<EntryId>, limit: usize) -> Result<Vec<Deferred>, StoreError> {
     // No code of a store is empty: this is before the first.
     let (store, epoch, seq) =
         after.as_ref().map_or(("", Epoch(0), Seq(0)), |sale| (sale.store.as_str(), sale.epoch, sale.seq));
     tx.query(
         &format!(
-            "SELECT {COLUMNS} FROM deferred_earning WHERE (store_id, epoch, seq) > ($1, $2, $3) \
-             AND credited_entry IS NULL AND is_parked = 0 AND back_points < points ORDER BY store_id, epoch, seq LIMIT $4"
+            "SELECT {COLUMNS} FROM deferred_earning WHERE (store_id, epoch, seq) > ($1, $2, $3) {which} \
+             ORDER BY store_id, epoch, seq LIMIT $4"
         ),
         &[store.into(), epoch.into(), seq.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
         read,

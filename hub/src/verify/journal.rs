@@ -12,6 +12,7 @@ use huitong_protocol::seal::Tally;
 use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::to_msgpack;
 
+use super::points::Owed;
 use super::{Check, readable};
 use crate::ingest::{Inspected, Place, inspect};
 use crate::store::account::{MOVEMENT_COLUMNS, MovementReader};
@@ -41,6 +42,7 @@ struct Walk {
     movements_expected: u64,
     policies: Check,
     expected_used: BTreeMap<StoreId, Used>,
+    owed: Owed,
 }
 
 /// One journal as its head row states it.
@@ -73,6 +75,7 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
         movements_expected: 0,
         policies: Check::new("policies", "the policy of each store's last sale is the one in its journal (I10)"),
         expected_used: BTreeMap::new(),
+        owed: Owed::default(),
     };
     let journals = journals(tx)?;
     let mut reader = MovementReader::default();
@@ -83,7 +86,10 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     walk.compare_counters(tx)?;
     walk.compare_days(tx)?;
     walk.compare_policies(tx)?;
-    Ok(vec![walk.chains, walk.entries, walk.movements, walk.counters, walk.seals, walk.policies])
+    let mut points = Check::new("points", "deferred earnings and claims are those of the entries, each once (I10)");
+    let read = walk.owed.compare(tx, &mut points);
+    readable(&mut points, read)?;
+    Ok(vec![walk.chains, walk.entries, walk.movements, walk.counters, walk.seals, walk.policies, points])
 }
 
 fn journals(tx: &mut Tx<'_>) -> Result<Vec<Journal>, StoreError> {
@@ -278,6 +284,12 @@ impl Walk {
                 format!("{} index {}", stray.entry, stray.index),
                 format!("entry {id} states no such movement"),
             );
+        }
+        // As ingest does: what belongs to no day owes nothing.
+        if let (true, Some(body), Some(Header { business_day: Some(_), .. })) =
+            (usable, &inspected.body, &inspected.header)
+        {
+            self.owed.note(id, body);
         }
         if let Some(header) = inspected.sale() {
             let before = self.expected_used.get(&id.store).copied();

@@ -5,6 +5,7 @@
 
 mod books;
 mod journal;
+mod points;
 mod policy;
 mod value;
 
