@@ -10,7 +10,7 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 
 use crate::actor::Actor;
-use crate::exception;
+use crate::note::{self, NoteFault};
 use crate::points::{self, Occasion};
 use crate::store::claim::{self as rows, Claim, NewClaim, State};
 use crate::store::{Store, StoreError, Tx};
@@ -26,7 +26,7 @@ pub enum WaiveError {
     Unknown(i64),
     /// A note that says nothing, or too much.
     #[error("note: {0}")]
-    Note(String),
+    Note(#[from] NoteFault),
     /// There is nothing to give up.
     #[error("claim {number} {fault}\n  hint: only what is open can be waived")]
     State {
@@ -97,10 +97,7 @@ fn settle_some(tx: &mut Tx<'_>, after: i64, day: BusinessDay, now: Instant) -> R
 /// # Errors
 /// [`WaiveError`]; nothing changed then.
 pub fn waive(tx: &mut Tx<'_>, actor: &Actor, number: i64, note: &str, now: Instant) -> Result<Claim, WaiveError> {
-    let note = exception::checked(note).map_err(|why| match why {
-        exception::WorkError::Note(fault) => WaiveError::Note(fault),
-        other => WaiveError::Note(other.to_string()),
-    })?;
+    let note = note::needed(note)?;
     let claim = rows::find(tx, number)?.ok_or(WaiveError::Unknown(number))?;
     match claim.state {
         State::Open => {}

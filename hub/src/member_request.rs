@@ -13,10 +13,10 @@ use huitong_protocol::member::{MemberNumber, Person, PersonChange, Phone, PhoneK
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::Instant;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, HUB};
 use crate::exception::close_about;
 use crate::note::{self, NoteFault};
-use crate::store::exception::{self, HUB, Resolution};
+use crate::store::exception::{self, Resolution};
 use crate::store::member::{self, Record};
 use crate::store::member_request::{self as rows, Asked, Request, State, Word};
 use crate::store::{StoreError, Tx, card, organisation, phone_key, sealing_key};

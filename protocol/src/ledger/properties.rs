@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::basket::{self, Known, Prices};
+use super::basket::{self, Earner, Known, Prices};
 use super::tests::{CNY, Shop, account, card, known_item, line, number, policy as small_policy, sale, tender};
 use super::*;
 use crate::entry::{Entry, SaleLine};
@@ -71,7 +71,7 @@ fn shop(policy: &Policy, way: &Way) -> Shop {
     shop.policy = Policy {
         tenders,
         products: shop.policy.products,
-        points: PointsRules { earn: Some(earn), burn: Some(burn) },
+        points: PointsRules { earn: Some(earn), burn: Some(burn), pending: None },
         ..policy.clone()
     };
     shop.policy.products[0].balance_minor_max = i64::MAX;
@@ -116,7 +116,11 @@ fn sell(shop: &mut Shop, cart: &Cart, way: &Way) -> Option<Entry> {
             ..known_item(line)
         })
     });
-    let known = Known { items: items.collect(), shopper: cart.shopper.clone(), earner: shop.earns };
+    let known = Known {
+        items: items.collect(),
+        shopper: cart.shopper.clone(),
+        earner: shop.earns.map(|(card, account)| Earner::Here(card, account)),
+    };
     let wall = cart.at.date.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond();
     let at = Instant(wall + (i64::from(cart.at.minute_of_day) - 480) * 60_000);
     let offset = CivilOffset::new(480).unwrap();
