@@ -132,6 +132,22 @@ decline-points_limit = points may pay only from a least number on and up to a pa
     .why = The policy sets the fewest points that may be spent and the most of a receipt that they may pay.
     .action = Take no more than `available_here_minor` in points, or none, and the rest with another tender.
 
+decline-card_scope = the card does not pay in this store or for so much of these goods
+    .why = The card's product names the stores and goods that it pays for; `available_here_minor` is what of this basket it may pay, when that is anything.
+    .action = Take at most that much from the card and the rest with another tender.
+
+decline-spend_limit = the card may not pay so much of one receipt or of one day
+    .why = The card's product limits what one receipt, and one business day at this store, may take. `available_here_minor` is what is left of it.
+    .action = Take at most that much from the card and the rest with another tender. A new business day has a new limit.
+
+decline-offline_limit = the line to head office has been down so long that the card may pay only up to a limit
+    .why = The card has an owner who may have reported it lost, and this store has not heard of it for as long as a rung of the policy's ladder says. Its value is not in question.
+    .action = Take at most `available_here_minor` from the card, or another tender. Once the line is up the sale goes through.
+
+decline-role_denied = your role does not allow this; call somebody whose role does
+    .why = The policy's permissions give this operation, or this amount, to other roles: `roles` in the answer names them. None means that nobody may.
+    .action = Call somebody with one of those roles and send their id as `approver`, or let them do it under their own.
+
 ## Requests without an answer: the till sent something that could not be decided. Nothing moved.
 
 problem-malformed = The request cannot be read.

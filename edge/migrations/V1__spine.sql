@@ -176,6 +176,20 @@ CREATE TABLE tender_reference (
     PRIMARY KEY (tender, reference)
 ) STRICT, WITHOUT ROWID;
 
+-- What the store's own promotions have given away, less what came back.
+CREATE TABLE promotion_given (
+    promotion TEXT PRIMARY KEY,
+    given_minor INTEGER NOT NULL CHECK (given_minor >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- What accounts have paid here on a business day, of products with a limit per day. Days before the open one are forgotten.
+CREATE TABLE day_spend (
+    business_day TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    spent_minor INTEGER NOT NULL CHECK (spent_minor >= 0),
+    PRIMARY KEY (business_day, account)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE day (
     business_day TEXT PRIMARY KEY,
     opened_seq INTEGER NOT NULL,

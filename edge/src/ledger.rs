@@ -6,6 +6,7 @@
 
 mod day;
 mod explanation;
+mod limits;
 mod look;
 mod member;
 mod order;
@@ -34,6 +35,7 @@ use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
 use huitong_protocol::points::PendingRule;
+use huitong_protocol::policy::Policy;
 use huitong_protocol::pricing::Verdict;
 use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, SalePrice, TotalBalance};
 use huitong_protocol::time::{BusinessDay, Instant};
@@ -111,6 +113,8 @@ pub struct Call {
     pub permissions: Permissions,
     /// The edge's clock when the request came in.
     pub now: Instant,
+    /// When the hub was last heard.
+    pub hub_heard_at: Option<Instant>,
 }
 
 /// The answer to an operation: JSON of an `Outcome`, as stored.
@@ -280,7 +284,7 @@ fn visit(
         _ => match order.decide(tx, call, &policy.policy, &hub, prepared)? {
             Decision::Approved(plan) => {
                 keep_references(tx, &policy.policy, &plan.body)?;
-                approve(tx, call, order, *plan, prepared)?
+                approve(tx, call, order, &policy.policy, *plan, prepared)?
             }
             Decision::Declined(decline) => Done::Declined(decline),
             Decision::AskHub(needs) => Done::Ask(needs),
@@ -353,10 +357,11 @@ fn approve(
     tx: &mut WriteTx<'_>,
     call: &Call,
     order: &Order,
+    policy: &Policy,
     plan: Plan,
     prepared: Option<&Prepared>,
 ) -> Result<Done, StoreError> {
-    let Plan { body, counters, card: card_change, receipt: receipt_change, refunds } = plan;
+    let Plan { body, counters, card: card_change, receipt: receipt_change, refunds, given } = plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
     let mut price = None;
@@ -377,6 +382,7 @@ fn approve(
         // What was seen before a restart is not in memory, and this machine's clock may be slow: a freeze must not look overtaken at head office.
         tx.observe(card.status_stamp);
     }
+    limits::count(tx, policy, &body, &given)?;
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
     let rule = tx.chain().policy.as_ref().and_then(|policy| policy.policy.points.pending);
     let (day, moved) = (meta.business_day, body.movements().to_vec());

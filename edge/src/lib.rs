@@ -11,6 +11,7 @@ pub mod enrol;
 pub mod identity;
 pub mod ledger;
 pub mod line;
+pub mod reminder;
 pub mod run;
 pub mod schedule;
 mod sealing;

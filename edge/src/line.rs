@@ -53,6 +53,12 @@ impl Line {
         (ms != NEVER).then_some(Instant(ms))
     }
 
+    /// When the store last heard from the hub, as far as that outlives a restart: what it knows of cards that were reported lost is as old.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<Instant> {
+        self.last_seen().max(self.policy_confirmed_at())
+    }
+
     /// Continues with what was written down before a restart.
     pub fn policy_was_confirmed(&self, at: Option<Instant>) {
         let ms = at.map_or(NEVER, |at| at.0);

@@ -469,6 +469,7 @@ impl Jobs {
             terminal: local_terminal(),
             permissions: Permissions::ALL,
             now: self.clock.now(),
+            hub_heard_at: None,
         };
         let closed = self.ledger.execute(call, Order::CloseDay(CloseDay { operator: None })).await;
         match closed {

@@ -297,7 +297,7 @@ fn policies_and_agreements_only_rise() {
     assert!(office.found(&format!("policy check {file}")).contains("line 11, column"));
     let file = office.file("bad.toml", &standard.replace("prefix = \"66020\"", "prefix = \"66010\""));
     let said = office.found(&format!("policy check {file}"));
-    assert!(said.contains("products[1].ranges[0]: overlaps") && said.contains("line 3"), "{said}");
+    assert!(said.contains("products[1].ranges[0]: overlaps") && said.contains("line 45"), "{said}");
     let pool = std::fs::read_to_string(policies().join("agreement-pool.toml")).unwrap();
     let file = office.file("pool.toml", &pool.replace("acceptance_fee_ppm = 0", "acceptance_fee_ppm = 1"));
     assert!(office.refused(&format!("agreement publish {file}")).contains("published with other terms"));
@@ -400,8 +400,11 @@ fn every_sample_is_a_good_document() {
     let mut seen = 0;
     for entry in std::fs::read_dir(policies()).unwrap() {
         let path = entry.unwrap().path();
-        let noun =
-            if path.file_name().unwrap().to_str().unwrap().starts_with("agreement-") { "agreement" } else { "policy" };
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "store-parameters.toml" {
+            continue; // Judged by the bounds of the standard policy, in protocol/tests/policies.rs.
+        }
+        let noun = if name.starts_with("agreement-") { "agreement" } else { "policy" };
         office.ok(&format!("{noun} check {}", path.display()));
         seen += 1;
     }

@@ -14,6 +14,8 @@ use crate::wire::{from_msgpack, to_msgpack};
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 /// What the fields around a document take at most.
 const ENVELOPE_BYTES_MAX: usize = 1024;
+/// The longest parameters of all stores together: two thousand stores with a few promotions each. Document and parameters still fit a sync message.
+pub const PARAMETERS_BYTES_MAX: usize = 2 << 20;
 /// What a signature of a policy says that it signs, so that no signature made for another purpose fits.
 const POLICY_KIND: &str = "huitong-policy-1";
 /// As [`POLICY_KIND`], of a key.
@@ -90,13 +92,23 @@ pub struct Bundle {
     pub key: KeyId,
     /// The TOML document, byte by byte as its author wrote it.
     pub document: String,
+    /// What stores have set for themselves and head office approved: TOML, a table for each store; empty when there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub parameters: String,
 }
 
 impl Bundle {
     /// A bundle to be packed and signed.
     #[must_use]
     pub fn new(group: GroupId, version: u64, effective_from: BusinessDay, key: KeyId, document: String) -> Self {
-        Self { kind: POLICY_KIND.to_owned(), group, version, effective_from, key, document }
+        let (kind, parameters) = (POLICY_KIND.to_owned(), String::new());
+        Self { kind, group, version, effective_from, key, document, parameters }
+    }
+
+    /// The bundle with the parameters of stores.
+    #[must_use]
+    pub fn with_parameters(self, parameters: String) -> Self {
+        Self { parameters, ..self }
     }
 
     /// The bytes to sign.
@@ -110,8 +122,9 @@ impl Bundle {
     /// # Errors
     /// What is wrong, in words.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.len() > DOCUMENT_BYTES_MAX + ENVELOPE_BYTES_MAX {
-            return Err(format!("has {} bytes; a policy has at most {DOCUMENT_BYTES_MAX}", bytes.len()));
+        const BYTES_MAX: usize = DOCUMENT_BYTES_MAX + PARAMETERS_BYTES_MAX + ENVELOPE_BYTES_MAX;
+        if bytes.len() > BYTES_MAX {
+            return Err(format!("has {} bytes; a policy has at most {BYTES_MAX}", bytes.len()));
         }
         let bundle: Self = from_msgpack(bytes)?;
         counted("version", bundle.version)?;

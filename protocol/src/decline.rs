@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::card::CardNumber;
-use crate::id::StoreId;
+use crate::id::{RoleCode, StoreId};
 use crate::time::Instant;
 use crate::unit::Unit;
 
@@ -91,6 +91,14 @@ pub enum DeclineCode {
     PhoneHasMember,
     /// The card belongs to a member, or to somebody enrolled here.
     CardHasMember,
+    /// The card does not pay in this store, or not for so much of these goods.
+    CardScope,
+    /// The card may not pay so much of one receipt, or no more here today.
+    SpendLimit,
+    /// Head office has not been heard for so long that the card may pay less of a receipt: it may have been reported lost.
+    OfflineLimit,
+    /// Neither the operator's role nor that of who approved allows it; the decline names the roles that do.
+    RoleDenied,
 }
 
 impl DeclineCode {
@@ -140,6 +148,12 @@ impl DeclineCode {
             Self::PhoneHasMember => "somebody has this phone already; look the member up by it",
             Self::CardHasMember => "the card belongs to a member already; take another one",
             Self::PointsLimit => "points may pay only from a least number on and up to a part of the receipt",
+            Self::CardScope => "the card does not pay in this store or for so much of these goods",
+            Self::SpendLimit => "the card may not pay so much of one receipt or of one day",
+            Self::OfflineLimit => {
+                "the line to head office has been down so long that the card may pay only up to a limit"
+            }
+            Self::RoleDenied => "your role does not allow this; call somebody whose role does",
         }
     }
 }
@@ -179,13 +193,24 @@ pub struct Decline {
     /// Where the rest is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
+    /// Whose role allows it, for what the operator's does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleCode>,
 }
 
 impl Decline {
     /// A refusal without figures.
     #[must_use]
     pub const fn new(code: DeclineCode) -> Self {
-        Self { code, card: None, unit: None, available_here_minor: None, needed_minor: None, elsewhere: Vec::new() }
+        Self {
+            code,
+            card: None,
+            unit: None,
+            available_here_minor: None,
+            needed_minor: None,
+            elsewhere: Vec::new(),
+            roles: Vec::new(),
+        }
     }
 
     /// A refusal that concerns a card.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::CardNumber;
 use crate::id::{
-    AccountId, CounterId, CouponCode, EntryId, Epoch, GroupId, Hash, MemberId, OperationId, OperatorId, ProductId, Seq,
-    StoreId, SupplierId, TenderCode, TerminalId,
+    AccountId, CounterId, CouponCode, EntryId, Epoch, GroupId, Hash, MemberId, OperationId, OperatorId, ProductId,
+    PromotionId, Seq, StoreId, SupplierId, TenderCode, TerminalId,
 };
 use crate::member::{Consent, DraftId, MemberNumber, PersonField, Sealed};
 use crate::money::Currency;
@@ -277,6 +277,9 @@ pub struct Sale {
     /// The coupons shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coupons: Vec<CouponCode>,
+    /// The store's own promotions that it did not get because less of their budgets was left: only the store knew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets_spent: Vec<PromotionId>,
     /// The policy under which it was priced: that of its quote.
     pub policy_version: u64,
     /// When it was priced: the moment that time windows were asked about.

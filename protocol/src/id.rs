@@ -232,6 +232,13 @@ code_id!(
     label_permits
 );
 code_id!(
+    /// What an operator may do at a till (岗位): `cashier`, `店长`.
+    RoleCode,
+    "role",
+    LABEL_ALLOWED,
+    label_permits
+);
+code_id!(
     /// A group of members that head office draws up for a purpose (客群).
     SegmentCode,
     "segment",

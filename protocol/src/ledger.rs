@@ -25,10 +25,10 @@ use crate::allotment::{Purse, Refusal, StoreCounters, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::{Decline, DeclineCode, Elsewhere};
 use crate::entry::{Body, Earned, Sale, TenderLine};
-use crate::id::{AccountId, EntryId, StoreId};
+use crate::id::{AccountId, EntryId, PromotionId, StoreId};
 use crate::money::Currency;
 use crate::movement::{Movement, MovementKind, MovementRef};
-use crate::policy::{Policy, ReferenceRule, RefundRoute, Tender};
+use crate::policy::{Policy, ReferenceRule, RefundRoute, Rung, Tender};
 use crate::till::Fault;
 use crate::time::BusinessDay;
 use crate::unit::Unit;
@@ -59,6 +59,10 @@ pub struct Situation<'a> {
     pub day: Option<BusinessDay>,
     /// Whether the hub was asked.
     pub hub: &'a Hub,
+    /// What the ladder limits, after so long without a word from the hub.
+    pub rung: Option<&'a Rung>,
+    /// What accounts of products with a limit per day have spent here on the open day.
+    pub spent_today: &'a [(AccountId, i64)],
 }
 
 /// The counters of the purses that an operation may touch. A purse without a row has none.
@@ -153,6 +157,8 @@ pub struct Plan {
     pub receipt: Option<ReceiptChange>,
     /// Money that goes back to the customer.
     pub refunds: Vec<TenderLine>,
+    /// What promotions gave away, below zero for what came back of it. The store counts those that it counts already.
+    pub given: Vec<(PromotionId, i64)>,
 }
 
 /// A change of a receipt's memory.
@@ -198,6 +204,16 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// A refusal of a card with what would be possible and what was asked.
+    fn over_limit(code: DeclineCode, card: CardNumber, unit: Unit, most_minor: i64, needed_minor: i64) -> Self {
+        Self::Declined(Box::new(Decline {
+            unit: Some(unit),
+            available_here_minor: Some(most_minor.max(0)),
+            needed_minor: Some(needed_minor),
+            ..Decline::of_card(code, card)
+        }))
+    }
+
     fn declined(code: DeclineCode) -> Self {
         Self::Declined(Box::new(Decline::new(code)))
     }
@@ -346,6 +362,7 @@ impl<'a> Work<'a> {
             available_here_minor: Some(available_minor),
             needed_minor: Some(needed_minor),
             elsewhere,
+            roles: Vec::new(),
         })))
     }
 
@@ -388,7 +405,7 @@ impl<'a> Work<'a> {
 
     fn plan(self, body: Body) -> Plan {
         let counters = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
-        Plan { body, counters, card: None, receipt: None, refunds: Vec::new() }
+        Plan { body, counters, card: None, receipt: None, refunds: Vec::new(), given: Vec::new() }
     }
 }
 
@@ -411,6 +428,12 @@ fn check_reference(tender: &Tender, line: &TenderLine, index: usize) -> Decide<(
         _ => return Ok(()),
     };
     faulty(format!("tenders[{index}].reference"), fault)
+}
+
+/// What the promotions of a sale had given, all of it coming back.
+fn given_back(sale: &Sale) -> Vec<(PromotionId, i64)> {
+    let given = basket::given(sale.lines.iter().flat_map(|line| &line.discounts));
+    given.into_iter().map(|(id, amount_minor)| (id, -amount_minor)).collect()
 }
 
 /// Whether what a tender paid goes back to the customer.

@@ -70,8 +70,14 @@ fn reprice(
 ) -> Result<Priced, PricingRefusal> {
     let lines: Vec<BasketLine<'_>> = sale.lines.iter().map(basket_line).collect();
     let at = CivilMoment::of(business_day, sale.priced_at_ms, sale.priced_offset_minutes);
-    let basket =
-        Basket { store: header.store, at, shopper: sale.shopper.as_ref(), coupons: &sale.coupons, lines: &lines };
+    let basket = Basket {
+        store: header.store,
+        at,
+        shopper: sale.shopper.as_ref(),
+        coupons: &sale.coupons,
+        budgets_spent: &sale.budgets_spent,
+        lines: &lines,
+    };
     book.price(&basket)
 }
 

@@ -40,6 +40,8 @@ pub mod path {
     pub const UPLOAD: &str = "/sync/v1/upload";
     /// [`super::DatasetRequest`] → [`super::DatasetPage`].
     pub const DATASET: &str = "/sync/v1/dataset";
+    /// [`super::AskParameters`] → [`super::ParametersAnswer`].
+    pub const PARAMETERS: &str = "/sync/v1/parameters";
 }
 
 /// Headers of a signed request.
@@ -425,6 +427,117 @@ pub struct DayVerdict {
     pub seal_seq: Seq,
     /// What the hub counted differently; empty when it accepts the day.
     pub differences: Vec<String>,
+}
+
+/// The longest parameters that one store may propose: a hundred promotions and thousands of SKUs are below it.
+pub const PROPOSAL_BYTES_MAX: usize = 256 << 10;
+/// The longest name of who proposes, in characters; the store is added to it at the hub.
+pub const PROPOSER_CHARS_MAX: usize = 40;
+/// How many proposals of the store an answer lists, the newest.
+pub const PROPOSALS_MAX: usize = 20;
+
+/// Asks what became of the store's proposals, and brings a new one. The same parameters again, while nobody has decided, are the same proposal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskParameters {
+    /// What the store would set for itself, all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub propose: Option<ProposeParameters>,
+}
+
+/// What a store would set for itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposeParameters {
+    /// Who proposes it, by name.
+    pub by: String,
+    /// `policy::StoreParameters` as TOML.
+    pub document: String,
+}
+
+/// What became of the store's proposals.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParametersAnswer {
+    /// The number of the proposal that was brought, when it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<u64>,
+    /// Why it was not taken: every fault, naming the parameter and the bound.
+    pub faults: Vec<String>,
+    /// The newest proposals, the last one first, at most [`PROPOSALS_MAX`].
+    pub proposals: Vec<Proposal>,
+}
+
+/// A proposal of store parameters.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// Its number, counted by the hub over all stores.
+    pub number: u64,
+    /// Whose parameters.
+    pub store: StoreId,
+    /// Where it is.
+    pub state: ProposalState,
+    /// Who proposed it.
+    pub proposed_by: String,
+    /// When.
+    pub proposed_at_ms: Instant,
+    /// Who approved or refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at_ms: Option<Instant>,
+    /// With which words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// The policy version that it was first published in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_version: Option<u64>,
+}
+
+/// Where a proposal is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProposalState {
+    /// Nobody has decided.
+    Proposed,
+    /// A second person approved it; it goes out with the next policy that is published.
+    Approved,
+    /// It was refused.
+    Refused,
+    /// A later proposal of the store took its place.
+    Superseded,
+}
+
+impl ProposalState {
+    /// The text form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+impl std::fmt::Display for ProposalState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for ProposalState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Proposed, Self::Approved, Self::Refused, Self::Superseded];
+        all.into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no state of a proposal"))
+    }
 }
 
 /// The kinds of data that flow down.

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a sample that cannot be read fails the test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use huitong_protocol::entry::LineFlags;
-use huitong_protocol::id::{CouponCode, MemberId};
-use huitong_protocol::policy::{Policy, TenderClass};
+use huitong_protocol::id::{CouponCode, MemberId, StoreId};
+use huitong_protocol::policy::{Policy, StoreParameters, TenderClass};
 use huitong_protocol::pricing::{Basket, BasketLine, CivilMoment, PriceBook, Rule, Shopper, Verdict};
 
 fn policies() -> Vec<(String, Policy)> {
@@ -15,7 +15,7 @@ fn policies() -> Vec<(String, Policy)> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    files.retain(|path| !name(path).starts_with("agreement-"));
+    files.retain(|path| !name(path).starts_with("agreement-") && !name(path).starts_with("store-"));
     files
         .iter()
         .map(|path| {
@@ -64,6 +64,19 @@ fn the_standard_policy_has_the_whole_tender_catalogue() {
     }
 }
 
+/// The sample of a store is within the bounds of the standard policy, and says everything that a store can set.
+#[test]
+fn the_sample_of_a_store_is_within_the_bounds() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/policies/store-parameters.toml");
+    let own: StoreParameters = toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let mut policy = standard();
+    policy.stores.insert("S1".parse().unwrap(), own);
+    assert_eq!(policy.validate(), []);
+    let written = toml::to_string(&policy.stores).unwrap();
+    let read: BTreeMap<StoreId, StoreParameters> = toml::from_str(&written).unwrap();
+    assert_eq!(read, policy.stores, "as a bundle carries them");
+}
+
 fn line(sku: &'static str, category_path: &'static str, gross_minor: i64) -> BasketLine<'static> {
     BasketLine {
         sku,
@@ -96,7 +109,7 @@ fn every_standard_promotion_does_what_its_name_says() {
     let mut check = |coupon: Option<&str>, lines: &[BasketLine<'_>], total_minor: i64| {
         let coupons: Vec<CouponCode> = coupon.iter().map(|code| code.parse().unwrap()).collect();
         let store = "S1".parse().unwrap();
-        let basket = Basket { store, at, shopper: Some(&gold), coupons: &coupons, lines };
+        let basket = Basket { store, at, shopper: Some(&gold), coupons: &coupons, budgets_spent: &[], lines };
         let priced = book.price(&basket).unwrap();
         assert_eq!(priced.total_minor, total_minor, "{priced:#?}");
         for considered in priced.trace {

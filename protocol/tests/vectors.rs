@@ -36,10 +36,10 @@ use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
-    Answer, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol, Enrolled, Grant,
-    GrantAnswer, GrantRequest, Hello, Need, Nothing, Poll, Polled, Purpose, Quarantined, Recall, Refused, RefusedLine,
-    Report, ReportLine, ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack,
-    to_msgpack,
+    Answer, AskParameters, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol,
+    Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Need, Nothing, ParametersAnswer, Poll, Polled, Proposal,
+    ProposalState, ProposeParameters, Purpose, Quarantined, Recall, Refused, RefusedLine, Report, ReportLine,
+    ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, to_msgpack,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -161,6 +161,7 @@ fn bodies() -> Vec<Body> {
             policy_version: 4,
             priced_at_ms: Instant(1_795_299_900_000),
             priced_offset_minutes: CivilOffset::new(480).unwrap(),
+            budgets_spent: vec![text("S1-TEA")],
             invoiceable_tenders: vec![0],
             lines: vec![line],
             tenders: vec![tender("stored_value")],
@@ -481,6 +482,26 @@ fn sync_messages(vectors: &mut Vectors) {
             recalls: vec![Recall { account: account(), unit: CNY }],
             recalls_through: 4,
             datasets: versions,
+        }),
+    );
+    let propose = ProposeParameters { by: "wang".to_owned(), document: "no_points_skus = [\"1\"]\n".to_owned() };
+    vectors.add("parameters_request", &request(AskParameters { propose: Some(propose) }));
+    vectors.add(
+        "parameters_answer",
+        &answer(ParametersAnswer {
+            taken: Some(3),
+            faults: vec!["points: is set".to_owned()],
+            proposals: vec![Proposal {
+                number: 3,
+                store: text("S1"),
+                state: ProposalState::Approved,
+                proposed_by: "wang@S1".to_owned(),
+                proposed_at_ms: Instant(8),
+                decided_by: Some("li".to_owned()),
+                decided_at_ms: Some(Instant(9)),
+                note: "fine".to_owned(),
+                published_version: Some(4),
+            }],
         }),
     );
     vectors.add(

@@ -51,7 +51,9 @@ impl FromRequest<Api> for Posted {
         }
         let body_hash = Hash(*hasher.update(&body).finalize().as_bytes());
         let now = api.clock().now();
-        let call = Call { operation, body_hash, terminal: till.terminal, permissions: till.permissions, now };
+        let hub_heard_at = api.shared.line.heard_at();
+        let call =
+            Call { operation, body_hash, terminal: till.terminal, permissions: till.permissions, now, hub_heard_at };
         Ok(Self { call, till, body })
     }
 }

@@ -4,12 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use huitong_protocol::bundle::{KeyId, PolicyKey, RefusedPolicy};
+use huitong_protocol::policy::Rung;
 use huitong_protocol::till::EdgeStatus;
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
 use super::{Api, Code, Problem, Till};
-use crate::store::{StoreError, allotment, policy, setting, sync_state};
+use crate::reminder::{Days, reminders, rung_words};
+use crate::store::{StoreError, allotment, day, policy, setting, sync_state};
 
 /// How the store stands with its policies. A stale one stays in force: trade never waits for head office.
 #[derive(Serialize)]
@@ -39,6 +41,8 @@ struct Status {
     edge: EdgeStatus,
     /// The policy in force, and what is known of newer ones.
     policy: PolicyStatus,
+    /// What the ladder of the policy limits now, because head office has not been heard for so long.
+    ladder: Option<Rung>,
     /// In words, empty when all is well.
     alarms: Vec<String>,
 }
@@ -46,11 +50,11 @@ struct Status {
 pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Response, Problem> {
     let committed = api.store().committed();
     let identity = committed.identity.as_ref().ok_or(StoreError::NotEnrolled)?;
-    let (sync, unreported_accounts, mut alarms, key) = api.store().read(|tx| {
+    let (sync, unreported_accounts, mut alarms, key, unaccepted) = api.store().read(|tx| {
         let sync = sync_state::get(tx)?;
         let unreported = allotment::changed_count(tx, sync.reported_change_no)?;
         let key = policy::keys(tx)?.last().map(PolicyKey::id);
-        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key))
+        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key, day::first_unanswered(tx)?))
     })?;
     alarms.extend(committed.policy_refused.iter().map(ToString::to_string));
     let (line, now) = (&api.shared.line, api.clock().now());
@@ -60,6 +64,14 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
     if stale && committed.policy.is_some() {
         let since = confirmed_at_ms.map_or_else(|| "never".to_owned(), |at| format!("last at {at}"));
         alarms.push(format!("the policy is stale: head office confirmed it {since}; the store trades on under it"));
+    }
+    let mut ladder = None;
+    if let Some(in_force) = &committed.policy {
+        let days = Days { open: committed.open_day, unaccepted };
+        alarms.extend(reminders(identity, &in_force.policy, days, now));
+        let silent_ms = line.heard_at().map(|heard| now.0.saturating_sub(heard.0));
+        ladder = in_force.policy.ladder.rung(silent_ms).copied();
+        alarms.extend(ladder.as_ref().map(rung_words));
     }
     let policy = PolicyStatus {
         version: committed.replica.policy,
@@ -86,7 +98,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         insecure_http: api.shared.insecure_http,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Json(Status { edge, policy, alarms }).into_response())
+    Ok(Json(Status { edge, policy, ladder, alarms }).into_response())
 }
 
 /// Alive: the process answers.

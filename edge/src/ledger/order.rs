@@ -15,9 +15,9 @@ use huitong_protocol::till::{
 };
 use huitong_protocol::unit::Unit;
 
-use super::Call;
 use super::member::{Newcomer, Wish, acquaintance};
 use super::pricing::Prepared;
+use super::{Call, limits};
 use crate::store::{
     EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, pending, receipt, tender_reference,
 };
@@ -153,8 +153,20 @@ impl Order {
         if self.reference_used(tx, policy)? {
             return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::ReferenceUsed))));
         }
+        if let Some(decline) = limits::role(self, policy, call) {
+            return Ok(Decision::Declined(Box::new(decline)));
+        }
         let identity = tx.identity()?;
-        let situation = Situation { store: identity.store.id, policy, day: tx.chain().open_day, hub };
+        let silent_ms = call.hub_heard_at.map(|heard| call.now.0.saturating_sub(heard.0));
+        let spent_today = limits::spent_today(tx, policy, self)?;
+        let situation = Situation {
+            store: identity.store.id,
+            policy,
+            day: tx.chain().open_day,
+            hub,
+            rung: policy.ladder.rung(silent_ms),
+            spent_today: &spent_today,
+        };
         let unit = Unit::Money(policy.currency);
         let one = |number: CardNumber| rows(tx, std::iter::once(number), unit, None);
         Ok(match self {
@@ -174,6 +186,10 @@ impl Order {
                 Some(Prepared { basket: Ok(basket), day, .. }) => {
                     if !is_taken && *day != situation.day {
                         // A day was opened or closed since it was priced.
+                        return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteChanged))));
+                    }
+                    if !is_taken && limits::is_over_budget(tx, policy, situation.store, basket)? {
+                        // Another till took it since it was priced.
                         return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteChanged))));
                     }
                     let (cards, mut holdings) =

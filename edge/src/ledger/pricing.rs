@@ -7,7 +7,7 @@
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::SaleLine;
-use huitong_protocol::id::{CouponCode, MemberId};
+use huitong_protocol::id::{CouponCode, MemberId, StoreId};
 use huitong_protocol::ledger::basket::{Earner, Known, Priced, PricedBasket, Prices, as_taken, price_basket};
 use huitong_protocol::ledger::{Decision, multiplier};
 use huitong_protocol::member::Member;
@@ -16,7 +16,7 @@ use huitong_protocol::quote::{Asked, QuoteKey, QuoteToken};
 use huitong_protocol::till::{AskQuote, Fault, PostSale, Quote};
 use huitong_protocol::time::{BusinessDay, Instant};
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, limits};
 use crate::store::identity::Identity;
 use crate::store::{Committed, PolicyInForce, ReadTx, StoreError, card, draft, item, member, setting};
 
@@ -105,7 +105,7 @@ impl Ledger {
                     policy_version: policy.version,
                     expires_at_ms: expires_at(policy, now),
                     total_minor: basket.total_minor,
-                    earns_points: earns_points(policy, &basket)?,
+                    earns_points: earns_points(policy, identity.store.id, day, &basket)?,
                     lines,
                     trace,
                 })))
@@ -141,7 +141,7 @@ impl Ledger {
             let basket = self.store().look(|tx| {
                 let known = known(tx, &frame, &question)?;
                 let moment = (taken_at, identity.offset(taken_at));
-                Ok::<_, StoreError>(as_taken(prices(in_force), moment, lines, coupons, known))
+                Ok::<_, StoreError>(as_taken(prices(in_force), identity.store.id, moment, lines, coupons, known))
             })?;
             return Ok(Some(Prepared { day: committed.open_day, basket, explained: Default::default() }));
         }
@@ -243,7 +243,8 @@ fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
         }),
         (None, None) => None,
     };
-    Ok(Known { items, shopper, earner })
+    let budgets_left = limits::budgets_left(tx, &frame.policy.policy, frame.identity.store.id)?;
+    Ok(Known { items, shopper, earner, budgets_left })
 }
 
 /// Whose account earns: that of the card shown, else of the member's first card in use. A card that is not here, or not sold as far as this store knows, may
@@ -262,11 +263,16 @@ fn earner(tx: &ReadTx<'_>, shown: Option<CardNumber>, member: Option<&Member>) -
 }
 
 /// What a basket earns when all of it is paid with tenders that earn.
-fn earns_points(policy: &PolicyInForce, basket: &PricedBasket) -> Result<Option<i64>, Fault> {
+fn earns_points(
+    policy: &PolicyInForce,
+    store: StoreId,
+    day: BusinessDay,
+    basket: &PricedBasket,
+) -> Result<Option<i64>, Fault> {
     let (Some(rule), Some(_)) = (&policy.policy.points.earn, basket.earner) else { return Ok(None) };
     let earning = basket.lines.iter().zip(&basket.earns_points).filter(|&(_, &earns)| earns);
     let base_minor = earning.map(|(line, _)| line.net_minor).sum();
-    let points = rule.points_of(base_minor, multiplier(&policy.policy, basket.shopper.as_ref()));
+    let points = rule.points_of(base_minor, multiplier(&policy.policy, store, Some(day), basket));
     points.map(Some).map_err(|error| Fault::new("lines", error.to_string()))
 }
 

@@ -6,7 +6,7 @@ use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::{DayVerdict, from_msgpack, to_msgpack};
 use rusqlite::Row;
 
-use super::{ReadTx, StoreError, WriteTx, cell, column, counted, parsed, policy};
+use super::{ReadTx, StoreError, WriteTx, cell, column, counted, day_spend, parsed, policy};
 
 /// A business day of this store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +79,16 @@ pub fn newest(tx: &ReadTx<'_>, limit: usize) -> Result<Vec<Day>, StoreError> {
     tx.all("read days", &sql, [column(limit as u64)], read)
 }
 
+/// The earliest closed day on whose seal the hub has not said a word.
+///
+/// # Errors
+/// As [`get`].
+pub fn first_unanswered(tx: &ReadTx<'_>) -> Result<Option<BusinessDay>, StoreError> {
+    let sql =
+        "SELECT business_day FROM day WHERE closed_seq IS NOT NULL AND verdict IS NULL ORDER BY business_day LIMIT 1";
+    tx.one("find a day without an answer", sql, [], |row| parsed(row, 0, "day", "business_day"))
+}
+
 fn select(columns: &str, rest: &str) -> String {
     format!("SELECT {columns} FROM day {rest}")
 }
@@ -93,6 +103,7 @@ pub fn open(tx: &mut WriteTx<'_>, business_day: BusinessDay, opened_seq: Seq) ->
         "INSERT INTO day (business_day, opened_seq) VALUES (?1, ?2)",
         (business_day.to_string(), column(opened_seq.0)),
     )?;
+    day_spend::forget_before(tx, business_day)?;
     tx.chain_mut().open_day = Some(business_day);
     policy::refresh(tx)
 }

@@ -53,6 +53,14 @@ impl Identity {
         // Civil arithmetic: in the night of a clock change the rollover is still at its hour on the wall.
         civil.checked_sub(i64::from(self.store.rollover_hour).hours()).ok().map(|civil| BusinessDay::of(civil.date()))
     }
+
+    /// When a business day ends by the store's wall clock: at the rollover hour of the day after. `None` outside the calendar.
+    #[must_use]
+    pub fn end_of(&self, day: BusinessDay) -> Option<Instant> {
+        let hour = i8::try_from(self.store.rollover_hour).ok()?;
+        let civil = day.tomorrow().date().at(0, 0, 0, 0).with().hour(hour).build().ok()?;
+        civil.to_zoned(self.zone.clone()).ok().map(|end| Instant(end.timestamp().as_millisecond()))
+    }
 }
 
 pub(super) fn load(tx: &ReadTx<'_>) -> Result<Option<Identity>, StoreError> {

@@ -5,8 +5,10 @@
 //! Invariant: whoever got `Ok` from a write has it on disk, and [`Store::committed`] covers it.
 
 pub mod allotment;
+pub mod budget;
 pub mod card;
 pub mod day;
+pub mod day_spend;
 pub mod draft;
 mod error;
 pub mod identity;

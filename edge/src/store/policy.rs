@@ -177,12 +177,13 @@ fn refusals(tx: &ReadTx<'_>) -> Result<Vec<RefusedPolicy>, StoreError> {
     })
 }
 
-/// Reads a policy document in full.
+/// Reads a bundle in full: the document, and what stores have set for themselves within its bounds.
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn read_document(document: &str) -> Result<Policy, String> {
-    let policy: Policy = toml::from_str(document).map_err(|error| error.to_string())?;
+pub fn read_bundle(bundle: &Bundle) -> Result<Policy, String> {
+    let mut policy: Policy = toml::from_str(&bundle.document).map_err(|error| error.to_string())?;
+    policy.stores = toml::from_str(&bundle.parameters).map_err(|error| format!("stores: {error}"))?;
     let faults = policy.validate();
     if faults.is_empty() {
         return Ok(policy);
@@ -259,7 +260,12 @@ fn look(
     let sql = "SELECT bundle FROM policy WHERE version = ?1";
     let bytes: Option<Vec<u8>> = tx.one("read a policy", sql, [column(version)], |row| cell(row, 0))?;
     let read = Bundle::decode(&bytes.unwrap_or_default())
-        .and_then(|bundle| read_document(&bundle.document))
+        .and_then(|bundle| read_bundle(&bundle))
+        .map(|mut policy| {
+            // Judged whole, but the parameters of others are for others to follow.
+            policy.stores.retain(|store, _| chain.identity.as_ref().is_none_or(|own| own.store.id == *store));
+            policy
+        })
         .map(|policy| Arc::new(PolicyInForce { version, effective_from, book: PriceBook::new(&policy), policy }));
     versions.insert(version, read.clone());
     Ok(read)

@@ -276,6 +276,7 @@ pub(crate) fn basket(skus: &[(&str, bool)]) -> Body {
         policy_version: 1,
         priced_at_ms: huitong_protocol::time::Instant(0),
         priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
+        budgets_spent: Vec::new(),
         invoiceable_tenders: Vec::new(),
         lines: skus.iter().map(line).collect(),
         tenders: vec![TenderLine { tender: "cash".parse().unwrap(), amount_minor: 1, card: None, reference: None }],

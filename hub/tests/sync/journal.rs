@@ -311,6 +311,7 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
         policy_version: 1,
         priced_at_ms: huitong_protocol::time::Instant(0),
         priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
+        budgets_spent: Vec::new(),
         invoiceable_tenders: Vec::new(),
         earned: None,
         deferred: None,

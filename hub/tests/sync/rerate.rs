@@ -54,6 +54,7 @@ impl FakeStore {
             policy_version: 1,
             priced_at_ms: priced_at,
             priced_offset_minutes: offset,
+            budgets_spent: Vec::new(),
             invoiceable_tenders: Vec::new(),
             lines: basket.lines,
             tenders: vec![cash],

@@ -3,7 +3,7 @@
 //! Done before the writing transaction, as it moves nothing: what was looked up is recorded in the sale, so that head office prices it again with the
 //! same inputs, whatever has changed since. Invariant: a receipt that a till took while the edge was down keeps the prices that it was given.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Decide, Decision, faulty};
 use crate::card::CardNumber;
@@ -13,7 +13,8 @@ use crate::id::{AccountId, CouponCode, PromotionId, StoreId};
 use crate::item::Item;
 use crate::policy::{ItemSource, Policy};
 use crate::pricing::{
-    Basket, BasketLine, CivilMoment, Considered, DiscountSource, PriceBook, PricedLine, PricingRefusal, Shopper,
+    Basket, BasketLine, CivilMoment, Considered, Discount, DiscountSource, PriceBook, PricedLine, PricingRefusal,
+    Shopper,
 };
 use crate::time::{BusinessDay, CivilOffset, Instant};
 
@@ -46,6 +47,8 @@ pub struct Known {
     pub shopper: Option<Shopper>,
     /// Whose account earns points.
     pub earner: Option<Earner>,
+    /// What is left of the budgets of the store's own promotions.
+    pub budgets_left: Vec<(PromotionId, i64)>,
 }
 
 /// A basket with its price.
@@ -63,6 +66,8 @@ pub struct PricedBasket {
     pub earner: Option<Earner>,
     /// The coupons shown.
     pub coupons: Vec<CouponCode>,
+    /// The store's own promotions that it does not get because less is left of their budgets.
+    pub budgets_spent: Vec<PromotionId>,
     /// The policy that priced it.
     pub policy_version: u64,
     /// When.
@@ -95,7 +100,7 @@ pub fn price_basket(
     coupons: &[CouponCode],
     known: Known,
 ) -> Result<Priced, Decision> {
-    let Known { items, shopper, earner } = known;
+    let Known { items, shopper, earner, budgets_left } = known;
     let at = CivilMoment::of(day, priced_at, priced_offset);
     let mut lines: Vec<SaleLine> = lines.to_vec();
     for (line, item) in lines.iter_mut().zip(items) {
@@ -105,11 +110,22 @@ pub fn price_basket(
             describe(line, item, prices.policy.items.attributes);
         }
     }
-    let priced = {
+    let mut budgets_spent = Vec::new();
+    let priced = loop {
         let basket_lines: Vec<BasketLine<'_>> = lines.iter().map(basket_line).collect();
-        let basket = Basket { store, at, shopper: shopper.as_ref(), coupons, lines: &basket_lines };
-        prices.book.price(&basket).map_err(refused)?
+        let shopper = shopper.as_ref();
+        let basket = Basket { store, at, shopper, coupons, budgets_spent: &budgets_spent, lines: &basket_lines };
+        let priced = prices.book.price(&basket).map_err(refused)?;
+        // Without a promotion others may give more, so the rest is looked at again; each round ends one at least.
+        let given = given(priced.lines.iter().flat_map(|line| &line.discounts));
+        let over = budgets_left.iter().filter(|(id, left)| given.get(id).is_some_and(|taken| taken > left));
+        let over: Vec<PromotionId> = over.map(|(id, _)| *id).filter(|id| !budgets_spent.contains(id)).collect();
+        if over.is_empty() {
+            break priced;
+        }
+        budgets_spent.extend(over);
     };
+    budgets_spent.sort_unstable();
     let mut earns_points = Vec::with_capacity(lines.len());
     for (line, priced) in lines.iter_mut().zip(&priced.lines) {
         // The markdowns stand in the line already, with their reasons.
@@ -125,6 +141,7 @@ pub fn price_basket(
         shopper,
         earner,
         coupons: coupons.to_vec(),
+        budgets_spent,
         policy_version: prices.version,
         priced_at,
         priced_offset,
@@ -138,6 +155,7 @@ pub fn price_basket(
 /// The decision that refuses amounts that do not fit.
 pub fn as_taken(
     prices: Prices<'_>,
+    store: StoreId,
     (taken_at, priced_offset): (Instant, CivilOffset),
     lines: &[SaleLine],
     coupons: &[CouponCode],
@@ -152,16 +170,14 @@ pub fn as_taken(
             describe(line, item, prices.policy.items.attributes); // Prices and discounts stay the till's.
         }
     }
-    let quiet: HashSet<PromotionId> = prices
-        .policy
-        .promotions
-        .iter()
-        .filter(|promotion| !promotion.earns_points)
-        .map(|promotion| promotion.id)
-        .collect();
+    let own = prices.policy.stores.get(&store);
+    let groups = prices.policy.promotions.iter().map(|promotion| (promotion.id, promotion.earns_points));
+    let owns = own.into_iter().flat_map(|own| own.promotions.iter().map(|own| (own.id, own.earns_points)));
+    let quiet: HashSet<PromotionId> = groups.chain(owns).filter(|(_, earns)| !earns).map(|(id, _)| id).collect();
+    let kept_out = |sku: &String| own.is_some_and(|own| own.no_points_skus.contains(sku));
     let earns = |line: &SaleLine| {
         let quiet = |source: DiscountSource| matches!(source, DiscountSource::Promotion { promotion } if quiet.contains(&promotion));
-        !line.flags.no_points && !line.discounts.iter().any(|discount| quiet(discount.source))
+        !line.flags.no_points && !kept_out(&line.sku) && !line.discounts.iter().any(|discount| quiet(discount.source))
     };
     Ok(PricedBasket {
         earns_points: lines.iter().map(earns).collect(),
@@ -170,10 +186,22 @@ pub fn as_taken(
         shopper: known.shopper,
         earner: known.earner,
         coupons: coupons.to_vec(),
+        budgets_spent: Vec::new(),
         policy_version: prices.version,
         priced_at: taken_at,
         priced_offset,
     })
+}
+
+/// What each promotion gives.
+pub fn given<'a>(discounts: impl Iterator<Item = &'a Discount>) -> BTreeMap<PromotionId, i64> {
+    let mut given = BTreeMap::new();
+    for discount in discounts {
+        if let DiscountSource::Promotion { promotion } = discount.source {
+            *given.entry(promotion).or_insert(0) += discount.amount_minor;
+        }
+    }
+    given
 }
 
 /// What the engine asks of a line.

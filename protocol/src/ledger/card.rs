@@ -5,7 +5,7 @@
 use super::{Decide, Decision, Holdings, Hub, Situation, Work, loading_tenders, settle};
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
-use crate::decline::{Decline, DeclineCode};
+use crate::decline::DeclineCode;
 use crate::entry::{Body, CardSale, CardStatusChange, Invoiceable, TenderLine};
 use crate::movement::MovementKind;
 use crate::policy::Policy;
@@ -74,12 +74,12 @@ fn limits(situation: &Situation<'_>, card: &Card, unit: Unit, holdings: &Holding
     let Some(product) = situation.policy.product(card) else { return Ok(()) };
     let load_minor = request.amount_minor.saturating_add(request.bonus_minor);
     let held_minor = holdings.get(Purse { account: card.account, unit }).available_minor();
-    let limit = |code, available_minor, needed_minor| {
-        let mut decline = Decline::of_card(code, card.number);
-        (decline.unit, decline.available_here_minor, decline.needed_minor) =
-            (Some(unit), Some(available_minor), Some(needed_minor));
-        Err(Decision::Declined(Box::new(decline)))
-    };
+    let limit =
+        |code, most_minor, needed_minor| Err(Decision::over_limit(code, card.number, unit, most_minor, needed_minor));
+    let loads = &product.scope.load_tenders;
+    if !loads.is_empty() && request.tenders.iter().any(|line| !loads.contains(&line.tender)) {
+        return Err(Decision::of_card(DeclineCode::TenderNotAllowed, card.number));
+    }
     if load_minor > product.load_minor_max {
         return limit(DeclineCode::LoadLimit, product.load_minor_max, load_minor);
     }

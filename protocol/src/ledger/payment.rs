@@ -6,8 +6,8 @@
 
 use super::void::undo_all;
 use super::{
-    Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, goes_back, refuse,
-    settle,
+    Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, given_back, goes_back,
+    refuse, settle,
 };
 use crate::card::{Card, CardStatus};
 use crate::decline::DeclineCode;
@@ -90,6 +90,7 @@ pub fn resolve_payment(
                 let mut plan = work.plan(Body::Void(body));
                 plan.refunds = refunds;
                 plan.receipt = Some(ReceiptChange::Voided { of });
+                plan.given = given_back(sale);
                 Ok(plan)
             }
         }

@@ -2,6 +2,9 @@
 //!
 //! Invariant: what comes back of a line, over all its returns, is exactly what each tender had paid for it, to the cent.
 
+use std::collections::BTreeMap;
+
+use super::basket;
 use super::invoice::by_rate;
 use super::{
     Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, goes_back, paid_line, points_of,
@@ -12,7 +15,7 @@ use crate::decline::DeclineCode;
 use crate::entry::{
     Body, DeferredEarning, Entry, RedLetter, Return, ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn,
 };
-use crate::id::{EntryId, StoreId};
+use crate::id::{EntryId, PromotionId, StoreId};
 use crate::money::{MoneyError, Rounding, part, reversal};
 use crate::movement::{MovementKind, MovementRef};
 use crate::party::Party;
@@ -47,6 +50,7 @@ pub fn post_return(
         next.refunded_minor.resize(sale.tenders.len(), Vec::new());
         next.refunded_minor.iter_mut().for_each(|row| row.resize(sale.lines.len(), 0));
         let mut lines = Vec::with_capacity(request.items.len());
+        let mut given: BTreeMap<PromotionId, i64> = BTreeMap::new();
         let mut refunds = vec![0_i64; sale.tenders.len()];
         let mut parts = vec![vec![0_i64; sale.lines.len()]; sale.tenders.len()];
         for (index, item) in request.items.iter().enumerate() {
@@ -79,6 +83,8 @@ pub fn post_return(
             }
             next.returned_thousandths[at] = cumulative;
             let funded = funded(of.store, sold, cumulative - item.quantity_thousandths, cumulative)
+                .map_err(|error| Decision::Faulty(Fault::new(format!("items[{index}]"), error.to_string())))?;
+            given_by(sold, cumulative - item.quantity_thousandths, cumulative, &mut given)
                 .map_err(|error| Decision::Faulty(Fault::new(format!("items[{index}]"), error.to_string())))?;
             let quantity_thousandths = item.quantity_thousandths;
             lines.push(ReturnLine { line: item.line, quantity_thousandths, amount_minor, funded });
@@ -121,6 +127,7 @@ pub fn post_return(
         };
         let mut plan = work.plan(Body::Return(body));
         plan.refunds = to_customer;
+        plan.given = given.into_iter().map(|(id, amount_minor)| (id, -amount_minor)).collect();
         plan.receipt = Some(ReceiptChange::Changed { of, state: next });
         Ok(plan)
     })())
@@ -214,6 +221,20 @@ fn funded(store: StoreId, sold: &SaleLine, before: i64, after: i64) -> Result<Ve
     }
     parts.retain(|part| part.amount_minor > 0);
     Ok(parts)
+}
+
+/// What promotions had given on the part of a line that comes back: cumulative like all of it, so that a budget is back where it was.
+fn given_by(
+    sold: &SaleLine,
+    before: i64,
+    after: i64,
+    given: &mut BTreeMap<PromotionId, i64>,
+) -> Result<(), MoneyError> {
+    for (id, amount_minor) in basket::given(sold.discounts.iter()) {
+        *given.entry(id).or_insert(0) +=
+            part(amount_minor, sold.quantity_thousandths, before, after, Rounding::HalfUp)?;
+    }
+    Ok(())
 }
 
 /// What the tax invoice over the sale must be lowered by, when it has one.

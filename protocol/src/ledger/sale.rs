@@ -2,22 +2,24 @@
 //!
 //! Which tender paid which part of which line is decided here, once; returns read it and never compute it again.
 
-use super::basket::{Earner, PricedBasket, paid};
+use super::basket::{Earner, PricedBasket, basket_line, given, paid};
 use super::invoice::by_rate;
 use super::{
-    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, refuse, settle,
-    unknown_tender,
+    Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, refuse,
+    settle, unknown_tender,
 };
-use crate::allotment::Purse;
+use crate::allotment::{Purse, StoreCounters};
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, DeferredEarning, Earned, Sale};
+use crate::entry::{Body, DeferredEarning, Earned, Sale, TenderLine};
+use crate::id::{PromotionId, StoreId};
 use crate::money::{Ppm, split};
 use crate::movement::{Movement, MovementKind};
 use crate::points::BurnRule;
-use crate::policy::{Policy, Tender, TenderClass};
-use crate::pricing::Shopper;
+use crate::policy::{Policy, Tender, TenderClass, multiplied};
+use crate::pricing::CivilMoment;
 use crate::till::{AMOUNT_MINOR_MAX, PostSale};
+use crate::time::BusinessDay;
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
@@ -52,12 +54,14 @@ pub fn post_sale(
         if !needs.is_empty() {
             return Err(Decision::AskHub(needs)); // One call for all cards of the basket.
         }
-        let allocation = allocate(request, basket, &tenders)?;
+        let payable = payable(situation, cards, request, basket, &tenders);
+        let allocation = allocate(request, basket, &payable)?;
         let mut sale = Sale {
             currency: request.currency,
             member: request.member,
             shopper: basket.shopper.clone(),
             coupons: basket.coupons.clone(),
+            budgets_spent: basket.budgets_spent.clone(),
             policy_version: basket.policy_version,
             priced_at_ms: basket.priced_at,
             priced_offset_minutes: basket.priced_offset,
@@ -80,7 +84,9 @@ pub fn post_sale(
             None => {}
         }
         sale.movements.clone_from(&work.movements);
+        let given = own_given(situation, &sale);
         let mut plan = work.plan(Body::Sale(sale));
+        plan.given = given;
         if request.payment_unknown.is_some() {
             plan.receipt =
                 Some(ReceiptChange::Made { state: ReceiptState { parked: true, ..ReceiptState::default() } });
@@ -127,9 +133,58 @@ fn spend(work: &mut Work<'_>, number: CardNumber, unit: Unit, kind: MovementKind
     {
         return Err(Decision::of_card(DeclineCode::CardExpired, number));
     }
+    if unit != Unit::Points {
+        may_pay(work, card, unit, amount_minor)?;
+    }
+    ladder(work, card, unit, amount_minor)?;
     let account = card.account;
     let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
     work.take_off(number, movement, DeclineCode::Insufficient)
+}
+
+/// What an account has paid of this receipt, and would pay with so much more.
+fn of_receipt(work: &Work<'_>, card: &Card, unit: Unit, more_minor: i64) -> i64 {
+    let paid = work.movements.iter().filter(|moved| (moved.account, moved.unit) == (card.account, unit));
+    paid.fold(more_minor, |sum, moved| sum.saturating_add(moved.amount_minor))
+}
+
+/// What the product of a card says of paying here, and so much.
+fn may_pay(work: &Work<'_>, card: &Card, unit: Unit, amount_minor: i64) -> Decide<()> {
+    let Some(product) = work.situation.policy.product(card) else { return Ok(()) };
+    if !product.scope.holds_in(work.situation.store) {
+        return Err(Decision::of_card(DeclineCode::CardScope, card.number));
+    }
+    let needed_minor = of_receipt(work, card, unit, amount_minor);
+    let today = work.situation.spent_today.iter().find(|(account, _)| *account == card.account);
+    let left_today_minor = product.spend_day_minor_max.saturating_sub(today.map_or(0, |(_, spent_minor)| *spent_minor));
+    let most_minor = product.spend_minor_max.min(left_today_minor);
+    if needed_minor > most_minor {
+        return Err(Decision::over_limit(DeclineCode::SpendLimit, card.number, unit, most_minor, needed_minor));
+    }
+    Ok(())
+}
+
+/// What the ladder says of a card that can be reported lost. A hub that answers knows whether it was, so it is asked before anything is refused.
+fn ladder(work: &mut Work<'_>, card: &Card, unit: Unit, amount_minor: i64) -> Decide<()> {
+    let Some(rung) = work.situation.rung.filter(|rung| rung.bearer_cards || card.member.is_some()) else {
+        return Ok(());
+    };
+    let limit = if unit == Unit::Points { rung.points_max } else { rung.value_minor_max };
+    let needed_minor = of_receipt(work, card, unit, amount_minor);
+    let Some(most_minor) = limit.filter(|most_minor| needed_minor > *most_minor) else { return Ok(()) };
+    match work.situation.hub {
+        Hub::Answered { .. } => Ok(()),
+        Hub::Unreachable => {
+            Err(Decision::over_limit(DeclineCode::OfflineLimit, card.number, unit, most_minor, needed_minor))
+        }
+        Hub::NotAsked => {
+            let purse = Purse { account: card.account, unit };
+            let missing_minor = amount_minor.saturating_sub(work.holdings.get(purse).available_minor()).max(0);
+            // It is asked once for all: what is here is used up, so that a second line on the account asks for all of its amount.
+            work.holdings.put(purse, StoreCounters::default());
+            Err(Decision::AskHub(vec![Need { card: card.number, unit, missing_minor, purpose: Purpose::Spend }]))
+        }
+    }
 }
 
 fn burn(work: &mut Work<'_>, number: CardNumber, index: usize, request: &PostSale, total_minor: i64) -> Decide<()> {
@@ -190,7 +245,7 @@ fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Ten
     let tenders = indexes(tenders.iter().map(|tender| tender.earns_points));
     let paid = |tender: u16| lines.iter().map(move |&line| sale.allocation[usize::from(tender)][usize::from(line)]);
     let base_minor: i64 = tenders.iter().flat_map(|&tender| paid(tender)).sum();
-    let points = rule.points_of(base_minor, multiplier(policy, basket.shopper.as_ref()));
+    let points = rule.points_of(base_minor, multiplier(policy, work.situation.store, work.situation.day, basket));
     let Some(points) = points.ok().filter(|&points| points <= AMOUNT_MINOR_MAX) else {
         return faulty("lines", "earn more points than can be counted");
     };
@@ -213,29 +268,87 @@ fn indexes(flags: impl Iterator<Item = bool>) -> Vec<u16> {
     (0_u16..).zip(flags).filter(|&(_, is)| is).map(|(index, _)| index).collect()
 }
 
-/// What the shopper's tier multiplies points with; once for whom the policy has no tier.
+/// What points are multiplied with: by the shopper's tier, once for whom the policy has none, and by what the store has set for itself at the moment at
+/// which the basket was priced.
 #[must_use]
-pub fn multiplier(policy: &Policy, shopper: Option<&Shopper>) -> Ppm {
-    let tier = shopper.and_then(|shopper| shopper.tier);
+pub fn multiplier(policy: &Policy, store: StoreId, day: Option<BusinessDay>, basket: &PricedBasket) -> Ppm {
+    let tier = basket.shopper.as_ref().and_then(|shopper| shopper.tier);
     let tier = policy.tiers.iter().find(|known| Some(known.code) == tier);
-    tier.map_or(Ppm::ONE, |tier| tier.earn_multiplier_ppm)
+    let by_tier = tier.map_or(Ppm::ONE, |tier| tier.earn_multiplier_ppm);
+    let own = policy.stores.get(&store).and_then(|own| own.points.as_ref());
+    let (Some(own), Some(day)) = (own, day) else { return by_tier };
+    match own.when.is_open(&CivilMoment::of(day, basket.priced_at, basket.priced_offset)) {
+        true => multiplied(by_tier, own.multiplier_ppm),
+        false => by_tier,
+    }
 }
 
-/// Which part of each line each tender pays. Stored value goes first and only to lines that it may pay; each tender takes its share of what is
-/// left of the lines by largest remainder, the last one takes the rest, so that rows sum to tenders and columns to lines, to the cent.
-fn allocate(request: &PostSale, basket: &PricedBasket, tenders: &[&Tender]) -> Decide<Vec<Vec<i64>>> {
+/// What the sale gives by the store's own promotions, which the store counts.
+fn own_given(situation: &Situation<'_>, sale: &Sale) -> Vec<(PromotionId, i64)> {
+    let Some(own) = situation.policy.stores.get(&situation.store) else { return Vec::new() };
+    let given = given(sale.lines.iter().flat_map(|line| &line.discounts));
+    given.into_iter().filter(|(id, _)| own.promotion(*id).is_some()).collect()
+}
+
+/// Which lines a tender may pay, and why it may not pay the others.
+struct Payable {
+    /// Per line; `None` when it may pay all.
+    lines: Option<Vec<bool>>,
+    /// What it may pay of the basket.
+    most_minor: i64,
+    /// The card whose product keeps it from some lines that other stored value may pay.
+    scoped: Option<CardNumber>,
+}
+
+/// Which lines each tender may pay. Only stored value is kept from any: by a flag of the goods, or by the scope of the card's product.
+fn payable(
+    situation: &Situation<'_>,
+    cards: &[Card],
+    request: &PostSale,
+    basket: &PricedBasket,
+    tenders: &[&Tender],
+) -> Vec<Payable> {
+    let net_minor = |at: usize| basket.lines[at].net_minor;
+    let of_tender = |(line, tender): (&TenderLine, &&Tender)| {
+        if tender.class != TenderClass::StoredValue {
+            return Payable { lines: None, most_minor: basket.total_minor, scoped: None };
+        }
+        let card = line.card.and_then(|number| cards.iter().find(|card| card.number == number));
+        let scope = card.and_then(|card| situation.policy.product(card)).map(|product| &product.scope);
+        let goods = scope.filter(|scope| !scope.is_for_all_goods()).map(|scope| &scope.goods);
+        let open: Vec<bool> = basket.lines.iter().map(|line| !line.flags.no_stored_value).collect();
+        let lines: Vec<bool> = match goods {
+            Some(goods) => {
+                let among = goods.selection();
+                open.iter().zip(&basket.lines).map(|(open, line)| *open && among.selects(&basket_line(line))).collect()
+            }
+            None => open.clone(),
+        };
+        let most_minor = (0..lines.len()).filter(|&at| lines[at]).map(net_minor).sum();
+        Payable { scoped: line.card.filter(|_| lines != open), lines: Some(lines), most_minor }
+    };
+    request.tenders.iter().zip(tenders).map(of_tender).collect()
+}
+
+/// Which part of each line each tender pays. Stored value goes first, the card that may pay least before others, and only to lines that it may pay; each
+/// tender takes its share of what is left of the lines by largest remainder, the last one takes the rest, so that rows sum to tenders and columns
+/// to lines, to the cent.
+fn allocate(request: &PostSale, basket: &PricedBasket, payable: &[Payable]) -> Decide<Vec<Vec<i64>>> {
     let mut left: Vec<i64> = basket.lines.iter().map(|line| line.net_minor).collect();
     let mut allocation = vec![Vec::new(); request.tenders.len()];
-    let stored_value = |at: usize| tenders[at].class == TenderClass::StoredValue;
-    let first = (0..request.tenders.len()).filter(|&at| stored_value(at));
-    let order: Vec<usize> = first.chain((0..request.tenders.len()).filter(|&at| !stored_value(at))).collect();
+    let mut order: Vec<usize> = (0..request.tenders.len()).collect();
+    order.sort_by_key(|&at| (payable[at].lines.is_none(), payable[at].most_minor));
     for at in order {
-        let payable = |line: usize| !(stored_value(at) && basket.lines[line].flags.no_stored_value);
+        let may_pay = |line: usize| payable[at].lines.as_ref().is_none_or(|lines| lines[line]);
         let weights: Vec<i64> =
-            left.iter().enumerate().map(|(line, &rest)| if payable(line) { rest } else { 0 }).collect();
-        let amount_minor = request.tenders[at].amount_minor;
-        if weights.iter().sum::<i64>() < amount_minor {
-            return refuse(DeclineCode::TenderNotAllowed);
+            left.iter().enumerate().map(|(line, &rest)| if may_pay(line) { rest } else { 0 }).collect();
+        let (amount_minor, most_minor) = (request.tenders[at].amount_minor, weights.iter().sum::<i64>());
+        if most_minor < amount_minor {
+            let unit = Unit::Money(request.currency);
+            return Err(match payable[at].scoped {
+                Some(card) => Decision::over_limit(DeclineCode::CardScope, card, unit, most_minor, amount_minor),
+                None => Decision::declined(DeclineCode::TenderNotAllowed),
+            });
         }
         let Ok(parts) = split(amount_minor, &weights) else {
             return faulty(format!("tenders[{at}].amount_minor"), "cannot be shared out over the lines");

@@ -1,5 +1,7 @@
 //! Decisions of the till's operations, in a small shop: one policy, a few cards, amounts in fen.
 
+mod limits;
+
 use proptest::prelude::*;
 
 use super::basket::{Earner, Known, Prices};
@@ -13,7 +15,8 @@ use crate::item::Item;
 use crate::money::Ppm;
 use crate::points::{BurnRule, EarnRule, PointsRules};
 use crate::policy::{
-    CountsAs, Give, Goods, Product, Promotion, ReferenceRule, RefundRoute, ReturnRules, Tender, TenderClass,
+    CountsAs, Give, Goods, Product, Promotion, ReferenceRule, RefundRoute, ReturnRules, Rung, Scope, Tender,
+    TenderClass,
 };
 use crate::pricing::{PriceBook, Shopper};
 use crate::rerate::{Rerated, rerate};
@@ -39,6 +42,9 @@ pub(super) fn policy() -> Policy {
             ranges: vec![NumberRange { prefix: "66".to_owned(), length: 12, check: CheckDigit::Damm }],
             load_minor_max: 100_000,
             balance_minor_max: 150_000,
+            spend_minor_max: i64::MAX,
+            spend_day_minor_max: i64::MAX,
+            scope: Scope::default(),
             invoice_tax_code: Some("601".to_owned()),
         }],
         tenders: vec![
@@ -85,6 +91,9 @@ pub(super) struct Shop {
     pub(super) earns: Option<(CardNumber, AccountId)>,
     /// Whether the item master has every item.
     has_items: bool,
+    rung: Option<Rung>,
+    spent_today: Vec<(AccountId, i64)>,
+    budgets_left: Vec<(PromotionId, i64)>,
 }
 
 /// Noon of 22 November 2026 in Shanghai.
@@ -103,6 +112,9 @@ impl Shop {
             shopper: None,
             earns: None,
             has_items: false,
+            rung: None,
+            budgets_left: Vec::new(),
+            spent_today: Vec::new(),
         }
     }
 
@@ -113,7 +125,14 @@ impl Shop {
     }
 
     pub(super) fn situation(&self) -> Situation<'_> {
-        Situation { store: "S1".parse().unwrap(), policy: &self.policy, day: self.day, hub: &self.hub }
+        Situation {
+            store: "S1".parse().unwrap(),
+            policy: &self.policy,
+            day: self.day,
+            hub: &self.hub,
+            rung: self.rung.as_ref(),
+            spent_today: &self.spent_today,
+        }
     }
 
     fn here(&self, no: i64) -> i64 {
@@ -167,11 +186,14 @@ impl Shop {
             items: request.lines.iter().map(|line| self.has_items.then(|| known_item(line))).collect(),
             shopper: self.shopper.clone(),
             earner: self.earns.map(|(card, account)| Earner::Here(card, account)),
+            budgets_left: self.budgets_left.clone(),
         };
         let store = "S1".parse().unwrap();
         let offset = CivilOffset::new(480).unwrap();
         let basket = match request.taken_at_ms {
-            Some(taken_at) => basket::as_taken(prices, (taken_at, offset), &request.lines, &request.coupons, known),
+            Some(taken_at) => {
+                basket::as_taken(prices, store, (taken_at, offset), &request.lines, &request.coupons, known)
+            }
             None => {
                 let day = self.day.unwrap_or("2026-11-22".parse().unwrap());
                 let priced =

@@ -3,7 +3,8 @@
 //! What is of an earlier day, or came back in part, is not voided: it is returned.
 
 use super::{
-    Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, goes_back, paid_line, refuse, settle,
+    Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, given_back, goes_back, paid_line,
+    refuse, settle,
 };
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
@@ -97,6 +98,9 @@ pub fn void(
         let mut plan = work.plan(Body::Void(body));
         plan.refunds = refunds;
         plan.receipt = Some(ReceiptChange::Voided { of });
+        if let Body::Sale(sale) = &original.body {
+            plan.given = given_back(sale);
+        }
         // Only the sale of a card changes its status; its void makes it blank again.
         plan.card = card.filter(|(_, status)| *status == CardStatus::Blank);
         Ok(plan)

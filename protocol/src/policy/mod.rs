@@ -4,8 +4,12 @@
 //! hub's agreement (`settlement::agreement`). Invariant: a policy that passed [`Policy::validate`] can be applied without further questions.
 
 mod allotment;
+mod day;
 mod goods;
 mod item;
+mod ladder;
+mod parameters;
+mod permissions;
 mod pricing;
 mod product;
 mod promotion;
@@ -15,14 +19,24 @@ mod tier;
 mod when;
 mod who;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::allotment::{AllotmentRules, GrantSize, Release};
+pub use self::day::DayRules;
 pub use self::goods::{Counters, Goods, Selector};
 pub(crate) use self::goods::{category_and_above, normal_category};
 pub use self::item::{ItemRules, ItemSource};
+pub use self::ladder::{LadderRules, Rung};
+pub(crate) use self::parameters::multiplied;
+pub use self::parameters::{
+    EXCLUDED_SKUS_MAX, OWN_PROMOTIONS_MAX, OwnPromotion, ParameterBounds, PointsBounds, PointsMultiplier,
+    PromotionBounds, StoreParameters, WINDOW_DAYS_MAX,
+};
+pub use self::permissions::{Act, Operation, PermissionRules, Role};
 pub use self::pricing::{AcrossPriorities, PricingRules};
-pub use self::product::Product;
+pub use self::product::{Product, Scope};
 pub use self::promotion::{Combine, Funder, Funding, Give, Promotion};
 pub use self::returns::ReturnRules;
 pub use self::tender::{CountsAs, ReferenceRule, RefundRoute, Tender, TenderClass};
@@ -31,7 +45,7 @@ pub(crate) use self::when::weekday;
 pub use self::when::{TimeOfDay, TimeWindow, When};
 pub use self::who::{Where, Who};
 use crate::card::Card;
-use crate::id::TenderCode;
+use crate::id::{StoreId, TenderCode};
 use crate::money::{Currency, Ppm};
 use crate::points::PointsRules;
 
@@ -69,6 +83,21 @@ pub struct Policy {
     /// Whose word counts about goods.
     #[serde(default)]
     pub items: ItemRules,
+    /// What a store does that has not heard from head office for a while.
+    #[serde(default)]
+    pub ladder: LadderRules,
+    /// Business days.
+    #[serde(default)]
+    pub day: DayRules,
+    /// Which operators may do what.
+    #[serde(default)]
+    pub permissions: PermissionRules,
+    /// What stores may set for themselves.
+    #[serde(default)]
+    pub store_parameters: ParameterBounds,
+    /// What stores have set for themselves. No part of the document: it comes beside it in the bundle, approved store by store.
+    #[serde(skip_deserializing, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<StoreId, StoreParameters>,
 }
 
 /// One fault of a policy: where and what.
@@ -112,6 +141,11 @@ impl Policy {
             promotions: Vec::new(),
             points: PointsRules::default(),
             items: ItemRules::default(),
+            ladder: LadderRules::default(),
+            day: DayRules::default(),
+            permissions: PermissionRules::default(),
+            store_parameters: ParameterBounds::default(),
+            stores: BTreeMap::new(),
         }
     }
 
@@ -124,13 +158,19 @@ impl Policy {
         if self.name.trim().is_empty() {
             faults.add("name", "is empty; give the policy a name");
         }
-        product::check(&self.products, &mut faults);
+        product::check(&self.products, &self.tenders, &mut faults);
         tender::check(&self.tenders, &mut faults);
         allotment::check(&self.allotment, &mut faults);
         returns::check(&self.returns, &mut faults);
         tier::check(&self.tiers, &mut faults);
         promotion::check(&self.promotions, &self.tiers, &mut faults);
-        let multiplier = self.tiers.iter().map(|tier| tier.earn_multiplier_ppm).max().unwrap_or(Ppm::ONE);
+        ladder::check(&self.ladder, &mut faults);
+        day::check(&self.day, &mut faults);
+        permissions::check(&self.permissions, &mut faults);
+        parameters::check_bounds(&self.store_parameters, &mut faults);
+        let by_tier = self.tiers.iter().map(|tier| tier.earn_multiplier_ppm).max().unwrap_or(Ppm::ONE).max(Ppm::ONE);
+        let by_store = self.store_parameters.points.map_or(Ppm::ONE, |bounds| bounds.multiplier_ppm_max);
+        let multiplier = multiplied(by_tier, by_store.max(Ppm::ONE));
         for (field, fault) in self.points.faults(multiplier) {
             faults.add(format!("points.{field}"), fault);
         }
@@ -139,7 +179,25 @@ impl Policy {
                 "and a tender of class points need each other; add the one that is missing or take the other away";
             faults.add("points.burn", fault);
         }
+        for (store, own) in &self.stores {
+            for PolicyFault { path, fault } in self.parameter_faults(*store, own) {
+                faults.add(format!("stores.{store}.{path}"), fault);
+            }
+        }
         faults.0
+    }
+
+    /// Every fault of what a store sets, or would set, for itself; paths begin within its parameters.
+    #[must_use]
+    pub fn parameter_faults(&self, store: StoreId, own: &StoreParameters) -> Vec<PolicyFault> {
+        let frame = parameters::Frame {
+            bounds: &self.store_parameters,
+            tiers: &self.tiers,
+            promotions: &self.promotions,
+            stores: &self.stores,
+            earns: self.points.earn.is_some(),
+        };
+        parameters::check(store, own, &frame)
     }
 
     /// The tender of a code.

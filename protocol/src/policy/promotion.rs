@@ -224,7 +224,7 @@ pub(super) fn check(promotions: &[Promotion], tiers: &[Tier], faults: &mut Fault
     }
 }
 
-fn check_give(give: Give, path: &dyn Fn(&str) -> String, faults: &mut Faults) {
+pub(super) fn check_give(give: Give, path: &dyn Fn(&str) -> String, faults: &mut Faults) {
     let mut amount = |field: &str, amount_minor: i64| {
         if !(1..=AMOUNT_MINOR_MAX).contains(&amount_minor) {
             let fault = format!("is {amount_minor}; it must be from 1 to {AMOUNT_MINOR_MAX} minor units");

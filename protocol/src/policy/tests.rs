@@ -35,6 +35,9 @@ fn every_fault_is_reported_at_once_with_its_path() {
         ranges,
         load_minor_max: 0,
         balance_minor_max: i64::MAX,
+        spend_minor_max: i64::MAX,
+        spend_day_minor_max: i64::MAX,
+        scope: Scope::default(),
         invoice_tax_code: None,
     };
     let policy = Policy {

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{LineFlags, Markdown};
-use crate::id::{CounterId, CouponCode, MemberId, SegmentCode, StoreId, SupplierId, TierCode};
+use crate::id::{CounterId, CouponCode, MemberId, PromotionId, SegmentCode, StoreId, SupplierId, TierCode};
 use crate::time::{BusinessDay, CivilOffset, Instant};
 
 /// A moment as the store's people name it: the business day of the sale, and date and minute on the wall.
@@ -90,6 +90,8 @@ pub struct Basket<'a> {
     pub shopper: Option<&'a Shopper>,
     /// The coupons shown. A code twice counts once.
     pub coupons: &'a [CouponCode],
+    /// Promotions of the store's own whose budget this basket would exceed: they are not given.
+    pub budgets_spent: &'a [PromotionId],
     /// What.
     pub lines: &'a [BasketLine<'a>],
 }

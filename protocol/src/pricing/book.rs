@@ -2,13 +2,16 @@
 //!
 //! A line finds its promotions by SKU, by each component of its category path, by brand, counter and supplier, and among those on all goods. So the work
 //! for a basket grows with the promotions that match it, not with those in the policy. Promotions on all goods that name stores are filed
-//! under their stores: elsewhere they are not considered. Nothing is decided here.
+//! under their stores: elsewhere they are not considered. The promotions of the stores' own are listed beside the group's, each for its store alone.
+//! Nothing is decided here.
 
 use std::collections::{HashMap, HashSet};
 
 use super::basket::{Basket, BasketLine};
 use crate::id::{CounterId, CouponCode, StoreId, SupplierId};
-use crate::policy::{Policy, PricingRules, Promotion, Selector, category_and_above, normal_category};
+use crate::policy::{
+    Goods, Policy, PricingRules, Promotion, Selector, StoreParameters, category_and_above, normal_category,
+};
 
 /// A policy's promotions, ready for baskets. Made when a policy comes into force, then shared.
 #[derive(Debug)]
@@ -24,18 +27,58 @@ pub struct PriceBook {
     by_coupon: HashMap<CouponCode, Vec<u32>>,
     all_goods: Vec<u32>,
     all_goods_of_store: HashMap<StoreId, Vec<u32>>,
+    /// What stores keep out, those that keep anything out.
+    kept_out: HashMap<StoreId, KeptOut>,
+}
+
+/// What one store keeps out by its parameters.
+#[derive(Debug)]
+pub(super) struct KeptOut {
+    /// SKUs that are in no promotion.
+    pub(super) of_promotions: HashSet<String>,
+    /// SKUs that earn no points.
+    pub(super) of_points: HashSet<String>,
+}
+
+/// Goods compiled, for asking about many lines.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    include: Option<Named>,
+    exclude: Named,
+}
+
+impl Goods {
+    /// Compiles them.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection { include: self.include.as_ref().map(Named::new), exclude: Named::new(&self.exclude) }
+    }
+}
+
+impl Selection {
+    /// Whether a line is among them.
+    pub(crate) fn selects(&self, line: &BasketLine<'_>) -> bool {
+        self.include.as_ref().is_none_or(|include| include.selects(line)) && !self.exclude.selects(line)
+    }
 }
 
 /// A promotion with its exclusions compiled.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) promotion: Promotion,
-    pub(super) excluded: Excluded,
+    pub(super) excluded: Named,
+    /// Whether it is a store's own and ends with a budget that the store counts.
+    pub(super) has_budget: bool,
 }
 
-/// What a promotion is not for, as sets.
+impl Listed {
+    fn new(promotion: Promotion, has_budget: bool) -> Self {
+        Self { excluded: Named::new(&promotion.goods.exclude), promotion, has_budget }
+    }
+}
+
+/// What a selector names, as sets.
 #[derive(Debug)]
-pub(super) struct Excluded {
+pub(super) struct Named {
     skus: HashSet<String>,
     categories: HashSet<String>,
     brands: HashSet<String>,
@@ -43,7 +86,7 @@ pub(super) struct Excluded {
     suppliers: HashSet<SupplierId>,
 }
 
-impl Excluded {
+impl Named {
     fn new(selector: &Selector) -> Self {
         Self {
             skus: selector.skus.iter().cloned().collect(),
@@ -65,6 +108,15 @@ impl Excluded {
     }
 }
 
+impl KeptOut {
+    fn new(own: &StoreParameters) -> Option<Self> {
+        let StoreParameters { no_promotion_skus, no_points_skus, .. } = own;
+        let set = |skus: &[String]| skus.iter().cloned().collect();
+        (!no_promotion_skus.is_empty() || !no_points_skus.is_empty())
+            .then(|| Self { of_promotions: set(no_promotion_skus), of_points: set(no_points_skus) })
+    }
+}
+
 /// A promotion whose goods are in the basket.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -78,12 +130,14 @@ impl PriceBook {
     /// Compiles a policy that passed its validation.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
-        let mut promotions: Vec<&Promotion> = policy.promotions.iter().collect();
-        promotions.sort_by_key(|promotion| promotion.id);
-        let listed = promotions
-            .into_iter()
-            .map(|promotion| Listed { promotion: promotion.clone(), excluded: Excluded::new(&promotion.goods.exclude) })
-            .collect();
+        let priority = policy.store_parameters.promotions.map_or(0, |bounds| bounds.priority);
+        let own = policy.stores.iter().flat_map(|(store, own)| {
+            own.promotions.iter().map(move |own| Listed::new(own.at(*store, priority), own.budget_minor.is_some()))
+        });
+        let group = policy.promotions.iter().map(|promotion| Listed::new(promotion.clone(), false));
+        let mut listed: Vec<Listed> = group.chain(own).collect();
+        listed.sort_by_key(|listed| listed.promotion.id);
+        let kept_out = policy.stores.iter().filter_map(|(store, own)| Some((*store, KeptOut::new(own)?))).collect();
         let mut book = Self {
             rules: policy.pricing,
             listed,
@@ -95,6 +149,7 @@ impl PriceBook {
             by_coupon: HashMap::new(),
             all_goods: Vec::new(),
             all_goods_of_store: HashMap::new(),
+            kept_out,
         };
         for (index, Listed { promotion, .. }) in (0_u32..).zip(&book.listed) {
             if let Some(code) = promotion.coupon {
@@ -151,6 +206,11 @@ impl PriceBook {
         }
         found.sort_unstable_by_key(|candidate| candidate.listed);
         found
+    }
+
+    /// What a store keeps out.
+    pub(super) fn kept_out(&self, store: StoreId) -> Option<&KeptOut> {
+        self.kept_out.get(&store)
     }
 
     /// The promotions that need a coupon.

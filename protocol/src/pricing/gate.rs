@@ -1,7 +1,7 @@
 //! Gate: what must hold before a promotion is looked at: for the basket (store, time, shopper, coupon), and for each line (flags, exclusions, counters).
 
 use super::basket::{Basket, BasketLine};
-use super::book::Listed;
+use super::book::{KeptOut, Listed};
 use super::trace::RejectReason;
 use super::window;
 use crate::id::CounterId;
@@ -26,6 +26,10 @@ pub(super) fn live(listed: &Listed, basket: &Basket<'_>) -> Result<(), RejectRea
 pub(super) fn basket(listed: &Listed, basket: &Basket<'_>) -> Result<(), RejectReason> {
     live(listed, basket)?;
     shopper(&listed.promotion.who, basket)?;
+    // Nothing else ends by a count that the store keeps, so of nothing else is its word taken.
+    if listed.has_budget && basket.budgets_spent.contains(&listed.promotion.id) {
+        return Err(RejectReason::BudgetSpent);
+    }
     match listed.promotion.coupon {
         Some(code) if !basket.coupons.contains(&code) => Err(RejectReason::CouponMissing),
         _ => Ok(()),
@@ -53,13 +57,16 @@ fn shopper(who: &Who, basket: &Basket<'_>) -> Result<(), RejectReason> {
 ///
 /// # Errors
 /// Why not.
-pub(super) fn line(listed: &Listed, line: &BasketLine<'_>) -> Result<(), RejectReason> {
+pub(super) fn line(listed: &Listed, kept_out: Option<&KeptOut>, line: &BasketLine<'_>) -> Result<(), RejectReason> {
     let promotion = &listed.promotion;
     if line.flags.no_discount {
         return Err(RejectReason::NoDiscount);
     }
     if line.flags.no_coupon && promotion.coupon.is_some() {
         return Err(RejectReason::NoCoupon);
+    }
+    if kept_out.is_some_and(|kept_out| kept_out.of_promotions.contains(line.sku)) {
+        return Err(RejectReason::ExcludedByStore);
     }
     if listed.excluded.selects(line) {
         return Err(RejectReason::ExcludedGoods);

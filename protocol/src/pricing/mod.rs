@@ -76,6 +76,7 @@ struct Passed {
 fn through_the_gate(work: &mut Work<'_>) -> Passed {
     let mut items = vec![Vec::new(); work.basket.lines.len()];
     let mut thresholds = Vec::new();
+    let kept_out = work.book.kept_out(work.basket.store);
     for candidate in 0..work.candidates.len() {
         let listed = work.listed(candidate);
         if let Err(reason) = gate::basket(listed, work.basket) {
@@ -85,7 +86,7 @@ fn through_the_gate(work: &mut Work<'_>) -> Passed {
         let mut passed = Vec::new();
         for at in 0..work.candidates[candidate].lines.len() {
             let line = usize::from(work.candidates[candidate].lines[at]);
-            match gate::line(listed, &work.basket.lines[line]) {
+            match gate::line(listed, kept_out, &work.basket.lines[line]) {
                 Ok(()) => passed.push(line),
                 Err(reason) => work.reject(candidate, line, reason),
             }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Basket, BasketLine, CivilMoment, PriceBook, Priced, PricingRefusal, Rule, Shopper, Verdict};
 use crate::entry::{LineFlags, Markdown};
-use crate::id::{CouponCode, MemberId, StoreId};
+use crate::id::{CouponCode, MemberId, PromotionId, StoreId};
 use crate::policy::Policy;
 use crate::time::BusinessDay;
 
@@ -92,6 +92,7 @@ pub(crate) struct Cart {
     pub(crate) at: CivilMoment,
     pub(crate) shopper: Option<Shopper>,
     pub(crate) coupons: Vec<CouponCode>,
+    pub(crate) budgets_spent: Vec<PromotionId>,
     pub(crate) lines: Vec<BasketLine<'static>>,
 }
 
@@ -102,6 +103,7 @@ impl Cart {
             at: at("2026-11-22", "2026-11-22", 720),
             shopper: None,
             coupons: Vec::new(),
+            budgets_spent: Vec::new(),
             lines: lines.into_iter().collect(),
         }
     }
@@ -112,6 +114,7 @@ impl Cart {
             at: self.at,
             shopper: self.shopper.as_ref(),
             coupons: &self.coupons,
+            budgets_spent: &self.budgets_spent,
             lines: &self.lines,
         }
     }

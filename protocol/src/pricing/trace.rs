@@ -54,6 +54,10 @@ pub enum RejectReason {
     NoGoods,
     /// The goods are excluded.
     ExcludedGoods,
+    /// The store keeps the item out of promotions.
+    ExcludedByStore,
+    /// Less is left of its budget than this basket would take.
+    BudgetSpent,
     /// The counter does not take part.
     CounterNotTakingPart,
     /// The line takes no discounts.

@@ -8,6 +8,14 @@ use super::trace::RejectReason;
 use crate::policy::{When, weekday};
 use crate::time::BusinessDay;
 
+impl When {
+    /// Whether it holds at a moment.
+    #[must_use]
+    pub fn is_open(&self, at: &CivilMoment) -> bool {
+        holds(self, at).is_ok()
+    }
+}
+
 /// Whether the moment is inside.
 ///
 /// # Errors

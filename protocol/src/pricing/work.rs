@@ -88,6 +88,10 @@ impl<'a> Work<'a> {
             (0_u16..).zip(line.markdowns).map(discount).collect()
         };
         let candidates = book.candidates(basket);
+        let kept_out = book.kept_out(basket.store);
+        let may_earn = |line: &super::BasketLine<'_>| {
+            !line.flags.no_points && !kept_out.is_some_and(|kept_out| kept_out.of_points.contains(line.sku))
+        };
         Ok(Self {
             book,
             basket,
@@ -96,7 +100,7 @@ impl<'a> Work<'a> {
             verdicts: vec![Verdicts::default(); candidates.len()],
             candidates,
             discounts: lines.iter().map(markdowns).collect(),
-            earns_points: lines.iter().map(|line| !line.flags.no_points).collect(),
+            earns_points: lines.iter().map(may_earn).collect(),
             member_price: Verdicts::default(),
         })
     }
