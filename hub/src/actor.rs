@@ -22,6 +22,8 @@ pub enum Via {
     Cli,
     /// Through the API, with a token of that name.
     Api,
+    /// At a store, which says the name itself.
+    Store,
 }
 
 impl Via {
@@ -31,6 +33,7 @@ impl Via {
         match self {
             Self::Cli => "cli",
             Self::Api => "api",
+            Self::Store => "store",
         }
     }
 }
@@ -52,6 +55,10 @@ pub enum Permission {
     Settle,
     /// Approve a settlement run.
     Approve,
+    /// Propose parameters for a store.
+    ProposeParameters,
+    /// Approve or refuse parameters of a store.
+    DecideParameters,
     /// Start a verification.
     Verify,
 }

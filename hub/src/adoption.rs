@@ -4,11 +4,12 @@ use huitong_protocol::bundle::RefusedPolicy;
 use huitong_protocol::id::StoreId;
 use huitong_protocol::organisation::Store;
 use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::wire::Proposal;
 use jiff::ToSpan;
 use serde::Serialize;
 
 use crate::store::engine::{StoreError, Tx};
-use crate::store::{adoption as rows, device, organisation, policy};
+use crate::store::{adoption as rows, device, organisation, parameters as proposals, policy};
 
 /// Where a store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -43,6 +44,42 @@ impl Standing {
     }
 }
 
+/// Where the parameters of a store are that were approved last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parameters {
+    /// It never had any.
+    None,
+    /// They are approved and in no policy yet.
+    Approved,
+    /// They are published, and the store trades under an earlier version.
+    Published,
+    /// The store trades under a version that has them.
+    InForce,
+}
+
+impl Parameters {
+    /// The text form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Approved => "approved",
+            Self::Published => "published",
+            Self::InForce => "in_force",
+        }
+    }
+
+    fn of(approved: Option<&Proposal>, in_force: Option<u64>) -> Self {
+        match approved.map(|proposal| proposal.published_version) {
+            None => Self::None,
+            Some(None) => Self::Approved,
+            Some(Some(version)) if in_force.is_some_and(|in_force| in_force >= version) => Self::InForce,
+            Some(Some(_)) => Self::Published,
+        }
+    }
+}
+
 /// One store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Adoption {
@@ -68,6 +105,8 @@ pub struct Adoption {
     pub used_at_ms: Option<Instant>,
     /// What it refused since it last took a policy, with the reason.
     pub refused: Vec<RefusedPolicy>,
+    /// Where the parameters are that were approved for it.
+    pub parameters: Parameters,
     /// When it last reported anything.
     pub heard_at_ms: Option<Instant>,
 }
@@ -78,6 +117,7 @@ pub struct Adoption {
 /// [`StoreError`].
 pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Vec<Adoption>, StoreError> {
     let newest = policy::newest_version(tx)?;
+    let approved: Vec<Proposal> = proposals::approved(tx)?.into_iter().map(|kept| kept.proposal).collect();
     let mut found = Vec::new();
     for store in organisation::stores(tx)? {
         let today = business_day(&store, now);
@@ -100,18 +140,20 @@ pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Vec<Adoption>, StoreError> 
             Some(stated) if stated.state.in_force != due && due > 0 => Standing::Waiting,
             Some(_) => Standing::Current,
         };
+        let in_force = stated.as_ref().map(|stated| stated.state.in_force);
         found.push(Adoption {
             store: store.id,
             standing,
             downloaded: stated.as_ref().map(|stated| stated.state.held),
             downloaded_since_ms: stated.as_ref().map(|stated| stated.held_since_ms),
-            in_force: stated.as_ref().map(|stated| stated.state.in_force),
+            in_force,
             in_force_since_ms: stated.as_ref().map(|stated| stated.in_force_since_ms),
             due,
             used: used.map(|used| used.version),
             used_since_ms: used.map(|used| used.since_ms),
             used_at_ms: used.map(|used| used.at_ms),
             refused: stated.map(|stated| stated.state.refused).unwrap_or_default(),
+            parameters: Parameters::of(approved.iter().find(|proposal| proposal.store == store.id), in_force),
             heard_at_ms: device::last_seen(tx, store.id)?,
         });
     }

@@ -30,6 +30,7 @@ pub mod make;
 pub mod member_request;
 pub mod note;
 pub mod overview;
+pub mod parameters;
 pub mod pinyin;
 pub mod points;
 pub mod policy_diff;

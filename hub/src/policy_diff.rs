@@ -156,6 +156,15 @@ park_minor = 0
     }
 
     #[test]
+    fn what_stores_set_for_themselves_differs_by_store() {
+        let mut after = read_policy(BEFORE).unwrap();
+        let own = toml::from_str("[S1]\nno_points_skus = [\"1\"]\n").unwrap();
+        after.stores = own;
+        let lines: Vec<String> = diff(&read_policy(BEFORE).unwrap(), &after).iter().map(ToString::to_string).collect();
+        assert_eq!(lines, [r#"+ stores: {"S1":{"no_points_skus":["1"]}}"#]);
+    }
+
+    #[test]
     fn the_same_rules_in_another_order_do_not_differ() {
         let after =
             BEFORE.replace("name = \"autumn\"\ncurrency = \"CNY\"\n", "currency = \"CNY\"\nname = \"autumn\"\n");

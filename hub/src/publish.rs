@@ -10,16 +10,17 @@ use std::fmt;
 use huitong_protocol::bundle::{Bundle, DOCUMENT_BYTES_MAX, KeyId};
 use huitong_protocol::id::{LegalEntityId, StoreId, TierCode};
 use huitong_protocol::party::Party;
-use huitong_protocol::policy::{Funder, Policy};
+use huitong_protocol::policy::{Funder, Goods, Policy, PolicyFault};
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, faults};
 use huitong_protocol::time::{BusinessDay, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::parameters::{self, ParameterError};
 use crate::policy_key::PolicyPair;
 use crate::store::engine::{Store, StoreError, Tx};
 use crate::store::policy::{self as rows, Kept};
-use crate::store::{organisation, root};
+use crate::store::{item, organisation, parameters as proposals, root};
 
 /// One fault of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,7 +98,11 @@ fn judged<T>(value: T, found: Vec<DocumentFault>) -> Result<T, PublishError> {
     if found.is_empty() { Ok(value) } else { Err(PublishError::Document(found)) }
 }
 
-fn read<T: DeserializeOwned>(document: &str) -> Result<T, PublishError> {
+/// Reads a document of TOML.
+///
+/// # Errors
+/// [`PublishError::Document`] with the first fault and its place.
+pub(crate) fn read<T: DeserializeOwned>(document: &str) -> Result<T, PublishError> {
     let fault = |path: String, span: Option<std::ops::Range<usize>>, fault: String| {
         let (line, column) = span.map_or((0, 0), |span| place(document, span.start));
         PublishError::Document(vec![DocumentFault { line, column, path, fault }])
@@ -128,7 +133,7 @@ fn place(document: &str, byte: usize) -> (usize, usize) {
 }
 
 /// Finds the place of a path as deep as the document has it.
-fn located(document: &str, path: String, fault: String) -> DocumentFault {
+pub(crate) fn located(document: &str, path: String, fault: String) -> DocumentFault {
     let mut start = None;
     if let Ok(table) = toml::de::DeTable::parse(document) {
         let mut steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']'));
@@ -167,11 +172,11 @@ pub struct Published {
 /// [`StoreError::Value`] when this program does not read what an earlier one published.
 pub fn open_kept(kept: &Kept) -> Result<(Published, Policy), StoreError> {
     let bundle = &kept.bundle;
-    let policy = read_policy(&bundle.document).map_err(|why| StoreError::Value {
+    let policy = read_bundle(bundle).map_err(|fault| StoreError::Value {
         table: "policy",
         column: "bundle",
         row: bundle.version.to_string(),
-        fault: why.to_string(),
+        fault,
     })?;
     let published = Published {
         version: bundle.version,
@@ -183,13 +188,24 @@ pub fn open_kept(kept: &Kept) -> Result<(Published, Policy), StoreError> {
     Ok((published, policy))
 }
 
+/// Reads a bundle in full: the document, and what stores have set for themselves.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn read_bundle(bundle: &Bundle) -> Result<Policy, String> {
+    let mut policy = read_policy(&bundle.document).map_err(|why| why.to_string())?;
+    policy.stores = toml::from_str(&bundle.parameters).map_err(|why| format!("stores: {why}"))?;
+    let faults: Vec<String> = policy.validate().iter().map(ToString::to_string).collect();
+    if faults.is_empty() { Ok(policy) } else { Err(faults.join("; ")) }
+}
+
 /// A published policy with its document, as it is shown.
 #[must_use]
 pub fn shown(kept: &Kept) -> serde_json::Value {
     let bundle = &kept.bundle;
     serde_json::json!({
         "version": bundle.version, "effective_from": bundle.effective_from, "group": bundle.group,
-        "key": bundle.key, "published_at_ms": kept.published_at_ms, "document": bundle.document,
+        "key": bundle.key, "published_at_ms": kept.published_at_ms, "document": bundle.document, "parameters": bundle.parameters,
     })
 }
 
@@ -250,8 +266,38 @@ pub fn tiers(tx: &mut Tx<'_>) -> Result<Option<HashSet<TierCode>>, StoreError> {
     Ok(Some(policies.flat_map(|policy| policy.tiers).map(|tier| tier.code).collect()))
 }
 
-/// Every fault of a policy that only this hub can see: its currency, and legal entities and stores that it does not have. Suppliers and counters are
-/// in no master here; what names them is believed.
+/// The SKUs that goods name, each with its path.
+pub(crate) fn goods_skus<'a>(
+    goods: &'a Goods,
+    path: impl Fn(&str) -> String + Copy + 'a,
+) -> impl Iterator<Item = (String, &'a str)> {
+    let included = goods.include.as_ref().map_or(&[][..], |include| &include.skus);
+    let of = move |list: &'static str, skus: &'a [String]| {
+        skus.iter().enumerate().map(move |(at, sku)| (path(&format!("{list}.skus[{at}]")), sku.as_str()))
+    };
+    of("include", included).chain(of("exclude", &goods.exclude.skus))
+}
+
+/// A fault for each SKU that the item master does not have. A hub without an item master believes what it is told.
+pub(crate) fn unknown_skus<'a>(
+    tx: &mut Tx<'_>,
+    named: impl Iterator<Item = (String, &'a str)>,
+) -> Result<Vec<PolicyFault>, StoreError> {
+    let mut faults = Vec::new();
+    if !item::is_any(tx)? {
+        return Ok(faults);
+    }
+    for (path, sku) in named {
+        if !item::is_known(tx, sku)? {
+            let fault = format!("item {sku} is not in the item master; import it first, or correct the SKU");
+            faults.push(PolicyFault { path, fault });
+        }
+    }
+    Ok(faults)
+}
+
+/// Every fault of a policy that only this hub can see: its currency, and legal entities, stores and items that it does not have, and stores whose hours
+/// it forbids. Suppliers and counters are in no master here; what names them is believed.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -273,6 +319,26 @@ pub fn faults_here(tx: &mut Tx<'_>, policy: &Policy, document: &str) -> Result<V
     // A document may hold thousands of promotions; stores and entities are read once.
     let stores: HashSet<StoreId> = organisation::stores(tx)?.iter().map(|store| store.id).collect();
     let entities: HashSet<LegalEntityId> = organisation::legal_entities(tx)?.iter().map(|entity| entity.id).collect();
+    for store in organisation::stores(tx)?.iter().filter(|store| store.closed_on.is_none()) {
+        if let Some(fault) = policy.day.rollover_fault(store.rollover_hour) {
+            found.push(located(document, "day".to_owned(), format!("store {}: {fault}", store.id)));
+        }
+    }
+    for (index, product) in policy.products.iter().enumerate() {
+        for (at, store) in product.scope.stores.iter().enumerate().filter(|(_, store)| !stores.contains(store)) {
+            let words = format!("store {store} is unknown here; import it first, or correct the code");
+            found.push(located(document, format!("products[{index}].scope.stores[{at}]"), words));
+        }
+    }
+    let of_products = policy.products.iter().enumerate().flat_map(|(index, product)| {
+        goods_skus(&product.scope.goods, move |list| format!("products[{index}].scope.goods.{list}"))
+    });
+    let of_promotions = policy.promotions.iter().enumerate().flat_map(|(index, promotion)| {
+        goods_skus(&promotion.goods, move |list| format!("promotions[{index}].goods.{list}"))
+    });
+    for PolicyFault { path, fault } in unknown_skus(tx, of_products.chain(of_promotions))? {
+        found.push(located(document, path, fault));
+    }
     for (index, promotion) in policy.promotions.iter().enumerate() {
         let mut unknown = |path: String, what: String| {
             let words = format!("{what} is unknown here; import it first, or correct the code");
@@ -312,30 +378,81 @@ pub fn publish_policy(
     let document = document.to_owned();
     store.write_blocking(move |tx| {
         judged((), faults_here(tx, &policy, &document)?)?;
-        if let Some(Kept { bundle, .. }) = rows::newest(tx)? {
-            let (version, from) = (bundle.version, bundle.effective_from);
-            if bundle.document == document {
-                return Err(refused(
-                    format!("version {version} is this very document, in force from {from}"),
-                    "change the document, or leave it: stores have it or fetch it by themselves",
-                ));
-            }
-            if effective_from < from {
-                return Err(refused(
-                    format!("version {version} is in force from {from}; a newer one cannot begin before it, on {effective_from}"),
-                    format!("--effective-from {from} or later"),
-                ));
-            }
-        }
-        let key = pair.id();
-        if key != rows::current_key(tx)?.id() {
-            return Err(refused(format!("key {key} is not the one that stores trust now"), "huitong-hub policy key show"));
-        }
-        let version = rows::next_version(tx)?;
-        let bundle = Bundle::new(root::hub(tx)?.group, version, effective_from, key.clone(), document.clone());
-        rows::insert(tx, &bundle, &pair.sign(bundle.encode()), now)?;
-        Ok(Published { version, effective_from, name: policy.name.clone(), key, published_at_ms: now })
+        issue(tx, &pair, &policy, &document, effective_from, now)
     })
+}
+
+/// Publishes the newest document once more, with what has been approved of the stores' own parameters since.
+///
+/// # Errors
+/// [`PublishError`]; nothing is published then.
+pub fn publish_parameters(
+    store: &Store,
+    pair: PolicyPair,
+    effective_from: BusinessDay,
+    now: Instant,
+) -> Result<Published, PublishError> {
+    store.write_blocking(move |tx| {
+        let Some(Kept { bundle, .. }) = rows::newest(tx)? else {
+            return Err(refused(
+                "no policy is published that parameters could go with",
+                "huitong-hub policy publish FILE",
+            ));
+        };
+        let policy = read_policy(&bundle.document)?;
+        issue(tx, &pair, &policy, &bundle.document, effective_from, now)
+    })
+}
+
+/// Signs and keeps a version: a document that was judged, with the approved parameters of the stores.
+fn issue(
+    tx: &mut Tx<'_>,
+    pair: &PolicyPair,
+    policy: &Policy,
+    document: &str,
+    effective_from: BusinessDay,
+    now: Instant,
+) -> Result<Published, PublishError> {
+    let parameters = parameters::for_bundle(tx, policy)?;
+    if let Some(Kept { bundle, .. }) = rows::newest(tx)? {
+        let (version, from) = (bundle.version, bundle.effective_from);
+        if (bundle.document.as_str(), &bundle.parameters) == (document, &parameters) {
+            return Err(refused(
+                format!("version {version} is this very document, in force from {from}"),
+                "change the document, or leave it: stores have it or fetch it by themselves",
+            ));
+        }
+        if effective_from < from {
+            return Err(refused(
+                format!(
+                    "version {version} is in force from {from}; a newer one cannot begin before it, on {effective_from}"
+                ),
+                format!("--effective-from {from} or later"),
+            ));
+        }
+    }
+    let key = pair.id();
+    if key != rows::current_key(tx)?.id() {
+        return Err(refused(format!("key {key} is not the one that stores trust now"), "huitong-hub policy key show"));
+    }
+    let version = rows::next_version(tx)?;
+    let group = root::hub(tx)?.group;
+    let bundle =
+        Bundle::new(group, version, effective_from, key.clone(), document.to_owned()).with_parameters(parameters);
+    rows::insert(tx, &bundle, &pair.sign(bundle.encode()), now)?;
+    proposals::published(tx, version)?;
+    Ok(Published { version, effective_from, name: policy.name.clone(), key, published_at_ms: now })
+}
+
+impl From<ParameterError> for PublishError {
+    fn from(error: ParameterError) -> Self {
+        match error {
+            ParameterError::Store(error) => Self::Store(error),
+            ParameterError::Faults(faults) => Self::Document(faults),
+            ParameterError::Refused { fault, hint } => refused(fault, hint),
+            unknown @ ParameterError::Unknown(_) => refused(unknown.to_string(), "huitong-hub policy parameters list"),
+        }
+    }
 }
 
 /// All versions of the agreement, or `None` when none is published.

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::hub::Hub;
 use crate::ingest::{Inspected, Place, inspect};
-use crate::publish::{self, PublishError};
+use crate::publish;
 use crate::store::root::{self, Hub as Root};
 use crate::store::{Store, StoreError, Tx, cursor, exception, journal, policy};
 
@@ -117,10 +117,9 @@ fn compile(tx: &mut Tx<'_>, version: u64) -> Result<Option<Book>, StoreError> {
         Err(StoreError::Value { fault, .. }) => return unreadable(fault),
         Err(other) => return Err(other),
     };
-    match publish::read_policy(&kept.bundle.document) {
+    match publish::read_bundle(&kept.bundle) {
         Ok(policy) => Ok(Some(Ok(Arc::new(PriceBook::new(&policy))))),
-        Err(PublishError::Store(error)) => Err(error),
-        Err(fault) => unreadable(fault.to_string()),
+        Err(fault) => unreadable(fault),
     }
 }
 

@@ -332,6 +332,16 @@ fn a_policy_is_judged_with_every_fault_and_its_place() {
         .replace("where = { stores = [] }", "where = { stores = [\"S1\", \"S99\"] }")
         .replace("{ party = \"hub\", share_ppm = 600000 }", "{ party = \"entity:E9\", share_ppm = 600000 }");
     check(&elsewhere, &[("promotions[0].where.stores[1]", true), ("promotions[0].funding[0].party", true)]);
+    let scoped = standard.replace("stores = []                         #", "stores = [\"S1\", \"S99\"]          #");
+    check(&scoped, &[("products[0].scope.stores[1]", true)]);
+    let late = standard.replace("rollover_hour_min = 0 ", "rollover_hour_min = 3 ");
+    check(&late, &[("day", true), ("day", true)]); // One for each store, whose day changes at midnight.
+    // A hub with an item master knows which items there are.
+    let items = office.file("items.csv", "sku,name,category_path,tax_rate\n6900000000017,酒,食品/饮料/酒,13%\n");
+    office.ok(&format!("item import {items}"));
+    check(&standard, &[("promotions[2].goods.include.skus[0]", true)]);
+    let items = office.file("items.csv", "sku,name,category_path,tax_rate\n6900000000024,蛋,食品/蛋,9%\n");
+    office.ok(&format!("item import {items}"));
     // Publishing says the same, and publishes nothing.
     let file = office.file("bad.toml", &foreign);
     let said = office.refused(&format!("policy publish {file} --effective-from 2026-02-01"));

@@ -228,6 +228,21 @@ CREATE TABLE policy_used (
     at_ms INTEGER NOT NULL
 ) STRICT;
 
+-- What stores would set for themselves, all of it each time. The newest that was approved holds, from the policy that it was published with.
+CREATE TABLE parameter_proposal (
+    proposal_no INTEGER PRIMARY KEY,
+    store_id TEXT NOT NULL REFERENCES store (store_id),
+    document TEXT NOT NULL,
+    proposed_by TEXT NOT NULL,
+    proposed_at_ms INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('proposed', 'approved', 'refused', 'superseded')),
+    decided_by TEXT,
+    decided_at_ms INTEGER CHECK ((decided_at_ms IS NULL) = (decided_by IS NULL)),
+    note TEXT NOT NULL,
+    published_version INTEGER
+) STRICT;
+CREATE INDEX parameter_proposal_by_store ON parameter_proposal (store_id, proposal_no);
+
 CREATE TABLE agreement (
     effective_from TEXT PRIMARY KEY,
     document TEXT NOT NULL,
@@ -468,7 +483,7 @@ CREATE TABLE audit (
     audit_no INTEGER PRIMARY KEY,
     at_ms INTEGER NOT NULL,
     actor TEXT NOT NULL,
-    via TEXT NOT NULL CHECK (via IN ('cli', 'api')),
+    via TEXT NOT NULL CHECK (via IN ('cli', 'api', 'store')),
     action TEXT NOT NULL,
     object TEXT NOT NULL,
     detail TEXT NOT NULL

@@ -30,6 +30,7 @@ pub fn router(hub: Hub) -> Router {
         .route(path::POLL, at_most(MESSAGE_BYTES_MAX, post(edge::poll::poll)))
         .route(path::UPLOAD, at_most(BODY_BYTES_MAX, post(edge::upload::upload)))
         .route(path::DATASET, at_most(MESSAGE_BYTES_MAX, post(edge::dataset::dataset)))
+        .route(path::PARAMETERS, at_most(MESSAGE_BYTES_MAX, post(edge::parameters::parameters)))
         .nest("/v1/hq", hq::router())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

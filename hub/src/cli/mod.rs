@@ -16,6 +16,7 @@ mod item;
 mod member;
 mod organisation;
 mod output;
+mod parameters;
 mod policy;
 mod policy_key;
 mod rerate;

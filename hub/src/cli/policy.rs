@@ -9,6 +9,7 @@ use huitong_protocol::time::BusinessDay;
 use serde_json::json;
 
 use super::output::table;
+use super::parameters::ParametersCommand;
 use super::policy_key::KeyCommand;
 use super::{Failure, Output, Place, World, read_text};
 use crate::adoption::{self, Adoption};
@@ -51,6 +52,9 @@ pub(crate) enum PolicyCommand {
     },
     /// Show per store which policy it has, has in force, and used in its last sale.
     Adoption,
+    /// What stores set for themselves, within bounds: proposed, approved, published.
+    #[command(subcommand)]
+    Parameters(ParametersCommand),
     /// The key that signs policies.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -169,6 +173,7 @@ impl PolicyCommand {
                 store.close();
                 show_adoption(&adoptions?, out)
             }
+            Self::Parameters(command) => command.run(world, place, out),
             Self::Key(command) => command.run(place, out),
         }
     }
@@ -234,12 +239,13 @@ fn show_adoption(adoptions: &[Adoption], out: &mut Output<'_>) -> Result<(), Fai
                     at(adoption.in_force_since_ms),
                     number(adoption.used),
                     at(adoption.used_since_ms),
+                    adoption.parameters.as_str().to_owned(),
                     at(adoption.heard_at_ms),
                 ]
             })
             .collect();
         let header =
-            ["store", "standing", ">downloaded", ">effective", "effective since", ">last sale", "sold since", "heard"];
+            ["store", "standing", ">downloaded", ">effective", "effective since", ">last sale", "sold since", "parameters", "heard"];
         table(text, &header, &rows)?;
         for adoption in adoptions {
             for refused in &adoption.refused {

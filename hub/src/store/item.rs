@@ -79,6 +79,22 @@ pub fn other_with_barcode(tx: &mut Tx<'_>, barcode: &str, but: &str) -> Result<O
     )
 }
 
+/// Whether the hub has an item master at all.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_any(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    Ok(tx.query_one("SELECT sku FROM item LIMIT 1", &[], |_| Ok(()))?.is_some())
+}
+
+/// Whether there is an item, sold or no longer sold.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_known(tx: &mut Tx<'_>, sku: &str) -> Result<bool, StoreError> {
+    Ok(tx.query_one("SELECT sku FROM item WHERE sku = $1", &[sku.into()], |_| Ok(()))?.is_some())
+}
+
 /// Writes an item when it is new or changed.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod member;
 pub mod member_request;
 pub mod organisation;
+pub mod parameters;
 pub mod phone_key;
 pub mod policy;
 pub mod posting;

@@ -301,6 +301,44 @@ async fn what_cannot_be_read_is_a_problem_that_names_it_and_no_card() {
 }
 
 #[tokio::test]
+async fn a_second_person_decides_on_a_stores_parameters() {
+    let town = Town::new(Scheme::Pool);
+    let (li, wang) = (Office::of(&town, "li").await, Office::of(&town, "wang").await);
+    let store = town.say("store list --json").1;
+    let store: Value = serde_json::from_str(&store).unwrap();
+    let store = store[0]["id"].as_str().unwrap();
+    let propose = async |document: &str| li.post("/parameters", json!({ "store": store, "document": document })).await;
+    let refused =
+        propose("[points]\nmultiplier_ppm = 9000000\nwhen = { from = \"2026-12-01\", to = \"2026-12-01\" }\n").await;
+    assert_eq!(refused.problem(), (422, "field_invalid".to_owned()), "{}", refused.text);
+    assert!(
+        refused.text.contains("line 2, column 18: points.multiplier_ppm: is 9000000; the bound"),
+        "{}",
+        refused.text
+    );
+    let unread = propose("points = 7\n").await;
+    assert!(unread.text.contains("points"), "{}", unread.text);
+    let foreign = li.post("/parameters", json!({ "store": "S99", "document": "" })).await;
+    assert_eq!(foreign.problem(), (409, "refused".to_owned()), "{}", foreign.text);
+
+    let made = propose("no_points_skus = [\"1\"]\n").await;
+    assert_eq!((made.status, made.json()["number"].as_i64()), (StatusCode::CREATED, Some(1)), "{}", made.text);
+    assert_eq!(propose("no_points_skus = [\"1\"]\n").await.json()["number"], 1, "said twice, it is one");
+    let own = li.post("/parameters/1/approve", json!({})).await;
+    assert_eq!(own.problem(), (409, "refused".to_owned()), "{}", own.text);
+    let later = propose("no_points_skus = [\"2\"]\n").await.json()["number"].as_i64();
+    assert_eq!(later, Some(2));
+    assert_eq!(wang.post("/parameters/2/approve", json!({ "note": "fine" })).await.json()["state"], "approved");
+    assert_eq!(li.get("/parameters/1").await.json()["state"], "superseded", "an older one has lost its place");
+    assert_eq!(wang.post("/parameters/1/approve", json!({})).await.problem().0, 409);
+    let page = li.get("/parameters?limit=1").await.json();
+    assert_eq!((&page["items"][0]["number"], page["next"].is_string()), (&2.into(), true), "{page}");
+    let next = li.get(&format!("/parameters?limit=1&cursor={}", page["next"].as_str().unwrap())).await.json();
+    assert_eq!(next["items"][0]["number"], 1);
+    assert_eq!(li.get("/parameters/9").await.problem().0, 404);
+}
+
+#[tokio::test]
 async fn pages_neither_repeat_nor_hide_what_was_there_while_more_comes_in() {
     let town = Town::new(Scheme::Pool);
     let office = Office::of(&town, "li").await;

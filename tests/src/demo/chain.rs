@@ -53,7 +53,9 @@ const ITEMS: &str = "sku,name,category_path,tax_rate,list_price,member_price\n\
      6902,便当,食品/熟食,6%,59.90,\n\
      6903,橄榄油 1L,食品/粮油,13%,88.90,\n\
      6904,薯片,食品/零食,13%,8.90,7.90\n\
-     6905,羊绒衫,服装/女装,13%,399.00,\n";
+     6905,羊绒衫,服装/女装,13%,399.00,\n\
+     6900000000017,白酒 500ml,食品/饮料/酒,13%,128.00,\n\
+     6900000000024,鸡蛋 1kg,食品/蛋,9%,12.90,\n";
 /// What tomorrow's policy changes: crisps are three yuan off, not two.
 const TOMORROW: [(&str, &str); 2] =
     [("零食每件立减2元", "零食每件立减3元"), ("amount_minor = 200 }\ncombine", "amount_minor = 300 }\ncombine")];

@@ -4,6 +4,7 @@ pub(super) mod dataset;
 pub(super) mod enrol;
 pub(super) mod grant;
 pub(super) mod hello;
+pub(super) mod parameters;
 pub(super) mod poll;
 pub(super) mod report;
 pub(super) mod upload;

@@ -16,6 +16,7 @@ mod frame;
 mod member_requests;
 mod members;
 mod page;
+mod parameters;
 mod policies;
 mod problem;
 mod settlements;
@@ -35,6 +36,8 @@ pub use problem::Code;
 
 /// The largest body of a request: a note and a name are far below it.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// The largest proposal of parameters: JSON text is at most twice as long as what it holds, but for control characters.
+const PROPOSAL_BODY_BYTES_MAX: usize = 2 * huitong_protocol::wire::PROPOSAL_BYTES_MAX;
 
 /// Every route under `/v1/hq`.
 pub(super) fn router() -> Router<Hub> {
@@ -64,6 +67,13 @@ pub(super) fn router() -> Router<Hub> {
         .route("/member-requests/{number}/refuse", post(member_requests::refuse))
         .route("/policies", get(policies::list))
         .route("/policies/{version}", get(policies::show))
+        .route(
+            "/parameters",
+            get(parameters::list).post(parameters::propose).layer(DefaultBodyLimit::max(PROPOSAL_BODY_BYTES_MAX)),
+        )
+        .route("/parameters/{number}", get(parameters::show))
+        .route("/parameters/{number}/approve", post(parameters::approve))
+        .route("/parameters/{number}/refuse", post(parameters::refuse))
         .route("/verify", get(verify::look).post(verify::start))
         .route("/audit", get(audit::list))
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::claim::WaiveError;
 use crate::exception::WorkError;
 use crate::member_request::ReviewError;
+use crate::parameters::ParameterError;
 use crate::settle::SettleError;
 use crate::statement;
 use crate::store::StoreError;
@@ -180,6 +181,20 @@ impl From<SettleError> for Problem {
                 Self::new(Code::Refused, without_hint(&refused.to_string()))
             }
             other => internal(&other),
+        }
+    }
+}
+
+impl From<ParameterError> for Problem {
+    fn from(error: ParameterError) -> Self {
+        match error {
+            ParameterError::Store(error) => error.into(),
+            ParameterError::Unknown(number) => Self::new(Code::NotFound, format!("there is no proposal {number}")),
+            ParameterError::Refused { fault, hint } => Self::new(Code::Refused, format!("{fault}; {hint}")),
+            ParameterError::Faults(faults) => {
+                let words: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                Self { code: Code::FieldInvalid, detail: words.join("\n"), field: Some("document".to_owned()) }
+            }
         }
     }
 }
