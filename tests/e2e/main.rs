@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod enrolment;
 mod explain;
+mod parameters;
 mod people;
 mod policy;
 mod replay;

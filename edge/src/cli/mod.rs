@@ -11,6 +11,7 @@ mod enrol;
 mod explain;
 mod journal;
 mod operation;
+mod parameters;
 mod render;
 mod run;
 mod schedule;
@@ -87,6 +88,9 @@ enum Command {
     /// Looks at operations of tills
     #[command(subcommand)]
     Operation(operation::Operation),
+    /// Shows and proposes what this store sets for itself
+    #[command(subcommand)]
+    Parameters(parameters::Parameters),
     /// Talks to head office now
     #[command(subcommand)]
     Sync(sync::SyncCommand),
@@ -198,6 +202,7 @@ async fn dispatch(command: Command, shell: &mut Shell<'_>, shutdown: impl Future
         Command::Status => status::execute(shell).await,
         Command::Card(card) => card.execute(shell).await,
         Command::Operation(operation) => operation.execute(shell).await,
+        Command::Parameters(parameters) => parameters.execute(shell).await,
         Command::Sync(sync) => sync.execute(shell).await,
         Command::Schedule(schedule) => schedule.execute(shell).await,
         Command::Journal(journal) => journal.execute(shell),

@@ -25,13 +25,14 @@ pub struct SyncControl {
     pub(crate) schedule: Schedule,
 }
 
-/// `GET /v1/sync`, `POST /v1/sync/run`, `GET /v1/schedule`, `POST /v1/schedule/{name}/run`.
+/// `GET /v1/sync`, `POST /v1/sync/run`, `GET /v1/schedule`, `POST /v1/schedule/{name}/run`, and those of the store's parameters.
 pub fn routes(control: SyncControl) -> Router<Api> {
     Router::new()
         .route("/v1/sync", get(look))
         .route("/v1/sync/run", post(run))
         .route("/v1/schedule", get(list))
         .route("/v1/schedule/{name}/run", post(run_job))
+        .merge(super::parameters::routes())
         .layer(Extension(control))
 }
 
@@ -93,7 +94,7 @@ async fn run_job(
     Ok(Json(serde_json::json!({ "job": job.as_str(), "outcome": outcome })).into_response())
 }
 
-fn problem(error: SyncError) -> Problem {
+pub(super) fn problem(error: SyncError) -> Problem {
     match error {
         SyncError::Store(error) => error.into(),
         other => Problem::new(Code::Busy, other.to_string()),

@@ -9,6 +9,7 @@ pub mod circuit;
 pub mod download;
 pub mod grant;
 pub mod hub_client;
+pub mod parameters;
 #[cfg(test)]
 mod policy_tests;
 pub mod recall;
