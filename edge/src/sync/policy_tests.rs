@@ -85,6 +85,22 @@ async fn what_is_not_the_groups_own_changes_nothing_and_is_told() {
     }
 }
 
+/// What stores set for themselves is judged at the store too: head office's own mistake changes no price.
+#[tokio::test]
+async fn parameters_outside_their_bounds_are_not_followed() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    let from = "2026-01-01".parse().unwrap();
+    let bundle = Bundle::new("G1".parse().unwrap(), 2, from, policy_key().id(), POLICY.replace("test", "winter"));
+    publish(&shop, sign(bundle.with_parameters("[S1]\nno_points_skus = [\"1\"]\n".to_owned()).encode()));
+    shop.edge.download().await.unwrap();
+    let told = last_told(&shop);
+    assert_eq!((told.held, told.in_force), (2, 1), "the one before stays in force");
+    assert_eq!(told.refused[0].fault, PolicyFault::PolicyDocument);
+    let words = "stores.S1.no_points_skus: has 1 SKUs; the bound store_parameters.no_points_skus_max is 0";
+    assert!(told.refused[0].detail.contains(words), "{}", told.refused[0].detail);
+    shop.edge.close().await;
+}
+
 #[tokio::test]
 async fn a_policy_spoilt_on_the_way_is_taken_when_it_comes_right() {
     let shop = Shop::new(AT_CLOSE, 0).await;

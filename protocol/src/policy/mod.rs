@@ -167,6 +167,7 @@ impl Policy {
         ladder::check(&self.ladder, &mut faults);
         day::check(&self.day, &mut faults);
         permissions::check(&self.permissions, &mut faults);
+        self.check_contradictions(&mut faults);
         parameters::check_bounds(&self.store_parameters, &mut faults);
         let by_tier = self.tiers.iter().map(|tier| tier.earn_multiplier_ppm).max().unwrap_or(Ppm::ONE).max(Ppm::ONE);
         let by_store = self.store_parameters.points.map_or(Ppm::ONE, |bounds| bounds.multiplier_ppm_max);
@@ -185,6 +186,20 @@ impl Policy {
             }
         }
         faults.0
+    }
+
+    /// What one chapter says that another makes meaningless.
+    fn check_contradictions(&self, faults: &mut Faults) {
+        let pays_with_value = self.tenders.iter().any(|tender| tender.class == TenderClass::StoredValue);
+        if self.returns.without_receipt && !pays_with_value {
+            let fault = "is true, and gives back onto cards; name a tender of class stored_value, or set it to false";
+            faults.add("returns.without_receipt", fault);
+        }
+        let limits_points = self.ladder.rungs.iter().position(|rung| rung.points_max.is_some());
+        if let Some(at) = limits_points.filter(|_| self.points.burn.is_none()) {
+            let fault = "limits points, which pay for nothing without points.burn; take it out";
+            faults.add(format!("ladder.rungs[{at}].points_max"), fault);
+        }
     }
 
     /// Every fault of what a store sets, or would set, for itself; paths begin within its parameters.

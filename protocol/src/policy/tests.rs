@@ -267,3 +267,46 @@ fn a_promotion_with_a_word_that_nobody_knows_is_refused() {
         "counters",
     );
 }
+
+#[test]
+fn chapters_do_not_contradict_each_other() {
+    let policy = document(serde_json::json!({
+        "name": "test", "currency": "CNY",
+        "tenders": [{ "code": "cash", "class": "external" }],
+        "returns": { "without_receipt": true },
+        "ladder": { "rungs": [{ "after_minutes": 60, "points_max": 5 }] },
+    }));
+    assert_eq!(paths(&policy), ["returns.without_receipt", "ladder.rungs[0].points_max"]);
+}
+
+#[test]
+fn a_product_names_stores_goods_and_tenders_that_make_sense() {
+    let policy = document(serde_json::json!({
+        "name": "test", "currency": "CNY",
+        "products": [{
+            "id": "SV", "name": "储值卡", "issuer": "E1", "ranges": [{ "prefix": "66010", "length": 16 }],
+            "load_minor_max": 200, "balance_minor_max": 100, "spend_minor_max": 60, "spend_day_minor_max": 50,
+            "scope": {
+                "stores": ["S1", "S1"],
+                "goods": { "include": { "categories": ["食品/茶"] }, "exclude": { "categories": ["食品"] } },
+                "load_tenders": ["cash", "voucher", "gold"],
+            },
+        }],
+        "tenders": [
+            { "code": "cash", "class": "external", "may_load": true },
+            { "code": "voucher", "class": "voucher" },
+            { "code": "stored_value", "class": "stored_value" },
+        ],
+    }));
+    assert_eq!(
+        paths(&policy),
+        [
+            "products[0].load_minor_max",
+            "products[0].spend_minor_max",
+            "products[0].scope.stores[1]",
+            "products[0].scope.goods.include.categories[0]",
+            "products[0].scope.load_tenders[1]",
+            "products[0].scope.load_tenders[2]",
+        ]
+    );
+}
