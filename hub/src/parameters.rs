@@ -14,7 +14,7 @@ use huitong_protocol::wire::{PROPOSAL_BYTES_MAX, Proposal, ProposalState};
 use serde::Serialize;
 
 use crate::actor::Actor;
-use crate::exception::NOTE_BYTES_MAX;
+use crate::note::{self, NoteFault};
 use crate::publish::{self, DocumentFault};
 use crate::store::parameters::{self as rows, Kept};
 use crate::store::{StoreError, Tx, organisation};
@@ -28,6 +28,9 @@ pub enum ParameterError {
     /// There is no such proposal.
     #[error("there is no proposal {0}\n  hint: huitong-hub policy parameters list")]
     Unknown(u64),
+    /// The note is none.
+    #[error("note: {0}")]
+    Note(#[from] NoteFault),
     /// A rule says no.
     #[error("{fault}\n  hint: {hint}")]
     Refused {
@@ -216,9 +219,8 @@ pub fn refuse(
 ) -> Result<ProposalSheet, ParameterError> {
     let held = show(tx, number)?;
     undecided(&held.proposal)?;
-    if note.trim().is_empty() {
-        return refused("a refusal needs words: the store reads them", "--note TEXT");
-    }
+    // The store reads why.
+    let note = note::needed(note)?;
     decide(tx, actor, &held.proposal, ProposalState::Refused, note, now)?;
     show(tx, number)
 }
@@ -240,11 +242,7 @@ fn decide(
     note: &str,
     now: Instant,
 ) -> Result<(), ParameterError> {
-    let (note, number) = (note.trim(), proposal.number);
-    if note.len() > NOTE_BYTES_MAX || note.chars().any(char::is_control) {
-        let fault = format!("the note has {} bytes; at most {NOTE_BYTES_MAX} are allowed, on one line", note.len());
-        return refused(fault, "say it in fewer words");
-    }
+    let (note, number) = (note::optional(note)?, proposal.number);
     let action = match state {
         ProposalState::Approved => "parameters.approve",
         _ => "parameters.refuse",

@@ -450,7 +450,9 @@ impl From<ParameterError> for PublishError {
             ParameterError::Store(error) => Self::Store(error),
             ParameterError::Faults(faults) => Self::Document(faults),
             ParameterError::Refused { fault, hint } => refused(fault, hint),
-            unknown @ ParameterError::Unknown(_) => refused(unknown.to_string(), "huitong-hub policy parameters list"),
+            other @ (ParameterError::Unknown(_) | ParameterError::Note(_)) => {
+                refused(other.to_string(), "huitong-hub policy parameters list")
+            }
         }
     }
 }

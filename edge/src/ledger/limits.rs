@@ -36,7 +36,7 @@ fn act(order: &Order) -> Option<Act> {
         Order::UnreferencedReturn(request) => (Operation::ReturnWithoutReceipt, request.amount_minor),
         Order::ResolvePayment { .. } => (Operation::ResolvePayment, 0),
         Order::RegisterInvoice { .. } => (Operation::RegisterInvoice, 0),
-        Order::OpenDay(_) | Order::CloseDay(_) => return None,
+        Order::EnrolMember(_) | Order::ChangeMember(_) | Order::OpenDay(_) | Order::CloseDay(_) => return None,
     };
     Some(Act { operation, amount })
 }

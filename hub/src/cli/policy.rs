@@ -244,8 +244,17 @@ fn show_adoption(adoptions: &[Adoption], out: &mut Output<'_>) -> Result<(), Fai
                 ]
             })
             .collect();
-        let header =
-            ["store", "standing", ">downloaded", ">effective", "effective since", ">last sale", "sold since", "parameters", "heard"];
+        let header = [
+            "store",
+            "standing",
+            ">downloaded",
+            ">effective",
+            "effective since",
+            ">last sale",
+            "sold since",
+            "parameters",
+            "heard",
+        ];
         table(text, &header, &rows)?;
         for adoption in adoptions {
             for refused in &adoption.refused {

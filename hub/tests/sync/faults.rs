@@ -18,6 +18,7 @@ use huitong_protocol::wire::{Enrolled, SyncFault};
 use crate::exceptions::{basket, load, publish_limits, sold, tea};
 use crate::fake::{FakeStore, World, account, fault};
 use crate::journal::{frozen, open, reload, returned};
+use crate::members::{SEALING, enrolled, person};
 use crate::rerate::a_fen_more;
 use crate::value::say;
 
@@ -166,6 +167,16 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
             one.upload(one.segment(held, held + 1)).await.unwrap();
         }
         Class::UnreferencedReturn => bring(one, returned(7)).await,
+        Class::MemberConflict => {
+            // Two people were given the same card, each where the other's store does not know of it.
+            for (store, number, phone) in [(one, 1, "13800135678"), (two, 2, "13900000001")] {
+                bring(store, Body::MemberEnrolled(enrolled(number, &person(number, phone), SEALING, true))).await;
+            }
+        }
+        Class::MemberUnreadable => {
+            let foreign = enrolled(1, &person(1, "13800135678"), [9; 32], false);
+            bring(one, Body::MemberEnrolled(foreign)).await;
+        }
     }
 }
 

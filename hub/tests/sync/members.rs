@@ -13,13 +13,13 @@ use crate::fake::{FakeStore, World, card};
 
 /// The keys of the world's hub.
 const PHONE_KEY: [u8; 32] = [7; 32];
-const SEALING: [u8; 32] = [8; 32];
+pub(crate) const SEALING: [u8; 32] = [8; 32];
 
 fn draft(number: u128) -> DraftId {
     DraftId(OperationId(uuid::Uuid::from_u128(0x0193_7000_0000_7000_8000_0000_0000_0000 + number)))
 }
 
-fn person(number: u128, phone: &str) -> Person {
+pub(crate) fn person(number: u128, phone: &str) -> Person {
     Person {
         draft: draft(number),
         name: "王㛃".to_owned(),
@@ -30,7 +30,7 @@ fn person(number: u128, phone: &str) -> Person {
 }
 
 /// An enrolment under a draft, its form sealed to a pair.
-fn enrolled(number: u128, person: &Person, pair: [u8; 32], with_card: bool) -> MemberEnrolled {
+pub(crate) fn enrolled(number: u128, person: &Person, pair: [u8; 32], with_card: bool) -> MemberEnrolled {
     let key = SealingPair::new(pair).public();
     let to: [u8; 32] = key.bytes().try_into().unwrap();
     let bytes = crypto_box::PublicKey::from(to).seal(&mut crypto_box::aead::OsRng, &to_msgpack(person)).unwrap();

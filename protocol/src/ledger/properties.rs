@@ -120,6 +120,7 @@ fn sell(shop: &mut Shop, cart: &Cart, way: &Way) -> Option<Entry> {
         items: items.collect(),
         shopper: cart.shopper.clone(),
         earner: shop.earns.map(|(card, account)| Earner::Here(card, account)),
+        budgets_left: Vec::new(),
     };
     let wall = cart.at.date.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond();
     let at = Instant(wall + (i64::from(cart.at.minute_of_day) - 480) * 60_000);

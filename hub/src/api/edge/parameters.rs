@@ -7,22 +7,24 @@ use huitong_protocol::wire::{
     Answer, AskParameters, PROPOSALS_MAX, PROPOSER_CHARS_MAX, ParametersAnswer, Request, path,
 };
 
-use super::{Body, answer, proved, take_report};
+use super::{Body, answer, serve_proved, take_report};
 use crate::actor::{Actor, Via};
-use crate::api::problem::respond;
 use crate::hub::Hub;
 use crate::parameters::{self as rules, ParameterError};
 use crate::refusal::Refusal;
+use crate::session::Caller;
 use crate::store::{StoreError, parameters as rows};
 
 pub(in crate::api) async fn parameters(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    let outcome = serve(&hub, &headers, body).await;
-    respond(&hub, path::PARAMETERS, &headers, outcome).await
+    serve_proved(&hub, path::PARAMETERS, &headers, body, |caller, request| serve(&hub, caller, request)).await
 }
 
-async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<ParametersAnswer>, Refusal> {
-    let (caller, Request { report, body: asked, .. }) =
-        proved::<AskParameters>(hub, path::PARAMETERS, headers, body).await?;
+async fn serve(
+    hub: &Hub,
+    caller: Caller,
+    request: Request<AskParameters>,
+) -> Result<Answer<ParametersAnswer>, Refusal> {
+    let Request { report, body: asked, .. } = request;
     let (taken, grants) = take_report(hub, caller, report).await?;
     let (store, now) = (caller.store, hub.now());
     let mut said = ParametersAnswer { taken: None, faults: Vec::new(), proposals: Vec::new() };
@@ -40,7 +42,7 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Answer<Para
             Err(ParameterError::Store(error)) => return Err(error.into()),
             Err(ParameterError::Faults(faults)) => said.faults = faults.iter().map(ToString::to_string).collect(),
             Err(ParameterError::Refused { fault, .. }) => said.faults.push(fault),
-            Err(unknown @ ParameterError::Unknown(_)) => said.faults.push(unknown.to_string()),
+            Err(other @ (ParameterError::Unknown(_) | ParameterError::Note(_))) => said.faults.push(other.to_string()),
         }
     }
     let kept = hub.store.read(move |tx| rows::page(tx, Some(store), None, PROPOSALS_MAX)).await;

@@ -190,6 +190,7 @@ impl From<ParameterError> for Problem {
         match error {
             ParameterError::Store(error) => error.into(),
             ParameterError::Unknown(number) => Self::new(Code::NotFound, format!("there is no proposal {number}")),
+            ParameterError::Note(fault) => Self::field("note", fault),
             ParameterError::Refused { fault, hint } => Self::new(Code::Refused, format!("{fault}; {hint}")),
             ParameterError::Faults(faults) => {
                 let words: Vec<String> = faults.iter().map(ToString::to_string).collect();

@@ -202,7 +202,7 @@ fn what_comes_back_is_in_the_budget_again_in_whatever_parts() {
 fn a_store_multiplies_points_in_its_window_and_keeps_items_out() {
     let mut shop = with_own_promotion(None);
     shop.policy.points =
-        PointsRules { earn: Some(EarnRule { per_minor: 100, points: 1, base_minor_min: 0 }), burn: None };
+        PointsRules { earn: Some(EarnRule { per_minor: 100, points: 1, base_minor_min: 0 }), ..PointsRules::default() };
     shop.earns = Some((number(1), account(1)));
     let own = shop.policy.stores.get_mut(&"S1".parse().unwrap()).unwrap();
     own.promotions.clear();
