@@ -437,7 +437,7 @@ impl Work for Jobs {
         match job {
             Job::Download => {
                 let done = download::run(&self.link).await.map_err(|error| error.to_string())?;
-                Ok(format!("{} rows", done.rows))
+                Ok(done.to_string())
             }
             Job::Upload => {
                 let done = upload::run(&self.link).await.map_err(|error| error.to_string())?;
