@@ -44,12 +44,20 @@ pub struct Fault {
     pub field: String,
     /// What is wrong and what to do.
     pub fault: String,
+    /// The amount that would have been right, where there is one: what the basket costs, what a line comes to.
+    pub expected_minor: Option<i64>,
 }
 
 impl Fault {
     /// Names a fault.
     pub fn new(field: impl Into<String>, fault: impl Into<String>) -> Self {
-        Self { field: field.into(), fault: fault.into() }
+        Self { field: field.into(), fault: fault.into(), expected_minor: None }
+    }
+
+    /// The same, with the amount that would have been right.
+    #[must_use]
+    pub fn expecting(self, expected_minor: i64) -> Self {
+        Self { expected_minor: Some(expected_minor), ..self }
     }
 }
 
@@ -362,10 +370,8 @@ impl LoadCard {
         tenders(&self.tenders)?;
         let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
         if paid != self.amount_minor {
-            return Err(Fault::new(
-                "tenders",
-                format!("sum to {paid}, but amount_minor is {}; they must be equal", self.amount_minor),
-            ));
+            let fault = format!("sum to {paid}, but amount_minor is {}; they must be equal", self.amount_minor);
+            return Err(Fault::new("tenders", fault).expecting(self.amount_minor));
         }
         Ok(())
     }
@@ -449,7 +455,7 @@ fn lines(lines: &[SaleLine], coupons: &[CouponCode], priced_by_till: bool) -> Re
                 "is {}, but gross_minor less markdowns and discounts is {net_minor}; they must be equal",
                 line.net_minor
             );
-            return Err(Fault::new(path("net_minor"), fault));
+            return Err(Fault::new(path("net_minor"), fault).expecting(net_minor));
         }
     }
     if coupons.len() > COUPONS_MAX {

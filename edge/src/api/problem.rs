@@ -126,6 +126,7 @@ pub struct Problem {
     code: Code,
     detail: String,
     field: Option<String>,
+    expected_minor: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -137,18 +138,21 @@ struct Body<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_minor: Option<i64>,
 }
 
 impl Problem {
     /// A problem in words: what is wrong and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None }
+        Self { code, detail: detail.into(), field: None, expected_minor: None }
     }
 
     /// A field that is not right.
     #[must_use]
     pub fn field(fault: Fault) -> Self {
-        Self { code: Code::FieldInvalid, detail: fault.to_string(), field: Some(fault.field) }
+        let (detail, expected_minor) = (fault.to_string(), fault.expected_minor);
+        Self { code: Code::FieldInvalid, detail, field: Some(fault.field), expected_minor }
     }
 
     /// Its code.
@@ -168,6 +172,7 @@ impl IntoResponse for Problem {
             code,
             detail: &self.detail,
             field: self.field.as_deref(),
+            expected_minor: self.expected_minor,
         };
         let json = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, json).into_response();

@@ -245,8 +245,7 @@ pub(super) fn paid(basket: &PricedBasket, tenders: &[crate::entry::TenderLine]) 
         return Ok(());
     }
     let total = basket.total_minor;
-    faulty(
-        "tenders",
-        format!("sum to {paid}, but the basket costs {total}; ask for a quote and let the tenders sum to its total"),
-    )
+    let fault =
+        format!("sum to {paid}, but the basket costs {total}; ask for a quote and let the tenders sum to its total");
+    Err(Decision::Faulty(crate::till::Fault::new("tenders", fault).expecting(total)))
 }
