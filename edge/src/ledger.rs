@@ -32,6 +32,7 @@ use huitong_protocol::entry::{Body, Sale};
 use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
+use huitong_protocol::policy::Policy;
 use huitong_protocol::pricing::Verdict;
 use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, SalePrice, TotalBalance};
 use huitong_protocol::time::Instant;
@@ -186,7 +187,7 @@ impl Ledger {
     pub async fn execute(&self, call: Call, order: Order) -> Result<Answer, LedgerError> {
         let _guard = self.enter(call.operation)?;
         let prepared = match &order {
-            Order::Sale(request) => self.prepare(call.now, request)?,
+            Order::Sale(request) => self.prepare(&call, request)?,
             _ => None,
         };
         let order = Arc::new((order, prepared));
@@ -272,10 +273,7 @@ fn visit(
         Order::OpenDay(request) => day::open(tx, call, request)?,
         Order::CloseDay(request) => day::close(tx, call, request)?,
         _ => match order.decide(tx, call, &policy.policy, &hub, prepared)? {
-            Decision::Approved(plan) => {
-                keep_references(tx, &policy.policy, &plan.body)?;
-                approve(tx, call, order, *plan, prepared)?
-            }
+            Decision::Approved(plan) => approve(tx, call, &policy.policy, order, *plan, prepared)?,
             Decision::Declined(decline) => Done::Declined(decline),
             Decision::AskHub(needs) => Done::Ask(needs),
             Decision::Faulty(fault) => Done::Faulty(fault),
@@ -346,11 +344,12 @@ fn take_news(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant], cards: &[Card
 fn approve(
     tx: &mut WriteTx<'_>,
     call: &Call,
+    policy: &Policy,
     order: &Order,
     plan: Plan,
     prepared: Option<&Prepared>,
 ) -> Result<Done, StoreError> {
-    let Plan { body, counters, card: card_change, receipt: receipt_change, refunds } = plan;
+    let Plan { body, counters, cards, receipt: receipt_change, refunds, freed } = plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
     let mut price = None;
@@ -365,12 +364,13 @@ fn approve(
         Body::Void(void) => red_letter_required.clone_from(&void.red_letter),
         _ => {}
     }
-    if let Some((number, _)) = card_change
-        && let Some(card) = card::find(tx, number)?
-    {
-        // What was seen before a restart is not in memory, and this machine's clock may be slow: a freeze must not look overtaken at head office.
-        tx.observe(card.status_stamp);
+    for &(number, _) in &cards {
+        if let Some(card) = card::find(tx, number)? {
+            // What was seen before a restart is not in memory, and this machine's clock may be slow: a freeze must not look overtaken at head office.
+            tx.observe(card.status_stamp);
+        }
     }
+    keep_references(tx, policy, tx.head().seq.next(), &body, &freed)?;
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
     let appended = tx.append(call.now, meta, body)?;
     let mut balances = Vec::with_capacity(counters.len());
@@ -382,7 +382,7 @@ fn approve(
             available_here_minor: counters.available_minor(),
         });
     }
-    if let Some((number, status)) = card_change {
+    for (number, status) in cards {
         card::set_status(tx, number, status, appended.stamp)?;
     }
     match receipt_change {

@@ -266,12 +266,23 @@ pub enum CardStatus {
     Refunded,
     /// Destroyed stock.
     Destroyed,
+    /// In nobody's hands and not for sale: its sale was undone, or value came back to its account after that, and head office has not found the account
+    /// empty everywhere yet.
+    Withdrawn,
 }
 
 impl CardStatus {
     /// All states.
-    pub const ALL: &[Self] =
-        &[Self::Blank, Self::Active, Self::Frozen, Self::Lost, Self::Replaced, Self::Refunded, Self::Destroyed];
+    pub const ALL: &[Self] = &[
+        Self::Blank,
+        Self::Active,
+        Self::Frozen,
+        Self::Lost,
+        Self::Replaced,
+        Self::Refunded,
+        Self::Destroyed,
+        Self::Withdrawn,
+    ];
 
     /// The text form.
     #[must_use]
@@ -284,6 +295,7 @@ impl CardStatus {
             Self::Replaced => "replaced",
             Self::Refunded => "refunded",
             Self::Destroyed => "destroyed",
+            Self::Withdrawn => "withdrawn",
         }
     }
 

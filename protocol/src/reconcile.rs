@@ -111,8 +111,8 @@ classes! {
     CounterBackwards = "counter_backwards" Alarm "The store's database is older than what it told before; stop it and enrol it again.",
     /// A card's status could not be changed as the store reported it.
     CardChangeRefused = "card_change_refused" Warning "Look at the card and set its status at head office.",
-    /// A card that counts as never sold again, though its account holds value that no other card opens.
-    BlankWithValue = "blank_with_value" Warning "Look at the account; have the card sold again so that its holder can use the value, or correct it at head office.",
+    /// A card in nobody's hands, though its account holds value that no other card opens.
+    BlankWithValue = "blank_with_value" Warning "Look whose the value is: pay it out, or correct it at head office. The card stays out of sale.",
     /// A freeze or loss that came with an older stamp than the card's status.
     StopOvertaken = "stop_overtaken" Alarm "Ask the store whether the card should be stopped; if so, have it frozen again.",
     /// A store's clock runs ahead of the hub's.
@@ -147,6 +147,8 @@ classes! {
     SoldTwice = "sold_twice" Alarm "Look at both sales; void one, and give its buyer another card.",
     /// A load, or the balance after it, above what the card's product allows.
     LimitBroken = "limit_broken" Warning "Look at the load with the store; refund what is above the limit, or publish a policy with a higher one.",
+    /// One payment reference that counts once, used by several receipts.
+    ReferenceReused = "reference_reused" Alarm "Look at the receipts named: a voucher was copied, taken twice while a store was on its own, or typed wrong. Claim it from who took it second.",
     /// Goods taken back without a receipt.
     UnreferencedReturn = "unreferenced_return" Info "Review the return with the store.",
 }

@@ -292,6 +292,8 @@ pub struct Nothing {}
 pub enum Purpose {
     /// To take value off: a spend, the void of a load.
     Spend,
+    /// To undo its sale. As [`Purpose::Spend`], and stores that ever spent of it are named too, holding nothing: its goods could come back there.
+    Unsell,
     /// To sell it: a blank card is allocated to the asking store.
     Sell,
     /// To load it again or look at it.

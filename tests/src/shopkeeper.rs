@@ -229,6 +229,7 @@ impl Day {
                 ensure!(balance == *expected, "the balance is {balance}");
             }
             Step::Exceptions(class, expected) => {
+                huitong_hub::reconcile::run(&self.town.hub.store, self.town.clock.read()).await?;
                 let listed = self.town.head_office(&["exception", "list"]).await?;
                 let all = listed
                     .as_array()

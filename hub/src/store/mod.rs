@@ -24,6 +24,7 @@ pub mod root;
 pub mod schedule;
 pub mod settlement;
 pub mod signature;
+pub mod tender_reference;
 pub mod token;
 
 pub use engine::{Row, Store, StoreError, Tx, Value};

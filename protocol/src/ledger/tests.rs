@@ -129,7 +129,7 @@ impl Shop {
         for &(purse, counters) in &plan.counters {
             self.holdings.put(purse, counters);
         }
-        if let Some((number, status)) = plan.card {
+        for &(number, status) in &plan.cards {
             self.cards.iter_mut().find(|card| card.number == number).unwrap().status = status;
         }
         self.seq += 1;
@@ -255,6 +255,11 @@ fn load_request(amount_minor: i64, bonus_minor: i64) -> LoadCard {
 
 fn void_request() -> VoidOperation {
     VoidOperation { reason: "typed twice".to_owned(), operator: None, approver: None, terminal_seq: None }
+}
+
+/// Nothing that was spent from the card.
+fn nothing() -> Standing {
+    Standing::default()
 }
 
 fn declined(decision: Decision) -> Decline {
@@ -428,7 +433,7 @@ fn a_void_undoes_all_of_it_on_its_day_and_only_once() {
         shop.sale(&sale(vec![line(300, 1_000)], vec![tender("stored_value", 250, Some(1)), tender("cash", 50, None)]));
     let (receipt, _) = shop.book(spent);
     let undo = |shop: &Shop, entry: &Entry, state: &ReceiptState| {
-        void(&shop.situation(), entry, state, &shop.cards, &shop.holdings, &void_request())
+        void(&shop.situation(), entry, state, &nothing(), &shop.cards, &shop.holdings, &void_request())
     };
     assert_eq!(declined(undo(&shop, &card_sale, &ReceiptState::default())).code, DeclineCode::AlreadySpent);
     let voided = undo(&shop, &receipt, &ReceiptState::default());
@@ -451,7 +456,15 @@ fn a_card_sale_is_not_voided_when_the_card_was_stopped_or_holds_more() {
     let reloaded = reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(500, 0));
     let (reload, _) = shop.book(reloaded);
     let undo = |shop: &Shop, entry: &Entry| {
-        void(&shop.situation(), entry, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request())
+        void(
+            &shop.situation(),
+            entry,
+            &ReceiptState::default(),
+            &nothing(),
+            &shop.cards,
+            &shop.holdings,
+            &void_request(),
+        )
     };
     assert_eq!(declined(undo(&shop, &card_sale)).code, DeclineCode::CardInUse);
     let voided = undo(&shop, &reload);
@@ -462,6 +475,126 @@ fn a_card_sale_is_not_voided_when_the_card_was_stopped_or_holds_more() {
     let voided = undo(&shop, &card_sale);
     shop.book(voided);
     assert_eq!((shop.here(1), shop.cards[0].status), (0, CardStatus::Blank));
+}
+
+#[test]
+fn a_card_is_not_given_back_while_goods_that_it_paid_for_may_come_back() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    let (card_sale, _) = shop.book(sold);
+    let spent = shop.sale(&sale(vec![line(300, 3_000)], vec![tender("stored_value", 300, Some(1))]));
+    let (receipt, _) = shop.book(spent);
+    let reloaded = reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(300, 0));
+    shop.book(reloaded);
+    let mut standing = Standing::of(account(1));
+    standing.see(&receipt);
+    let undo = |shop: &Shop, standing: &Standing| {
+        let state = ReceiptState::default();
+        void(&shop.situation(), &card_sale, &state, standing, &shop.cards, &shop.holdings, &void_request())
+    };
+    assert_eq!(declined(undo(&shop, &standing)).code, DeclineCode::CardInUse);
+    let request = PostReturn {
+        receipt: receipt.header.id(),
+        items: vec![ReturnItem { line: 0, quantity_thousandths: 2_000 }],
+        reason: "broken".to_owned(),
+        operator: None,
+        approver: None,
+        terminal_seq: None,
+    };
+    let state = ReceiptState::default();
+    let back = post_return(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &request);
+    let (back, plan) = shop.book(back);
+    standing.see(&back);
+    assert!(standing.is_any(), "a third of the goods is still out");
+    let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("remembered") };
+    let rest = PostReturn { items: vec![ReturnItem { line: 0, quantity_thousandths: 1_000 }], ..request };
+    let back = post_return(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &rest);
+    let (back, _) = shop.book(back);
+    standing.see(&back);
+    assert!(!standing.is_any() && !Standing::default().is_any());
+    assert_eq!(declined(undo(&shop, &standing)).code, DeclineCode::CardInUse, "the reload is still on it");
+}
+
+#[test]
+fn value_that_comes_back_behind_a_card_that_was_given_back_is_kept_and_takes_it_out_of_sale() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 300);
+    let spent = shop.sale(&sale(vec![line(300, 1_000)], vec![tender("stored_value", 300, Some(1))]));
+    let (receipt, _) = shop.book(spent);
+    shop.cards[0].status = CardStatus::Blank; // Given back at another store, which could not know of these goods.
+    let undone = void(
+        &shop.situation(),
+        &receipt,
+        &ReceiptState::default(),
+        &nothing(),
+        &shop.cards,
+        &shop.holdings,
+        &void_request(),
+    );
+    shop.book(undone);
+    assert_eq!((shop.here(1), shop.cards[0].status), (300, CardStatus::Withdrawn));
+    let sell =
+        |shop: &Shop| sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(100, 0));
+    assert_eq!(declined(sell(&shop)).code, DeclineCode::CardAlreadySold);
+    shop.cards[0].status = CardStatus::Blank;
+    assert_eq!(declined(sell(&shop)).code, DeclineCode::CardInUse, "nobody buys what somebody left behind");
+}
+
+#[test]
+fn without_the_hub_a_card_that_is_given_back_stays_out_of_sale() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    let (card_sale, _) = shop.book(sold);
+    shop.hub = Hub::Unreachable;
+    let undo = |shop: &Shop| {
+        let state = ReceiptState::default();
+        void(&shop.situation(), &card_sale, &state, &nothing(), &shop.cards, &shop.holdings, &void_request())
+    };
+    let purse = Purse { account: account(1), unit: CNY };
+    let whole = shop.holdings.get(purse);
+    shop.holdings.put(purse, StoreCounters { released_minor: 1, ..whole });
+    assert_eq!(declined(undo(&shop)).code, DeclineCode::InsufficientHereOffline, "a cent of it may lie elsewhere");
+    shop.holdings.put(purse, whole);
+    let undone = undo(&shop);
+    shop.book(undone);
+    assert_eq!((shop.here(1), shop.cards[0].status), (0, CardStatus::Withdrawn));
+    shop.cards[0].status = CardStatus::Active;
+    shop.holdings.put(purse, whole);
+    let place = Elsewhere { card: number(1), store: "S2".parse().unwrap(), held_minor: 0, last_seen_ms: NOON };
+    shop.hub = Hub::Answered { elsewhere: vec![place] };
+    assert_eq!(declined(undo(&shop)).code, DeclineCode::CardInUse, "it paid for goods at another store");
+}
+
+#[test]
+fn a_voucher_is_its_owners_again_when_all_of_it_came_back_by_the_way_it_came() {
+    let voucher = |refund| Tender { refund, ..Tender::new("paper".parse().unwrap(), TenderClass::Voucher) };
+    let freed = |refund| {
+        let mut shop = Shop::new(Vec::new());
+        shop.policy.tenders[0].gives_change = true;
+        shop.policy.tenders.push(voucher(refund));
+        let paper = TenderLine { reference: Some("V-1".to_owned()), ..tender("paper", 300, None) };
+        let sold = shop.sale(&sale(vec![line(300, 3_000)], vec![paper]));
+        let (receipt, _) = shop.book(sold);
+        let mut state = ReceiptState::default();
+        let mut freed = Vec::new();
+        for quantity_thousandths in [1_000, 2_000] {
+            let request = PostReturn {
+                receipt: receipt.header.id(),
+                items: vec![ReturnItem { line: 0, quantity_thousandths }],
+                reason: "broken".to_owned(),
+                operator: None,
+                approver: None,
+                terminal_seq: None,
+            };
+            let back = post_return(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &request);
+            let (_, plan) = shop.book(back);
+            freed.push(plan.freed.len());
+            let Some(ReceiptChange::Changed { state: next, .. }) = plan.receipt else { panic!("remembered") };
+            state = next;
+        }
+        freed
+    };
+    assert_eq!(freed(RefundRoute::SameTender), [0, 1], "with the last part of it");
+    assert_eq!(freed(RefundRoute::Cash), [0, 0], "it was paid out");
 }
 
 #[test]
@@ -510,7 +643,7 @@ fn a_parked_sale_keeps_its_value_taken_and_its_basket_locked_until_its_payment_i
     let mut shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 1_000);
     let (entry, state) = parked(&mut shop);
     assert_eq!(shop.here(1), 800);
-    let locked = void(&shop.situation(), &entry, &state, &shop.cards, &shop.holdings, &void_request());
+    let locked = void(&shop.situation(), &entry, &state, &nothing(), &shop.cards, &shop.holdings, &void_request());
     assert_eq!(declined(locked).code, DeclineCode::PaymentUnknown);
     let request = RegisterInvoice { number: "044002".to_owned(), replaces: None, operator: None, terminal_seq: None };
     let locked = register_invoice(&shop.situation(), &entry, &state, &request);
@@ -641,8 +774,15 @@ fn what_comes_back_takes_its_points_back_and_gives_burnt_ones_back_to_the_last()
     let second =
         spent.sale(&sale(vec![line(200, 1_000)], vec![tender("points", 70, Some(1)), tender("cash", 130, None)]));
     spent.book(second);
-    let undone =
-        void(&spent.situation(), &receipt, &ReceiptState::default(), &spent.cards, &spent.holdings, &void_request());
+    let undone = void(
+        &spent.situation(),
+        &receipt,
+        &ReceiptState::default(),
+        &nothing(),
+        &spent.cards,
+        &spent.holdings,
+        &void_request(),
+    );
     let (undone, _) = spent.book(undone);
     let reversal = undone.body.movements().last().unwrap();
     assert_eq!((reversal.kind, reversal.amount_minor, reversal.shortfall_minor), (MovementKind::EarnReversal, 31, 69));
@@ -658,7 +798,15 @@ fn points_that_were_given_back_to_the_hub_are_asked_for_before_any_is_written_of
     shop.holdings.put(Purse { account: account(1), unit: POINTS }, StoreCounters::default());
     shop.hub = Hub::NotAsked;
     let undo = |shop: &Shop| {
-        void(&shop.situation(), &receipt, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request())
+        void(
+            &shop.situation(),
+            &receipt,
+            &ReceiptState::default(),
+            &nothing(),
+            &shop.cards,
+            &shop.holdings,
+            &void_request(),
+        )
     };
     let Decision::AskHub(needs) = undo(&shop) else { panic!("the hub is asked") };
     assert_eq!((needs[0].card, needs[0].unit, needs[0].missing_minor), (number(1), POINTS, 100));
@@ -681,14 +829,21 @@ fn a_card_with_points_on_it_is_not_made_sellable_again() {
     let (sold_card, _) = shop.book(card_sale);
     let sold = shop.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
     shop.book(sold);
-    let undone =
-        void(&shop.situation(), &sold_card, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request());
+    let undone = void(
+        &shop.situation(),
+        &sold_card,
+        &ReceiptState::default(),
+        &nothing(),
+        &shop.cards,
+        &shop.holdings,
+        &void_request(),
+    );
     assert_eq!(declined(undone).code, DeclineCode::CardInUse, "who buys it next would find somebody's points");
     // Given back to the hub they are out of sight: it is asked for value and points before the card is sellable again.
     shop.holdings.put(Purse { account: account(1), unit: POINTS }, StoreCounters::default());
     let undo = |shop: &Shop| {
         let state = ReceiptState::default();
-        void(&shop.situation(), &sold_card, &state, &shop.cards, &shop.holdings, &void_request())
+        void(&shop.situation(), &sold_card, &state, &nothing(), &shop.cards, &shop.holdings, &void_request())
     };
     shop.hub = Hub::NotAsked;
     let Decision::AskHub(needs) = undo(&shop) else { panic!("the hub is asked") };
@@ -724,7 +879,7 @@ fn a_load_is_invoiced_under_its_tax_code_and_a_mistyped_number_is_replaced() {
     let again = register(&shop, &state, "044002", Some("044O02"));
     let (_, plan) = shop.book(again);
     let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("a receipt that changes") };
-    let undone = void(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &void_request());
+    let undone = void(&shop.situation(), &receipt, &state, &nothing(), &shop.cards, &shop.holdings, &void_request());
     let (entry, _) = shop.book(undone);
     let Body::Void(body) = &entry.body else { panic!("a void") };
     assert_eq!(body.red_letter.as_ref().map(|letter| letter.invoice.as_str()), Some("044002"));
@@ -744,7 +899,7 @@ fn a_parked_sale_earns_when_it_is_paid() {
     assert_eq!(points(&shop), 5);
     // The edge fills in which entry paid it.
     let state = ReceiptState { parked: false, paid_by: Some(payment.header.id()), ..state };
-    let undone = void(&shop.situation(), &entry, &state, &shop.cards, &shop.holdings, &void_request());
+    let undone = void(&shop.situation(), &entry, &state, &nothing(), &shop.cards, &shop.holdings, &void_request());
     let (undone, _) = shop.book(undone);
     let of = MovementRef { entry: payment.header.id(), index: 0 };
     assert_eq!((undone.body.movements()[0].of, points(&shop)), (Some(of), 0));
@@ -902,7 +1057,7 @@ fn a_receipt_is_invoiced_once_for_what_is_left_of_it_and_then_asks_for_red_lette
     assert_eq!((invoice.number.as_str(), invoice.invoiceable[0].invoiceable_minor), ("044002", 225));
     let state = state_of(&plan);
     assert_eq!(declined(register(&shop, &state)).code, DeclineCode::AlreadyInvoiced);
-    let undone = void(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &void_request());
+    let undone = void(&shop.situation(), &receipt, &state, &nothing(), &shop.cards, &shop.holdings, &void_request());
     assert_eq!(declined(undone).code, DeclineCode::AlreadyInvoiced);
     let second = back(&shop, &state);
     let (entry, _) = shop.book(second);
@@ -957,7 +1112,8 @@ fn nothing_comes_back_twice() {
     let Some(ReceiptChange::Changed { state, .. }) = plan.receipt else { panic!("a return") };
     assert_eq!(declined(back(&shop, &state, item(0, 1_001))).code, DeclineCode::ReturnExceedsSale);
     assert_eq!(
-        declined(void(&shop.situation(), &receipt, &state, &shop.cards, &shop.holdings, &void_request())).code,
+        declined(void(&shop.situation(), &receipt, &state, &nothing(), &shop.cards, &shop.holdings, &void_request()))
+            .code,
         DeclineCode::AlreadyReturned
     );
     assert_eq!(faulty_field(back(&shop, &state, item(1, 1))), "items[0].line");
