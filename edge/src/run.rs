@@ -470,7 +470,7 @@ impl Jobs {
             permissions: Permissions::ALL,
             now: self.clock.now(),
         };
-        let closed = self.ledger.execute(call, Order::CloseDay(CloseDay { operator: None })).await;
+        let closed = self.ledger.execute(call, Order::CloseDay(CloseDay::default())).await;
         match closed {
             Ok(_) if self.store.committed().open_day != Some(day) => Ok(format!("closed {day}")),
             Ok(answer) => Err(String::from_utf8_lossy(&answer.json).into_owned()),

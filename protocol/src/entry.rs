@@ -152,7 +152,7 @@ pub struct LineFlags {
     pub no_stored_value: bool,
 }
 
-/// One line of a basket as the till sent it.
+/// One line of a sale: as the till sent it, with what the store knew of it and took off.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SaleLine {

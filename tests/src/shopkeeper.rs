@@ -7,13 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::DeclineCode;
-use huitong_protocol::entry::SaleLine;
 use huitong_protocol::id::{EntryId, OperationId, StoreId};
 use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::party::Party;
 use huitong_protocol::policy::Release;
 use huitong_protocol::settlement::agreement::Scheme;
-use huitong_protocol::till::{FreezeCard, Outcome, PaymentOutcome, PostSale};
+use huitong_protocol::till::{FreezeCard, Outcome, PaymentOutcome, PostSale, TillLine};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 
@@ -326,7 +325,7 @@ impl Day {
             let price_minor = price_minor.with_context(|| format!("{sku} is not on the shelf; write {sku}=PRICE"))?;
             let gross_minor = price_minor * pieces.count;
             let quantity_thousandths = pieces.count * 1_000;
-            Ok(SaleLine { quantity_thousandths, list_price_minor: Some(price_minor), ..till::line(sku, gross_minor) })
+            Ok(TillLine { quantity_thousandths, list_price_minor: Some(price_minor), ..till::line(sku, gross_minor) })
         };
         Ok(PostSale {
             currency: Currency::CNY,
@@ -339,6 +338,7 @@ impl Day {
             payment_unknown: None,
             taken_at_ms: None,
             operator: None,
+            approver: None,
             terminal_seq: None,
         })
     }
@@ -388,7 +388,12 @@ impl Day {
             }
             Act::Refund(card, value) => till.refund(key, self.card(card)?, *value).await,
             Act::Freeze(card) => {
-                let request = FreezeCard { reason: "the owner asked".to_owned(), operator: None, terminal_seq: None };
+                let request = FreezeCard {
+                    reason: "the owner asked".to_owned(),
+                    operator: None,
+                    approver: None,
+                    terminal_seq: None,
+                };
                 till.operate(&format!("/v1/cards/{}/freeze", self.card(card)?.reveal()), key, &request).await
             }
         }

@@ -9,14 +9,14 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::Decline;
-use huitong_protocol::entry::{LineFlags, SaleLine, TenderLine};
+use huitong_protocol::entry::{LineFlags, TenderLine};
 use huitong_protocol::id::{EntryId, OperationId};
 use huitong_protocol::member::MemberLook;
 use huitong_protocol::money::Currency;
 use huitong_protocol::till::{
     Approved, AskQuote, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard,
     OpenDay, OperationState, Outcome, ParkedSale, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, Quote,
-    RegisterInvoice, ResolvePayment, VoidOperation, WITNESS,
+    RegisterInvoice, ResolvePayment, TillLine, VoidOperation, WITNESS,
 };
 use huitong_protocol::time::BusinessDay;
 use serde::de::DeserializeOwned;
@@ -195,7 +195,15 @@ impl Till {
 
     fn load(&self, amount_minor: i64) -> LoadCard {
         let tenders = if amount_minor == 0 { Vec::new() } else { vec![tender("cash", amount_minor, None)] };
-        LoadCard { currency: self.currency, amount_minor, bonus_minor: 0, tenders, operator: None, terminal_seq: None }
+        LoadCard {
+            currency: self.currency,
+            amount_minor,
+            bonus_minor: 0,
+            tenders,
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        }
     }
 
     /// Sells a card for cash.
@@ -228,6 +236,7 @@ impl Till {
             payment_unknown: None,
             taken_at_ms: None,
             operator: None,
+            approver: None,
             terminal_seq: None,
         }
     }
@@ -297,7 +306,13 @@ impl Till {
     /// # Errors
     /// As [`Till::operate`].
     pub async fn register_invoice(&self, key: OperationId, receipt: EntryId, number: &str) -> anyhow::Result<Outcome> {
-        let request = RegisterInvoice { number: number.to_owned(), replaces: None, operator: None, terminal_seq: None };
+        let request = RegisterInvoice {
+            number: number.to_owned(),
+            replaces: None,
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        };
         self.operate(&format!("/v1/sales/{receipt}/invoice"), key, &request).await
     }
 
@@ -409,8 +424,8 @@ pub fn tender(code: &str, amount_minor: i64, card: Option<CardNumber>) -> Tender
 
 /// A basket line of one piece.
 #[must_use]
-pub fn line(sku: &str, net_minor: i64) -> SaleLine {
-    SaleLine {
+pub fn line(sku: &str, net_minor: i64) -> TillLine {
+    TillLine {
         sku: sku.to_owned(),
         name: String::new(),
         category_path: String::new(),
@@ -423,9 +438,7 @@ pub fn line(sku: &str, net_minor: i64) -> SaleLine {
         gross_minor: net_minor,
         markdowns: Vec::new(),
         discounts: Vec::new(),
-        net_minor,
-        member_price_minor: None,
-        known: false,
+        net_minor: Some(net_minor),
         tax_code: String::new(),
         tax_ppm: 0,
         flags: LineFlags::default(),

@@ -4,13 +4,13 @@ use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, Entry, Origin, Sale, TenderLine};
-use huitong_protocol::id::{AccountId, EntryId, IdError, OperationId, OperatorId, Seq, TenderCode};
+use huitong_protocol::id::{AccountId, EntryId, IdError, OperationId, Seq, TenderCode};
 use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation, Standing};
 use huitong_protocol::points::PointsRules;
 use huitong_protocol::policy::Policy;
 use huitong_protocol::till::{
-    CloseDay, FreezeCard, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
-    ResolvePayment, VoidOperation,
+    CloseDay, FreezeCard, FromTill, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
+    ResolvePayment, Said, VoidOperation,
 };
 use huitong_protocol::unit::Unit;
 
@@ -100,21 +100,19 @@ pub enum Order {
 impl Order {
     /// What the entry's header says of the till. The business day is the writer's to say.
     pub(super) fn meta(&self, call: &Call) -> EntryMeta {
-        type Said = (Option<OperatorId>, Option<OperatorId>, Option<u64>);
-        let (operator, approver, terminal_seq): Said = match self {
-            Self::SellCard { request, .. } | Self::ReloadCard { request, .. } => {
-                (request.operator, None, request.terminal_seq)
-            }
-            Self::FreezeCard { request, .. } => (request.operator, None, request.terminal_seq),
-            Self::Sale(request) => (request.operator, None, request.terminal_seq),
-            Self::Void { request, .. } => (request.operator, request.approver, request.terminal_seq),
-            Self::ResolvePayment { request, .. } => (request.operator, request.approver, request.terminal_seq),
-            Self::RegisterInvoice { request, .. } => (request.operator, None, request.terminal_seq),
-            Self::Return(request) => (request.operator, request.approver, request.terminal_seq),
-            Self::UnreferencedReturn(request) => (request.operator, request.approver, request.terminal_seq),
-            Self::OpenDay(request) => (request.operator, None, None),
-            Self::CloseDay(request) => (request.operator, None, None),
+        let from: &dyn FromTill = match self {
+            Self::SellCard { request, .. } | Self::ReloadCard { request, .. } => request,
+            Self::FreezeCard { request, .. } => request,
+            Self::Sale(request) => request,
+            Self::Void { request, .. } => request,
+            Self::ResolvePayment { request, .. } => request,
+            Self::RegisterInvoice { request, .. } => request,
+            Self::Return(request) => request,
+            Self::UnreferencedReturn(request) => request,
+            Self::OpenDay(request) => request,
+            Self::CloseDay(request) => request,
         };
+        let Said { operator, approver, terminal_seq } = from.said();
         EntryMeta {
             operation: Some(call.operation),
             business_day: None,

@@ -6,14 +6,13 @@
 
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::entry::SaleLine;
 use huitong_protocol::id::{AccountId, CouponCode, MemberId};
 use huitong_protocol::ledger::basket::{Known, Priced, PricedBasket, Prices, as_taken, price_basket};
 use huitong_protocol::ledger::{Decision, multiplier};
 use huitong_protocol::member::Member;
 use huitong_protocol::pricing::{Considered, PricedLine, Shopper};
 use huitong_protocol::quote::{Asked, QuoteKey, QuoteToken};
-use huitong_protocol::till::{AskQuote, Fault, PostSale, Quote};
+use huitong_protocol::till::{AskQuote, Fault, PostSale, Quote, TillLine};
 use huitong_protocol::time::{BusinessDay, Instant};
 
 use super::{Call, Ledger, LedgerError};
@@ -50,7 +49,7 @@ struct Question<'a> {
     member: Option<MemberId>,
     member_card: Option<CardNumber>,
     coupons: &'a [CouponCode],
-    lines: &'a [SaleLine],
+    lines: &'a [TillLine],
 }
 
 /// The moment and the rules.
@@ -239,7 +238,7 @@ fn price(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
 
 /// Looks goods and member up.
 fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<Known, StoreError> {
-    let find = |line: &SaleLine| if frame.has_items { item::find(tx, &line.sku) } else { Ok(None) };
+    let find = |line: &TillLine| if frame.has_items { item::find(tx, &line.sku) } else { Ok(None) };
     let items = question.lines.iter().map(find).collect::<Result<_, _>>()?;
     let found = match (question.member, question.member_card) {
         (Some(id), _) => member::find(tx, id)?,

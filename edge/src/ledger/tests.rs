@@ -274,6 +274,21 @@ async fn a_card_that_paid_for_goods_is_not_given_back_before_they_are() {
 }
 
 #[tokio::test]
+async fn what_a_line_comes_to_may_be_left_to_the_store_and_is_checked_when_it_is_said() {
+    let shop = Shop::opened().await;
+    let mut goods = line(500);
+    goods["markdowns"] = json!([{"amount_minor": 50, "reason": "dented"}]);
+    goods["net_minor"] = json!(500);
+    let fault = shop.post(T1, "/v1/sales", &sale(&[goods.clone()], &[cash(450)])).await.problem(422, "field_invalid");
+    assert_eq!((&fault["field"], &fault["expected_minor"]), (&json!("lines[0].net_minor"), &json!(450)));
+    drop(goods.as_object_mut().unwrap().remove("net_minor"));
+    shop.post(T1, "/v1/sales", &sale(&[goods.clone()], &[cash(450)])).await.approved();
+    goods["markdowns"][0]["amount_minor"] = json!(501);
+    let fault = shop.post(T1, "/v1/sales", &sale(&[goods], &[])).await.problem(422, "field_invalid");
+    assert_eq!(fault["field"], "lines[0].net_minor", "below zero");
+}
+
+#[tokio::test]
 async fn goods_come_back_in_parts_and_the_card_is_whole_again_to_the_cent() {
     let shop = Shop::opened().await;
     shop.granted(1, 1_000).await;

@@ -15,6 +15,7 @@ use crate::policy::{ItemSource, Policy};
 use crate::pricing::{
     Basket, BasketLine, CivilMoment, Considered, DiscountSource, PriceBook, PricedLine, PricingRefusal, Shopper,
 };
+use crate::till::TillLine;
 use crate::time::{BusinessDay, CivilOffset, Instant};
 
 /// A policy with its compiled prices.
@@ -82,15 +83,15 @@ pub fn price_basket(
     store: StoreId,
     day: BusinessDay,
     (priced_at, priced_offset): (Instant, CivilOffset),
-    lines: &[SaleLine],
+    lines: &[TillLine],
     coupons: &[CouponCode],
     known: Known,
 ) -> Result<Priced, Decision> {
     let Known { items, shopper, earner } = known;
     let at = CivilMoment::of(day, priced_at, priced_offset);
-    let mut lines: Vec<SaleLine> = lines.to_vec();
+    let mut lines: Vec<SaleLine> = lines.iter().map(TillLine::to_entry).collect();
     for (line, item) in lines.iter_mut().zip(items) {
-        (line.known, line.member_price_minor) = (item.is_some(), None);
+        line.known = item.is_some();
         if let Some(item) = item {
             line.member_price_minor = item.member_price_minor;
             describe(line, item, prices.policy.items.attributes);
@@ -130,15 +131,15 @@ pub fn price_basket(
 pub fn as_taken(
     prices: Prices<'_>,
     (taken_at, priced_offset): (Instant, CivilOffset),
-    lines: &[SaleLine],
+    lines: &[TillLine],
     coupons: &[CouponCode],
     known: Known,
 ) -> Result<PricedBasket, Decision> {
-    let total = crate::money::sum(lines.iter().map(|line| line.net_minor));
+    let total = crate::money::sum(lines.iter().map(TillLine::net_minor));
     let Ok(total_minor) = total else { return faulty("lines", "sum to more than can be counted") };
-    let mut lines = lines.to_vec();
+    let mut lines: Vec<SaleLine> = lines.iter().map(TillLine::to_entry).collect();
     for (line, item) in lines.iter_mut().zip(known.items) {
-        (line.known, line.member_price_minor) = (item.is_some(), None);
+        line.known = item.is_some();
         if let Some(item) = item {
             describe(line, item, prices.policy.items.attributes); // Prices and discounts stay the till's.
         }
