@@ -108,13 +108,36 @@ pub struct Call {
     pub now: Instant,
 }
 
-/// The answer to an operation: JSON of an `Outcome`, as stored.
+/// The answer to an operation, as stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// The bytes.
-    pub json: Bytes,
-    /// Whether they were stored by an earlier request.
+    /// What was decided.
+    pub decided: Decided,
+    /// Whether it was stored by an earlier request.
     pub replayed: bool,
+}
+
+/// What was decided: JSON of an `Outcome`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decided {
+    /// Passed on byte by byte.
+    Approved(Bytes),
+    /// Code and figures; the sentence for people is put in when it is given.
+    Declined(Bytes),
+}
+
+impl Decided {
+    fn new(json: Bytes, entry_seq: Option<Seq>) -> Self {
+        if entry_seq.is_some() { Self::Approved(json) } else { Self::Declined(json) }
+    }
+
+    /// The stored bytes.
+    #[must_use]
+    pub const fn json(&self) -> &Bytes {
+        match self {
+            Self::Approved(json) | Self::Declined(json) => json,
+        }
+    }
 }
 
 /// Why an operation has no answer. Nothing was stored.
@@ -262,7 +285,8 @@ fn visit(
         if known.terminal != call.terminal || known.body_hash != call.body_hash {
             return Ok(Visit::KeyReused);
         }
-        return Ok(Visit::Answered(Answer { json: known.answer.into(), replayed: true }));
+        let decided = Decided::new(known.answer.into(), known.entry_seq);
+        return Ok(Visit::Answered(Answer { decided, replayed: true }));
     }
     let Some(policy) = tx.chain().policy.clone() else {
         tx.identity()?;
@@ -282,8 +306,7 @@ fn visit(
     let (outcome, entry_seq) = match done {
         Done::Approved(approved, seq) => (Outcome::Approved(approved), Some(seq)),
         Done::Declined(decline) => {
-            let message = decline.code.message().to_owned();
-            (Outcome::Declined { operation: call.operation, message, decline }, None)
+            (Outcome::Declined { operation: call.operation, message: String::new(), decline }, None)
         }
         Done::Ask(needs) => {
             // Within the writer's transaction: a release that comes next sees it.
@@ -306,7 +329,7 @@ fn visit(
             at: call.now,
         },
     )?;
-    Ok(Visit::Answered(Answer { json: json.into(), replayed: false }))
+    Ok(Visit::Answered(Answer { decided: Decided::new(json.into(), entry_seq), replayed: false }))
 }
 
 /// The purses of this store that a question is about.

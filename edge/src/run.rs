@@ -473,7 +473,7 @@ impl Jobs {
         let closed = self.ledger.execute(call, Order::CloseDay(CloseDay::default())).await;
         match closed {
             Ok(_) if self.store.committed().open_day != Some(day) => Ok(format!("closed {day}")),
-            Ok(answer) => Err(String::from_utf8_lossy(&answer.json).into_owned()),
+            Ok(answer) => Err(String::from_utf8_lossy(answer.decided.json()).into_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -20,12 +20,13 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod witness;
+mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use huitong_config::Millis;
+use huitong_config::{Language, Millis};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Clock;
@@ -53,6 +54,7 @@ struct Shared {
     line: Arc<Line>,
     insecure_http: bool,
     policy_stale_after: Millis,
+    language: Language,
     tills: auth::TillCache,
 }
 
@@ -61,8 +63,9 @@ impl Api {
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, clock: Arc<dyn Clock>, line: Arc<Line>, config: &EdgeConfig) -> Self {
         let (insecure_http, policy_stale_after) = (config.insecure_http, config.sync.policy_stale_after);
+        let language = config.api.language;
         let tills = auth::TillCache::default();
-        Self { shared: Arc::new(Shared { ledger, clock, line, insecure_http, policy_stale_after, tills }) }
+        Self { shared: Arc::new(Shared { ledger, clock, line, insecure_http, policy_stale_after, language, tills }) }
     }
 
     /// The ledger.
@@ -118,5 +121,6 @@ pub fn router(api: Api, more: Router<Api>) -> Router {
         .layer(axum::middleware::map_response_with_state(api.clone(), witness::attach))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), words::speak))
         .with_state(api)
 }

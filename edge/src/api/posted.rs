@@ -5,12 +5,13 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use huitong_config::Language;
 use huitong_protocol::id::{Hash, OperationId};
 use huitong_protocol::till::{Fault, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use huitong_protocol::wire::from_json;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Api, BODY_BYTES_MAX, Code, Problem, Till};
+use super::{Api, BODY_BYTES_MAX, Code, Problem, Till, words};
 use crate::ledger::{Answer, Call, Order};
 
 /// A request that changes something, read in full.
@@ -21,6 +22,8 @@ pub struct Posted {
     pub till: Till,
     /// The body.
     pub body: Bytes,
+    /// The language of sentences in the answer.
+    pub language: Language,
 }
 
 impl FromRequest<Api> for Posted {
@@ -52,7 +55,8 @@ impl FromRequest<Api> for Posted {
         let body_hash = Hash(*hasher.update(&body).finalize().as_bytes());
         let now = api.clock().now();
         let call = Call { operation, body_hash, terminal: till.terminal, permissions: till.permissions, now };
-        Ok(Self { call, till, body })
+        let language = parts.extensions.get().copied().unwrap_or(api.shared.language);
+        Ok(Self { call, till, body, language })
     }
 }
 
@@ -78,8 +82,8 @@ impl Posted {
     /// # Errors
     /// The problem to answer.
     pub async fn execute(&self, api: &Api, order: Order) -> Result<Response, Problem> {
-        let Answer { json, replayed } = api.ledger().execute(self.call, order).await?;
-        let mut response = json_response(json);
+        let Answer { decided, replayed } = api.ledger().execute(self.call, order).await?;
+        let mut response = json_response(words::worded(decided, self.language)?);
         if replayed {
             response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
         }

@@ -6,6 +6,7 @@ use std::any::Any;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use huitong_config::{Kind, Language, meaning};
 use huitong_protocol::till::Fault;
 use serde::{Deserialize, Serialize};
 
@@ -65,57 +66,33 @@ pub enum Code {
 }
 
 impl Code {
-    const fn text(self) -> (&'static str, StatusCode, &'static str) {
+    /// Its text form and its HTTP status.
+    #[must_use]
+    pub const fn text(self) -> (&'static str, StatusCode) {
         match self {
-            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
-            Self::FieldInvalid => {
-                ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY, "A field of the request is not right")
-            }
-            Self::IdempotencyKeyMissing => {
-                ("idempotency_key_missing", StatusCode::BAD_REQUEST, "The idempotency key is missing")
-            }
-            Self::IdempotencyKeyReused => {
-                ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used before")
-            }
-            Self::InFlight => ("in_flight", StatusCode::CONFLICT, "The operation is being decided"),
-            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "No till of this store has this token"),
-            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This till may not do this"),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
-            Self::ItemUnknown => ("item_unknown", StatusCode::NOT_FOUND, "The item is in no master"),
-            Self::MemberUnknown => ("member_unknown", StatusCode::NOT_FOUND, "No such member is known at this store"),
-            Self::UnknownCardOffline => (
-                "unknown_card_offline",
-                StatusCode::NOT_FOUND,
-                "The card is not known here and the line to head office is down",
-            ),
-            Self::DayNotOpen => ("day_not_open", StatusCode::CONFLICT, "No business day is open"),
-            Self::PriceAsTaken => ("price_as_taken", StatusCode::CONFLICT, "The till itself priced this receipt"),
-            Self::PolicyNotHeld => {
-                ("policy_not_held", StatusCode::CONFLICT, "The store no longer keeps the policy of this sale")
-            }
-            Self::PriceDiffers => {
-                ("price_differs", StatusCode::CONFLICT, "The sale costs something else when it is priced again")
-            }
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method")
-            }
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::UnsupportedMediaType => (
-                "unsupported_media_type",
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The body is not JSON by its content type",
-            ),
-            Self::WitnessUnknown => (
-                "witness_unknown",
-                StatusCode::CONFLICT,
-                "The till has seen more of this store than the store remembers",
-            ),
-            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE, "The store cannot trade yet"),
-            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too much at once; try again in a moment"),
-            Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE, "Nothing was stored"),
-            Self::Internal => {
-                ("internal", StatusCode::INTERNAL_SERVER_ERROR, "The program made a mistake; nothing was stored")
-            }
+            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST),
+            Self::FieldInvalid => ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::IdempotencyKeyMissing => ("idempotency_key_missing", StatusCode::BAD_REQUEST),
+            Self::IdempotencyKeyReused => ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::InFlight => ("in_flight", StatusCode::CONFLICT),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::ItemUnknown => ("item_unknown", StatusCode::NOT_FOUND),
+            Self::MemberUnknown => ("member_unknown", StatusCode::NOT_FOUND),
+            Self::UnknownCardOffline => ("unknown_card_offline", StatusCode::NOT_FOUND),
+            Self::DayNotOpen => ("day_not_open", StatusCode::CONFLICT),
+            Self::PriceAsTaken => ("price_as_taken", StatusCode::CONFLICT),
+            Self::PolicyNotHeld => ("policy_not_held", StatusCode::CONFLICT),
+            Self::PriceDiffers => ("price_differs", StatusCode::CONFLICT),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::WitnessUnknown => ("witness_unknown", StatusCode::CONFLICT),
+            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 }
@@ -129,15 +106,26 @@ pub struct Problem {
     expected_minor: Option<i64>,
 }
 
+/// A problem as it is sent (RFC 9457).
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body {
+    /// `urn:huitong:problem:CODE`.
     r#type: String,
-    title: &'a str,
+    /// What happened, in the language of `Content-Language`.
+    title: String,
+    /// The HTTP status.
     status: u16,
-    code: &'a str,
-    detail: &'a str,
+    /// What a program may act on.
+    code: Code,
+    /// What is wrong with this request, for whoever writes the till's program.
+    detail: String,
+    /// What to do, in the language of `Content-Language`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    action: String,
+    /// The field that is not right: `lines[2].net_minor`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
+    field: Option<String>,
+    /// The amount that would have been right, where there is one: what the basket costs, what a line comes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_minor: Option<i64>,
 }
@@ -162,28 +150,34 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let (code, status, title) = self.code.text();
-        let body = Body {
-            r#type: format!("urn:huitong:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            code,
-            detail: &self.detail,
-            field: self.field.as_deref(),
-            expected_minor: self.expected_minor,
-        };
+impl Problem {
+    /// The answer in full.
+    pub(super) fn render(self, language: Language) -> Response {
+        let Self { code, detail, field, expected_minor } = self;
+        let (name, status) = code.text();
+        let (title, action) =
+            meaning(Kind::Problem, name, language).map(|said| (said.what, said.action)).unwrap_or_default();
+        let r#type = format!("urn:huitong:problem:{name}");
+        let body = Body { r#type, title, status: status.as_u16(), code, detail, action, field, expected_minor };
         let json = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, json).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(self.code, Code::Busy | Code::InFlight | Code::Storage) {
+        if matches!(code, Code::Busy | Code::InFlight | Code::Storage) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self.code == Code::Unauthorized {
+        if code == Code::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response
+    }
+}
+
+/// A status and what it is about: the words are put in by `words`, which knows the reader's language.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.text().1.into_response();
+        response.extensions_mut().insert(self);
         response
     }
 }

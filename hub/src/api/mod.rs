@@ -30,7 +30,7 @@ pub fn router(hub: Hub) -> Router {
         .route(path::POLL, at_most(MESSAGE_BYTES_MAX, post(edge::poll::poll)))
         .route(path::UPLOAD, at_most(BODY_BYTES_MAX, post(edge::upload::upload)))
         .route(path::DATASET, at_most(MESSAGE_BYTES_MAX, post(edge::dataset::dataset)))
-        .nest("/v1/hq", hq::router())
+        .nest("/v1/hq", hq::router(hub.config.language))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .layer(CatchPanicLayer::custom(problem::panicked))

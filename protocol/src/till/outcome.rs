@@ -56,7 +56,8 @@ pub enum Outcome {
     Declined {
         /// The operation.
         operation: OperationId,
-        /// One sentence for the screen.
+        /// One sentence for the screen, in the language of whoever reads it: it is chosen by the code when the answer is given, and is not stored.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         message: String,
         /// Code and figures.
         #[serde(flatten)]

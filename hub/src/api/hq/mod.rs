@@ -25,6 +25,7 @@ mod verify;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use huitong_config::Language;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::hub::Hub;
@@ -35,7 +36,7 @@ pub use problem::Code;
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Every route under `/v1/hq`.
-pub(super) fn router() -> Router<Hub> {
+pub(super) fn router(language: Language) -> Router<Hub> {
     Router::new()
         .route("/status", get(status::look))
         .route("/stores", get(stores::list))
@@ -62,5 +63,5 @@ pub(super) fn router() -> Router<Hub> {
         .fallback(problem::no_such_path)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(problem::broke_off))
-        .layer(axum::middleware::from_fn(frame::frame))
+        .layer(axum::middleware::from_fn_with_state(language, frame::frame))
 }

@@ -6,6 +6,7 @@ use std::any::Any;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use huitong_config::{Kind, Language, meaning};
 use serde::{Deserialize, Serialize};
 
 use crate::exception::WorkError;
@@ -42,25 +43,21 @@ pub enum Code {
 }
 
 impl Code {
-    const fn text(self) -> (&'static str, StatusCode, &'static str) {
+    /// Its text form and its HTTP status.
+    #[must_use]
+    pub const fn text(self) -> (&'static str, StatusCode) {
         match self {
-            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
-            Self::FieldInvalid => {
-                ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY, "A field of the request is not right")
-            }
-            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "This token opens nothing here"),
-            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This token may not do this"),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method")
-            }
-            Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "The answer has no such form"),
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::Refused => ("refused", StatusCode::CONFLICT, "A rule says no; nothing changed"),
-            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too much at once; try again in a moment"),
-            Self::Internal => {
-                ("internal", StatusCode::INTERNAL_SERVER_ERROR, "The hub could not do it and changed nothing")
-            }
+            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST),
+            Self::FieldInvalid => ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::Refused => ("refused", StatusCode::CONFLICT),
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 }
@@ -73,17 +70,29 @@ pub(super) struct Problem {
     field: Option<String>,
 }
 
+/// A problem as it is sent (RFC 9457).
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body {
+    /// `urn:huitong:problem:CODE`.
     r#type: String,
-    title: &'a str,
+    /// What happened, in the language of `Content-Language`.
+    title: String,
+    /// The HTTP status.
     status: u16,
-    code: &'a str,
-    detail: &'a str,
+    /// What a program may act on.
+    code: Code,
+    /// What is wrong with this request, for whoever writes the program that asks.
+    detail: String,
+    /// What to do, in the language of `Content-Language`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    action: String,
+    /// The field or parameter that is not right.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
+    field: Option<String>,
+    /// Whether the same request may succeed in a moment.
     retryable: bool,
-    request_id: &'a str,
+    /// Under which the log has the request.
+    request_id: String,
 }
 
 impl Problem {
@@ -98,19 +107,15 @@ impl Problem {
     }
 
     /// The answer in full.
-    pub(super) fn render(&self, request_id: &str) -> Response {
-        let (code, status, title) = self.code.text();
-        let retryable = matches!(self.code, Code::Busy);
-        let body = Body {
-            r#type: format!("urn:huitong:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            code,
-            detail: &self.detail,
-            field: self.field.as_deref(),
-            retryable,
-            request_id,
-        };
+    pub(super) fn render(self, request_id: &str, language: Language) -> Response {
+        let Self { code, detail, field } = self;
+        let (name, status) = code.text();
+        let (title, action) =
+            meaning(Kind::Problem, name, language).map(|said| (said.what, said.action)).unwrap_or_default();
+        let retryable = matches!(code, Code::Busy);
+        let (r#type, request_id) = (format!("urn:huitong:problem:{name}"), request_id.to_owned());
+        let status_no = status.as_u16();
+        let body = Body { r#type, title, status: status_no, code, detail, action, field, retryable, request_id };
         let json = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, json).into_response();
         let headers = response.headers_mut();
@@ -118,7 +123,7 @@ impl Problem {
         if retryable {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self.code == Code::Unauthorized {
+        if code == Code::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"huitong-hq\""));
         }
         response
