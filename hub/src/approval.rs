@@ -15,7 +15,7 @@ use crate::store::signature::{self, Role, Signature};
 use crate::store::{StoreError, Tx};
 
 /// Where a run is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum RunState {
     /// Provisional, or a memo: there is nothing to approve.
@@ -46,7 +46,7 @@ impl RunState {
 }
 
 /// A run and the names under it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SignedRun {
     /// The run.
     #[serde(flatten)]
@@ -59,7 +59,7 @@ pub struct SignedRun {
 }
 
 /// A run in full: what is owed by it, and what finance had said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RunSheet {
     /// The run.
     pub run: SignedRun,

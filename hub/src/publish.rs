@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use huitong_protocol::bundle::{Bundle, DOCUMENT_BYTES_MAX, KeyId};
-use huitong_protocol::id::{LegalEntityId, StoreId};
+use huitong_protocol::id::{GroupId, LegalEntityId, StoreId};
 use huitong_protocol::party::Party;
 use huitong_protocol::policy::{Funder, Policy};
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, faults};
@@ -147,7 +147,7 @@ fn located(document: &str, path: String, fault: String) -> DocumentFault {
 }
 
 /// A published policy without its document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Published {
     /// Its version: given by the hub, rising.
     pub version: u64,
@@ -184,13 +184,34 @@ pub fn open_kept(kept: &Kept) -> Result<(Published, Policy), StoreError> {
 }
 
 /// A published policy with its document, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct PolicyDocument {
+    /// Its version.
+    pub version: u64,
+    /// The first business day on which it is in force.
+    pub effective_from: BusinessDay,
+    /// The group.
+    pub group: GroupId,
+    /// The key that signed it.
+    pub key: KeyId,
+    /// When it was published.
+    pub published_at_ms: Instant,
+    /// The document (TOML).
+    pub document: String,
+}
+
+/// A policy as it is shown.
 #[must_use]
-pub fn shown(kept: &Kept) -> serde_json::Value {
+pub fn shown(kept: &Kept) -> PolicyDocument {
     let bundle = &kept.bundle;
-    serde_json::json!({
-        "version": bundle.version, "effective_from": bundle.effective_from, "group": bundle.group,
-        "key": bundle.key, "published_at_ms": kept.published_at_ms, "document": bundle.document,
-    })
+    PolicyDocument {
+        version: bundle.version,
+        effective_from: bundle.effective_from,
+        group: bundle.group,
+        key: bundle.key.clone(),
+        published_at_ms: kept.published_at_ms,
+        document: bundle.document.clone(),
+    }
 }
 
 /// The newest policy, whether in force yet or not.

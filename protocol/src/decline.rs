@@ -8,7 +8,7 @@ use crate::time::Instant;
 use crate::unit::Unit;
 
 /// Why an operation was refused. The text form is stable: tills and people look it up.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeclineCode {
     /// The account holds less, and the hub knows of no more.
@@ -142,7 +142,7 @@ impl DeclineCode {
 }
 
 /// Where value is that cannot be spent here now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Elsewhere {
     /// The card asked for.
@@ -156,7 +156,7 @@ pub struct Elsewhere {
 }
 
 /// A refusal with what the cashier can tell the customer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decline {
     /// Why.

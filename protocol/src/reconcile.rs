@@ -154,7 +154,7 @@ classes! {
 }
 
 /// One thing that was found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceLine {
     /// What was looked at: a counter, a field. Empty when `found` says it in words.
@@ -168,7 +168,7 @@ pub struct EvidenceLine {
 }
 
 /// What was found, and in which entries.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// In the order in which it was found.

@@ -251,7 +251,7 @@ pub struct Answer<T> {
 }
 
 /// A report line that the hub refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedLine {
     /// The account.
@@ -406,7 +406,7 @@ pub struct Uploaded {
 }
 
 /// An entry that the hub keeps apart.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quarantined {
     /// Where.
@@ -416,7 +416,7 @@ pub struct Quarantined {
 }
 
 /// The hub's word on a sealed day.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DayVerdict {
     /// The day.
@@ -428,7 +428,7 @@ pub struct DayVerdict {
 }
 
 /// The kinds of data that flow down.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetKind {
     /// Legal entities.
@@ -465,7 +465,7 @@ impl DatasetKind {
 }
 
 /// A dataset's version: commit-ordered, rising by one with each change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetVersion {
     /// Which.

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
 
+mod conformity;
 mod crash;
 mod demo;
 mod explain;
+mod openapi;
 mod people;
 mod policy;
 mod replay;

@@ -63,6 +63,15 @@ impl Default for Setting {
 /// # Errors
 /// The line that went otherwise, and how.
 pub async fn play(steps: &[Placed]) -> anyhow::Result<()> {
+    let (town, _folder) = play_open(steps).await?;
+    town.close().await
+}
+
+/// As [`play`], and leaves the town open for whoever wants to look at it. The folder holds its databases.
+///
+/// # Errors
+/// The step that went otherwise, with its line.
+pub async fn play_open(steps: &[Placed]) -> anyhow::Result<(Arc<Town>, tempfile::TempDir)> {
     let folder = tempfile::tempdir()?;
     let mut setting = Setting::default();
     let mut steps = steps.iter().peekable();
@@ -73,7 +82,7 @@ pub async fn play(steps: &[Placed]) -> anyhow::Result<()> {
     for placed in steps {
         day.step(&placed.step).await.with_context(|| format!("line {}: {}", placed.line, placed.text))?;
     }
-    day.town.close().await
+    Ok((day.town, folder))
 }
 
 /// Takes a step that describes the town; false when the trading begins.

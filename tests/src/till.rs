@@ -2,7 +2,7 @@
 //!
 //! It speaks HTTP, or calls the routes of an edge in the same process; what it sends and understands is the same.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, bail};
 use axum::body::{Body, to_bytes};
@@ -66,6 +66,8 @@ pub enum QuoteAnswer {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
+    /// The media type of the body.
+    pub media_type: String,
     /// Whether it is a stored answer.
     pub replayed: bool,
     /// The witness.
@@ -87,7 +89,29 @@ impl Reply {
 
 fn reply(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Reply {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Reply { status: status.as_u16(), replayed: header(IDEMPOTENCY_REPLAYED).is_some(), witness: header(WITNESS), body }
+    let (replayed, witness) = (header(IDEMPOTENCY_REPLAYED).is_some(), header(WITNESS));
+    Reply { status: status.as_u16(), media_type: header("content-type").unwrap_or_default(), replayed, witness, body }
+}
+
+/// A request and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    /// What was sent.
+    pub body: &'a [u8],
+    /// What came.
+    pub reply: &'a Reply,
+}
+
+/// Who looks at everything that tills of this process send and get.
+static OBSERVER: OnceLock<fn(&Seen<'_>)> = OnceLock::new();
+
+/// Has everything looked at from now on. The first observer stays.
+pub fn observe(observer: fn(&Seen<'_>)) {
+    drop(OBSERVER.set(observer));
 }
 
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -111,6 +135,7 @@ impl Till {
         body: Vec<u8>,
     ) -> anyhow::Result<Reply> {
         let witness = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let observed = OBSERVER.get().map(|observer| (observer, method.clone(), body.clone()));
         let mut request = Request::builder()
             .method(method)
             .header("authorization", format!("Bearer {}", self.token))
@@ -143,6 +168,9 @@ impl Till {
                 reply(status, &headers, body)
             }
         };
+        if let Some((observer, method, body)) = &observed {
+            observer(&Seen { method: method.as_str(), path, body, reply: &reply });
+        }
         if let Some(seen) = &reply.witness {
             let mut highest = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let position = |text: &str| text.split(':').nth(1).and_then(|seq| seq.parse::<u64>().ok()).unwrap_or(0);

@@ -18,6 +18,28 @@ use huitong_protocol::wire::DatasetKind;
 use super::{Api, Code, Problem, Till};
 use crate::store::{ReadTx, StoreError, member, replica};
 
+/// What a till may ask for a member by: one of these.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "describes a query that is read by hand, so that nothing repeats a phone")]
+pub(super) struct LookQuery {
+    /// The number of one of the member's cards.
+    card: Option<String>,
+    /// The text of the member's code, as it was scanned.
+    qr: Option<String>,
+    /// The phone.
+    phone: Option<String>,
+    /// The member's number.
+    number: Option<String>,
+}
+
+/// What a desk may ask for members by.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "describes a query that is read by hand, so that nothing repeats a name")]
+pub(super) struct SearchQuery {
+    /// What name, pinyin, initials or number begin with, or the last four digits of phone or card.
+    q: String,
+}
+
 /// The fields of a query in their order, doubles included.
 type Fields = Result<Query<Vec<(String, String)>>, QueryRejection>;
 

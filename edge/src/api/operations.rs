@@ -19,12 +19,13 @@ use crate::slip::{COLUMNS_MAX, COLUMNS_MIN, Style};
 /// The columns of 58 mm paper, which fit on any.
 const COLUMNS_DEFAULT: usize = COLUMNS_MIN;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SlipQuery {
     /// Columns of the paper.
     columns: Option<usize>,
     /// The language of its words; Chinese when nobody says: the paper is the customer's, whatever the till's program reads.
+    #[schemars(with = "Option<String>")]
     language: Option<Language>,
 }
 

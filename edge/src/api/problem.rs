@@ -14,7 +14,7 @@ use crate::ledger::LedgerError;
 use crate::store::StoreError;
 
 /// What a program may act on. The text form is stable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Not readable as JSON.
@@ -107,7 +107,8 @@ pub struct Problem {
 }
 
 /// A problem as it is sent (RFC 9457).
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Problem")]
 pub(super) struct Body {
     /// `urn:huitong:problem:CODE`.
     r#type: String,

@@ -15,9 +15,10 @@ use super::{Api, Problem, Till, words};
 use crate::ledger::Quoted;
 
 /// The answer: a price, or why there is none.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case")]
-enum Answer {
+#[schemars(rename = "QuoteAnswer")]
+pub(super) enum Answer {
     Quoted(Box<Quote>),
     Declined {
         /// One sentence for the screen.

@@ -17,7 +17,7 @@ use crate::store::{StoreError, replica};
 const REPEATS_MAX: u32 = 2;
 
 /// What a download brought.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, schemars::JsonSchema)]
 pub struct Downloaded {
     /// Rows applied.
     pub rows: u64,

@@ -67,7 +67,7 @@ impl FreezeCard {
 }
 
 /// What an account may spend at this store after the operation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BalanceHere {
     /// The account.
     pub account: AccountId,
@@ -78,7 +78,7 @@ pub struct BalanceHere {
 }
 
 /// What is known of a card at the till.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CardState {
     /// The card.
     pub card: CardNumber,
@@ -100,7 +100,7 @@ pub struct CardState {
 }
 
 /// The whole balance of an account as the hub knows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TotalBalance {
     /// What is counted.

@@ -29,7 +29,7 @@ requests! {
 }
 
 /// An X or Z report.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DayReport {
     /// The day.
     pub business_day: BusinessDay,

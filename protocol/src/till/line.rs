@@ -10,7 +10,7 @@ use crate::money::sum;
 use crate::pricing::Discount;
 
 /// One line of a basket.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TillLine {
     /// The item: its SKU, or the barcode that was scanned.

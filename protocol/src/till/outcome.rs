@@ -10,7 +10,7 @@ use crate::seal::Seal;
 use crate::time::{BusinessDay, Instant};
 
 /// An operation that took effect.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Approved {
     /// The operation.
     pub operation: OperationId,
@@ -47,7 +47,7 @@ pub struct Approved {
 }
 
 /// The answer to an operation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect, durably.
@@ -66,7 +66,7 @@ pub enum Outcome {
 }
 
 /// The state of an operation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum OperationState {
     /// It was decided; this is the stored answer.

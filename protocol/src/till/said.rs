@@ -25,7 +25,7 @@ pub trait FromTill {
 macro_rules! requests {
     ($($(#[$of:meta])* pub struct $name:ident { $($(#[$field_of:meta])* pub $field:ident: $type:ty,)* })+) => {$(
         $(#[$of])*
-        #[derive(Serialize, Deserialize)]
+        #[derive(Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($(#[$field_of])* pub $field: $type,)*

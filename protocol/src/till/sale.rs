@@ -13,7 +13,7 @@ use crate::pricing::{Considered, PricedLine};
 use crate::time::{BusinessDay, Instant};
 
 /// Ask what a basket costs. Nothing is stored; asking again costs nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AskQuote {
     /// The currency of the amounts.
@@ -42,7 +42,7 @@ impl AskQuote {
 }
 
 /// What a basket costs, and why.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Quote {
     /// To be sent with the sale, unchanged, with the same lines, member and coupons.
     pub quote: String,
@@ -121,7 +121,7 @@ impl PostSale {
 }
 
 /// How the price of a sale came about.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SalePrice {
     /// The policy that priced it.
     pub policy_version: u64,
@@ -137,7 +137,7 @@ pub struct SalePrice {
 }
 
 /// What became of the payment of a parked sale.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentOutcome {
     /// The money came: the sale stands.
@@ -200,7 +200,7 @@ impl RegisterInvoice {
 }
 
 /// A sale whose payment is not known.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ParkedSale {
     /// The receipt's number.
     pub entry: EntryId,

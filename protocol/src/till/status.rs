@@ -8,7 +8,7 @@ use crate::journal::Head;
 use crate::time::{BusinessDay, Instant};
 
 /// The state of the edge.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EdgeStatus {
     /// The store.
     pub store: StoreId,

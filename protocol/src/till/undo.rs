@@ -28,7 +28,7 @@ impl VoidOperation {
 }
 
 /// Part of a receipt's line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReturnItem {
     /// Index of the line, from 0.

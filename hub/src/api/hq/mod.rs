@@ -10,12 +10,14 @@ mod answer;
 mod audit;
 mod caller;
 mod days;
+pub(super) mod document;
 mod exceptions;
 mod frame;
 mod members;
 mod page;
 mod policies;
 mod problem;
+mod routes;
 mod settlements;
 mod statements;
 mod status;
@@ -24,41 +26,119 @@ mod verify;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
 use huitong_config::Language;
+use huitong_protocol::statement::Statement;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::approval::{RunSheet, SignedRun};
+use crate::calendar::CalendarDay;
+use crate::desk::{Found, MemberView};
+use crate::exception::Dossier;
 use crate::hub::Hub;
+use crate::overview::Overview;
+use crate::publish::{PolicyDocument, Published};
+use crate::settle::RunReport;
+use crate::store::audit::Deed;
+use crate::store::exception::Exception;
+use crate::verification;
+use document::{look, started, text, write};
+use page::Page;
+use routes::Routes;
 
 pub use problem::Code;
 
 /// The largest body of a request: a note and a name are far below it.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Every route under `/v1/hq`.
+/// Where the routes are mounted.
+pub(super) const AT: &str = "/v1/hq";
+
+/// Head office's routes, below [`AT`].
+fn table() -> Routes {
+    use Code::{NotAcceptable, NotFound, Refused};
+    Routes::new()
+        .get("/status", status::look, look::<Overview>("How things stand.", &[]))
+        .get("/stores", stores::list, look::<Page<stores::Row>>("Stores.", &[]).query::<stores::List>())
+        .get("/days", days::list, look::<Page<CalendarDay>>("Business days, store by day.", &[]).query::<days::List>())
+        .get(
+            "/exceptions",
+            exceptions::list,
+            look::<Page<Exception>>("What somebody should look at.", &[]).query::<exceptions::List>(),
+        )
+        .get("/exceptions/{number}", exceptions::show, look::<Dossier>("An exception with its history.", &[NotFound]))
+        .post(
+            "/exceptions/{number}/assign",
+            exceptions::assign,
+            write::<exceptions::Assign, Dossier>("Gives an exception to somebody."),
+        )
+        .post(
+            "/exceptions/{number}/resolve",
+            exceptions::resolve,
+            write::<exceptions::Resolve, Dossier>("Closes an exception."),
+        )
+        .post(
+            "/exceptions/{number}/reopen",
+            exceptions::reopen,
+            write::<exceptions::Reopen, Dossier>("Opens an exception again."),
+        )
+        .get(
+            "/settlements",
+            settlements::list,
+            look::<Page<SignedRun>>("Settlement runs.", &[]).query::<settlements::List>(),
+        )
+        .post(
+            "/settlements",
+            settlements::run,
+            write::<settlements::Run, settlements::NothingNew>(
+                "Settles what has arrived; when nothing has, names the last run.",
+            )
+            .gives_with::<RunReport>(201),
+        )
+        .get(
+            "/settlements/{run}",
+            settlements::show,
+            look::<RunSheet>("A run with its netting.", &[NotFound]).query::<settlements::Show>(),
+        )
+        .post(
+            "/settlements/{run}/approve",
+            settlements::approve,
+            write::<settlements::Approve, SignedRun>("Approves a run, as a second person."),
+        )
+        .get("/settlements/{run}/export", settlements::export, text("A run's lines.", "text/csv"))
+        .get(
+            "/settlements/{run}/statement",
+            statements::show,
+            look::<Vec<Statement>>(
+                "Statements of a run, in the form that `Accept` or `format` asks for.",
+                &[NotFound, NotAcceptable],
+            )
+            .gives_text("text/csv")
+            .gives_text("text/plain")
+            .query::<statements::Show>(),
+        )
+        .get(
+            "/accounts/{account}",
+            accounts::account,
+            look::<accounts::Answer>("Where every cent of an account is.", &[NotFound]),
+        )
+        .get("/cards/{number}", accounts::card, look::<accounts::CardRow>("A card.", &[NotFound]))
+        .get("/members", members::find, look::<Found>("Members by words.", &[Refused]).query::<members::Find>())
+        .get("/members/{number}", members::show, look::<MemberView>("A member, masked.", &[NotFound]))
+        .get("/policies", policies::list, look::<Page<Published>>("Published policies.", &[]).query::<policies::List>())
+        .get("/policies/{version}", policies::show, look::<PolicyDocument>("A policy with its document.", &[NotFound]))
+        .get("/verify", verify::look, look::<verification::Status>("Where the proof is.", &[]))
+        .post(
+            "/verify",
+            verify::start,
+            started::<verification::Status>("Starts to prove that everything follows from the journals."),
+        )
+        .get("/audit", audit::list, look::<Page<Deed>>("Who did what.", &[]).query::<audit::List>())
+}
+
+/// Every route under [`AT`].
 pub(super) fn router(language: Language) -> Router<Hub> {
-    Router::new()
-        .route("/status", get(status::look))
-        .route("/stores", get(stores::list))
-        .route("/days", get(days::list))
-        .route("/exceptions", get(exceptions::list))
-        .route("/exceptions/{number}", get(exceptions::show))
-        .route("/exceptions/{number}/assign", post(exceptions::assign))
-        .route("/exceptions/{number}/resolve", post(exceptions::resolve))
-        .route("/exceptions/{number}/reopen", post(exceptions::reopen))
-        .route("/settlements", get(settlements::list).post(settlements::run))
-        .route("/settlements/{run}", get(settlements::show))
-        .route("/settlements/{run}/approve", post(settlements::approve))
-        .route("/settlements/{run}/export", get(settlements::export))
-        .route("/settlements/{run}/statement", get(statements::show))
-        .route("/accounts/{account}", get(accounts::account))
-        .route("/cards/{number}", get(accounts::card))
-        .route("/members", get(members::find))
-        .route("/members/{number}", get(members::show))
-        .route("/policies", get(policies::list))
-        .route("/policies/{version}", get(policies::show))
-        .route("/verify", get(verify::look).post(verify::start))
-        .route("/audit", get(audit::list))
+    table()
+        .into_router()
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::no_such_path)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
