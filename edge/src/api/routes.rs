@@ -8,6 +8,7 @@ use huitong_protocol::openapi::{Method, Operation, Row};
 use super::Api;
 
 /// Routes with their descriptions.
+#[derive(Default)]
 pub struct Routes {
     router: Router<Api>,
     rows: Vec<Row>,

@@ -134,10 +134,10 @@ impl Standing {
     /// Takes the next entry of the journal in.
     pub fn see(&mut self, entry: &Entry) {
         match &entry.body {
-            Body::Sale(sale) if sale.payment_unknown.is_some() => {
-                if sale.earned.as_ref().is_some_and(|earned| Some(earned.account) == self.account) {
-                    self.parked.push(entry.header.id());
-                }
+            Body::Sale(Sale { payment_unknown: Some(_), earned: Some(earned), .. })
+                if Some(earned.account) == self.account =>
+            {
+                self.parked.push(entry.header.id());
             }
             Body::Payment(Payment { of, .. }) | Body::Void(Void { of, .. }) => {
                 self.parked.retain(|parked| parked != of)

@@ -8,6 +8,7 @@ use huitong_protocol::openapi::{Method, Operation, Row};
 use crate::hub::Hub;
 
 /// Routes with their descriptions.
+#[derive(Default)]
 pub(super) struct Routes {
     router: Router<Hub>,
     rows: Vec<Row>,
