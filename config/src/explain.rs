@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use fluent_bundle::FluentResource;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_syntax::ast::Entry;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unic_langid::LanguageIdentifier;
 
 use crate::suggest::nearest;
@@ -53,6 +54,48 @@ impl Language {
     fn catalogue(self) -> &'static Catalogue {
         static CATALOGUES: [OnceLock<Catalogue>; 2] = [const { OnceLock::new() }; 2];
         CATALOGUES[self as usize].get_or_init(|| Catalogue::read(self))
+    }
+}
+
+impl Language {
+    /// The language that somebody would rather read, by `Accept-Language`: of those that there are, the one with the greatest weight, the first when
+    /// several have it; nothing when none is accepted or nothing can be read.
+    #[must_use]
+    pub fn accepted(header: &str) -> Option<Self> {
+        let mut best: Option<(u16, Self)> = None;
+        for range in header.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let language = parts.next().filter(|tag| !tag.is_empty() && *tag != "*").and_then(|tag| tag.parse().ok());
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            let (Some(language), Some(weight)) = (language, weight.map_or(Some(1_000), thousandths)) else { continue };
+            if weight > 0 && best.is_none_or(|(known, _)| weight > known) {
+                best = Some((weight, language));
+            }
+        }
+        best.map(|(_, language)| language)
+    }
+}
+
+/// A weight of `Accept-Language` in thousandths: `1`, `0.8`, `0.125`.
+fn thousandths(weight: &str) -> Option<u16> {
+    let (whole, rest) = weight.split_once('.').unwrap_or((weight, ""));
+    if rest.len() > 3 || !rest.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let whole: u16 = whole.parse().ok().filter(|whole| *whole <= 1)?;
+    let part: u16 = format!("{rest:0<3}").parse().ok()?;
+    (whole * 1_000 + part <= 1_000).then_some(whole * 1_000 + part)
+}
+
+impl Serialize for Language {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.tag())
+    }
+}
+
+impl<'de> Deserialize<'de> for Language {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -158,22 +201,25 @@ pub fn explain(code: &str, language: Language) -> Result<Vec<Explanation>, Unkno
     Ok(found)
 }
 
+/// What a code of one place means, when there is one. Cheap: it is asked for with every answer that says it.
+#[must_use]
+pub fn meaning(kind: Kind, code: &str, language: Language) -> Option<Explanation> {
+    let catalogue = language.catalogue();
+    let key = format!("{}-{code}", kind.as_str());
+    Some(Explanation {
+        code: code.to_owned(),
+        kind,
+        what: catalogue.value(&key)?,
+        why: catalogue.attribute(&key, "why").unwrap_or_default(),
+        action: catalogue.attribute(&key, "action").unwrap_or_default(),
+        language: Some(language),
+    })
+}
+
 /// Explains every code, kind by kind, in alphabetical order.
 #[must_use]
 pub fn explain_all(language: Language) -> Vec<Explanation> {
-    let catalogue = language.catalogue();
-    let said = |(kind, code): &(Kind, String)| {
-        let key = format!("{}-{code}", kind.as_str());
-        Explanation {
-            code: code.clone(),
-            kind: *kind,
-            what: catalogue.value(&key).unwrap_or_default(),
-            why: catalogue.attribute(&key, "why").unwrap_or_default(),
-            action: catalogue.attribute(&key, "action").unwrap_or_default(),
-            language: Some(language),
-        }
-    };
-    catalogue.codes.iter().map(said).collect()
+    language.catalogue().codes.iter().filter_map(|(kind, code)| meaning(*kind, code, language)).collect()
 }
 
 /// Every code that is explained in a language.
@@ -283,6 +329,21 @@ mod tests {
         assert!(unknown.to_string().ends_with("did you mean card_lost?"));
         let unknown = explain("the_weather_in_suzhou", Language::English).unwrap_err();
         assert!(unknown.nearest.is_none() && unknown.to_string().contains("lists all"), "{unknown}");
+    }
+
+    #[test]
+    fn who_reads_several_languages_gets_the_one_of_the_greatest_weight() {
+        let check =
+            |header: &str, expected: Option<Language>| assert_eq!(Language::accepted(header), expected, "{header}");
+        check("zh-CN", Some(Language::Chinese));
+        check("zh-CN,zh;q=0.9,en;q=0.8", Some(Language::Chinese));
+        check("en;q=0.8, zh-Hans-CN", Some(Language::Chinese));
+        check("fr, de;q=0.9, en-GB;q=0.1", Some(Language::English));
+        check("en, zh", Some(Language::English));
+        check("en;q=0, zh;q=0.001", Some(Language::Chinese));
+        for nothing in ["", "*", "fr", "en;q=0", "en;q=2", "en;q=1.5", "en;q=high", "zh;q=0.1234", ";q=1", ",,;"] {
+            check(nothing, None);
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ mod size;
 mod suggest;
 mod tree;
 
-pub use explain::{Explanation, Kind, Language, UnknownCode, codes, explain, explain_all};
+pub use explain::{Explanation, Kind, Language, UnknownCode, codes, explain, explain_all, meaning};
 pub use fault::{ConfigError, Fault, Problem};
 pub use loader::{Loader, assignment, file_text};
 pub use millis::{Millis, MillisError};

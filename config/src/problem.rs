@@ -1,51 +1,87 @@
-//! Problem: how a request that has no answer is told, by both daemons alike (RFC 9457). Which codes there are, and what becomes one, is each daemon's own.
+//! Problem: how a request that has no answer is told, by both daemons alike (RFC 9457), in the reader's language. Which codes there are, and what becomes
+//! one, is each daemon's own.
 //!
-//! Invariant: `code` is stable and says what to act on, `detail` says it in words, and nothing of either comes from inside the program.
+//! Invariant: `code` is stable and says what to act on, `title` and `action` say it in words that the messages keep, `detail` says what is wrong with
+//! this request, and nothing of any comes from inside the program.
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-/// The form of a problem.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Form<'a> {
+use crate::{Kind, Language, meaning};
+
+/// A problem, before it has a language. `C` is the daemon's codes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Form<C> {
     /// What a program may act on.
-    pub code: &'a str,
+    pub code: C,
+    /// Its text form.
+    pub name: &'static str,
     /// The status.
     pub status: StatusCode,
-    /// What the code means, the same for all problems of it.
-    pub title: &'a str,
-    /// What is wrong here and what to do.
-    pub detail: &'a str,
+    /// What is wrong here and what to do, for whoever writes the program that asks.
+    pub detail: String,
     /// The field or parameter that is not right.
-    pub field: Option<&'a str>,
+    pub field: Option<String>,
+    /// The amount that would have been right there, in minor units.
+    pub expected_minor: Option<i64>,
     /// Whether the same request may be sent again in a moment.
     pub retryable: bool,
     /// How who asks can say who it is, when that is what is missing.
     pub challenge: Option<&'static str>,
     /// Under which the daemon's log has more.
-    pub request_id: Option<&'a str>,
+    pub request_id: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// A problem as it is sent (RFC 9457).
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Body<C> {
+    /// `urn:huitong:problem:CODE`.
     r#type: String,
-    title: &'a str,
+    /// What happened, in the language of `Content-Language`.
+    title: String,
+    /// The HTTP status.
     status: u16,
-    code: &'a str,
-    detail: &'a str,
+    /// What a program may act on.
+    code: C,
+    /// What is wrong with this request, for whoever writes the program that asks.
+    detail: String,
+    /// What to do, in the language of `Content-Language`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    action: String,
+    /// The field or parameter that is not right: `lines[2].net_minor`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
+    field: Option<String>,
+    /// The amount that would have been right, where there is one: what the basket costs, what a line comes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_minor: Option<i64>,
+    /// Whether the same request may succeed in a moment.
     retryable: bool,
+    /// Under which the log has the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
+    request_id: Option<String>,
 }
 
-impl IntoResponse for Form<'_> {
-    fn into_response(self) -> Response {
-        let Self { code, status, title, detail, field, retryable, challenge, request_id } = self;
-        let r#type = format!("urn:huitong:problem:{code}");
-        let body = Body { r#type, title, status: status.as_u16(), code, detail, field, retryable, request_id };
+impl<C: Serialize> Form<C> {
+    /// The answer in full.
+    #[must_use]
+    pub fn respond(self, language: Language) -> Response {
+        let Self { code, name, status, detail, field, expected_minor, retryable, challenge, request_id } = self;
+        let (title, action) =
+            meaning(Kind::Problem, name, language).map(|said| (said.what, said.action)).unwrap_or_default();
+        let body = Body {
+            r#type: format!("urn:huitong:problem:{name}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail,
+            action,
+            field,
+            expected_minor,
+            retryable,
+            request_id,
+        };
         // Texts and numbers: there is nothing that JSON cannot hold.
         let json = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, json).into_response();
@@ -65,25 +101,28 @@ impl IntoResponse for Form<'_> {
 mod tests {
     use super::*;
 
-    const FORM: Form<'_> = Form {
-        code: "busy",
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        title: "Too much at once",
-        detail: "send it again",
-        field: None,
-        retryable: true,
-        challenge: None,
-        request_id: None,
-    };
+    fn form() -> Form<&'static str> {
+        Form {
+            code: "not_found",
+            name: "not_found",
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            detail: "send it again".to_owned(),
+            field: None,
+            expected_minor: None,
+            retryable: true,
+            challenge: None,
+            request_id: None,
+        }
+    }
 
-    async fn told(form: Form<'_>) -> (Vec<(String, String)>, String) {
-        let response = form.into_response();
+    async fn told(form: Form<&'static str>, language: Language) -> (Vec<(String, String)>, serde_json::Value) {
+        let response = form.respond(language);
         let headers = response.headers().iter();
         let mut headers: Vec<(String, String)> =
             headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
         headers.sort();
-        let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
-        (headers, String::from_utf8(body.to_vec()).unwrap())
+        let body = axum::body::to_bytes(response.into_body(), 2_000).await.unwrap();
+        (headers, serde_json::from_slice(&body).unwrap())
     }
 
     fn is(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -92,23 +131,29 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_said_is_left_out_and_who_may_ask_again_is_told_when() {
-        let (headers, body) = told(FORM).await;
+        let (headers, body) = told(form(), Language::English).await;
         assert_eq!(headers, is(&[("content-type", "application/problem+json"), ("retry-after", "1")]));
+        let said = meaning(Kind::Problem, "not_found", Language::English).unwrap();
         assert_eq!(
             body,
-            "{\"type\":\"urn:huitong:problem:busy\",\"title\":\"Too much at once\",\"status\":503,\"code\":\"busy\",\
-             \"detail\":\"send it again\",\"retryable\":true}"
+            serde_json::json!({
+                "type": "urn:huitong:problem:not_found", "title": said.what, "status": 503, "code": "not_found",
+                "detail": "send it again", "action": said.action, "retryable": true,
+            })
         );
-        let form = Form {
+        let whole = Form {
             retryable: false,
-            field: Some("note"),
+            field: Some("note".to_owned()),
+            expected_minor: Some(7),
             challenge: Some("Bearer"),
-            request_id: Some("r1"),
+            request_id: Some("r1".to_owned()),
             status: StatusCode::UNAUTHORIZED,
-            ..FORM
+            ..form()
         };
-        let (headers, body) = told(form).await;
+        let (headers, body) = told(whole, Language::Chinese).await;
         assert_eq!(headers, is(&[("content-type", "application/problem+json"), ("www-authenticate", "Bearer")]));
-        assert!(body.ends_with("\"field\":\"note\",\"retryable\":false,\"request_id\":\"r1\"}"), "{body}");
+        assert_eq!((&body["field"], &body["expected_minor"]), (&"note".into(), &7.into()));
+        assert_eq!((&body["request_id"], &body["retryable"]), (&"r1".into(), &false.into()));
+        assert_eq!(body["title"], meaning(Kind::Problem, "not_found", Language::Chinese).unwrap().what);
     }
 }

@@ -46,7 +46,7 @@ CREATE TABLE card (
     number TEXT PRIMARY KEY,
     product TEXT NOT NULL,
     account INTEGER NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('blank', 'active', 'frozen', 'lost', 'replaced', 'refunded', 'destroyed')),
+    status TEXT NOT NULL CHECK (status IN ('blank', 'active', 'frozen', 'lost', 'replaced', 'refunded', 'destroyed', 'withdrawn')),
     status_stamp INTEGER NOT NULL,
     allocated_store TEXT,
     member INTEGER,
@@ -169,11 +169,13 @@ CREATE TABLE points_pending (
 CREATE INDEX points_pending_by_account ON points_pending (account, business_day);
 CREATE INDEX points_pending_by_day ON points_pending (business_day);
 
--- References of payments outside that may be used once only.
+-- References of payments outside that may be used once only, each with the receipts that used it: a receipt that a till took on its own is never refused,
+-- so there may be several.
 CREATE TABLE tender_reference (
     tender TEXT NOT NULL,
     reference TEXT NOT NULL COLLATE NOCASE,
-    PRIMARY KEY (tender, reference)
+    receipt_seq INTEGER NOT NULL,
+    PRIMARY KEY (tender, reference, receipt_seq)
 ) STRICT, WITHOUT ROWID;
 
 -- What the store's own promotions have given away, less what came back.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use huitong_config::{ConfigError, Loaded, Loader, Millis};
+use huitong_config::{ConfigError, Language, Loaded, Loader, Millis};
 use huitong_protocol::wire::SEGMENT_ENTRIES_MAX;
 use jiff::civil::Time;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -58,11 +58,13 @@ impl Default for EdgeConfig {
 pub struct ApiConfig {
     /// Where tills connect. Port 0 takes any free one.
     pub listen: SocketAddr,
+    /// The language of sentences for people where a till asks for none.
+    pub language: Language,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7171) }
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7171), language: Language::English }
     }
 }
 
@@ -272,7 +274,7 @@ impl EdgeConfig {
     pub fn for_test(data_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.to_owned(),
-            api: ApiConfig { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0) },
+            api: ApiConfig { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), ..ApiConfig::default() },
             store: StoreConfig { readers: 1, cache_kib: 256 },
             sync: SyncConfig {
                 report_debounce: Millis::ZERO,

@@ -117,13 +117,36 @@ pub struct Call {
     pub hub_heard_at: Option<Instant>,
 }
 
-/// The answer to an operation: JSON of an `Outcome`, as stored.
+/// The answer to an operation, as stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// The bytes.
-    pub json: Bytes,
-    /// Whether they were stored by an earlier request.
+    /// What was decided.
+    pub decided: Decided,
+    /// Whether it was stored by an earlier request.
     pub replayed: bool,
+}
+
+/// What was decided: JSON of an `Outcome`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decided {
+    /// Passed on byte by byte.
+    Approved(Bytes),
+    /// Code and figures; the sentence for people is put in when it is given.
+    Declined(Bytes),
+}
+
+impl Decided {
+    fn new(json: Bytes, entry_seq: Option<Seq>) -> Self {
+        if entry_seq.is_some() { Self::Approved(json) } else { Self::Declined(json) }
+    }
+
+    /// The stored bytes.
+    #[must_use]
+    pub const fn json(&self) -> &Bytes {
+        match self {
+            Self::Approved(json) | Self::Declined(json) => json,
+        }
+    }
 }
 
 /// Why an operation has no answer. Nothing was stored.
@@ -196,7 +219,7 @@ impl Ledger {
     pub async fn execute(&self, call: Call, order: Order) -> Result<Answer, LedgerError> {
         let _guard = self.enter(call.operation)?;
         let prepared = match &order {
-            Order::Sale(request) => self.prepare(call.now, request)?,
+            Order::Sale(request) => self.prepare(&call, request)?,
             _ => None,
         };
         let order = Arc::new((order, prepared));
@@ -271,7 +294,8 @@ fn visit(
         if known.terminal != call.terminal || known.body_hash != call.body_hash {
             return Ok(Visit::KeyReused);
         }
-        return Ok(Visit::Answered(Answer { json: known.answer.into(), replayed: true }));
+        let decided = Decided::new(known.answer.into(), known.entry_seq);
+        return Ok(Visit::Answered(Answer { decided, replayed: true }));
     }
     let Some(policy) = tx.chain().policy.clone() else {
         tx.identity()?;
@@ -282,10 +306,7 @@ fn visit(
         Order::OpenDay(request) => day::open(tx, call, request)?,
         Order::CloseDay(request) => day::close(tx, call, request)?,
         _ => match order.decide(tx, call, &policy.policy, &hub, prepared)? {
-            Decision::Approved(plan) => {
-                keep_references(tx, &policy.policy, &plan.body)?;
-                approve(tx, call, order, &policy.policy, *plan, prepared)?
-            }
+            Decision::Approved(plan) => approve(tx, call, &policy.policy, order, *plan, prepared)?,
             Decision::Declined(decline) => Done::Declined(decline),
             Decision::AskHub(needs) => Done::Ask(needs),
             Decision::Faulty(fault) => Done::Faulty(fault),
@@ -294,8 +315,7 @@ fn visit(
     let (outcome, entry_seq) = match done {
         Done::Approved(approved, seq) => (Outcome::Approved(approved), Some(seq)),
         Done::Declined(decline) => {
-            let message = decline.code.message().to_owned();
-            (Outcome::Declined { operation: call.operation, message, decline }, None)
+            (Outcome::Declined { operation: call.operation, message: String::new(), decline }, None)
         }
         Done::Ask(needs) => {
             // Within the writer's transaction: a release that comes next sees it.
@@ -318,7 +338,7 @@ fn visit(
             at: call.now,
         },
     )?;
-    Ok(Visit::Answered(Answer { json: json.into(), replayed: false }))
+    Ok(Visit::Answered(Answer { decided: Decided::new(json.into(), entry_seq), replayed: false }))
 }
 
 /// The purses of this store that a question is about.
@@ -356,12 +376,12 @@ fn take_news(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant], cards: &[Card
 fn approve(
     tx: &mut WriteTx<'_>,
     call: &Call,
-    order: &Order,
     policy: &Policy,
+    order: &Order,
     plan: Plan,
     prepared: Option<&Prepared>,
 ) -> Result<Done, StoreError> {
-    let Plan { body, counters, card: card_change, receipt: receipt_change, refunds, given } = plan;
+    let Plan { body, counters, cards, receipt: receipt_change, refunds, given, freed } = plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
     let mut price = None;
@@ -376,12 +396,13 @@ fn approve(
         Body::Void(void) => red_letter_required.clone_from(&void.red_letter),
         _ => {}
     }
-    if let Some((number, _)) = card_change
-        && let Some(card) = card::find(tx, number)?
-    {
-        // What was seen before a restart is not in memory, and this machine's clock may be slow: a freeze must not look overtaken at head office.
-        tx.observe(card.status_stamp);
+    for &(number, _) in &cards {
+        if let Some(card) = card::find(tx, number)? {
+            // What was seen before a restart is not in memory, and this machine's clock may be slow: a freeze must not look overtaken at head office.
+            tx.observe(card.status_stamp);
+        }
     }
+    keep_references(tx, policy, tx.head().seq.next(), &body, &freed)?;
     limits::count(tx, policy, &body, &given)?;
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
     let rule = tx.chain().policy.as_ref().and_then(|policy| policy.policy.points.pending);
@@ -401,7 +422,7 @@ fn approve(
             pending_minor: pending_here(tx, purse, &counters, rule.as_ref(), day)?,
         });
     }
-    if let Some((number, status)) = card_change {
+    for (number, status) in cards {
         card::set_status(tx, number, status, appended.stamp)?;
     }
     match receipt_change {

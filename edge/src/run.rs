@@ -437,7 +437,7 @@ impl Work for Jobs {
         match job {
             Job::Download => {
                 let done = download::run(&self.link).await.map_err(|error| error.to_string())?;
-                Ok(format!("{} rows", done.rows))
+                Ok(done.to_string())
             }
             Job::Upload => {
                 let done = upload::run(&self.link).await.map_err(|error| error.to_string())?;
@@ -471,10 +471,10 @@ impl Jobs {
             now: self.clock.now(),
             hub_heard_at: None,
         };
-        let closed = self.ledger.execute(call, Order::CloseDay(CloseDay { operator: None })).await;
+        let closed = self.ledger.execute(call, Order::CloseDay(CloseDay::default())).await;
         match closed {
             Ok(_) if self.store.committed().open_day != Some(day) => Ok(format!("closed {day}")),
-            Ok(answer) => Err(String::from_utf8_lossy(&answer.json).into_owned()),
+            Ok(answer) => Err(String::from_utf8_lossy(answer.decided.json()).into_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

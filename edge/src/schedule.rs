@@ -89,7 +89,7 @@ pub trait Work: Send + Sync + 'static {
 }
 
 /// A job as `schedule list` shows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct Planned {
     /// Which.
     pub name: String,

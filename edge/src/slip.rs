@@ -4,8 +4,8 @@
 //! is made inert: a printer or terminal that gets this slip obeys none of it. Figures are never computed here, only written.
 
 use std::fmt::Write as _;
-use std::str::FromStr;
 
+use huitong_config::Language;
 use huitong_protocol::entry::{Body, CardSale, Entry, Invoiceable, RedLetter, Return, Sale, SaleLine, TenderLine};
 use huitong_protocol::id::{PromotionId, TenderCode};
 use huitong_protocol::ledger::ReceiptState;
@@ -21,36 +21,12 @@ pub const COLUMNS_MIN: usize = 32;
 /// The widest paper: a sheet beside the till.
 pub const COLUMNS_MAX: usize = 64;
 
-/// The language of the words on the slip; names and reasons stay as they were written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
-pub enum Language {
-    /// Chinese as written on the mainland.
-    #[default]
-    #[serde(rename = "zh-CN")]
-    ZhCn,
-    /// English.
-    #[serde(rename = "en")]
-    En,
-}
-
-impl FromStr for Language {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "zh-CN" => Ok(Self::ZhCn),
-            "en" => Ok(Self::En),
-            _ => Err("is not a language of the slip; it is zh-CN or en".to_owned()),
-        }
-    }
-}
-
 /// How the slip is to look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Style {
     /// Columns of the paper; a Chinese character takes two.
     pub columns: usize,
-    /// The language of its words.
+    /// The language of its words; names and reasons stay as they were written.
     pub language: Language,
 }
 
@@ -76,7 +52,7 @@ macro_rules! words {
 
         impl Word {
             const fn text(self, language: Language) -> &'static str {
-                match (self, language) { $((Self::$name, Language::ZhCn) => $zh, (Self::$name, Language::En) => $en),+ }
+                match (self, language) { $((Self::$name, Language::Chinese) => $zh, (Self::$name, Language::English) => $en),+ }
             }
         }
     };
@@ -445,7 +421,7 @@ mod tests {
     use huitong_protocol::id::Seq;
     use serde_json::json;
 
-    const NARROW: Style = Style { columns: 32, language: Language::ZhCn };
+    const NARROW: Style = Style { columns: 32, language: Language::Chinese };
 
     fn printed(entry: &Entry, style: Style) -> String {
         let state = ReceiptState::default();
@@ -508,7 +484,7 @@ stored_value ****0001     100.00
     #[tokio::test]
     async fn no_line_is_wider_than_the_paper_and_nothing_on_it_is_a_command() {
         let entry = sold().await;
-        for language in [Language::ZhCn, Language::En] {
+        for language in [Language::Chinese, Language::English] {
             for columns in [COLUMNS_MIN, 42, 48, COLUMNS_MAX] {
                 let slip = printed(&entry, Style { columns, language });
                 for line in slip.lines() {

@@ -32,7 +32,7 @@ pub enum AccountError {
 }
 
 /// One purse as the hub knows it from reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct PurseView {
     /// What it counts.
     pub unit: Unit,
@@ -47,7 +47,7 @@ pub struct PurseView {
 }
 
 /// One purse at one store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct PurseAtStore {
     /// The store.
     pub store: StoreId,
@@ -62,12 +62,12 @@ pub struct PurseAtStore {
 }
 
 /// An account in full.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AccountView {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct AccountView<C = Card> {
     /// Its number.
     pub account: AccountId,
     /// The cards that open it.
-    pub cards: Vec<Card>,
+    pub cards: Vec<C>,
     /// Its money by the stores' reports: in the hub's pool and at the stores.
     pub balance_minor: i64,
     /// Its purses, from reports.
@@ -86,6 +86,39 @@ pub struct AccountView {
     pub lots: Vec<Lot>,
     /// What was taken before its load arrived.
     pub unattributed: Vec<UnattributedDraw>,
+}
+
+impl AccountView {
+    /// The same with its cards shown otherwise.
+    pub fn with_cards<C>(self, shown: impl Fn(&Card) -> C) -> AccountView<C> {
+        let Self {
+            account,
+            cards,
+            balance_minor,
+            purses,
+            home,
+            journal_balance_minor,
+            principal_minor,
+            bonus_minor,
+            points,
+            lots,
+            unattributed,
+        } = self;
+        let cards = cards.iter().map(shown).collect();
+        AccountView {
+            account,
+            cards,
+            balance_minor,
+            purses,
+            home,
+            journal_balance_minor,
+            principal_minor,
+            bonus_minor,
+            points,
+            lots,
+            unattributed,
+        }
+    }
 }
 
 /// The terms to fold by: those published, or free ones until there are any. Lots depend on draw order and return rule alone.
@@ -195,7 +228,7 @@ pub fn purses(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<PurseView>, Sto
 }
 
 /// One account's balance and lots, from the journals.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Balance {
     /// The account.
     pub account: AccountId,
@@ -266,7 +299,7 @@ pub fn card_numbers(tx: &mut Tx<'_>, mut each: impl FnMut(AccountId, &str)) -> R
 }
 
 /// What moved at a store on a business day, by kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct MovementTotal {
     /// The store, or the hub.
     pub store: StoreId,

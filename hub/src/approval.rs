@@ -17,7 +17,7 @@ use crate::store::signature::{self, Role, Signature};
 use crate::store::{StoreError, Tx};
 
 /// Where a run is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum RunState {
     /// Provisional, or a memo: there is nothing to approve.
@@ -48,7 +48,7 @@ impl RunState {
 }
 
 /// A run and the names under it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SignedRun {
     /// The run.
     #[serde(flatten)]
@@ -61,7 +61,7 @@ pub struct SignedRun {
 }
 
 /// A run in full: what is owed by it, and what finance had said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RunSheet {
     /// The run.
     pub run: SignedRun,
@@ -120,7 +120,7 @@ pub fn sheet(tx: &mut Tx<'_>, id: RunId, by_legal_entity: bool) -> Result<RunShe
 }
 
 /// What somebody asks to be settled; what they leave open is what the agreement books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
 pub struct Wanted {
     /// By which scheme.
     pub scheme: Option<Scheme>,

@@ -21,7 +21,7 @@ use crate::store::{device, exception, organisation};
 pub const DAYS_MAX: usize = 400;
 
 /// Where a day is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DayState {
     /// The store has traded before and nothing of the day is here: it was closed, or its journal has not arrived.
@@ -54,7 +54,7 @@ impl DayState {
 }
 
 /// One store's day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct CalendarDay {
     /// The day.
     pub business_day: BusinessDay,
@@ -74,7 +74,7 @@ pub struct CalendarDay {
 }
 
 /// A store that has traded before, and of which nothing was heard on a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Silent {
     /// The store.
     pub store: StoreId,

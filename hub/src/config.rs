@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use huitong_config::{ConfigError, Loaded, Millis};
+use huitong_config::{ConfigError, Language, Loaded, Millis};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of the hub's environment variables.
@@ -21,6 +21,8 @@ pub struct HubConfig {
     pub data_dir: PathBuf,
     /// The file with the pair that signs policies; within `data_dir` unless it begins with a slash.
     pub policy_key: PathBuf,
+    /// The language of sentences for people where a caller asks for none.
+    pub language: Language,
     /// How many readers the database has at once.
     pub readers: usize,
     /// How long a grant waits for other stores to release.
@@ -48,6 +50,7 @@ impl Default for HubConfig {
             insecure_http: false,
             data_dir: PathBuf::from("huitong-hub"),
             policy_key: PathBuf::from("policy.key"),
+            language: Language::English,
             readers: 4,
             recall_wait: Millis::seconds(2),
             connected_grace: Millis::seconds(5),

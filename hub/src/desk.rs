@@ -10,7 +10,7 @@ use crate::store::member::Record;
 use crate::store::{StoreError, Tx, member, phone_key};
 
 /// Members that a question found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Found {
     /// The first of them.
     pub members: Vec<MemberFound>,
@@ -35,7 +35,7 @@ pub fn find(tx: &mut Tx<'_>, question: &str) -> Result<Found, StoreError> {
 }
 
 /// A member as the desk sees one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct MemberView {
     /// The hub's own number.
     pub member: MemberId,

@@ -40,7 +40,7 @@ pub enum WorkError {
 }
 
 /// An exception with all that happened to it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct Dossier {
     /// As it stands.
     #[serde(flatten)]

@@ -244,6 +244,11 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
         elsewhere.sort_by_key(|place| (place.card, place.store));
         elsewhere.dedup();
     }
+    let spenders = spenders(tx, hub, look, &cards)?;
+    let is_new =
+        |place: &Elsewhere, known: &[Elsewhere]| !known.iter().any(|k| (k.card, k.store) == (place.card, place.store));
+    let spenders: Vec<Elsewhere> = spenders.into_iter().filter(|place| is_new(place, &elsewhere)).collect();
+    elsewhere.extend(spenders);
     let mut totals = Vec::new();
     if look.request.totals {
         for need in &look.request.needs {
@@ -281,7 +286,7 @@ fn resolve(tx: &mut Tx<'_>, look: &Look) -> Result<Vec<Card>, StoreError> {
 /// since a load on it may have to be undone.
 fn lacking(cards: &[Card], needs: &[Need], money: Unit) -> BTreeMap<Purse, i64> {
     let mut lacking = BTreeMap::new();
-    for need in needs.iter().filter(|need| need.missing_minor > 0 && need.purpose == Purpose::Spend) {
+    for need in needs.iter().filter(|need| need.missing_minor > 0 && takes_value(need.purpose)) {
         let served = |card: &&Card| {
             card.number == need.card
                 && matches!(card.status, CardStatus::Active | CardStatus::Frozen | CardStatus::Lost)
@@ -294,6 +299,27 @@ fn lacking(cards: &[Card], needs: &[Need], money: Unit) -> BTreeMap<Purse, i64> 
         *missing_minor = missing_minor.saturating_add(need.missing_minor);
     }
     lacking
+}
+
+const fn takes_value(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Spend | Purpose::Unsell)
+}
+
+/// Stores other than the asker that ever spent of a card whose sale is to be undone: goods that it paid for could come back there, when somebody else has
+/// bought the card. Reports know it long before journals do; what was undone there since is not known, and so it counts.
+fn spenders(tx: &mut Tx<'_>, hub: &Hub, look: &Look, cards: &[Card]) -> Result<Vec<Elsewhere>, StoreError> {
+    let mut found: Vec<Elsewhere> = Vec::new();
+    for need in look.request.needs.iter().filter(|need| need.purpose == Purpose::Unsell) {
+        let Some(card) = cards.iter().find(|card| card.number == need.card) else { continue };
+        for other in rows::lines(tx, Purse { account: card.account, unit: need.unit })? {
+            let known = found.iter().any(|place| (place.card, place.store) == (need.card, other.store));
+            if other.store != look.caller.store && other.line.seen.spent_minor > 0 && !known {
+                let last_seen_ms = hub.last_seen(tx, other.store)?;
+                found.push(Elsewhere { card: need.card, store: other.store, held_minor: 0, last_seen_ms });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Grants what is missing, or on the last look what there is. Gives what is still missing.

@@ -58,7 +58,7 @@ impl Horizon {
 }
 
 /// A day that a store opened beyond its horizon. No run looks at it until the hub's clock has come there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct FarDay {
     /// The store.
     pub store: StoreId,

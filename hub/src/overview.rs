@@ -10,7 +10,7 @@ use crate::store::exception::{self, Counts};
 use crate::store::{StoreError, Tx, organisation, root, settlement};
 
 /// How things stand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Overview {
     /// When this was so.
     pub as_of_ms: Instant,

@@ -49,7 +49,7 @@ fn refused<T>(fault: impl Into<String>, hint: &'static str) -> Result<T, Paramet
 }
 
 /// A proposal in full.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct ProposalSheet {
     /// Who, when, and what became of it.
     #[serde(flatten)]

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use huitong_protocol::bundle::{Bundle, DOCUMENT_BYTES_MAX, KeyId};
-use huitong_protocol::id::{LegalEntityId, StoreId, TierCode};
+use huitong_protocol::id::{GroupId, LegalEntityId, StoreId, TierCode};
 use huitong_protocol::party::Party;
 use huitong_protocol::policy::{Funder, Goods, Policy, PolicyFault};
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, faults};
@@ -23,7 +23,7 @@ use crate::store::policy::{self as rows, Kept};
 use crate::store::{item, organisation, parameters as proposals, root};
 
 /// One fault of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct DocumentFault {
     /// The line, from 1; 0 when it has none.
     pub line: usize,
@@ -152,7 +152,7 @@ pub(crate) fn located(document: &str, path: String, fault: String) -> DocumentFa
 }
 
 /// A published policy without its document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Published {
     /// Its version: given by the hub, rising.
     pub version: u64,
@@ -200,13 +200,37 @@ pub fn read_bundle(bundle: &Bundle) -> Result<Policy, String> {
 }
 
 /// A published policy with its document, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct PolicyDocument {
+    /// Its version.
+    pub version: u64,
+    /// The first business day on which it is in force.
+    pub effective_from: BusinessDay,
+    /// The group.
+    pub group: GroupId,
+    /// The key that signed it.
+    pub key: KeyId,
+    /// When it was published.
+    pub published_at_ms: Instant,
+    /// The document (TOML).
+    pub document: String,
+    /// What stores have set for themselves (TOML), empty when none has.
+    pub parameters: String,
+}
+
+/// A policy as it is shown.
 #[must_use]
-pub fn shown(kept: &Kept) -> serde_json::Value {
+pub fn shown(kept: &Kept) -> PolicyDocument {
     let bundle = &kept.bundle;
-    serde_json::json!({
-        "version": bundle.version, "effective_from": bundle.effective_from, "group": bundle.group,
-        "key": bundle.key, "published_at_ms": kept.published_at_ms, "document": bundle.document, "parameters": bundle.parameters,
-    })
+    PolicyDocument {
+        version: bundle.version,
+        effective_from: bundle.effective_from,
+        group: bundle.group,
+        key: bundle.key.clone(),
+        published_at_ms: kept.published_at_ms,
+        document: bundle.document.clone(),
+        parameters: bundle.parameters.clone(),
+    }
 }
 
 /// The newest policy, whether in force yet or not.

@@ -1,12 +1,14 @@
 //! Reconcile: load, compare, save. Safe to run again: a finding that stands is not raised twice.
 
+use huitong_protocol::card::CardStatus;
 use huitong_protocol::id::{EntryId, Epoch, Seq};
 use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{Instant, Stamp};
 
 use crate::exception::close_by_itself;
+use crate::report::behind;
 use crate::review;
-use crate::store::{Store, StoreError, Tx, device, exception, journal};
+use crate::store::{Store, StoreError, Tx, card, device, exception, journal};
 
 /// How long a segment waits for the ones before it until somebody is told: an upload that came out of order is over long before.
 const GAP_MS_MIN: i64 = 10 * 60_000;
@@ -76,6 +78,18 @@ fn close_gaps(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Makes cards sellable again whose account was found empty since they were withdrawn.
+fn put_on_sale(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
+    for number in card::withdrawn(tx)? {
+        if let Some(card) = card::find(tx, number)?
+            && behind(tx, &card)?.is_none()
+        {
+            card::set_status(tx, number, CardStatus::Blank, Stamp::next(now, card.status_stamp, Stamp::ZERO))?;
+        }
+    }
+    Ok(())
+}
+
 /// Compares, reviews what is new, and raises an exception for each finding. Gives how many are new.
 ///
 /// # Errors
@@ -92,6 +106,7 @@ pub async fn run(store: &Store, now: Instant) -> Result<usize, StoreError> {
     let compared = store
         .write(move |tx| {
             close_gaps(tx, now)?;
+            put_on_sale(tx, now)?;
             let mut new = 0;
             for finding in &findings {
                 new += usize::from(exception::raise(tx, finding, now)?);

@@ -180,7 +180,8 @@ fn write(
 
 /// Gives whether the card changed.
 fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant) -> Result<bool, StoreError> {
-    const BY_STORES: [CardStatus; 4] = [CardStatus::Blank, CardStatus::Active, CardStatus::Frozen, CardStatus::Lost];
+    const BY_STORES: [CardStatus; 5] =
+        [CardStatus::Blank, CardStatus::Active, CardStatus::Frozen, CardStatus::Lost, CardStatus::Withdrawn];
     let raise = |tx: &mut Tx<'_>, class: Class, evidence: String| {
         let finding = Finding {
             class,
@@ -207,23 +208,38 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
         return Ok(false);
     }
     // A sale is undone while the card is in use: whoever froze it meanwhile meant it.
-    let is_undone = change.status == CardStatus::Blank;
-    let may_be_undone = matches!(card.status, CardStatus::Blank | CardStatus::Active);
+    let is_undone = matches!(change.status, CardStatus::Blank | CardStatus::Withdrawn);
+    let may_be_undone = matches!(card.status, CardStatus::Blank | CardStatus::Active | CardStatus::Withdrawn);
     if !BY_STORES.contains(&card.status) || !BY_STORES.contains(&change.status) || (is_undone && !may_be_undone) {
         let why = format!("card {} is {}; a store cannot make it {}", change.number, card.status, change.status);
         return raise(tx, Class::CardChangeRefused, why).map(|()| false);
     }
-    card::set_status(tx, change.number, change.status, stamp)?;
-    if is_undone && card.status != CardStatus::Blank && !card::others_in_use(tx, &card)? {
-        let held: Vec<String> =
-            rows::holdings(tx, card.account)?.iter().map(|(unit, sum)| format!("{sum} {unit}")).collect();
-        if !held.is_empty() {
-            let evidence =
-                format!("card {} is blank again; its account {} holds {}", card.number, card.account, held.join(", "));
-            raise(tx, Class::BlankWithValue, evidence)?;
-        }
+    // Only here it is known whether anything is left behind a card that was sold: while there is, nobody can buy it.
+    let held = if is_undone { behind(tx, &card)? } else { None };
+    let status = match (is_undone, &held) {
+        (true, None) => CardStatus::Blank,
+        (true, Some(_)) => CardStatus::Withdrawn,
+        (false, _) => change.status,
+    };
+    card::set_status(tx, change.number, status, stamp)?;
+    if let Some(held) = held {
+        let evidence = format!("card {} is in nobody's hands; its account {} holds {held}", card.number, card.account);
+        raise(tx, Class::BlankWithValue, evidence)?;
     }
     Ok(true)
+}
+
+/// What the account of a card that is in nobody's hands holds, in words, when no other card opens it and it holds anything.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn behind(tx: &mut Tx<'_>, card: &Card) -> Result<Option<String>, StoreError> {
+    if card::others_in_use(tx, card)? {
+        return Ok(None);
+    }
+    let held = rows::holdings(tx, card.account)?;
+    let held: Vec<String> = held.iter().map(|(unit, sum)| format!("{sum} {unit}")).collect();
+    Ok((!held.is_empty()).then(|| held.join(", ")))
 }
 
 /// Whether news that come too late would have stopped a card that may be used or sold: somebody meant to stop it, and nothing did since then.

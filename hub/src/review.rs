@@ -1,5 +1,5 @@
 //! Review: looks at every accepted entry once, after it arrived, for what its journal alone does not show: cards and items that head office does not know,
-//! cards sold twice, limits that were passed over.
+//! cards sold twice, limits that were passed over, payment references used twice, value that came back behind a card that nobody has.
 //!
 //! It is no part of taking a journal in, which must stay quick, and it changes nothing but exceptions. A balance looks too high when a spend that lowered
 //! it has not arrived: it is named only when it was too high whatever the stores whose journals are behind can have spent of it, and looked at again until
@@ -10,13 +10,13 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use huitong_protocol::card::CardNumber;
-use huitong_protocol::entry::{Body, CardSale, EntryView, Header};
-use huitong_protocol::id::{AccountId, EntryId, Epoch, GroupId, Seq, StoreId};
+use huitong_protocol::card::{CardNumber, CardStatus};
+use huitong_protocol::entry::{Body, CardSale, EntryView, Header, TenderLine};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, GroupId, Seq, StoreId, TenderCode};
 use huitong_protocol::item::ITEM_CODE_BYTES_MAX;
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, MovementKind};
-use huitong_protocol::policy::Product;
+use huitong_protocol::policy::{Product, RefundRoute, Tender, TenderClass};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
@@ -24,7 +24,8 @@ use huitong_protocol::unit::Unit;
 use crate::exception::close_by_itself;
 use crate::ingest::{self, Inspected, Place};
 use crate::publish;
-use crate::store::{Row, Store, StoreError, Tx, card, exception, item, policy, root, settlement};
+use crate::report::behind;
+use crate::store::{Row, Store, StoreError, Tx, card, exception, item, policy, root, settlement, tender_reference};
 
 /// Entries looked at before what was found is written: some tens of milliseconds.
 const BATCH: i64 = 2_000;
@@ -57,6 +58,10 @@ pub struct Batch {
     pub undone: Vec<EntryId>,
     /// Loads of which nobody can say yet whether the balance after them was too high.
     pub doubts: Vec<EntryId>,
+    /// What receipts did with references that count once, in order.
+    references: Vec<ReferenceUse>,
+    /// Cards that count as unsold and whose account value came back to.
+    came_back: Vec<(CardNumber, EntryId)>,
 }
 
 /// What became of loads in doubt.
@@ -80,6 +85,17 @@ fn settle(tx: &mut Tx<'_>, doubts: &Doubts, now: Instant) -> Result<usize, Store
     Ok(new)
 }
 
+/// What a receipt did with a reference that counts once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct ReferenceUse {
+    receipt: EntryId,
+    tender: TenderCode,
+    reference: String,
+    amount_minor: i64,
+    /// Given back, not used.
+    is_back: bool,
+}
+
 fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreError> {
     let mut new = 0;
     for finding in &batch.findings {
@@ -99,6 +115,12 @@ fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreErro
             &[(&id.store).into(), id.epoch.into(), id.seq.into()],
         )?;
     }
+    for used in &batch.references {
+        new += usize::from(compare(tx, used, now)?);
+    }
+    for (number, entry) in &batch.came_back {
+        new += usize::from(withdraw(tx, *number, *entry, now)?);
+    }
     tx.execute_one(
         "note what was reviewed",
         "hub",
@@ -107,6 +129,42 @@ fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreErro
         &[batch.through_no.into()],
     )?;
     Ok(new)
+}
+
+/// Writes what a receipt did with a reference, and names the reference while several receipts use it. Stores arrive in any order: a receipt that gave its
+/// paper back may come after the one that used it again, and then the exception closes by itself.
+fn compare(tx: &mut Tx<'_>, used: &ReferenceUse, now: Instant) -> Result<bool, StoreError> {
+    let ReferenceUse { receipt, tender, ref reference, amount_minor, is_back } = *used;
+    match is_back {
+        false => tender_reference::used(tx, receipt, tender, reference, amount_minor)?,
+        true => tender_reference::given_back(tx, receipt, tender, reference, amount_minor)?,
+    }
+    let users = tender_reference::users(tx, tender, reference)?;
+    let subject = format!("{tender} {}", shown(&reference.to_ascii_uppercase()));
+    if let [] | [_] = &users[..] {
+        if is_back {
+            close_by_itself(tx, Class::ReferenceReused, &subject, &format!("{receipt} gave it back"), now)?;
+        }
+        return Ok(false);
+    }
+    let named: Vec<String> = users.iter().map(ToString::to_string).collect();
+    let evidence = Evidence { entries: users, ..format!("used in {}", named.join(", ")).into() };
+    exception::raise(tx, &Finding { class: Class::ReferenceReused, store: Some(receipt.store), subject, evidence }, now)
+}
+
+/// Takes a card out of sale whose account value came back to, and names it.
+fn withdraw(tx: &mut Tx<'_>, number: CardNumber, entry: EntryId, now: Instant) -> Result<bool, StoreError> {
+    let Some(card) = card::find(tx, number)?.filter(|card| card.status == CardStatus::Blank) else { return Ok(false) };
+    let Some(held) = behind(tx, &card)? else { return Ok(false) };
+    card::set_status(tx, number, CardStatus::Withdrawn, Stamp::next(now, card.status_stamp, Stamp::ZERO))?;
+    let words =
+        format!("value came back to account {} after card {number} was given back; it holds {held}", card.account);
+    let evidence = Evidence::from(words).entry(entry);
+    exception::raise(
+        tx,
+        &Finding { class: Class::BlankWithValue, store: Some(entry.store), subject: entry.to_string(), evidence },
+        now,
+    )
 }
 
 /// Looks at the next entries; nothing when all were looked at. Changes nothing.
@@ -177,10 +235,17 @@ struct Review {
     group: GroupId,
     currency: Currency,
     /// Of the policies that the entries name.
-    products: BTreeMap<u64, Vec<Product>>,
+    rules: BTreeMap<u64, Rules>,
     /// Whether there is an item master at all: without one, no item is unknown.
     has_items: bool,
     batch: Batch,
+}
+
+/// What of a policy is asked for here.
+#[derive(Debug, Default)]
+struct Rules {
+    products: Vec<Product>,
+    tenders: Vec<Tender>,
 }
 
 impl Review {
@@ -189,7 +254,7 @@ impl Review {
         Ok(Self {
             group: hub.group,
             currency: hub.currency,
-            products: BTreeMap::new(),
+            rules: BTreeMap::new(),
             has_items: tx.query_one("SELECT 1 FROM item LIMIT 1", &[], |row| row.integer(0))?.is_some(),
             batch: Batch { through_no, ..Batch::default() },
         })
@@ -211,6 +276,10 @@ impl Review {
 
     fn look(&mut self, tx: &mut Tx<'_>, id: EntryId, header: &Header, body: &Body) -> Result<(), StoreError> {
         self.look_at_cards(tx, id, body)?;
+        self.look_at_references(tx, id, header, body)?;
+        if matches!(body, Body::Return(_) | Body::Void(_)) {
+            self.look_behind_unsold_cards(tx, id, body)?;
+        }
         match body {
             Body::CardSale(sale) => {
                 self.look_at_sale_of_card(tx, id, header, sale)?;
@@ -293,6 +362,74 @@ impl Review {
         Ok(())
     }
 
+    /// The rules that an entry was decided under.
+    fn rules(&mut self, tx: &mut Tx<'_>, header: &Header) -> Result<&Rules, StoreError> {
+        let version = header.replica.policy;
+        Ok(match self.rules.entry(version) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(match policy::find(tx, version)? {
+                // A document that this program cannot read any more must not hold up what other entries are looked at for; `rerate` says so.
+                Some(kept) => publish::open_kept(&kept)
+                    .map(|(_, policy)| Rules { products: policy.products, tenders: policy.tenders })
+                    .unwrap_or_default(),
+                None => Rules::default(),
+            }),
+        })
+    }
+
+    /// What the entry did with references that count once. An acquirer's number stays used, whatever comes back; a paper is free again when it went back
+    /// whole, and so does a paper that paid for what was undone.
+    fn look_at_references(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: EntryId,
+        header: &Header,
+        body: &Body,
+    ) -> Result<(), StoreError> {
+        let (receipt, lines, is_back) = match body {
+            Body::CardSale(load) | Body::CardReload(load) => (id, &load.tenders[..], false),
+            Body::Sale(sale) => (id, &sale.tenders[..], false),
+            Body::Payment(payment) => (payment.of, std::slice::from_ref(&payment.tender), false),
+            Body::Void(void) => (void.of, &void.tenders[..], true),
+            Body::Return(back) => (back.of, &back.tenders[..], true),
+            _ => return Ok(()),
+        };
+        if lines.iter().all(|line| line.reference.is_none()) {
+            return Ok(());
+        }
+        let rules = self.rules(tx, header)?;
+        let counts_once = |line: &&TenderLine| {
+            let tender = rules.tenders.iter().find(|tender| tender.code == line.tender);
+            let is_paper = |class| matches!(class, TenderClass::Voucher | TenderClass::Coupon);
+            tender.is_some_and(|tender| match (is_back, body) {
+                (false, _) => tender.reference_unique,
+                // What is undone was not, whatever its refund is; what comes back takes the route of its tender.
+                (true, Body::Void(_)) => is_paper(tender.class),
+                (true, _) => is_paper(tender.class) && tender.refund == RefundRoute::SameTender,
+            })
+        };
+        let uses: Vec<ReferenceUse> = lines
+            .iter()
+            .filter(counts_once)
+            .filter_map(|line| {
+                let (reference, amount_minor) = (line.reference.clone()?, line.amount_minor);
+                Some(ReferenceUse { receipt, tender: line.tender, reference, amount_minor, is_back })
+            })
+            .collect();
+        self.batch.references.extend(uses);
+        Ok(())
+    }
+
+    /// Cards that were given back before what they had paid for was: another store knew no better.
+    fn look_behind_unsold_cards(&mut self, tx: &mut Tx<'_>, id: EntryId, body: &Body) -> Result<(), StoreError> {
+        let onto = body.movements().iter().filter(|movement| movement.kind.direction() == Direction::In);
+        let accounts: BTreeSet<AccountId> = onto.map(|movement| movement.account).collect();
+        for account in accounts {
+            self.batch.came_back.extend(card::unsold(tx, account)?.into_iter().map(|number| (number, id)));
+        }
+        Ok(())
+    }
+
     fn look_at_load(
         &mut self,
         tx: &mut Tx<'_>,
@@ -315,16 +452,7 @@ impl Review {
 
     /// What a load and the balance after it may be at most, by the policy under which it was taken.
     fn limits(&mut self, tx: &mut Tx<'_>, header: &Header, load: &CardSale) -> Result<Option<(i64, i64)>, StoreError> {
-        let version = header.replica.policy;
-        let products = match self.products.entry(version) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(match policy::find(tx, version)? {
-                // A document that this program cannot read any more must not hold up what other entries are looked at for; `rerate` says so.
-                Some(kept) => publish::open_kept(&kept).map(|(_, policy)| policy.products).unwrap_or_default(),
-                None => Vec::new(),
-            }),
-        };
-        let product = products.iter().find(|product| product.id == load.product);
+        let product = self.rules(tx, header)?.products.iter().find(|product| product.id == load.product);
         Ok(product.map(|product| (product.load_minor_max, product.balance_minor_max)))
     }
 

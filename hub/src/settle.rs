@@ -112,7 +112,7 @@ fn refused(fault: impl Into<String>, hint: impl Into<String>) -> SettleError {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RunReport {
     /// The run as recorded.
     #[serde(flatten)]
@@ -503,7 +503,7 @@ pub fn lines<E: From<StoreError>>(
 }
 
 /// A sum over all accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Sum {
     /// Who owes.
     pub debtor: Party,
@@ -573,7 +573,7 @@ pub enum Scope {
 }
 
 /// What is owed and how it can be paid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Netting {
     /// Ordered pairs that owe, gross.
     pub obligations: Vec<Obligation>,

@@ -12,7 +12,7 @@ use crate::hub::Hub;
 use crate::verify::{self, Report};
 
 /// Where the job is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default, schemars::JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Status {
     /// Nobody asked in this life of the hub.

@@ -22,7 +22,7 @@ const POLICY_KIND: &str = "huitong-policy-1";
 const KEY_KIND: &str = "huitong-policy-key-1";
 
 /// The short name of a key: the first eight bytes of the hash of its public half, in hexadecimal. For people to compare; never a proof.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct KeyId(String);
 
@@ -171,7 +171,7 @@ fn counted(field: &str, version: u64) -> Result<(), String> {
 }
 
 /// Why a store refuses what was published. The text form is stable: status shows it and `explain` knows it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyFault {
     /// The signature is of no key that the store trusts.
@@ -226,7 +226,7 @@ impl std::str::FromStr for PolicyFault {
 }
 
 /// A published policy, or key, that a store refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedPolicy {
     /// The version that it claims; that of the page when it cannot be read.

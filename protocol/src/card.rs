@@ -118,7 +118,7 @@ impl Visitor<'_> for NumberVisitor {
 }
 
 /// How the last digit of a number guards the others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckDigit {
     /// Damm (2004): finds every single wrong digit and every swap of neighbours. The default.
@@ -177,7 +177,7 @@ impl CheckDigit {
 }
 
 /// A range of card numbers: a prefix, a length and a check digit.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NumberRange {
     /// The leading digits.
@@ -249,7 +249,7 @@ impl NumberRange {
 }
 
 /// Where a card is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CardStatus {
     /// Made, not sold.
@@ -266,12 +266,23 @@ pub enum CardStatus {
     Refunded,
     /// Destroyed stock.
     Destroyed,
+    /// In nobody's hands and not for sale: its sale was undone, or value came back to its account after that, and head office has not found the account
+    /// empty everywhere yet.
+    Withdrawn,
 }
 
 impl CardStatus {
     /// All states.
-    pub const ALL: &[Self] =
-        &[Self::Blank, Self::Active, Self::Frozen, Self::Lost, Self::Replaced, Self::Refunded, Self::Destroyed];
+    pub const ALL: &[Self] = &[
+        Self::Blank,
+        Self::Active,
+        Self::Frozen,
+        Self::Lost,
+        Self::Replaced,
+        Self::Refunded,
+        Self::Destroyed,
+        Self::Withdrawn,
+    ];
 
     /// The text form.
     #[must_use]
@@ -284,6 +295,7 @@ impl CardStatus {
             Self::Replaced => "replaced",
             Self::Refunded => "refunded",
             Self::Destroyed => "destroyed",
+            Self::Withdrawn => "withdrawn",
         }
     }
 
@@ -325,7 +337,7 @@ impl fmt::Display for CardStatus {
 }
 
 /// A card as the hub publishes it and a store's replica holds it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
     /// Its number.
@@ -350,7 +362,7 @@ pub struct Card {
 }
 
 /// A change of a card's status, made at one place and told to the others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CardChange {
     /// The card.

@@ -8,7 +8,7 @@ use crate::time::Instant;
 use crate::unit::Unit;
 
 /// Why an operation was refused. The text form is stable: tills and people look it up.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeclineCode {
     /// The account holds less, and the hub knows of no more.
@@ -59,7 +59,7 @@ pub enum DeclineCode {
     ReturnExceedsSale,
     /// The value of the load is spent.
     AlreadySpent,
-    /// The card holds more than this load; undo what came after it first.
+    /// The card was used since it was sold, or its account holds more than this load: undo that first.
     CardInUse,
     /// The policy does not allow returns without a receipt.
     WithoutReceiptOff,
@@ -77,8 +77,12 @@ pub enum DeclineCode {
     NothingInvoiceable,
     /// The markdowns are more than the goods: the till would pay the customer.
     BasketBelowZero,
-    /// The quote is too old, or its policy is no longer kept here, or the wall clocks were changed since: ask for a new one.
+    /// The quote is too old: ask for a new one.
     QuoteExpired,
+    /// The wall clocks were changed since the quote: ask for a new one.
+    QuoteClockChanged,
+    /// The policy of the quote is no longer kept here: ask for a new one.
+    QuotePolicyNotHeld,
     /// The basket costs something else now than its quote said: ask for a new one.
     QuoteChanged,
     /// The reference of a payment was used before, by a tender whose references count once.
@@ -132,7 +136,7 @@ impl DeclineCode {
             Self::NotVoidable => "this kind of operation cannot be voided",
             Self::ReturnExceedsSale => "more would be returned than was sold",
             Self::AlreadySpent => "the value of this load is spent already",
-            Self::CardInUse => "the card was loaded again or holds more than this load; undo that first",
+            Self::CardInUse => "the card was used since, or holds more than this load; undo that first",
             Self::WithoutReceiptOff => "returns without a receipt are not allowed by policy",
             Self::WithoutReceiptLimit => "the amount is above the limit for a return without a receipt",
             Self::PermissionDenied => "this till has no permission for this operation",
@@ -142,6 +146,8 @@ impl DeclineCode {
             Self::NothingInvoiceable => "nothing of this receipt may stand on a tax invoice",
             Self::BasketBelowZero => "the reductions are more than the goods; take one back or sell more goods",
             Self::QuoteExpired => "the quote is too old; ask for the price again",
+            Self::QuoteClockChanged => "the wall clocks were changed since the quote; ask for the price again",
+            Self::QuotePolicyNotHeld => "the policy of the quote is no longer kept here; ask for the price again",
             Self::QuoteChanged => "the price has changed since the quote; ask for it again and tell the customer",
             Self::ReferenceUsed => "this payment reference was used before; look at the number again",
             Self::PointsPending => "some of the points are not confirmed yet and cannot pay before they are",
@@ -159,21 +165,21 @@ impl DeclineCode {
 }
 
 /// Where value is that cannot be spent here now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Elsewhere {
     /// The card asked for.
     pub card: CardNumber,
     /// The store that holds it.
     pub store: StoreId,
-    /// How much, as last reported.
+    /// How much, as last reported. Nothing where the store only spent of it, which matters to whoever undoes the sale of the card.
     pub held_minor: i64,
     /// When that store was last heard.
     pub last_seen_ms: Instant,
 }
 
 /// A refusal with what the cashier can tell the customer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decline {
     /// Why.

@@ -111,7 +111,7 @@ impl Header {
 }
 
 /// A payment line, or a refund line of a return.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenderLine {
     /// Its code in the tender catalogue.
@@ -127,7 +127,7 @@ pub struct TenderLine {
 }
 
 /// A discount that the till gave, with its reason and who pays for it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Markdown {
     /// How much, above zero.
@@ -140,7 +140,7 @@ pub struct Markdown {
 }
 
 /// What must not happen to a line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LineFlags {
     /// No discounts.
@@ -153,7 +153,7 @@ pub struct LineFlags {
     pub no_stored_value: bool,
 }
 
-/// One line of a basket as the till sent it.
+/// One line of a sale: as the till sent it, with what the store knew of it and took off.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SaleLine {
@@ -211,7 +211,7 @@ pub struct SaleLine {
 }
 
 /// What may stand on a tax invoice, for one tax rate.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invoiceable {
     /// The tax code, where the amount belongs to one as a whole: what is paid for a load (601, untaxed).
@@ -448,7 +448,7 @@ fn is_zero(amount: &i64) -> bool {
 }
 
 /// What a red-letter invoice must take off an invoice, because goods came back.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedLetter {
     /// The invoice.

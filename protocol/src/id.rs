@@ -259,7 +259,7 @@ code_id!(
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(try_from = "i64", into = "i64")]
         pub struct $name(i64);
 
@@ -319,7 +319,7 @@ number_id!(
 );
 
 /// One operation of a till: made and saved by the till before it is sent, unique in the group (R: every retry has one effect).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct OperationId(pub Uuid);
 
@@ -341,7 +341,7 @@ impl FromStr for OperationId {
 }
 
 /// An incarnation of a store's database. Minted only by the hub; 1 at enrolment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
@@ -352,7 +352,7 @@ impl fmt::Display for Epoch {
 }
 
 /// A position in a store's journal: gap-free from 1 within an epoch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 

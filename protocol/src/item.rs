@@ -19,7 +19,7 @@ pub const BARCODES_MAX: usize = 32;
 pub const TAX_PPM_MAX: u32 = 1_000_000;
 
 /// An item.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// The group's own code for it.
@@ -132,7 +132,7 @@ fn check_code(text: &str) -> Result<(), String> {
 }
 
 /// What a till gets when it looks an item up.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ItemLook {
     /// The item.
     pub item: Item,
@@ -141,7 +141,7 @@ pub struct ItemLook {
 }
 
 /// The version of the items that a look-up was answered from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ItemsAsOf {
     /// The dataset's version.
     pub items: u64,

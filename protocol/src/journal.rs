@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Hash, Seq};
 
 /// The end of a chain: the last position and its hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     /// The last position, 0 when there is none.
@@ -74,7 +74,7 @@ pub fn verify<'a>(from: Head, entries: impl IntoIterator<Item = (Seq, Hash, &'a 
 }
 
 /// A range of positions, both ends included.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
     /// The first.

@@ -19,7 +19,7 @@ pub use member::{Acquaintance, enrol_member, request_change};
 pub use payment::resolve_payment;
 pub use returns::{post_return, post_unreferenced_return};
 pub use sale::{multiplier, post_sale};
-pub use void::void;
+pub use void::{Standing, void};
 
 use crate::allotment::{Purse, Refusal, StoreCounters, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
@@ -27,8 +27,8 @@ use crate::decline::{Decline, DeclineCode, Elsewhere};
 use crate::entry::{Body, Earned, Sale, TenderLine};
 use crate::id::{AccountId, EntryId, PromotionId, StoreId};
 use crate::money::Currency;
-use crate::movement::{Movement, MovementKind, MovementRef};
-use crate::policy::{Policy, ReferenceRule, RefundRoute, Rung, Tender};
+use crate::movement::{Direction, Movement, MovementKind, MovementRef};
+use crate::policy::{Policy, ReferenceRule, RefundRoute, Rung, Tender, TenderClass};
 use crate::till::Fault;
 use crate::time::BusinessDay;
 use crate::unit::Unit;
@@ -151,14 +151,16 @@ pub struct Plan {
     pub body: Body,
     /// Counters as they are after it.
     pub counters: Vec<(Purse, StoreCounters)>,
-    /// A card whose status changes.
-    pub card: Option<(CardNumber, CardStatus)>,
+    /// Cards whose status changes.
+    pub cards: Vec<(CardNumber, CardStatus)>,
     /// The receipt that the operation refers to, as it is after it. Who knows the new entry's id fills in `voided_by` and `paid_by`.
     pub receipt: Option<ReceiptChange>,
     /// Money that goes back to the customer.
     pub refunds: Vec<TenderLine>,
     /// What promotions gave away, below zero for what came back of it. The store counts those that it counts already.
     pub given: Vec<(PromotionId, i64)>,
+    /// Vouchers and coupons of the receipt that went back to their owner whole: their references may be used again.
+    pub freed: Vec<TenderLine>,
 }
 
 /// A change of a receipt's memory.
@@ -292,9 +294,11 @@ impl<'a> Work<'a> {
             }
             CardStatus::Frozen => Err(Decision::of_card(DeclineCode::CardFrozen, number)),
             CardStatus::Lost => Err(Decision::of_card(DeclineCode::CardLost, number)),
-            CardStatus::Blank | CardStatus::Replaced | CardStatus::Refunded | CardStatus::Destroyed => {
-                Err(Decision::of_card(DeclineCode::CardNotActive, number))
-            }
+            CardStatus::Blank
+            | CardStatus::Replaced
+            | CardStatus::Refunded
+            | CardStatus::Destroyed
+            | CardStatus::Withdrawn => Err(Decision::of_card(DeclineCode::CardNotActive, number)),
         }
     }
 
@@ -350,8 +354,11 @@ impl<'a> Work<'a> {
             }
             Hub::Unreachable => Vec::new(),
         };
+        let has_left = self.holdings.get(purse).released_minor > 0;
         let code = match (short, self.situation.hub) {
             (DeclineCode::Insufficient, Hub::Unreachable) => DeclineCode::InsufficientHereOffline,
+            // What left this store may lie unspent somewhere; only what never left is known to be spent.
+            (DeclineCode::AlreadySpent, Hub::Unreachable) if has_left => DeclineCode::InsufficientHereOffline,
             (DeclineCode::Insufficient, _) if !elsewhere.is_empty() => DeclineCode::HeldElsewhere,
             (code, _) => code,
         };
@@ -403,9 +410,28 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Cards that count as unsold and whose account value came back to. Nothing is refused for it, as the money is somebody's; but nobody may buy it with
+    /// the card.
+    fn withdrawn(&self) -> Vec<(CardNumber, CardStatus)> {
+        let came_back = |account: AccountId| {
+            let onto = |movement: &&Movement| movement.account == account && movement.amount_minor > 0;
+            self.movements.iter().filter(onto).any(|movement| movement.kind.direction() == Direction::In)
+        };
+        let unsold = self.cards.iter().filter(|card| card.status == CardStatus::Blank && came_back(card.account));
+        unsold.map(|card| (card.number, CardStatus::Withdrawn)).collect()
+    }
+
     fn plan(self, body: Body) -> Plan {
         let counters = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
-        Plan { body, counters, card: None, receipt: None, refunds: Vec::new(), given: Vec::new() }
+        Plan {
+            body,
+            counters,
+            cards: Vec::new(),
+            receipt: None,
+            refunds: Vec::new(),
+            given: Vec::new(),
+            freed: Vec::new(),
+        }
     }
 }
 
@@ -439,6 +465,13 @@ fn given_back(sale: &Sale) -> Vec<(PromotionId, i64)> {
 /// Whether what a tender paid goes back to the customer.
 fn goes_back(policy: &Policy, line: &TenderLine) -> bool {
     policy.tender(line.tender).is_none_or(|tender| tender.refund != RefundRoute::Nothing)
+}
+
+/// Whether a tender is a paper whose number may be used again when it went back to its owner. An acquirer's number stays used: what was undone is paid
+/// again under another one.
+fn is_paper(policy: &Policy, line: &TenderLine) -> bool {
+    let class = policy.tender(line.tender).map(|tender| tender.class);
+    line.reference.is_some() && matches!(class, Some(TenderClass::Voucher | TenderClass::Coupon))
 }
 
 /// A tender line of a sale with the reference that was known last: that of a parked payment came with its confirmation.

@@ -148,7 +148,9 @@ pub enum Rounding {
 }
 
 /// Parts per million: a rate as an integer. 6,000 is 0.6 %.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Ppm(pub i64);
 

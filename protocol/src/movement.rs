@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for MovementKind {
 }
 
 /// Which movement another one undoes: the entry and the movement's index in it, counted from 0.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MovementRef {
     /// The entry.

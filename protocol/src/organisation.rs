@@ -7,7 +7,7 @@ use crate::money::Currency;
 use crate::time::BusinessDay;
 
 /// Who owns stores and issues cards, as its tax office knows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LegalEntity {
     /// Its code in the group.
@@ -26,7 +26,7 @@ pub struct LegalEntity {
 }
 
 /// A store.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
     /// Its code.

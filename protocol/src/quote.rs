@@ -9,10 +9,9 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::card::CardNumber;
-use crate::entry::SaleLine;
 use crate::id::{CouponCode, Hash, IdError, MemberId};
 use crate::money::Currency;
-use crate::till::{AskQuote, PostSale};
+use crate::till::{AskQuote, PostSale, TillLine};
 use crate::time::Instant;
 
 /// The key of a store's quotes: 32 random bytes, made by the store and kept by it.
@@ -31,7 +30,7 @@ pub struct Asked<'a> {
     /// The coupons.
     pub coupons: &'a [CouponCode],
     /// The basket.
-    pub lines: &'a [SaleLine],
+    pub lines: &'a [TillLine],
 }
 
 impl<'a> From<&'a AskQuote> for Asked<'a> {

@@ -111,8 +111,8 @@ classes! {
     CounterBackwards = "counter_backwards" Alarm "The store's database is older than what it told before; stop it and enrol it again.",
     /// A card's status could not be changed as the store reported it.
     CardChangeRefused = "card_change_refused" Warning "Look at the card and set its status at head office.",
-    /// A card that counts as never sold again, though its account holds value that no other card opens.
-    BlankWithValue = "blank_with_value" Warning "Look at the account; have the card sold again so that its holder can use the value, or correct it at head office.",
+    /// A card in nobody's hands, though its account holds value that no other card opens.
+    BlankWithValue = "blank_with_value" Warning "Look whose the value is: pay it out, or correct it at head office. The card stays out of sale.",
     /// A freeze or loss that came with an older stamp than the card's status.
     StopOvertaken = "stop_overtaken" Alarm "Ask the store whether the card should be stopped; if so, have it frozen again.",
     /// A store's clock runs ahead of the hub's.
@@ -151,12 +151,14 @@ classes! {
     MemberConflict = "member_conflict" Warning "Look at it with `member review show`: two people's approval merges the enrolment into the member who has the phone; a card stays whose it is until head office changes it.",
     /// A form that was sealed at a store and cannot be opened.
     MemberUnreadable = "member_unreadable" Alarm "See whether the store was enrolled by another hub; have the person enrolled again, then refuse the request.",
+    /// One payment reference that counts once, used by several receipts.
+    ReferenceReused = "reference_reused" Alarm "Look at the receipts named: a voucher was copied, taken twice while a store was on its own, or typed wrong. Claim it from who took it second.",
     /// Goods taken back without a receipt.
     UnreferencedReturn = "unreferenced_return" Info "Review the return with the store.",
 }
 
 /// One thing that was found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceLine {
     /// What was looked at: a counter, a field. Empty when `found` says it in words.
@@ -170,7 +172,7 @@ pub struct EvidenceLine {
 }
 
 /// What was found, and in which entries.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// In the order in which it was found.

@@ -16,7 +16,7 @@ use crate::time::BusinessDay;
 use crate::unit::Unit;
 
 /// Counts and sums over a run of entries. Rows are sorted; rows of nothing are left out.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlTotals {
     /// How many entries.
@@ -30,7 +30,7 @@ pub struct ControlTotals {
 }
 
 /// Entries of one kind.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KindTotal {
     /// The kind, as in the header.
@@ -40,7 +40,7 @@ pub struct KindTotal {
 }
 
 /// Money of one tender.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenderTotal {
     /// The tender.
@@ -54,7 +54,7 @@ pub struct TenderTotal {
 }
 
 /// Movements of one unit and kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MovementTotal {
     /// The unit.
@@ -68,7 +68,7 @@ pub struct MovementTotal {
 }
 
 /// A day, sealed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Seal {
     /// The day.

@@ -49,7 +49,7 @@ pub enum StatementError {
 }
 
 /// All lines of a kind with one counterparty, and those that reverse them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Section {
     /// The kind; its reversals are included.
@@ -67,7 +67,7 @@ pub struct Section {
 }
 
 /// Value of one party taken at another: a cell of the cross-store matrix, spends less voids and returns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MatrixCell {
     /// Whose value it was (the loader, the home store, or the hub).
@@ -79,7 +79,7 @@ pub struct MatrixCell {
 }
 
 /// What changed of a day that an earlier run had covered. Included in the sections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adjustment {
     /// The day it belongs to.
@@ -95,7 +95,7 @@ pub struct Adjustment {
 }
 
 /// One party's statement of a run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
     /// The run, with the time at which it was prepared.
@@ -297,7 +297,7 @@ impl Page {
 }
 
 /// The language of a text rendering. Codes, parties and figures are the same in all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Language {
     /// English.
     #[serde(rename = "en")]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::id::{IdError, TextVisitor};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Instant(pub i64);
 
@@ -40,7 +40,7 @@ impl fmt::Display for Instant {
 }
 
 /// Minutes east of UTC on the wall clock where something happened. Kept beside each instant so that a receipt prints as it was.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "i16", into = "i16")]
 pub struct CivilOffset(i16);
 
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for BusinessDay {
 ///
 /// It gives attribution one total order over all stores, (`stamp`, store, epoch, seq, movement), in which effects follow
 /// their causes (Kulkarni et al., "Logical Physical Clocks", 2014, with the logical part folded into the milliseconds).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Stamp(pub i64);
 

@@ -255,7 +255,7 @@ pub struct Answer<T> {
 }
 
 /// A report line that the hub refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedLine {
     /// The account.
@@ -296,6 +296,8 @@ pub struct Nothing {}
 pub enum Purpose {
     /// To take value off: a spend, the void of a load.
     Spend,
+    /// To undo its sale. As [`Purpose::Spend`], and stores that ever spent of it are named too, holding nothing: its goods could come back there.
+    Unsell,
     /// To sell it: a blank card is allocated to the asking store.
     Sell,
     /// To load it again or look at it.
@@ -408,7 +410,7 @@ pub struct Uploaded {
 }
 
 /// An entry that the hub keeps apart.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quarantined {
     /// Where.
@@ -418,7 +420,7 @@ pub struct Quarantined {
 }
 
 /// The hub's word on a sealed day.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DayVerdict {
     /// The day.
@@ -469,7 +471,7 @@ pub struct ParametersAnswer {
 }
 
 /// A proposal of store parameters.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// Its number, counted by the hub over all stores.
@@ -497,7 +499,7 @@ pub struct Proposal {
 }
 
 /// Where a proposal is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProposalState {
     /// Nobody has decided.
@@ -541,7 +543,7 @@ impl std::str::FromStr for ProposalState {
 }
 
 /// The kinds of data that flow down.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetKind {
     /// Legal entities.
@@ -588,7 +590,7 @@ impl DatasetKind {
 }
 
 /// A dataset's version: commit-ordered, rising by one with each change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetVersion {
     /// Which.

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
 
 mod claims;
+mod conformity;
 mod crash;
 mod demo;
 mod enrolment;
 mod explain;
+mod openapi;
 mod parameters;
 mod people;
 mod policy;

@@ -223,7 +223,7 @@ async fn a_quote_does_not_outlive_a_change_of_the_clocks() {
         (told["quote"].clone(), json!([{"tender": "cash", "amount_minor": told["total_minor"]}]));
     assert_eq!(post(&shop, "/v1/sales", &sale).await["decision"], "approved");
     town.clock.wind_ms(6 * 60_000);
-    assert_eq!(post(&shop, "/v1/sales", &sale).await["code"], "quote_expired");
+    assert_eq!(post(&shop, "/v1/sales", &sale).await["code"], "quote_clock_changed");
     sale["quote"] = post(&shop, "/v1/quotes", &sale_without_quote(&sale)).await["quote"].clone();
     assert_eq!(post(&shop, "/v1/sales", &sale).await["decision"], "approved");
     shop.upload_all().await.unwrap();

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::DeclineCode;
-use huitong_protocol::entry::SaleLine;
 use huitong_protocol::id::{EntryId, OperationId, StoreId};
 use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::party::Party;
 use huitong_protocol::policy::Release;
 use huitong_protocol::settlement::agreement::Scheme;
-use huitong_protocol::till::{FreezeCard, Outcome, PaymentOutcome, PostSale};
+use huitong_protocol::till::{FreezeCard, Outcome, PaymentOutcome, PostSale, TillLine};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 use serde_json::Value;
@@ -65,6 +64,15 @@ impl Default for Setting {
 /// # Errors
 /// The line that went otherwise, and how.
 pub async fn play(steps: &[Placed]) -> anyhow::Result<()> {
+    let (town, _folder) = play_open(steps).await?;
+    town.close().await
+}
+
+/// As [`play`], and leaves the town open for whoever wants to look at it. The folder holds its databases.
+///
+/// # Errors
+/// The step that went otherwise, with its line.
+pub async fn play_open(steps: &[Placed]) -> anyhow::Result<(Arc<Town>, tempfile::TempDir)> {
     let folder = tempfile::tempdir()?;
     let mut setting = Setting::default();
     let mut steps = steps.iter().peekable();
@@ -75,7 +83,7 @@ pub async fn play(steps: &[Placed]) -> anyhow::Result<()> {
     for placed in steps {
         day.step(&placed.step).await.with_context(|| format!("line {}: {}", placed.line, placed.text))?;
     }
-    day.town.close().await
+    Ok((day.town, folder))
 }
 
 /// Takes a step that describes the town; false when the trading begins.
@@ -233,6 +241,7 @@ impl Day {
                 self.town.head_office(&["exception", "find"]).await?;
             }
             Step::Exceptions(class, expected) => {
+                huitong_hub::reconcile::run(&self.town.hub.store, self.town.clock.read()).await?;
                 let listed = self.town.head_office(&["exception", "list"]).await?;
                 let all = listed
                     .as_array()
@@ -330,7 +339,7 @@ impl Day {
             let price_minor = price_minor.with_context(|| format!("{sku} is not on the shelf; write {sku}=PRICE"))?;
             let gross_minor = price_minor * pieces.count;
             let quantity_thousandths = pieces.count * 1_000;
-            Ok(SaleLine { quantity_thousandths, list_price_minor: Some(price_minor), ..till::line(sku, gross_minor) })
+            Ok(TillLine { quantity_thousandths, list_price_minor: Some(price_minor), ..till::line(sku, gross_minor) })
         };
         Ok(PostSale {
             currency: Currency::CNY,
@@ -343,6 +352,7 @@ impl Day {
             payment_unknown: None,
             taken_at_ms: None,
             operator: None,
+            approver: None,
             terminal_seq: None,
         })
     }
@@ -392,7 +402,12 @@ impl Day {
             }
             Act::Refund(card, value) => till.refund(key, self.card(card)?, *value).await,
             Act::Freeze(card) => {
-                let request = FreezeCard { reason: "the owner asked".to_owned(), operator: None, terminal_seq: None };
+                let request = FreezeCard {
+                    reason: "the owner asked".to_owned(),
+                    operator: None,
+                    approver: None,
+                    terminal_seq: None,
+                };
                 till.operate(&format!("/v1/cards/{}/freeze", self.card(card)?.reveal()), key, &request).await
             }
         }

@@ -2,21 +2,21 @@
 //!
 //! It speaks HTTP, or calls the routes of an edge in the same process; what it sends and understands is the same.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, bail};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::Decline;
-use huitong_protocol::entry::{LineFlags, SaleLine, TenderLine};
+use huitong_protocol::entry::{LineFlags, TenderLine};
 use huitong_protocol::id::{EntryId, OperationId};
 use huitong_protocol::member::MemberLook;
 use huitong_protocol::money::Currency;
 use huitong_protocol::till::{
     Approved, AskQuote, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard,
     OpenDay, OperationState, Outcome, ParkedSale, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, Quote,
-    RegisterInvoice, ResolvePayment, VoidOperation, WITNESS,
+    RegisterInvoice, ResolvePayment, TillLine, VoidOperation, WITNESS,
 };
 use huitong_protocol::time::BusinessDay;
 use serde::de::DeserializeOwned;
@@ -66,6 +66,8 @@ pub enum QuoteAnswer {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
+    /// The media type of the body.
+    pub media_type: String,
     /// Whether it is a stored answer.
     pub replayed: bool,
     /// The witness.
@@ -87,7 +89,29 @@ impl Reply {
 
 fn reply(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Reply {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Reply { status: status.as_u16(), replayed: header(IDEMPOTENCY_REPLAYED).is_some(), witness: header(WITNESS), body }
+    let (replayed, witness) = (header(IDEMPOTENCY_REPLAYED).is_some(), header(WITNESS));
+    Reply { status: status.as_u16(), media_type: header("content-type").unwrap_or_default(), replayed, witness, body }
+}
+
+/// A request and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    /// What was sent.
+    pub body: &'a [u8],
+    /// What came.
+    pub reply: &'a Reply,
+}
+
+/// Who looks at everything that tills of this process send and get.
+static OBSERVER: OnceLock<fn(&Seen<'_>)> = OnceLock::new();
+
+/// Has everything looked at from now on. The first observer stays.
+pub fn observe(observer: fn(&Seen<'_>)) {
+    OBSERVER.get_or_init(|| observer);
 }
 
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -111,6 +135,7 @@ impl Till {
         body: Vec<u8>,
     ) -> anyhow::Result<Reply> {
         let witness = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let observed = OBSERVER.get().map(|observer| (observer, method.clone(), body.clone()));
         let mut request = Request::builder()
             .method(method)
             .header("authorization", format!("Bearer {}", self.token))
@@ -143,6 +168,9 @@ impl Till {
                 reply(status, &headers, body)
             }
         };
+        if let Some((observer, method, body)) = &observed {
+            observer(&Seen { method: method.as_str(), path, body, reply: &reply });
+        }
         if let Some(seen) = &reply.witness {
             let mut highest = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let position = |text: &str| text.split(':').nth(1).and_then(|seq| seq.parse::<u64>().ok()).unwrap_or(0);
@@ -195,7 +223,15 @@ impl Till {
 
     fn load(&self, amount_minor: i64) -> LoadCard {
         let tenders = if amount_minor == 0 { Vec::new() } else { vec![tender("cash", amount_minor, None)] };
-        LoadCard { currency: self.currency, amount_minor, bonus_minor: 0, tenders, operator: None, terminal_seq: None }
+        LoadCard {
+            currency: self.currency,
+            amount_minor,
+            bonus_minor: 0,
+            tenders,
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        }
     }
 
     /// Sells a card for cash.
@@ -228,6 +264,7 @@ impl Till {
             payment_unknown: None,
             taken_at_ms: None,
             operator: None,
+            approver: None,
             terminal_seq: None,
         }
     }
@@ -297,7 +334,13 @@ impl Till {
     /// # Errors
     /// As [`Till::operate`].
     pub async fn register_invoice(&self, key: OperationId, receipt: EntryId, number: &str) -> anyhow::Result<Outcome> {
-        let request = RegisterInvoice { number: number.to_owned(), replaces: None, operator: None, terminal_seq: None };
+        let request = RegisterInvoice {
+            number: number.to_owned(),
+            replaces: None,
+            operator: None,
+            approver: None,
+            terminal_seq: None,
+        };
         self.operate(&format!("/v1/sales/{receipt}/invoice"), key, &request).await
     }
 
@@ -409,8 +452,8 @@ pub fn tender(code: &str, amount_minor: i64, card: Option<CardNumber>) -> Tender
 
 /// A basket line of one piece.
 #[must_use]
-pub fn line(sku: &str, net_minor: i64) -> SaleLine {
-    SaleLine {
+pub fn line(sku: &str, net_minor: i64) -> TillLine {
+    TillLine {
         sku: sku.to_owned(),
         name: String::new(),
         category_path: String::new(),
@@ -423,9 +466,7 @@ pub fn line(sku: &str, net_minor: i64) -> SaleLine {
         gross_minor: net_minor,
         markdowns: Vec::new(),
         discounts: Vec::new(),
-        net_minor,
-        member_price_minor: None,
-        known: false,
+        net_minor: Some(net_minor),
         tax_code: String::new(),
         tax_ppm: 0,
         flags: LineFlags::default(),

@@ -11,7 +11,7 @@ use super::posted::{PathPart, path_part};
 use super::{Api, Code, Posted, Problem, Till};
 use crate::ledger::{CardLook, Order};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LookQuery {
     /// Ask the hub for the whole balance too.

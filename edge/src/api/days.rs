@@ -33,7 +33,7 @@ pub(super) async fn x(State(api): State<Api>, _till: Till) -> Result<Response, P
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DayQuery {
     /// The day; the last closed one when absent.

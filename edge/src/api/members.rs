@@ -21,6 +21,30 @@ use super::{Api, Code, Posted, Problem, Till};
 use crate::store::draft::{self, Draft};
 use crate::store::{ReadTx, StoreError, member, replica};
 
+/// What a till may ask for a member by: one of these.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "describes a query that is read by hand, so that nothing repeats a phone")]
+pub(super) struct LookQuery {
+    /// The number of one of the member's cards.
+    card: Option<String>,
+    /// The text of the member's code, as it was scanned.
+    qr: Option<String>,
+    /// The phone.
+    phone: Option<String>,
+    /// The member's number.
+    number: Option<String>,
+    /// The draft's id: that of the operation that enrolled it.
+    draft: Option<String>,
+}
+
+/// What a desk may ask for members by.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "describes a query that is read by hand, so that nothing repeats a name")]
+pub(super) struct SearchQuery {
+    /// What name, pinyin, initials or number begin with, or the last four digits of phone or card.
+    q: String,
+}
+
 /// The fields of a query in their order, doubles included.
 type Fields = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
@@ -118,33 +142,26 @@ pub(super) async fn look(State(api): State<Api>, _till: Till, query: Fields) -> 
     let today =
         today.ok_or_else(|| Problem::new(Code::DayNotOpen, "the store's clock is outside the calendar; open a day"))?;
     let found = api.store().look(|tx| {
-        Ok::<_, StoreError>(match question.find(tx)? {
-            Some(member) => {
-                let cards = member::cards(tx, member.id)?;
-                let mut look = MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?);
-                for (seen, card) in look.cards.iter_mut().zip(&cards) {
-                    seen.points = api.ledger().points_here(tx, card.account, today)?;
-                }
-                Found::Member(Box::new(look))
+        if let Some(member) = question.find(tx)? {
+            let cards = member::cards(tx, member.id)?;
+            let mut look = MemberLook::of(&member, question.found_by(), today, &cards, as_of(tx)?);
+            for (seen, card) in look.cards.iter_mut().zip(&cards) {
+                seen.points = api.ledger().points_here(tx, card.account, today)?;
             }
-            None => match question.find_draft(tx)? {
-                Some(draft) => Found::Draft(Box::new(look_at(draft, question.found_by(), today))),
-                None => Found::Nobody,
-            },
-        })
+            return Ok::<_, StoreError>(Some(Found::Member(Box::new(look))));
+        }
+        let draft = question.find_draft(tx)?;
+        Ok(draft.map(|draft| Found::Draft(Box::new(look_at(draft, question.found_by(), today)))))
     })?;
-    match found {
-        Found::Member(look) => Ok(Json(look).into_response()),
-        Found::Draft(look) => Ok(Json(look).into_response()),
-        Found::Nobody => Err(Problem::new(Code::MemberUnknown, question.unknown())),
-    }
+    found.map(|found| Json(found).into_response()).ok_or_else(|| Problem::new(Code::MemberUnknown, question.unknown()))
 }
 
-/// Whom a question found.
-enum Found {
+/// Whom a question found: a member, or somebody who was enrolled here and is not one yet.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Found {
     Member(Box<MemberLook>),
     Draft(Box<DraftLook>),
-    Nobody,
 }
 
 fn look_at(draft: Draft, found_by: FoundBy, today: BusinessDay) -> DraftLook {
@@ -161,13 +178,13 @@ fn look_at(draft: Draft, found_by: FoundBy, today: BusinessDay) -> DraftLook {
 
 pub(super) async fn enrol(State(api): State<Api>, posted: Posted) -> Result<Response, Problem> {
     let answer = api.ledger().enrol_member(posted.call, &posted.json_private()?).await?;
-    Ok(answered(answer))
+    answered(answer, posted.language)
 }
 
-pub(super) async fn change(State(api): State<Api>, number: PathPart, posted: Posted) -> Result<Response, Problem> {
-    let number: MemberNumber = path_part("number", number)?;
+pub(super) async fn change(State(api): State<Api>, member: PathPart, posted: Posted) -> Result<Response, Problem> {
+    let number: MemberNumber = path_part("member", member)?;
     match api.ledger().change_member(posted.call, &number, &posted.json_private()?).await? {
-        Some(answer) => Ok(answered(answer)),
+        Some(answer) => answered(answer, posted.language),
         None => Err(Problem::new(Code::MemberUnknown, Question::Number(number).unknown())),
     }
 }

@@ -6,6 +6,7 @@
 mod auth;
 mod cards;
 mod days;
+pub(crate) mod document;
 mod explanation;
 mod items;
 mod members;
@@ -15,17 +16,25 @@ mod operations;
 mod posted;
 mod problem;
 mod quotes;
+mod routes;
 mod sales;
 mod status;
 #[cfg(test)]
 mod tests;
 mod witness;
+mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
-use huitong_config::Millis;
+use huitong_config::{Language, Millis};
+use huitong_protocol::item::ItemLook;
+use huitong_protocol::member::{ChangeMember, EnrolMember, MembersFound};
+use huitong_protocol::openapi::Operation;
+use huitong_protocol::till::{
+    AskQuote, CardState, CloseDay, DayReport, FreezeCard, LoadCard, OpenDay, OperationState, ParkedSale, PostReturn,
+    PostSale, PostUnreferencedReturn, RegisterInvoice, ResolvePayment, SalePrice, VoidOperation,
+};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Clock;
@@ -33,10 +42,13 @@ use crate::config::EdgeConfig;
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::store::Store;
+use document::{ask, day_operation, look, operation, problems};
 
 pub use auth::Till;
+pub use document::{openapi, rows};
 pub use posted::Posted;
 pub use problem::{Code, Problem};
+pub use routes::Routes;
 
 /// The largest body of a request: a basket of a thousand lines is under half of it.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -53,6 +65,7 @@ struct Shared {
     line: Arc<Line>,
     insecure_http: bool,
     policy_stale_after: Millis,
+    language: Language,
     tills: auth::TillCache,
 }
 
@@ -61,8 +74,9 @@ impl Api {
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, clock: Arc<dyn Clock>, line: Arc<Line>, config: &EdgeConfig) -> Self {
         let (insecure_http, policy_stale_after) = (config.insecure_http, config.sync.policy_stale_after);
+        let language = config.api.language;
         let tills = auth::TillCache::default();
-        Self { shared: Arc::new(Shared { ledger, clock, line, insecure_http, policy_stale_after, tills }) }
+        Self { shared: Arc::new(Shared { ledger, clock, line, insecure_http, policy_stale_after, language, tills }) }
     }
 
     /// The ledger.
@@ -84,40 +98,136 @@ impl Api {
     }
 }
 
+/// The tills' routes.
+pub(crate) fn table() -> Routes {
+    use Code::{
+        DayNotOpen, InFlight, ItemUnknown, MemberUnknown, NotFound, PolicyNotHeld, PriceAsTaken, PriceDiffers,
+        UnknownCardOffline,
+    };
+    Routes::new()
+        .get(
+            "/v1/cards/{number}",
+            cards::look,
+            look::<CardState>("A card's state and balance.", &[NotFound, UnknownCardOffline])
+                .query::<cards::LookQuery>(),
+        )
+        .post("/v1/cards/{number}/sell", cards::sell, operation::<LoadCard>("Sells a card with its first load."))
+        .post("/v1/cards/{number}/reload", cards::reload, operation::<LoadCard>("Loads a card again."))
+        .post("/v1/cards/{number}/freeze", cards::freeze, operation::<FreezeCard>("Freezes a card."))
+        .get("/v1/items/{code}", items::look, look::<ItemLook>("What the item master says.", &[ItemUnknown]))
+        .get(
+            "/v1/members",
+            members::look,
+            look::<members::Found>(
+                "A member, or a draft of one, by card, code, phone, number or draft: one of them.",
+                &[MemberUnknown, Code::Malformed],
+            )
+            .query::<members::LookQuery>(),
+        )
+        .get(
+            "/v1/members/search",
+            members::search,
+            look::<MembersFound>("Members by words, for the desk.", &[Code::Malformed]).query::<members::SearchQuery>(),
+        )
+        .post("/v1/members", members::enrol, operation::<EnrolMember>("Enrols somebody; head office makes the member."))
+        .post(
+            "/v1/members/{member}/changes",
+            members::change,
+            operation::<ChangeMember>("Asks head office to change a member.").problems(&problems(&[MemberUnknown])),
+        )
+        .post("/v1/quotes", quotes::quote, ask::<AskQuote, quotes::Answer>("What a basket costs, and why.", &[]))
+        .post("/v1/sales", sales::post, operation::<PostSale>("Posts a sale."))
+        .get("/v1/sales/parked", sales::parked, look::<Vec<ParkedSale>>("The sales whose payment is not known.", &[]))
+        .get(
+            "/v1/sales/{id}/explanation",
+            explanation::explain,
+            look::<SalePrice>(
+                "Why a posted sale cost what it cost.",
+                &[NotFound, PriceAsTaken, PolicyNotHeld, PriceDiffers],
+            ),
+        )
+        .post("/v1/sales/{id}/void", operations::void, operation::<VoidOperation>("Undoes a sale of the open day."))
+        .post(
+            "/v1/sales/{id}/payment",
+            sales::resolve_payment,
+            operation::<ResolvePayment>("Says what became of the payment of a parked sale."),
+        )
+        .post(
+            "/v1/sales/{id}/invoice",
+            sales::register_invoice,
+            operation::<RegisterInvoice>("Registers the tax invoice over a receipt."),
+        )
+        .post("/v1/returns", sales::give_back, operation::<PostReturn>("Gives goods of a receipt back."))
+        .post(
+            "/v1/returns/unreferenced",
+            sales::give_back_unreferenced,
+            operation::<PostUnreferencedReturn>("Gives goods back without a receipt."),
+        )
+        .get(
+            "/v1/operations/{id}",
+            operations::look,
+            look::<OperationState>("What became of an operation.", &[InFlight]),
+        )
+        .get(
+            "/v1/operations/{id}/receipt",
+            operations::receipt,
+            Operation::new("The receipt as text.").gives_text("text/plain").query::<operations::SlipQuery>().problems(
+                &problems(&[
+                    Code::Unauthorized,
+                    Code::WitnessUnknown,
+                    Code::FieldInvalid,
+                    NotFound,
+                    Code::NotReady,
+                    Code::Storage,
+                    Code::Internal,
+                ]),
+            ),
+        )
+        .post(
+            "/v1/operations/{id}/void",
+            operations::void,
+            operation::<VoidOperation>("Undoes an operation of the open day."),
+        )
+        .post("/v1/day/open", days::open, day_operation::<OpenDay>("Opens a business day."))
+        .post("/v1/day/close", days::close, day_operation::<CloseDay>("Closes the open day and seals it."))
+        .get("/v1/day/x", days::x, look::<DayReport>("The running totals of the open day.", &[DayNotOpen]))
+        .get(
+            "/v1/day/z",
+            days::z,
+            look::<DayReport>("The sealed totals of a closed day.", &[NotFound]).query::<days::DayQuery>(),
+        )
+        .get("/v1/status", status::status, look::<status::Status>("How the store is.", &[]))
+        .get("/v1/openapi.json", document::serve, Operation::new("This document.").gives::<serde_json::Value>().open())
+}
+
+/// What supervisors of the process ask.
+pub(crate) fn health() -> Routes {
+    Routes::new()
+        .get(
+            "/healthz",
+            status::healthz,
+            Operation::new("Whether the process answers.").gives_text("text/plain").open(),
+        )
+        .get(
+            "/readyz",
+            status::readyz,
+            Operation::new("Whether an operation would be decided.")
+                .gives_text("text/plain")
+                .problems(&problems(&[Code::NotReady, Code::Storage]))
+                .open(),
+        )
+}
+
 /// Every route of the till's API. `more` are routes of other modules with the same state.
 pub fn router(api: Api, more: Router<Api>) -> Router {
-    Router::new()
-        .route("/v1/cards/{number}", get(cards::look))
-        .route("/v1/cards/{number}/sell", post(cards::sell))
-        .route("/v1/cards/{number}/reload", post(cards::reload))
-        .route("/v1/cards/{number}/freeze", post(cards::freeze))
-        .route("/v1/items/{code}", get(items::look))
-        .route("/v1/members", get(members::look).post(members::enrol))
-        .route("/v1/members/search", get(members::search))
-        .route("/v1/members/{number}/changes", post(members::change))
-        .route("/v1/quotes", post(quotes::quote))
-        .route("/v1/sales", post(sales::post))
-        .route("/v1/sales/parked", get(sales::parked))
-        .route("/v1/sales/{id}/explanation", get(explanation::explain))
-        .route("/v1/sales/{id}/void", post(operations::void))
-        .route("/v1/sales/{id}/payment", post(sales::resolve_payment))
-        .route("/v1/sales/{id}/invoice", post(sales::register_invoice))
-        .route("/v1/returns", post(sales::give_back))
-        .route("/v1/returns/unreferenced", post(sales::give_back_unreferenced))
-        .route("/v1/operations/{id}", get(operations::look))
-        .route("/v1/operations/{id}/receipt", get(operations::receipt))
-        .route("/v1/operations/{id}/void", post(operations::void))
-        .route("/v1/day/open", post(days::open))
-        .route("/v1/day/close", post(days::close))
-        .route("/v1/day/x", get(days::x))
-        .route("/v1/day/z", get(days::z))
-        .route("/v1/status", get(status::status))
+    table()
+        .into_router()
         .merge(more)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::no_such_path)
         .layer(CatchPanicLayer::custom(problem::broke_off))
         .layer(axum::middleware::map_response_with_state(api.clone(), witness::attach))
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
+        .merge(health().into_router())
+        .layer(axum::middleware::from_fn_with_state(api.clone(), words::speak))
         .with_state(api)
 }

@@ -5,12 +5,13 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use huitong_config::Language;
 use huitong_protocol::id::{Hash, OperationId};
 use huitong_protocol::till::{Fault, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use huitong_protocol::wire::from_json;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Api, BODY_BYTES_MAX, Code, Problem, Till};
+use super::{Api, BODY_BYTES_MAX, Code, Problem, Till, words};
 use crate::ledger::{Answer, Call, Order};
 
 /// A request that changes something, read in full.
@@ -21,6 +22,8 @@ pub struct Posted {
     pub till: Till,
     /// The body.
     pub body: Bytes,
+    /// The language of sentences in the answer.
+    pub language: Language,
 }
 
 impl FromRequest<Api> for Posted {
@@ -54,7 +57,8 @@ impl FromRequest<Api> for Posted {
         let hub_heard_at = api.shared.line.heard_at();
         let call =
             Call { operation, body_hash, terminal: till.terminal, permissions: till.permissions, now, hub_heard_at };
-        Ok(Self { call, till, body })
+        let language = parts.extensions.get().copied().unwrap_or(api.shared.language);
+        Ok(Self { call, till, body, language })
     }
 }
 
@@ -93,17 +97,17 @@ impl Posted {
     /// # Errors
     /// The problem to answer.
     pub async fn execute(&self, api: &Api, order: Order) -> Result<Response, Problem> {
-        Ok(answered(api.ledger().execute(self.call, order).await?))
+        answered(api.ledger().execute(self.call, order).await?, self.language)
     }
 }
 
-/// The answer of an operation as a response.
-pub(super) fn answered(Answer { json, replayed }: Answer) -> Response {
-    let mut response = json_response(json);
+/// The answer of an operation as a response, in the till's language.
+pub(super) fn answered(Answer { decided, replayed }: Answer, language: Language) -> Result<Response, Problem> {
+    let mut response = json_response(words::worded(decided, language)?);
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
-    response
+    Ok(response)
 }
 
 /// A body as JSON, for requests that change nothing.

@@ -6,6 +6,7 @@ use std::any::Any;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use huitong_config::Language;
 use huitong_config::problem::Form;
 use huitong_protocol::till::Fault;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::ledger::LedgerError;
 use crate::store::StoreError;
 
 /// What a program may act on. The text form is stable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Not readable as JSON.
@@ -66,57 +67,33 @@ pub enum Code {
 }
 
 impl Code {
-    const fn text(self) -> (&'static str, StatusCode, &'static str) {
+    /// Its text form and its HTTP status.
+    #[must_use]
+    pub const fn text(self) -> (&'static str, StatusCode) {
         match self {
-            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
-            Self::FieldInvalid => {
-                ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY, "A field of the request is not right")
-            }
-            Self::IdempotencyKeyMissing => {
-                ("idempotency_key_missing", StatusCode::BAD_REQUEST, "The idempotency key is missing")
-            }
-            Self::IdempotencyKeyReused => {
-                ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used before")
-            }
-            Self::InFlight => ("in_flight", StatusCode::CONFLICT, "The operation is being decided"),
-            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "No till of this store has this token"),
-            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This till may not do this"),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
-            Self::ItemUnknown => ("item_unknown", StatusCode::NOT_FOUND, "The item is in no master"),
-            Self::MemberUnknown => ("member_unknown", StatusCode::NOT_FOUND, "No such member is known at this store"),
-            Self::UnknownCardOffline => (
-                "unknown_card_offline",
-                StatusCode::NOT_FOUND,
-                "The card is not known here and the line to head office is down",
-            ),
-            Self::DayNotOpen => ("day_not_open", StatusCode::CONFLICT, "No business day is open"),
-            Self::PriceAsTaken => ("price_as_taken", StatusCode::CONFLICT, "The till itself priced this receipt"),
-            Self::PolicyNotHeld => {
-                ("policy_not_held", StatusCode::CONFLICT, "The store no longer keeps the policy of this sale")
-            }
-            Self::PriceDiffers => {
-                ("price_differs", StatusCode::CONFLICT, "The sale costs something else when it is priced again")
-            }
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method")
-            }
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::UnsupportedMediaType => (
-                "unsupported_media_type",
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The body is not JSON by its content type",
-            ),
-            Self::WitnessUnknown => (
-                "witness_unknown",
-                StatusCode::CONFLICT,
-                "The till has seen more of this store than the store remembers",
-            ),
-            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE, "The store cannot trade yet"),
-            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too much at once; try again in a moment"),
-            Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE, "Nothing was stored"),
-            Self::Internal => {
-                ("internal", StatusCode::INTERNAL_SERVER_ERROR, "The program made a mistake; nothing was stored")
-            }
+            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST),
+            Self::FieldInvalid => ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::IdempotencyKeyMissing => ("idempotency_key_missing", StatusCode::BAD_REQUEST),
+            Self::IdempotencyKeyReused => ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::InFlight => ("in_flight", StatusCode::CONFLICT),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::ItemUnknown => ("item_unknown", StatusCode::NOT_FOUND),
+            Self::MemberUnknown => ("member_unknown", StatusCode::NOT_FOUND),
+            Self::UnknownCardOffline => ("unknown_card_offline", StatusCode::NOT_FOUND),
+            Self::DayNotOpen => ("day_not_open", StatusCode::CONFLICT),
+            Self::PriceAsTaken => ("price_as_taken", StatusCode::CONFLICT),
+            Self::PolicyNotHeld => ("policy_not_held", StatusCode::CONFLICT),
+            Self::PriceDiffers => ("price_differs", StatusCode::CONFLICT),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::WitnessUnknown => ("witness_unknown", StatusCode::CONFLICT),
+            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 }
@@ -127,18 +104,20 @@ pub struct Problem {
     code: Code,
     detail: String,
     field: Option<String>,
+    expected_minor: Option<i64>,
 }
 
 impl Problem {
     /// A problem in words: what is wrong and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None }
+        Self { code, detail: detail.into(), field: None, expected_minor: None }
     }
 
     /// A field that is not right.
     #[must_use]
     pub fn field(fault: Fault) -> Self {
-        Self { code: Code::FieldInvalid, detail: fault.to_string(), field: Some(fault.field) }
+        let (detail, expected_minor) = (fault.to_string(), fault.expected_minor);
+        Self { code: Code::FieldInvalid, detail, field: Some(fault.field), expected_minor }
     }
 
     /// Its code.
@@ -148,20 +127,32 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The answer in full.
+    pub(super) fn render(self, language: Language) -> Response {
+        let Self { code, detail, field, expected_minor } = self;
+        let (name, status) = code.text();
+        let form = Form {
+            code,
+            name,
+            status,
+            detail,
+            field,
+            expected_minor,
+            retryable: matches!(code, Code::Busy | Code::InFlight | Code::Storage),
+            challenge: (code == Code::Unauthorized).then_some("Bearer"),
+            request_id: None,
+        };
+        form.respond(language)
+    }
+}
+
+/// A status and what it is about: the words are put in by `words`, which knows the reader's language.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (code, status, title) = self.code.text();
-        Form {
-            code,
-            status,
-            title,
-            detail: &self.detail,
-            field: self.field.as_deref(),
-            retryable: matches!(self.code, Code::Busy | Code::InFlight | Code::Storage),
-            challenge: (self.code == Code::Unauthorized).then_some("Bearer"),
-            request_id: None,
-        }
-        .into_response()
+        let mut response = self.code.text().1.into_response();
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

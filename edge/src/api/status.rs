@@ -14,8 +14,8 @@ use crate::reminder::{Days, reminders, rung_words};
 use crate::store::{StoreError, allotment, day, policy, setting, sync_state};
 
 /// How the store stands with its policies. A stale one stays in force: trade never waits for head office.
-#[derive(Serialize)]
-struct PolicyStatus {
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct PolicyStatus {
     /// The version in force, 0 when there is none.
     version: u64,
     /// The first business day that it was published for.
@@ -35,8 +35,8 @@ struct PolicyStatus {
 }
 
 /// The status with what people should look at.
-#[derive(Serialize)]
-struct Status {
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct Status {
     #[serde(flatten)]
     edge: EdgeStatus,
     /// The policy in force, and what is known of newer ones.

@@ -56,6 +56,45 @@ async fn a_refusal_is_an_answer_that_stays() {
 }
 
 #[tokio::test]
+async fn sentences_are_in_the_language_of_who_reads_them_and_codes_are_not() {
+    let shop = Shop::opened().await;
+    let (key, body) = (shop.key(), sale(&[line(100)], &[by_card(1, 100)]).to_string());
+    let ask = async |language: &str| {
+        let mut request = post(T1, "/v1/sales", &key, &body);
+        if !language.is_empty() {
+            request.headers_mut().insert("accept-language", language.parse().unwrap());
+        }
+        shop.send(request).await
+    };
+    let english = ask("").await;
+    assert_eq!(
+        (&english.json["message"], &english.headers["content-language"]),
+        (&json!("the balance is not enough"), &"en".parse().unwrap())
+    );
+    let chinese = ask("fr, zh-CN;q=0.8, en;q=0.2").await;
+    assert_eq!(chinese.headers["content-language"], "zh-CN");
+    assert_eq!(chinese.headers["idempotency-replayed"], "true", "one effect, each reader's words");
+    assert!(chinese.json["message"].as_str().unwrap().contains("余额不足"), "{}", chinese.json);
+    let (mut one, mut other) = (english.json.clone(), chinese.json.clone());
+    (one["message"], other["message"]) = (json!(""), json!(""));
+    assert_eq!(one, other);
+    assert_eq!(ask("fr").await.bytes, english.bytes, "who reads neither gets the store's");
+
+    let mut look = Request::get(format!("/v1/operations/{key}")).body(Body::empty()).unwrap();
+    look.headers_mut().insert("authorization", format!("Bearer {}", token(T1).reveal()).parse().unwrap());
+    look.headers_mut().insert("accept-language", "zh".parse().unwrap());
+    assert_eq!(shop.send(look).await.json["outcome"], chinese.json);
+
+    let mut faulty = post(T1, "/v1/sales", &shop.key(), "{}");
+    faulty.headers_mut().insert("accept-language", "zh-CN".parse().unwrap());
+    let reply = shop.send(faulty).await;
+    assert_eq!((&reply.headers["content-language"], reply.witness().is_empty()), (&"zh-CN".parse().unwrap(), false));
+    let problem = reply.problem(422, "field_invalid");
+    assert!(problem["title"].as_str().unwrap().contains("字段") && !problem["action"].as_str().unwrap().is_empty());
+    assert_eq!(problem["field"], "currency", "{problem}");
+}
+
+#[tokio::test]
 async fn an_operation_that_waits_for_the_hub_is_in_flight_and_then_answers_once() {
     let shop = Arc::new(Shop::opened().await);
     {

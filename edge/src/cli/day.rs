@@ -37,7 +37,7 @@ impl Day {
         let api = ApiClient::of(shell)?;
         let answer = match self {
             Self::Open { business_day, far_business_day_confirmed } => {
-                let wish = OpenDay { business_day, far_business_day_confirmed, operator: None };
+                let wish = OpenDay { business_day, far_business_day_confirmed, ..OpenDay::default() };
                 api.post("/v1/day/open", &json!(wish)).await?
             }
             Self::X => api.get("/v1/day/x").await?,

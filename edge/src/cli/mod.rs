@@ -105,6 +105,8 @@ enum Command {
     Config(config::ConfigCommand),
     /// Says what a code means, why it comes, and what to do
     Explain(explain::Explain),
+    /// Prints the OpenAPI document of the tills' API
+    Openapi,
 }
 
 /// Why a command failed.
@@ -208,7 +210,14 @@ async fn dispatch(command: Command, shell: &mut Shell<'_>, shutdown: impl Future
         Command::Journal(journal) => journal.execute(shell),
         Command::Config(config) => config.execute(shell),
         Command::Explain(explain) => explain.execute(shell),
+        Command::Openapi => openapi(shell),
     }
+}
+
+/// A document is JSON whether it is asked for or not.
+fn openapi(shell: &mut Shell<'_>) -> Done {
+    writeln!(shell.out, "{:#}", crate::api::openapi())?;
+    Ok(())
 }
 
 /// Help and version are what was asked for; everything else is a mistake of the line.

@@ -3,11 +3,12 @@
 //! Rules are the core's; here their rows are read before a decision, and written with it.
 
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::entry::{Body, Entry, SaleLine, TenderLine};
+use huitong_protocol::entry::{Body, Entry, TenderLine};
 use huitong_protocol::id::{AccountId, PromotionId, StoreId};
 use huitong_protocol::ledger::basket::{PricedBasket, given};
 use huitong_protocol::money::Ppm;
 use huitong_protocol::policy::{Act, Operation, Policy, Product, TenderClass};
+use huitong_protocol::till::TillLine;
 
 use super::{Call, Order};
 use crate::store::{ReadTx, StoreError, WriteTx, budget, card, day_spend, journal};
@@ -42,7 +43,7 @@ fn act(order: &Order) -> Option<Act> {
 }
 
 /// The part of a line that its markdowns take, rounded up; none when it has none.
-fn markdown_share(line: &SaleLine) -> Option<Ppm> {
+fn markdown_share(line: &TillLine) -> Option<Ppm> {
     if line.markdowns.is_empty() {
         return None;
     }

@@ -1,6 +1,5 @@
 //! Look-ups: a card's state and balance, and what became of an operation. They move nothing; news from the hub is kept as it comes.
 
-use bytes::Bytes;
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::entry::{Body, Entry};
@@ -13,7 +12,7 @@ use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Need, Purpose};
 
 use super::order::Reference;
-use super::{HubReply, Ledger, pending_here, purse_of, take_news};
+use super::{Decided, HubReply, Ledger, pending_here, purse_of, take_news};
 use crate::slip::{self, Style};
 use crate::store::identity::Identity;
 use crate::store::{ReadTx, StoreError, allotment, card, journal, operation, receipt};
@@ -33,7 +32,7 @@ pub enum CardLook {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OperationLook {
     /// The stored answer.
-    Decided(Bytes),
+    Decided(Decided),
     /// It is being decided now.
     InFlight,
     /// It never arrived, or is older than answers are kept.
@@ -215,7 +214,7 @@ impl Ledger {
             Ok::<_, StoreError>((known, id))
         })?;
         Ok(match (known, id) {
-            (Some(known), _) => OperationLook::Decided(known.answer.into()),
+            (Some(known), _) => OperationLook::Decided(Decided::new(known.answer.into(), known.entry_seq)),
             (None, Some(id)) if self.lock().contains(&id) => OperationLook::InFlight,
             (None, _) => OperationLook::Unknown,
         })

@@ -4,6 +4,7 @@ use huitong_protocol::entry::{MemberChangeRequested, MemberEnrolled};
 use huitong_protocol::id::OperatorId;
 use huitong_protocol::ledger::Acquaintance;
 use huitong_protocol::member::{Birthday, ChangeMember, DraftId, EnrolMember, Form, Member, MemberKeys, MemberNumber};
+use huitong_protocol::till::{FromTill, Said};
 use serde::Serialize;
 
 use super::{Answer, Call, Ledger, LedgerError, Order};
@@ -32,6 +33,18 @@ pub struct Wish {
     pub(super) operator: Option<OperatorId>,
     /// The till's own count.
     pub(super) terminal_seq: Option<u64>,
+}
+
+impl FromTill for Newcomer {
+    fn said(&self) -> Said {
+        Said { operator: self.operator, approver: None, terminal_seq: self.terminal_seq }
+    }
+}
+
+impl FromTill for Wish {
+    fn said(&self) -> Said {
+        Said { operator: self.operator, approver: None, terminal_seq: self.terminal_seq }
+    }
 }
 
 impl Ledger {

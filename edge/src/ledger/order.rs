@@ -4,14 +4,14 @@ use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, Entry, Origin, Sale, TenderLine};
-use huitong_protocol::id::{AccountId, EntryId, IdError, OperationId, OperatorId, TenderCode};
+use huitong_protocol::id::{AccountId, EntryId, IdError, OperationId, Seq, TenderCode};
 use huitong_protocol::ledger::basket::Earner;
-use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation};
+use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, Situation, Standing};
 use huitong_protocol::points::PointsRules;
-use huitong_protocol::policy::{Policy, TenderClass};
+use huitong_protocol::policy::Policy;
 use huitong_protocol::till::{
-    CloseDay, FreezeCard, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
-    ResolvePayment, VoidOperation,
+    CloseDay, FreezeCard, FromTill, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
+    ResolvePayment, Said, VoidOperation,
 };
 use huitong_protocol::unit::Unit;
 
@@ -108,23 +108,21 @@ pub enum Order {
 impl Order {
     /// What the entry's header says of the till. The business day is the writer's to say.
     pub(super) fn meta(&self, call: &Call) -> EntryMeta {
-        type Said = (Option<OperatorId>, Option<OperatorId>, Option<u64>);
-        let (operator, approver, terminal_seq): Said = match self {
-            Self::SellCard { request, .. } | Self::ReloadCard { request, .. } => {
-                (request.operator, None, request.terminal_seq)
-            }
-            Self::FreezeCard { request, .. } => (request.operator, None, request.terminal_seq),
-            Self::Sale(request) => (request.operator, None, request.terminal_seq),
-            Self::Void { request, .. } => (request.operator, request.approver, request.terminal_seq),
-            Self::ResolvePayment { request, .. } => (request.operator, request.approver, request.terminal_seq),
-            Self::RegisterInvoice { request, .. } => (request.operator, None, request.terminal_seq),
-            Self::Return(request) => (request.operator, request.approver, request.terminal_seq),
-            Self::UnreferencedReturn(request) => (request.operator, request.approver, request.terminal_seq),
-            Self::EnrolMember(newcomer) => (newcomer.operator, None, newcomer.terminal_seq),
-            Self::ChangeMember(wish) => (wish.operator, None, wish.terminal_seq),
-            Self::OpenDay(request) => (request.operator, None, None),
-            Self::CloseDay(request) => (request.operator, None, None),
+        let from: &dyn FromTill = match self {
+            Self::SellCard { request, .. } | Self::ReloadCard { request, .. } => request,
+            Self::FreezeCard { request, .. } => request,
+            Self::Sale(request) => request,
+            Self::Void { request, .. } => request,
+            Self::ResolvePayment { request, .. } => request,
+            Self::RegisterInvoice { request, .. } => request,
+            Self::Return(request) => request,
+            Self::UnreferencedReturn(request) => request,
+            Self::OpenDay(request) => request,
+            Self::CloseDay(request) => request,
+            Self::EnrolMember(newcomer) => &**newcomer,
+            Self::ChangeMember(wish) => &**wish,
         };
+        let Said { operator, approver, terminal_seq } = from.said();
         EntryMeta {
             operation: Some(call.operation),
             business_day: None,
@@ -171,7 +169,8 @@ impl Order {
         let one = |number: CardNumber| rows(tx, std::iter::once(number), unit, None);
         Ok(match self {
             Self::SellCard { card, request } => {
-                let (cards, holdings) = one(*card)?;
+                let (cards, mut holdings) = one(*card)?;
+                add_points(tx, cards.iter().map(|card| card.account), policy, &mut holdings)?;
                 core::sell_card(&situation, *card, &cards, &holdings, request)
             }
             Self::ReloadCard { card, request } => {
@@ -219,22 +218,22 @@ impl Order {
             },
             Self::Void { of, request } => match self.original(tx, *of, request.check().err())? {
                 Original::Found(entry, state) => {
-                    // The void of a card's sale looks at the card as it is now.
-                    let sold = match &entry.body {
-                        Body::CardSale(sale) => Some(sale.card),
-                        _ => None,
-                    };
-                    let (cards, mut holdings) = rows(tx, sold.into_iter(), unit, Some(&entry))?;
+                    // Cards are looked at as they are now: one that was sold may be stopped, one that paid may be out of use.
+                    let (cards, mut holdings) = rows(tx, cards_of(&entry).into_iter(), unit, Some(&entry))?;
                     // Also for its points: who buys the card next must find it empty.
                     add_points(tx, cards.iter().map(|card| card.account), policy, &mut holdings)?;
-                    core::void(&situation, &entry, &state, &cards, &holdings, request)
+                    let standing = match &entry.body {
+                        Body::CardSale(sale) => standing(tx, &entry, sale.account, &holdings)?,
+                        _ => Standing::default(),
+                    };
+                    core::void(&situation, &entry, &state, &standing, &cards, &holdings, request)
                 }
                 Original::Refused(decision) => decision,
             },
             Self::Return(request) => {
                 match self.original(tx, Reference::Entry(request.receipt), request.check().err())? {
                     Original::Found(entry, state) => {
-                        let (cards, holdings) = rows(tx, std::iter::empty(), unit, Some(&entry))?;
+                        let (cards, holdings) = rows(tx, cards_of(&entry).into_iter(), unit, Some(&entry))?;
                         core::post_return(&situation, &entry, &state, &cards, &holdings, request)
                     }
                     Original::Refused(decision) => decision,
@@ -245,11 +244,7 @@ impl Order {
                     if resolved_reference_used(tx, policy, &entry, request)? {
                         return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::ReferenceUsed))));
                     }
-                    let earner = match &entry.body {
-                        Body::Sale(sale) => sale.earned.as_ref().map(|earned| earned.card),
-                        _ => None,
-                    };
-                    let (cards, holdings) = rows(tx, earner.into_iter(), unit, Some(&entry))?;
+                    let (cards, holdings) = rows(tx, cards_of(&entry).into_iter(), unit, Some(&entry))?;
                     core::resolve_payment(&situation, &entry, &state, &cards, &holdings, request)
                 }
                 Original::Refused(decision) => decision,
@@ -363,31 +358,58 @@ fn resolved_reference_used(
         && tender_reference::is_used(tx, line.tender, text)?)
 }
 
-/// Remembers the references that an approved operation used, and frees those of vouchers and coupons that it gave back. An acquirer's number stays
-/// used: what was undone is paid again under another one.
-pub(super) fn keep_references(tx: &mut WriteTx<'_>, policy: &Policy, body: &Body) -> Result<(), StoreError> {
-    let (used, freed): (&[TenderLine], &[TenderLine]) = match body {
-        Body::CardSale(load) | Body::CardReload(load) => (&load.tenders, &[]),
-        Body::Sale(sale) => (&sale.tenders, &[]),
-        Body::Payment(payment) => (std::slice::from_ref(&payment.tender), &[]),
-        Body::Void(void) => (&[], &void.tenders),
+/// Remembers the references that an operation used under its receipt, and takes those back that the plan frees. `made` is the operation's own entry.
+pub(super) fn keep_references(
+    tx: &mut WriteTx<'_>,
+    policy: &Policy,
+    made: Seq,
+    body: &Body,
+    freed: &[TenderLine],
+) -> Result<(), StoreError> {
+    let (receipt, used): (Seq, &[TenderLine]) = match body {
+        Body::CardSale(load) | Body::CardReload(load) => (made, &load.tenders),
+        Body::Sale(sale) => (made, &sale.tenders),
+        Body::Payment(payment) => (payment.of.seq, std::slice::from_ref(&payment.tender)),
+        Body::Void(void) => (void.of.seq, &[]),
+        Body::Return(back) => (back.of.seq, &[]),
         _ => return Ok(()),
     };
     for line in used {
         if let (Some(text), Some(tender)) = (line.reference.as_deref(), policy.tender(line.tender))
             && tender.reference_unique
         {
-            tender_reference::insert(tx, line.tender, text)?;
+            tender_reference::insert(tx, line.tender, text, receipt)?;
         }
     }
     for line in freed {
-        if let (Some(text), Some(tender)) = (line.reference.as_deref(), policy.tender(line.tender))
-            && matches!(tender.class, TenderClass::Voucher | TenderClass::Coupon)
-        {
-            tender_reference::remove(tx, line.tender, text)?;
+        if let Some(text) = line.reference.as_deref() {
+            tender_reference::remove(tx, line.tender, text, receipt)?;
         }
     }
     Ok(())
+}
+
+/// What was spent from a card's account since it was sold and may still come back to it. Most cards whose sale is undone were never used, which the
+/// counters say; else the entries since then are read.
+fn standing(tx: &WriteTx<'_>, sold: &Entry, account: AccountId, holdings: &Holdings) -> Result<Standing, StoreError> {
+    let mut standing = Standing::of(account);
+    let spent = holdings.rows().iter().any(|(purse, counters)| purse.account == account && counters.spent_minor > 0);
+    if spent || !receipt::parked(tx)?.is_empty() {
+        journal::each_after(tx, sold.header.seq, &["sale", "payment", "return", "void"], |entry| standing.see(&entry))?;
+    }
+    Ok(standing)
+}
+
+/// The cards that an operation was about: sold, paying, earning.
+fn cards_of(entry: &Entry) -> Vec<CardNumber> {
+    match &entry.body {
+        Body::CardSale(sale) => vec![sale.card],
+        Body::Sale(sale) => {
+            let earner = sale.earned.as_ref().map(|earned| earned.card);
+            sale.tenders.iter().filter_map(|line| line.card).chain(earner).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Adds the points of accounts, where the policy has any.

@@ -6,19 +6,18 @@
 
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::entry::SaleLine;
 use huitong_protocol::id::{CouponCode, MemberId, StoreId};
 use huitong_protocol::ledger::basket::{Earner, Known, Priced, PricedBasket, Prices, as_taken, price_basket};
 use huitong_protocol::ledger::{Decision, multiplier};
 use huitong_protocol::member::Member;
 use huitong_protocol::pricing::{Considered, PricedLine, Shopper};
 use huitong_protocol::quote::{Asked, QuoteKey, QuoteToken};
-use huitong_protocol::till::{AskQuote, Fault, PostSale, Quote};
+use huitong_protocol::till::{AskQuote, Fault, PostSale, Quote, TillLine};
 use huitong_protocol::time::{BusinessDay, Instant};
 
-use super::{Ledger, LedgerError, limits};
+use super::{Call, Ledger, LedgerError, limits};
 use crate::store::identity::Identity;
-use crate::store::{Committed, PolicyInForce, ReadTx, StoreError, card, draft, item, member, setting};
+use crate::store::{Committed, PolicyInForce, ReadTx, StoreError, card, draft, item, member, operation, setting};
 
 /// The setting that holds the key of this store's quotes, in hex. It is in no log and no answer.
 const QUOTE_KEY: &str = "quotes.key";
@@ -50,7 +49,7 @@ struct Question<'a> {
     member: Option<MemberId>,
     member_card: Option<CardNumber>,
     coupons: &'a [CouponCode],
-    lines: &'a [SaleLine],
+    lines: &'a [TillLine],
 }
 
 /// The moment and the rules.
@@ -119,8 +118,10 @@ impl Ledger {
         }
     }
 
-    /// Prices the basket of a sale, as its quote said where it has one. `None` when the store has no policy yet, which the writer answers.
-    pub(super) fn prepare(&self, now: Instant, request: &PostSale) -> Result<Option<Prepared>, StoreError> {
+    /// Prices the basket of a sale, as its quote said where it has one. `None` when the store has no policy yet, or the sale was answered before: both the
+    /// writer answers.
+    pub(super) fn prepare(&self, call: &Call, request: &PostSale) -> Result<Option<Prepared>, StoreError> {
+        let (now, operation) = (call.now, call.operation);
         let committed = self.store().committed();
         let (Some(identity), Some(in_force)) = (committed.identity.as_ref(), committed.policy.as_ref()) else {
             return Ok(None);
@@ -139,35 +140,38 @@ impl Ledger {
         if let Some(taken_at) = request.taken_at_ms {
             let frame = Frame { identity, policy: in_force, day, priced_at: taken_at, has_items };
             let basket = self.store().look(|tx| {
+                if operation::is_answered(tx, operation)? {
+                    return Ok(None);
+                }
                 let known = known(tx, &frame, &question)?;
                 let moment = (taken_at, identity.offset(taken_at));
-                Ok::<_, StoreError>(as_taken(prices(in_force), identity.store.id, moment, lines, coupons, known))
+                Ok::<_, StoreError>(Some(as_taken(prices(in_force), identity.store.id, moment, lines, coupons, known)))
             })?;
-            return Ok(Some(Prepared { day: committed.open_day, basket, explained: Default::default() }));
+            let prepared = |basket| Prepared { day: committed.open_day, basket, explained: Default::default() };
+            return Ok(basket.map(prepared));
         }
         let token = match request.quote.as_deref().map(str::parse::<QuoteToken>).transpose() {
             Ok(token) => token,
             Err(why) => return Ok(Some(refused(Decision::Faulty(Fault::new("quote", format!("is not {why}")))))),
         };
         let (policy, priced_at) = match &token {
-            None => (in_force, now),
-            Some(token) => match committed.policy_of(token.policy_version) {
-                // The entry records one offset, by which head office prices again: a quote does not outlive a change of the clocks.
-                Some(policy)
-                    if now < expires_at(policy, token.priced_at)
-                        && identity.offset(now) == identity.offset(token.priced_at) =>
-                {
-                    (policy, token.priced_at)
-                }
-                _ => return Ok(Some(refused(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteExpired)))))),
+            None => (&**in_force, now),
+            Some(token) => match still_good(&committed, identity, token, now) {
+                Ok(policy) => (policy, token.priced_at),
+                Err(code) => return Ok(Some(refused(Decision::Declined(Box::new(Decline::new(code)))))),
             },
         };
         let frame = Frame { identity, policy, day, priced_at, has_items };
-        let (key, priced) = self.store().look(|tx| {
+        let priced = self.store().look(|tx| {
+            // One look at an index that the writer will want in memory anyway: a repeated sale is not priced.
+            if operation::is_answered(tx, operation)? {
+                return Ok(None);
+            }
             // Most sales are rung up without a quote: nothing is read for them that only a quote needs.
             let key = token.map(|_| quote_key(tx)).transpose()?;
-            Ok::<_, StoreError>((key, price(tx, &frame, &question)?))
+            Ok::<_, StoreError>(Some((key, price(tx, &frame, &question)?)))
         })?;
+        let Some((key, priced)) = priced else { return Ok(None) };
         if let (Some(token), Some(key)) = (token, key) {
             if !token.is_of(&key, Asked::from(request)) {
                 let fault = "is not this store's quote for this basket; send back what was quoted, with the same lines, member and coupons";
@@ -194,6 +198,24 @@ fn expires_at(policy: &PolicyInForce, priced_at: Instant) -> Instant {
     priced_at.plus_ms(i64::from(policy.policy.pricing.quote_valid_minutes) * MINUTE_MS)
 }
 
+/// The policy of a quote that is still good, or why it is not.
+fn still_good<'a>(
+    committed: &'a Committed,
+    identity: &Identity,
+    token: &QuoteToken,
+    now: Instant,
+) -> Result<&'a PolicyInForce, DeclineCode> {
+    let policy = committed.policy_of(token.policy_version).ok_or(DeclineCode::QuotePolicyNotHeld)?;
+    if now >= expires_at(policy, token.priced_at) {
+        return Err(DeclineCode::QuoteExpired);
+    }
+    // The entry records one offset, by which head office prices again: a quote does not outlive a change of the clocks.
+    if identity.offset(now) != identity.offset(token.priced_at) {
+        return Err(DeclineCode::QuoteClockChanged);
+    }
+    Ok(policy)
+}
+
 fn no_calendar() -> Fault {
     Fault::new(
         "business_day",
@@ -216,7 +238,7 @@ fn price(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
 
 /// Looks goods and member up.
 fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<Known, StoreError> {
-    let find = |line: &SaleLine| if frame.has_items { item::find(tx, &line.sku) } else { Ok(None) };
+    let find = |line: &TillLine| if frame.has_items { item::find(tx, &line.sku) } else { Ok(None) };
     let items = question.lines.iter().map(find).collect::<Result<_, _>>()?;
     let found = match (question.member, question.member_card) {
         (Some(id), _) => member::find(tx, id)?,

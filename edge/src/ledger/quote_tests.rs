@@ -213,6 +213,7 @@ async fn coupons_points_and_paper_are_taken_as_the_catalogue_says() {
     basket["member_card"] = json!(number(1));
     let first = shop.post(T1, "/v1/sales", &basket).await.problem(422, "field_invalid");
     assert!(first["detail"].as_str().unwrap().contains("ask for a quote"), "{first}");
+    assert_eq!(first["expected_minor"], 8_450, "a program need not read the words");
     basket["tenders"] = json!([cash(8_450)]);
     shop.post(T1, "/v1/sales", &basket).await.approved();
     assert_eq!(points(&shop), 169);
@@ -246,7 +247,11 @@ async fn coupons_points_and_paper_are_taken_as_the_catalogue_says() {
     // A receipt that was taken while the store was down is recorded, whatever was used twice.
     basket["tenders"][0]["reference"] = json!("P-9");
     basket["taken_at_ms"] = json!(MORNING.0);
-    shop.post(T1, "/v1/sales", &basket).await.approved();
+    let taken = shop.post(T1, "/v1/sales", &basket).await.approved();
+    // Undoing it frees its own use of the paper, and not that of the sale before.
+    shop.void(&taken["entry"]).await.approved();
+    drop(basket.as_object_mut().unwrap().remove("taken_at_ms"));
+    shop.post(T1, "/v1/sales", &basket).await.declined("reference_used");
     by_points["amount_minor"] = json!(600);
     let basket = sale(&[goods("unknown", 1_000)], &[by_points, cash(400)]);
     shop.post(T1, "/v1/sales", &basket).await.declined("points_limit");

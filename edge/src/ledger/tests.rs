@@ -244,6 +244,51 @@ async fn an_operation_is_undone_on_its_day_only() {
 }
 
 #[tokio::test]
+async fn a_card_given_back_offline_is_sold_again_when_head_office_has_found_it_empty() {
+    let shop = Shop::opened().await;
+    shop.hub.world.lock().unwrap().online = false;
+    let sold = shop.sell(11, 10_000).await.approved();
+    shop.void(&sold["entry"]).await.approved();
+    let look = format!("/v1/cards/{}", number(11));
+    let seen = shop.get(T1, &look).await.json;
+    assert_eq!((&seen["status"], shop.available(11)), (&json!("withdrawn"), 0));
+    shop.sell(11, 500).await.declined("card_already_sold");
+    let changes = shop.store.read(|tx| crate::store::card::status_changes_after(tx, 0, 10)).unwrap();
+    let (_, change) = changes.last().unwrap();
+    let found = huitong_protocol::card::Card { status_stamp: change.stamp, ..card(11, CardStatus::Blank) };
+    shop.store.write(move |tx| crate::store::card::upsert_from_hub(tx, &found, Some(9))).await.unwrap();
+    shop.sell(11, 500).await.approved();
+}
+
+#[tokio::test]
+async fn a_card_that_paid_for_goods_is_not_given_back_before_they_are() {
+    let shop = Shop::opened().await;
+    let sold = shop.sell(11, 1_000).await.approved();
+    let spent = shop.spend(T1, 11, 400).await.approved();
+    shop.reload(11, 400).await.approved();
+    shop.void(&sold["entry"]).await.declined("card_in_use");
+    let back =
+        json!({"receipt": spent["entry"], "items": [{"line": 0, "quantity_thousandths": 1_000}], "reason": "broken"});
+    shop.post(T1, "/v1/returns", &back).await.approved();
+    assert_eq!(shop.available(11), 1_400, "and nothing is lost");
+}
+
+#[tokio::test]
+async fn what_a_line_comes_to_may_be_left_to_the_store_and_is_checked_when_it_is_said() {
+    let shop = Shop::opened().await;
+    let mut goods = line(500);
+    goods["markdowns"] = json!([{"amount_minor": 50, "reason": "dented"}]);
+    goods["net_minor"] = json!(500);
+    let fault = shop.post(T1, "/v1/sales", &sale(&[goods.clone()], &[cash(450)])).await.problem(422, "field_invalid");
+    assert_eq!((&fault["field"], &fault["expected_minor"]), (&json!("lines[0].net_minor"), &json!(450)));
+    drop(goods.as_object_mut().unwrap().remove("net_minor"));
+    shop.post(T1, "/v1/sales", &sale(&[goods.clone()], &[cash(450)])).await.approved();
+    goods["markdowns"][0]["amount_minor"] = json!(501);
+    let fault = shop.post(T1, "/v1/sales", &sale(&[goods], &[])).await.problem(422, "field_invalid");
+    assert_eq!(fault["field"], "lines[0].net_minor", "below zero");
+}
+
+#[tokio::test]
 async fn goods_come_back_in_parts_and_the_card_is_whole_again_to_the_cent() {
     let shop = Shop::opened().await;
     shop.granted(1, 1_000).await;

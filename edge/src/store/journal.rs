@@ -124,6 +124,27 @@ pub fn entries_after(
     Ok(found)
 }
 
+/// Shows the entries of some kinds after a position, in order.
+///
+/// # Errors
+/// [`StoreError::Value`] when an entry cannot be read.
+pub fn each_after(tx: &ReadTx<'_>, seq: Seq, kinds: &[&str], mut show: impl FnMut(Entry)) -> Result<(), StoreError> {
+    tx.each(
+        "read entries of some kinds",
+        "SELECT kind, bytes FROM entry WHERE seq > ?1 ORDER BY seq",
+        [column(seq.0)],
+        |row| {
+            let kind = row.get_ref(0).map_err(StoreError::during("read a column"))?;
+            if kinds.contains(&kind.as_str().map_err(|error| bad("kind", error))?) {
+                let bytes = row.get_ref(1).map_err(StoreError::during("read a column"))?;
+                let bytes = bytes.as_blob().map_err(|error| bad("bytes", error))?;
+                show(Entry::decode(bytes).map_err(|error| bad("bytes", error))?);
+            }
+            Ok(true)
+        },
+    )
+}
+
 /// Adds up the control totals of the entries after one position up to another, both as they stand in the journal.
 ///
 /// # Errors

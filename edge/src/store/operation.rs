@@ -47,6 +47,16 @@ pub fn find(tx: &ReadTx<'_>, operation: OperationId) -> Result<Option<Answered>,
     )
 }
 
+/// Whether an operation was answered.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn is_answered(tx: &ReadTx<'_>, operation: OperationId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM operation WHERE operation = ?1";
+    let found: Option<i64> = tx.one("look for an operation", sql, [&operation.0.as_bytes()[..]], |row| cell(row, 0))?;
+    Ok(found.is_some())
+}
+
 /// An answer to keep.
 #[derive(Clone, Copy, Debug)]
 pub struct NewAnswer<'a> {

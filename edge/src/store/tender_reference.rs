@@ -1,10 +1,11 @@
 //! References of payments outside that may be used once only: vouchers, coupons, the acquirer's numbers.
 //!
-//! Invariant: a reference is written in the transaction that takes the payment. Upper and lower case are one.
+//! Invariants: a reference is written in the transaction that takes the payment, under the receipt that used it; who gives one back frees its own use and
+//! nobody else's. Upper and lower case are one.
 
-use huitong_protocol::id::TenderCode;
+use huitong_protocol::id::{Seq, TenderCode};
 
-use super::{ReadTx, StoreError, WriteTx, cell};
+use super::{ReadTx, StoreError, WriteTx, cell, column};
 
 /// Whether a reference was used.
 ///
@@ -13,36 +14,37 @@ use super::{ReadTx, StoreError, WriteTx, cell};
 pub fn is_used(tx: &ReadTx<'_>, tender: TenderCode, reference: &str) -> Result<bool, StoreError> {
     let found: Option<i64> = tx.one(
         "look for a payment's reference",
-        "SELECT 1 FROM tender_reference WHERE tender = ?1 AND reference = ?2",
+        "SELECT 1 FROM tender_reference WHERE tender = ?1 AND reference = ?2 LIMIT 1",
         (tender.as_str(), reference),
         |row| cell(row, 0),
     )?;
     Ok(found.is_some())
 }
 
-/// Writes that a reference is used.
+/// Writes that a receipt used a reference.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn insert(tx: &mut WriteTx<'_>, tender: TenderCode, reference: &str) -> Result<(), StoreError> {
-    // Already there when a parked payment is confirmed under its own, or when a receipt taken while the store was down used it again.
+pub fn insert(tx: &mut WriteTx<'_>, tender: TenderCode, reference: &str, receipt: Seq) -> Result<(), StoreError> {
+    // Already there when a parked payment is confirmed under its own.
     tx.execute(
         "write a payment's reference",
-        "INSERT INTO tender_reference (tender, reference) VALUES (?1, ?2) ON CONFLICT (tender, reference) DO NOTHING",
-        (tender.as_str(), reference),
+        "INSERT INTO tender_reference (tender, reference, receipt_seq) VALUES (?1, ?2, ?3)
+         ON CONFLICT (tender, reference, receipt_seq) DO NOTHING",
+        (tender.as_str(), reference, column(receipt.0)),
     )
     .map(drop)
 }
 
-/// Makes a reference usable again: the paper went back to its owner.
+/// Takes a receipt's use of a reference back: the paper went back to its owner. Usable again when no other receipt used it.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn remove(tx: &mut WriteTx<'_>, tender: TenderCode, reference: &str) -> Result<(), StoreError> {
+pub fn remove(tx: &mut WriteTx<'_>, tender: TenderCode, reference: &str, receipt: Seq) -> Result<(), StoreError> {
     tx.execute(
         "free a payment's reference",
-        "DELETE FROM tender_reference WHERE tender = ?1 AND reference = ?2",
-        (tender.as_str(), reference),
+        "DELETE FROM tender_reference WHERE tender = ?1 AND reference = ?2 AND receipt_seq = ?3",
+        (tender.as_str(), reference, column(receipt.0)),
     )
     .map(drop)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use huitong_protocol::wire::from_json;
@@ -13,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::download::{self, Downloaded};
 use super::upload::{self, UploadDone};
 use super::{Link, SyncError, status, tend_once};
-use crate::api::{Api, Code, Problem, Till};
+use crate::api::document::{look as described, problems};
+use crate::api::{Api, Code, Problem, Routes, Till};
 use crate::line::Line;
-use crate::schedule::{Job, Schedule};
+use crate::schedule::{Job, Planned, Schedule};
 
 /// What the handlers drive.
 #[derive(Clone)]
@@ -25,19 +25,41 @@ pub struct SyncControl {
     pub(crate) schedule: Schedule,
 }
 
+/// The machine's own routes, as they are described.
+pub(crate) fn table() -> Routes {
+    let runs = problems(&[Code::Forbidden]);
+    Routes::new()
+        .get("/v1/sync", look, described::<status::SyncStatus>("How the line to head office is.", &[]))
+        .post(
+            "/v1/sync/run",
+            run,
+            described::<Ran>("Talks to head office now.", &[]).may_read::<RunSync>().problems(&runs),
+        )
+        .get("/v1/schedule", list, described::<Vec<Planned>>("What runs unattended.", &[]))
+        .post(
+            "/v1/schedule/{name}/run",
+            run_job,
+            described::<JobRun>("Runs a job now.", &[Code::NotFound]).problems(&runs),
+        )
+        .and(super::parameters::table())
+}
+
 /// `GET /v1/sync`, `POST /v1/sync/run`, `GET /v1/schedule`, `POST /v1/schedule/{name}/run`, and those of the store's parameters.
 pub fn routes(control: SyncControl) -> Router<Api> {
-    Router::new()
-        .route("/v1/sync", get(look))
-        .route("/v1/sync/run", post(run))
-        .route("/v1/schedule", get(list))
-        .route("/v1/schedule/{name}/run", post(run_job))
-        .merge(super::parameters::routes())
-        .layer(Extension(control))
+    table().into_router().layer(Extension(control))
+}
+
+/// A job that ran.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct JobRun {
+    /// Which.
+    pub job: String,
+    /// How it ended, in words.
+    pub outcome: String,
 }
 
 /// What to run by hand; nothing named means all.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunSync {
     /// Fetch what head office published.
@@ -47,7 +69,7 @@ pub struct RunSync {
 }
 
 /// What was done.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Ran {
     /// What came down, when that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +113,7 @@ async fn run_job(
         return Err(Problem::new(Code::NotFound, format!("there is no job {name:?}; there are {}", names.join(", "))));
     };
     let outcome = control.schedule.run_now(job).await.map_err(|why| Problem::new(Code::Busy, why))?;
-    Ok(Json(serde_json::json!({ "job": job.as_str(), "outcome": outcome })).into_response())
+    Ok(Json(JobRun { job: job.as_str().to_owned(), outcome }).into_response())
 }
 
 pub(super) fn problem(error: SyncError) -> Problem {

@@ -4,6 +4,7 @@
 //! does not stop the download; the one before stays in force, `status` names the fault, and the hub is told with the next call. One that may have been
 //! spoilt on the way is asked for again before anything that follows it is, and with each download until something that follows it is believed.
 
+use std::fmt;
 use std::sync::Arc;
 
 use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRequest, DatasetVersion, path};
@@ -16,14 +17,30 @@ use crate::store::{StoreError, replica};
 const REPEATS_MAX: u32 = 2;
 
 /// What a download brought.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, schemars::JsonSchema)]
 pub struct Downloaded {
     /// Rows applied.
     pub rows: u64,
+    /// The same, per dataset that anything came of.
+    pub rows_by_dataset: Vec<(DatasetKind, u64)>,
     /// What the store has now, per dataset.
     pub versions: Vec<DatasetVersion>,
     /// Published policies that cannot be used.
     pub policy_faults: Vec<String>,
+}
+
+impl fmt::Display for Downloaded {
+    /// Says what came: `3 rows of cards, 1 row of policies`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows_by_dataset.is_empty() {
+            return f.write_str("nothing new");
+        }
+        for (index, (dataset, rows)) in self.rows_by_dataset.iter().enumerate() {
+            let (comma, plural) = (if index > 0 { ", " } else { "" }, if *rows == 1 { "" } else { "s" });
+            write!(f, "{comma}{rows} row{plural} of {}", dataset.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the hub has more than this store.
@@ -46,11 +63,12 @@ pub(super) fn is_behind(link: &Link, datasets: &[DatasetVersion]) -> Result<bool
 pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
     let _one = link.downloading.lock().await;
     let known = link.store.committed().policy_refused.clone();
-    let mut rows = 0;
+    let mut rows_by_dataset = Vec::new();
     let mut failed = None;
     for dataset in DatasetKind::ALL.iter().copied() {
         match fetch(link, dataset).await {
-            Ok(applied) => rows += applied,
+            Ok(0) => {}
+            Ok(applied) => rows_by_dataset.push((dataset, applied)),
             Err(error) if dataset == DatasetKind::Policies => failed = Some(error),
             Err(error) => return Err(failed.unwrap_or(error)),
         }
@@ -71,12 +89,14 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
             tracing::debug!(error = %error, "Could not tell the hub which policies are here: {error}");
         }
     }
+    let rows = rows_by_dataset.iter().map(|(_, rows)| rows).sum();
+    let done = Downloaded { rows, rows_by_dataset, versions, policy_faults };
     if rows > 0 {
-        tracing::info!(rows, "Downloaded {rows} rows");
+        tracing::info!(rows, "Downloaded {done}");
     }
     match failed {
         Some(error) => Err(error),
-        None => Ok(Downloaded { rows, versions, policy_faults }),
+        None => Ok(done),
     }
 }
 

@@ -4,8 +4,7 @@
 //! beyond what it can say offline; head office has the newest bounds.
 
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use huitong_protocol::id::{PromotionId, StoreId};
 use huitong_protocol::policy::{ParameterBounds, StoreParameters};
@@ -16,35 +15,59 @@ use huitong_protocol::wire::{
 use serde::{Deserialize, Serialize};
 
 use super::api::{SyncControl, problem};
-use crate::api::{Api, Problem, Till};
+use crate::api::document::{look as described, problems};
+use crate::api::{Code, Problem, Routes, Till};
 use crate::ledger::LedgerError;
 use crate::store::{StoreError, budget};
 
-/// `GET` and `POST /v1/parameters`, `GET /v1/parameters/proposals`, `POST /v1/parameters/check`.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/v1/parameters", get(look).post(propose))
-        .route("/v1/parameters/proposals", get(proposals))
-        .route("/v1/parameters/check", post(check))
+/// The routes of the store's parameters.
+pub(super) fn table() -> Routes {
+    let runs = problems(&[Code::Forbidden]);
+    Routes::new()
+        .get("/v1/parameters", look, described::<OwnParameters>("What the store has set for itself.", &[]))
+        .post(
+            "/v1/parameters",
+            propose,
+            described::<Option<Proposal>>("Proposes to head office what the store would set for itself.", &[])
+                .reads::<Propose>()
+                .problems(&runs),
+        )
+        .get("/v1/parameters/proposals", proposals, described::<Vec<Proposal>>("What became of proposals.", &[]))
+        .post(
+            "/v1/parameters/check",
+            check,
+            described::<Checked>("Judges parameters by the policy in force.", &[]).reads::<Propose>(),
+        )
+}
+
+/// Parameters that the policy in force allows.
+#[derive(Clone, Copy, Debug, Serialize, schemars::JsonSchema)]
+pub struct Checked {
+    /// Always true: what is not valid is a problem.
+    pub valid: bool,
+    /// By which policy.
+    pub policy_version: u64,
 }
 
 /// What the store has set for itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct OwnParameters {
     /// The store.
     pub store: StoreId,
     /// The policy in force.
     pub policy_version: u64,
     /// What it says that the store has set for itself.
+    #[schemars(with = "serde_json::Value")]
     pub parameters: StoreParameters,
     /// Within which bounds.
+    #[schemars(with = "serde_json::Value")]
     pub bounds: ParameterBounds,
     /// How the budgets of its own promotions stand.
     pub budgets: Vec<Budget>,
 }
 
 /// How a budget stands.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, schemars::JsonSchema)]
 pub struct Budget {
     /// The promotion.
     pub promotion: PromotionId,
@@ -78,7 +101,7 @@ async fn look(_till: Till, Extension(control): Extension<SyncControl>) -> Result
 }
 
 /// What a store would set for itself, as it is sent to the store.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Propose {
     /// Who proposes it.
@@ -107,8 +130,7 @@ async fn check(_till: Till, Extension(control): Extension<SyncControl>, body: By
         .map_err(|why| Problem::field(Fault::new("document", why.to_string().trim().to_owned())))?;
     let faults = in_force.policy.parameter_faults(identity.store.id, &own);
     refuse(faults.iter().map(ToString::to_string).collect())?;
-    let value = serde_json::json!({ "valid": true, "policy_version": in_force.version });
-    Ok(Json(value).into_response())
+    Ok(Json(Checked { valid: true, policy_version: in_force.version }).into_response())
 }
 
 async fn propose(till: Till, Extension(control): Extension<SyncControl>, body: Bytes) -> Result<Response, Problem> {

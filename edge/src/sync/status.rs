@@ -19,7 +19,7 @@ const NOTICES_MAX: usize = 50;
 const DAYS_MAX: usize = 7;
 
 /// What is wrong.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Faults {
     /// The hub holds another journal than this one.
     pub diverged: Option<String>,
@@ -97,7 +97,7 @@ fn keep<T: Clone + PartialEq>(kept: &mut VecDeque<T>, new: &[T]) {
 }
 
 /// A day as the hub sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct DayAtHub {
     /// The day.
     #[serde(rename = "business_day")]
@@ -109,7 +109,7 @@ pub struct DayAtHub {
 }
 
 /// Where a day is on its way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DayState {
     /// The store trades.
@@ -123,7 +123,7 @@ pub enum DayState {
 }
 
 /// Sync as `GET /v1/sync` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct SyncStatus {
     /// Whether the hub answered the last call.
     pub hub_online: bool,

@@ -38,7 +38,7 @@ pub struct Cursor {
 }
 
 /// What an upload did.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct UploadDone {
     /// Segments that the hub took.
     pub segments: u64,

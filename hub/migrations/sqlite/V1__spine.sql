@@ -167,7 +167,7 @@ CREATE TABLE card (
     number TEXT PRIMARY KEY,
     product TEXT NOT NULL,
     account_id INTEGER NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('blank', 'active', 'frozen', 'lost', 'replaced', 'refunded', 'destroyed')),
+    status TEXT NOT NULL CHECK (status IN ('blank', 'active', 'frozen', 'lost', 'replaced', 'refunded', 'destroyed', 'withdrawn')),
     status_stamp INTEGER NOT NULL,
     -- The largest stamp of a freeze or loss that was taken: an older one says nothing new.
     stop_stamp INTEGER NOT NULL DEFAULT 0,
@@ -179,6 +179,7 @@ CREATE TABLE card (
 CREATE INDEX card_by_version ON card (version);
 CREATE INDEX card_by_account ON card (account_id);
 CREATE INDEX card_by_member ON card (member_id, number) WHERE member_id IS NOT NULL;
+CREATE INDEX card_withdrawn ON card (number) WHERE status = 'withdrawn';
 CREATE INDEX card_by_last_four ON card (substr(number, length(number) - 3)) WHERE member_id IS NOT NULL;
 
 -- The bundle is the byte string that the signature covers; effective_from is read from it.
@@ -339,6 +340,20 @@ CREATE TABLE entry (
 ) STRICT;
 CREATE UNIQUE INDEX entry_by_ingested_no ON entry (ingested_no);
 CREATE INDEX entry_by_operation ON entry (operation);
+
+-- Which receipts used a payment reference that counts once: what review compares over all stores. The text is in capitals, as stores compare it.
+CREATE TABLE tender_reference (
+    tender TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    -- What went back with the same paper; a receipt that gave all of it back does not use it any more.
+    refunded_minor INTEGER NOT NULL,
+    PRIMARY KEY (tender, reference, store_id, epoch, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tender_reference_by_receipt ON tender_reference (store_id, epoch, seq);
 
 -- Segments that arrived before the ones in front of them.
 CREATE TABLE waiting_segment (

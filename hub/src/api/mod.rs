@@ -15,6 +15,18 @@ use crate::hub::Hub;
 
 pub use hq::Code;
 
+/// The OpenAPI document of head office's API.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    hq::document::openapi()
+}
+
+/// The rows that it is made from, which are the routes that are mounted.
+#[must_use]
+pub fn rows() -> Vec<huitong_protocol::openapi::Row> {
+    hq::document::rows()
+}
+
 /// A body is in memory before anybody is proved to have sent it: each route takes what its largest honest message needs.
 fn at_most(bytes_max: usize, route: MethodRouter<Hub>) -> MethodRouter<Hub> {
     route.layer(DefaultBodyLimit::max(bytes_max))
@@ -31,7 +43,8 @@ pub fn router(hub: Hub) -> Router {
         .route(path::UPLOAD, at_most(BODY_BYTES_MAX, post(edge::upload::upload)))
         .route(path::DATASET, at_most(MESSAGE_BYTES_MAX, post(edge::dataset::dataset)))
         .route(path::PARAMETERS, at_most(MESSAGE_BYTES_MAX, post(edge::parameters::parameters)))
-        .nest("/v1/hq", hq::router())
+        .nest(hq::AT, hq::router(hub.config.language))
+        .route(hq::document::DOCUMENT_AT, get(hq::document::serve))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .layer(CatchPanicLayer::custom(problem::panicked))

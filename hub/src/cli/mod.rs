@@ -155,6 +155,8 @@ enum Command {
     Stats,
     /// What a code means, why it comes, and what to do.
     Explain(explain::Explain),
+    /// Print the OpenAPI document of the API of head office.
+    Openapi,
 }
 
 /// Why a command did not end well.
@@ -310,6 +312,7 @@ impl World {
             Command::Rerate => rerate::rerate(self, &place, out),
             Command::Stats => day::stats(&place, out),
             Command::Explain(command) => command.run(out),
+            Command::Openapi => Ok(out.text(&format!("{:#}\n", crate::api::openapi()))?),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::store::member_request::{self as rows, Asked, Request, Word};
 use crate::store::{StoreError, Tx};
 
 /// A field as it is and as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Wanted {
     /// Which.
     pub field: &'static str,
@@ -22,7 +22,7 @@ pub struct Wanted {
 }
 
 /// A request as whoever decides sees it. Phones and cards are masked, and a birthday has no year.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RequestView {
     /// Its number.
     pub number: i64,

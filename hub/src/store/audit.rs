@@ -7,7 +7,7 @@ use super::{StoreError, Tx};
 use crate::actor::Actor;
 
 /// One deed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Deed {
     /// Its number, from 1, rising.
     pub number: i64,

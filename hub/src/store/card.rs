@@ -41,6 +41,28 @@ pub fn others_in_use(tx: &mut Tx<'_>, card: &Card) -> Result<bool, StoreError> {
     Ok(found.is_some())
 }
 
+/// The blank cards of an account.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn unsold(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<CardNumber>, StoreError> {
+    tx.query(
+        "SELECT number FROM card WHERE account_id = $1 AND status = 'blank' ORDER BY number",
+        &[account.into()],
+        |row| row.parsed(0, "card", "number"),
+    )
+}
+
+/// The cards that are kept out of sale until their account is found empty.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn withdrawn(tx: &mut Tx<'_>) -> Result<Vec<CardNumber>, StoreError> {
+    tx.query("SELECT number FROM card WHERE status = 'withdrawn' ORDER BY number", &[], |row| {
+        row.parsed(0, "card", "number")
+    })
+}
+
 /// The largest stamp with which the card was ever frozen or lost here.
 ///
 /// # Errors

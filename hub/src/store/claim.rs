@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::engine::{Row, StoreError, Tx};
 
 /// Where a claim is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
     /// Later earnings settle it.
@@ -41,7 +41,7 @@ impl State {
 }
 
 /// A claim against whoever holds an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Claim {
     /// Its number, from 1, rising.
     pub number: i64,

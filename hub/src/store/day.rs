@@ -10,7 +10,7 @@ use huitong_protocol::wire::DayVerdict;
 use super::{Row, StoreError, Tx};
 
 /// A day as the hub has it.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct Day {
     /// The store.
     pub store: StoreId,
@@ -29,7 +29,7 @@ pub struct Day {
 }
 
 /// Finance's word that a day is taken as the hub counted it.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct Resolution {
     /// The store.
     pub store: StoreId,

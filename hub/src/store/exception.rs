@@ -12,7 +12,7 @@ use super::{Row, StoreError, Tx, Value};
 use crate::actor::HUB;
 
 /// What a resolution says of the thing itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, serde::Deserialize, clap::ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// It was put right. When it is found again, it is open again.
@@ -40,7 +40,7 @@ impl Resolution {
 }
 
 /// Where an exception is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
     /// Nobody has it.
@@ -78,7 +78,7 @@ impl State {
 }
 
 /// An exception as it is kept.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct Exception {
     /// Its number.
     pub number: i64,
@@ -102,7 +102,7 @@ pub struct Exception {
 }
 
 /// What happened to an exception.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It was found.
@@ -132,7 +132,7 @@ impl Change {
 }
 
 /// One line of an exception's history.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct Changed {
     /// When.
     pub at_ms: Instant,
@@ -223,7 +223,7 @@ pub struct Filter {
 }
 
 /// Which states to list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, clap::ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum States {
     /// What is not resolved.
@@ -287,7 +287,7 @@ pub fn list(tx: &mut Tx<'_>, filter: &Filter) -> Result<Vec<Exception>, StoreErr
 }
 
 /// How many are not resolved, by severity.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Counts {
     /// To be looked at now.
     pub alarm: i64,

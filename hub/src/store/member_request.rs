@@ -14,7 +14,7 @@ use super::dataset;
 use super::engine::{Row, StoreError, Tx};
 
 /// What somebody said to a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Word {
     /// Who.
     pub by: String,

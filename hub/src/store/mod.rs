@@ -29,6 +29,7 @@ pub mod schedule;
 pub mod sealing_key;
 pub mod settlement;
 pub mod signature;
+pub mod tender_reference;
 pub mod token;
 
 pub use engine::{Row, Store, StoreError, Tx, Value};

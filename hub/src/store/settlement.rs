@@ -20,7 +20,7 @@ use super::engine::{Row, StoreError, Tx, Value};
 use crate::horizon::{FarDay, Horizon};
 
 /// A run as it was recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RunRecord {
     /// What defines it and what it covers.
     #[serde(flatten)]
@@ -596,7 +596,7 @@ pub fn far_days(tx: &mut Tx<'_>, horizon: &Horizon) -> Result<Vec<FarDay>, Store
 }
 
 /// A store that is not complete up to a day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Late {
     /// The store.
     pub store: StoreId,

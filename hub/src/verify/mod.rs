@@ -17,7 +17,7 @@ use crate::store::engine::{StoreError, Tx};
 pub const FINDINGS_SHOWN_MAX: usize = 100;
 
 /// One thing that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// The table.
     pub table: &'static str,
@@ -28,7 +28,7 @@ pub struct Finding {
 }
 
 /// One kind of proof.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Check {
     /// Its name, stable.
     pub name: &'static str,
@@ -72,7 +72,7 @@ impl Check {
 }
 
 /// Everything that was proved or found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Report {
     /// Whether every check is fine.
     pub ok: bool,

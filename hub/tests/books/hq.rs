@@ -120,6 +120,23 @@ const LOOKS: [&str; 17] = [
 ];
 
 #[tokio::test]
+async fn words_are_in_the_callers_language_and_codes_are_not() {
+    let town = Town::new(Scheme::Pool);
+    let office = Office::of(&town, "li").await;
+    let bearer = format!("Bearer {}", office.token);
+    let ask = async |language: &str| {
+        let headers = [("authorization", bearer.as_str()), ("accept-language", language)];
+        office.ask("GET", "/v1/hq/exceptions/99", &headers, "").await
+    };
+    let (english, chinese) = (ask("fr").await, ask("zh-CN, en;q=0.5").await);
+    assert_eq!((english.header("content-language"), chinese.header("content-language")), ("en", "zh-CN"));
+    assert_eq!(english.problem(), chinese.problem());
+    let (english, chinese) = (english.json(), chinese.json());
+    assert_eq!(english["detail"], chinese["detail"], "for whoever writes the program");
+    assert!(english["title"] != chinese["title"] && english["action"] != chinese["action"], "{chinese}");
+}
+
+#[tokio::test]
 async fn who_has_no_good_token_gets_nothing() {
     let town = Town::new(Scheme::Pool);
     let office = Office::of(&town, "li").await;

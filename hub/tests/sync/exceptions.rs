@@ -8,7 +8,8 @@ use huitong_hub::policy_key::PolicyPair;
 use huitong_hub::store::exception::{self as rows, Filter, Resolution, State, States};
 use huitong_hub::store::{audit, item};
 use huitong_hub::{publish, reconcile};
-use huitong_protocol::entry::{Body, CardSale, Entry, Sale, SaleLine, TenderLine, Void};
+use huitong_protocol::card::CardStatus;
+use huitong_protocol::entry::{Body, CardSale, Entry, Return, Sale, SaleLine, TenderLine, Void};
 use huitong_protocol::id::EntryId;
 use huitong_protocol::item::Item;
 use huitong_protocol::money::Currency;
@@ -360,6 +361,110 @@ fn undone(entry: &str) -> Body {
         red_letter: None,
         movements: Vec::new(),
     })
+}
+
+/// Publishes a policy in which a voucher's number counts once.
+pub(crate) async fn publish_vouchers(world: &World) {
+    let (hub, key, now) = (world.hub.store.clone(), world.key_file(), world.hub.now());
+    tokio::task::spawn_blocking(move || {
+        let document = "name = 'P'\ncurrency = 'CNY'\n[[tenders]]\ncode = 'cash'\nclass = 'external'\n\
+             [[tenders]]\ncode = 'voucher'\nclass = 'voucher'\nreference = 'required'\nreference_unique = true\n";
+        let pair = PolicyPair::open_trusted(&hub, &key).unwrap();
+        publish::publish_policy(&hub, pair, document, "2026-01-01".parse().unwrap(), now).unwrap();
+    })
+    .await
+    .unwrap();
+}
+
+fn by_voucher(amount_minor: i64, number: &str) -> TenderLine {
+    let (tender, reference) = ("voucher".parse().unwrap(), Some(number.to_owned()));
+    TenderLine { tender, amount_minor, card: None, reference }
+}
+
+pub(crate) fn paid_by_voucher(number: &str) -> Body {
+    let Body::Sale(sale) = basket(&[("A1", true)]) else { unreachable!("a sale") };
+    Body::Sale(Sale { tenders: vec![by_voucher(10, number)], ..sale })
+}
+
+fn given_back(entry: &str, amount_minor: i64, number: &str) -> Body {
+    Body::Return(Return {
+        of: entry.parse().unwrap(),
+        reason: "broken".to_owned(),
+        currency: Currency::CNY,
+        lines: Vec::new(),
+        tenders: vec![by_voucher(amount_minor, number)],
+        refunds: Vec::new(),
+        total_minor: amount_minor,
+        red_letter: None,
+        deferred_points: 0,
+        movements: Vec::new(),
+    })
+}
+
+pub(crate) fn write_under(store: &mut FakeStore, policy: u64, body: Body) {
+    let mut header = store.header(&body);
+    header.replica.policy = policy;
+    store.journal.push(Entry { header, body }.encode());
+}
+
+#[tokio::test]
+async fn a_voucher_that_two_stores_took_is_named_until_all_but_one_gave_it_back() {
+    let world = World::new().await;
+    publish_vouchers(&world).await;
+    let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
+    write_under(&mut one, 1, paid_by_voucher("V-1"));
+    one.upload(one.segment(0, 1)).await.unwrap();
+    assert_eq!(look(&world).await, Vec::<String>::new());
+    write_under(&mut two, 1, paid_by_voucher("v-1"));
+    write_under(&mut two, 1, paid_by_voucher("V-2"));
+    two.upload(two.segment(0, 2)).await.unwrap();
+    assert_eq!(look(&world).await, ["reference_reused"]);
+    assert_eq!(look(&world).await, ["reference_reused"], "each entry is looked at once");
+    let found = world.open_exceptions().await.remove(0);
+    assert_eq!(
+        (found.subject.as_str(), found.evidence.to_string().as_str()),
+        ("voucher V-1", "used in S1-1-1, S2-1-1")
+    );
+    assert_eq!(found.evidence.entries.len(), 2);
+    write_under(&mut one, 1, given_back("S1-1-1", 4, "V-1"));
+    one.upload(one.segment(1, 2)).await.unwrap();
+    assert_eq!(look(&world).await, ["reference_reused"], "a part of it is still spent");
+    write_under(&mut one, 1, given_back("S1-1-1", 6, "V-1"));
+    one.upload(one.segment(2, 3)).await.unwrap();
+    assert_eq!(look(&world).await, Vec::<String>::new());
+    // Undone, and taken again where it was undone: nobody was wrong.
+    let Body::Void(void) = undone("S2-1-2") else { unreachable!("a void") };
+    let void = Void { of_kind: "sale".to_owned(), tenders: vec![by_voucher(10, "V-2")], ..void };
+    write_under(&mut two, 1, Body::Void(void));
+    write_under(&mut two, 1, paid_by_voucher("V-2"));
+    two.upload(two.segment(2, 4)).await.unwrap();
+    assert_eq!(look(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn value_that_came_back_behind_a_card_given_back_takes_it_out_of_sale_until_it_is_gone() {
+    let world = World::new().await;
+    world.load(account(2), 50).await;
+    let mut store = world.store("S1").await;
+    let movement = Movement {
+        account: account(2),
+        unit: CNY,
+        kind: MovementKind::SpendReturn,
+        amount_minor: 50,
+        of: None,
+        origin_store: None,
+        shortfall_minor: 0,
+    };
+    let Body::Return(back) = given_back("S1-1-9", 50, "V-1") else { unreachable!("a return") };
+    store.write(Body::Return(Return { tenders: Vec::new(), movements: vec![movement], ..back }));
+    store.upload(store.segment(0, 1)).await.unwrap();
+    assert_eq!(look(&world).await, ["blank_with_value"]);
+    let status = async || world.read(|tx| huitong_hub::store::card::find(tx, card(2))).await.unwrap().status;
+    assert_eq!(status().await, CardStatus::Withdrawn, "card 2 was blank; nobody may buy what is behind it");
+    assert_eq!(look(&world).await.len(), 1);
+    world.hub.store.write(|tx| tx.execute("DELETE FROM pool WHERE account_id = 2", &[])).await.unwrap();
+    look(&world).await;
+    assert_eq!(status().await, CardStatus::Blank);
 }
 
 /// Writes a load under the first policy.

@@ -15,7 +15,7 @@ use huitong_protocol::reconcile::Class;
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{Enrolled, SyncFault};
 
-use crate::exceptions::{basket, load, publish_limits, sold, tea};
+use crate::exceptions::{basket, load, paid_by_voucher, publish_limits, publish_vouchers, sold, tea, write_under};
 use crate::fake::{FakeStore, World, account, fault};
 use crate::journal::{frozen, open, reload, returned};
 use crate::members::{SEALING, enrolled, person};
@@ -167,6 +167,14 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
             one.upload(one.segment(held, held + 1)).await.unwrap();
         }
         Class::UnreferencedReturn => bring(one, returned(7)).await,
+        Class::ReferenceReused => {
+            publish_vouchers(world).await;
+            for store in [one, two] {
+                let held = store.journal.len();
+                write_under(store, 2, paid_by_voucher("V1"));
+                store.upload(store.segment(held, held + 1)).await.unwrap();
+            }
+        }
         Class::MemberConflict => {
             // Two people were given the same card, each where the other's store does not know of it.
             for (store, number, phone) in [(one, 1, "13800135678"), (two, 2, "13900000001")] {

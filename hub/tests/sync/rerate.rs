@@ -6,13 +6,14 @@ use huitong_hub::rerate::{self, Books, Counts};
 use huitong_hub::schedule::Job;
 use huitong_hub::store::cursor;
 use huitong_hub::{publish, worker};
-use huitong_protocol::entry::{Body, Sale, SaleLine, TenderLine};
+use huitong_protocol::entry::{Body, Sale, TenderLine};
 use huitong_protocol::id::Seq;
 use huitong_protocol::item::Item;
 use huitong_protocol::ledger::basket::{Known, Priced, Prices, price_basket};
 use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
 use huitong_protocol::pricing::PriceBook;
+use huitong_protocol::till::TillLine;
 use huitong_protocol::time::{CivilOffset, Instant};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -25,7 +26,7 @@ impl FakeStore {
     pub(crate) fn sell(&mut self, change: impl FnOnce(&mut Sale)) -> Seq {
         let policy = publish::read_policy(STANDARD).unwrap();
         let book = PriceBook::new(&policy);
-        let line: SaleLine = serde_json::from_value(
+        let line: TillLine = serde_json::from_value(
             json!({"sku": "crisps", "quantity_thousandths": 3_000, "gross_minor": 3_000, "net_minor": 3_000}),
         )
         .unwrap();

@@ -153,9 +153,14 @@ async fn value_behind_a_card_that_is_blank_again_is_named() {
     let mut store = world.store("S1").await;
     store.step(StoreEvent::Load { amount_minor: 12 });
     let now = world.clock.0.load(Ordering::SeqCst);
-    assert_eq!(say(&world, &store, CardStatus::Blank, now).await, CardStatus::Blank);
-    let found = ["blank_with_value: card ****0001 is blank again; its account 1 holds 42 CNY"];
+    assert_eq!(say(&world, &store, CardStatus::Blank, now).await, CardStatus::Withdrawn, "nobody can buy it");
+    let found = ["blank_with_value: card ****0001 is in nobody's hands; its account 1 holds 42 CNY"];
     assert_eq!(evidence(&world).await, found);
+    // A store that could not ask leaves it to head office, which knows that nothing is left.
+    let world = World::new().await;
+    let store = world.store("S1").await;
+    assert_eq!(say(&world, &store, CardStatus::Withdrawn, now).await, CardStatus::Blank);
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
     // A second card still opens the account: nobody lost anything.
     let world = World::new().await;
     world.load(account(1), 30).await;
@@ -248,6 +253,25 @@ async fn cards_of_one_account_are_served_together() {
     assert_eq!(answer.grants[0].granted_minor, 100, "together they lack 101");
     let counts = world.read(rows::counts).await;
     assert!(counts.contains(&("short".to_owned(), 1)), "{counts:?}");
+}
+
+#[tokio::test]
+async fn who_undoes_the_sale_of_a_card_is_told_of_stores_that_spent_of_it() {
+    let world = World::new().await;
+    let (store, mut other) = (world.store("S1").await, world.store("S2").await);
+    let ask = async || {
+        let need = Need { card: card(1), unit: CNY, missing_minor: 1, purpose: Purpose::Unsell };
+        let request = GrantRequest { needs: vec![need], totals: false };
+        let answer: Answer<GrantAnswer> = store.call(path::GRANT, None, request).await.unwrap();
+        let places: Vec<_> = answer.body.elsewhere.iter().map(|place| (place.store, place.held_minor)).collect();
+        places
+    };
+    other.step(StoreEvent::Load { amount_minor: 5 });
+    other.send_report(other.report(account(1))).await.unwrap();
+    assert_eq!(ask().await, [(other.id, 5)], "it holds something");
+    other.step(StoreEvent::Spend { amount_minor: 5 });
+    other.send_report(other.report(account(1))).await.unwrap();
+    assert_eq!(ask().await, [(other.id, 0)], "and spent it: its goods may come back there");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, Side, StoreCounters, positive, raise};
 
 /// The hub's own counters of one account and unit, over all stores and epochs. Each only rises.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Pool {
     /// Put on at the hub: opening balances, corrections, web loads.
     pub loaded_minor: i64,
@@ -33,7 +33,7 @@ impl Pool {
 }
 
 /// What the hub knows of one purse at one store in one epoch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Line {
     /// Granted to the store: the hub writes it.
     pub granted_minor: i64,

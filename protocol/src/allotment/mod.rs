@@ -26,7 +26,7 @@ use crate::id::AccountId;
 use crate::unit::Unit;
 
 /// What one counter belongs to, within a store and epoch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Purse {
     /// The account.
     pub account: AccountId,

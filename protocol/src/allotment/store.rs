@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, Side, positive, raise};
 
 /// The four counters that a store writes for one purse in one epoch. Each only rises.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreCounters {
     /// The largest `granted` the store has stored.

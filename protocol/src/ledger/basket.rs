@@ -16,6 +16,7 @@ use crate::pricing::{
     Basket, BasketLine, CivilMoment, Considered, Discount, DiscountSource, PriceBook, PricedLine, PricingRefusal,
     Shopper,
 };
+use crate::till::TillLine;
 use crate::time::{BusinessDay, CivilOffset, Instant};
 
 /// A policy with its compiled prices.
@@ -96,15 +97,15 @@ pub fn price_basket(
     store: StoreId,
     day: BusinessDay,
     (priced_at, priced_offset): (Instant, CivilOffset),
-    lines: &[SaleLine],
+    lines: &[TillLine],
     coupons: &[CouponCode],
     known: Known,
 ) -> Result<Priced, Decision> {
     let Known { items, shopper, earner, budgets_left } = known;
     let at = CivilMoment::of(day, priced_at, priced_offset);
-    let mut lines: Vec<SaleLine> = lines.to_vec();
+    let mut lines: Vec<SaleLine> = lines.iter().map(TillLine::to_entry).collect();
     for (line, item) in lines.iter_mut().zip(items) {
-        (line.known, line.member_price_minor) = (item.is_some(), None);
+        line.known = item.is_some();
         if let Some(item) = item {
             line.member_price_minor = item.member_price_minor;
             describe(line, item, prices.policy.items.attributes);
@@ -157,15 +158,15 @@ pub fn as_taken(
     prices: Prices<'_>,
     store: StoreId,
     (taken_at, priced_offset): (Instant, CivilOffset),
-    lines: &[SaleLine],
+    lines: &[TillLine],
     coupons: &[CouponCode],
     known: Known,
 ) -> Result<PricedBasket, Decision> {
-    let total = crate::money::sum(lines.iter().map(|line| line.net_minor));
+    let total = crate::money::sum(lines.iter().map(TillLine::net_minor));
     let Ok(total_minor) = total else { return faulty("lines", "sum to more than can be counted") };
-    let mut lines = lines.to_vec();
+    let mut lines: Vec<SaleLine> = lines.iter().map(TillLine::to_entry).collect();
     for (line, item) in lines.iter_mut().zip(known.items) {
-        (line.known, line.member_price_minor) = (item.is_some(), None);
+        line.known = item.is_some();
         if let Some(item) = item {
             describe(line, item, prices.policy.items.attributes); // Prices and discounts stay the till's.
         }
@@ -282,8 +283,7 @@ pub(super) fn paid(basket: &PricedBasket, tenders: &[crate::entry::TenderLine]) 
         return Ok(());
     }
     let total = basket.total_minor;
-    faulty(
-        "tenders",
-        format!("sum to {paid}, but the basket costs {total}; ask for a quote and let the tenders sum to its total"),
-    )
+    let fault =
+        format!("sum to {paid}, but the basket costs {total}; ask for a quote and let the tenders sum to its total");
+    Err(Decision::Faulty(crate::till::Fault::new("tenders", fault).expecting(total)))
 }

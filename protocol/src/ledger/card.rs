@@ -39,11 +39,16 @@ pub fn sell_card(
                 Hub::Answered { .. } | Hub::Unreachable => Decision::of_card(DeclineCode::NotAllocatedHere, number),
             });
         }
+        // Whoever buys a card buys what is loaded now, and nothing that somebody before left behind it.
+        if [unit, Unit::Points].iter().any(|&unit| holdings.get(Purse { account: card.account, unit }).available() > 0)
+        {
+            return Err(Decision::of_card(DeclineCode::CardInUse, number));
+        }
         limits(situation, card, unit, holdings, request)?;
         load(&mut work, card, unit, MovementKind::CardSale, request)?;
         let body = load_body(card, request, &work);
         let mut plan = work.plan(Body::CardSale(body));
-        plan.card = Some((number, CardStatus::Active));
+        plan.cards = vec![(number, CardStatus::Active)];
         Ok(plan)
     })())
 }
@@ -138,7 +143,7 @@ pub fn freeze_card(situation: &Situation<'_>, number: CardNumber, cards: &[Card]
             reason: request.reason.clone(),
         };
         let mut plan = work.plan(Body::CardStatus(change));
-        plan.card = Some((number, CardStatus::Frozen));
+        plan.cards = vec![(number, CardStatus::Frozen)];
         Ok(plan)
     })())
 }

@@ -4,7 +4,7 @@
 //! nobody sells the same goods or spends the same value twice. Invariant: a parked sale ends in exactly one of two ways, as paid or as void, on
 //! whatever day somebody finds out.
 
-use super::void::undo_all;
+use super::void::{papers, undo_all};
 use super::{
     Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, given_back, goes_back,
     refuse, settle,
@@ -87,8 +87,9 @@ pub fn resolve_payment(
                     red_letter: None,
                     movements: work.movements.clone(),
                 };
+                let (cards, freed) = (work.withdrawn(), papers(situation, &body));
                 let mut plan = work.plan(Body::Void(body));
-                plan.refunds = refunds;
+                (plan.cards, plan.freed, plan.refunds) = (cards, freed, refunds);
                 plan.receipt = Some(ReceiptChange::Voided { of });
                 plan.given = given_back(sale);
                 Ok(plan)

@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use super::basket::{self, Earner, Known, Prices};
 use super::tests::{CNY, Shop, account, card, known_item, line, number, policy as small_policy, sale, tender};
 use super::*;
-use crate::entry::{Entry, SaleLine};
+use crate::entry::Entry;
 use crate::item::Item;
 use crate::money::Ppm;
 use crate::party::Party;
@@ -23,6 +23,7 @@ use crate::policy::TenderClass;
 use crate::pricing::properties::{a_cart, a_policy};
 use crate::pricing::testing::Cart;
 use crate::pricing::{DiscountSource, PriceBook};
+use crate::till::TillLine;
 use crate::till::{PostReturn, ReturnItem};
 use crate::time::{CivilOffset, Instant};
 
@@ -87,9 +88,9 @@ fn shop(policy: &Policy, way: &Way) -> Shop {
 }
 
 /// The line as a till sends it.
-fn sent(line_of: &crate::pricing::BasketLine<'static>) -> SaleLine {
+fn sent(line_of: &crate::pricing::BasketLine<'static>) -> TillLine {
     let off: i64 = line_of.markdowns.iter().map(|markdown| markdown.amount_minor).sum();
-    SaleLine {
+    TillLine {
         sku: line_of.sku.to_owned(),
         category_path: line_of.category_path.to_owned(),
         brand: line_of.brand.to_owned(),
@@ -104,7 +105,7 @@ fn sent(line_of: &crate::pricing::BasketLine<'static>) -> SaleLine {
 
 /// Sells a cart as an edge does. Nothing when it costs nothing, which is not to be paid.
 fn sell(shop: &mut Shop, cart: &Cart, way: &Way) -> Option<Entry> {
-    let lines: Vec<SaleLine> = cart.lines.iter().map(sent).collect();
+    let lines: Vec<TillLine> = cart.lines.iter().map(sent).collect();
     let items = cart.lines.iter().zip(&lines).map(|(wanted, line)| {
         wanted.known.then(|| Item {
             category_path: line.category_path.clone(),

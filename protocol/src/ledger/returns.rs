@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::basket;
 use super::invoice::by_rate;
 use super::{
-    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, goes_back, paid_line, points_of,
-    refuse, settle,
+    Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, goes_back, is_paper, paid_line,
+    points_of, refuse, settle,
 };
 use crate::card::Card;
 use crate::decline::DeclineCode;
@@ -125,9 +125,11 @@ pub fn post_return(
             deferred_points,
             movements: work.movements.clone(),
         };
+        let cards = work.withdrawn();
         let mut plan = work.plan(Body::Return(body));
-        plan.refunds = to_customer;
         plan.given = given.into_iter().map(|(id, amount_minor)| (id, -amount_minor)).collect();
+        (plan.cards, plan.refunds) = (cards, to_customer);
+        plan.freed = papers_back(situation.policy, sale, &refunds, &next).map(paid).collect();
         plan.receipt = Some(ReceiptChange::Changed { of, state: next });
         Ok(plan)
     })())
@@ -144,6 +146,20 @@ fn routed(policy: &Policy, line: &TenderLine, amount_minor: i64) -> TenderLine {
         (RefundRoute::Cash, Some(cash)) => TenderLine { tender: cash.code, amount_minor, card: None, reference: None },
         _ => TenderLine { amount_minor, ..line.clone() },
     }
+}
+
+/// The papers, by tender, that this return gave back the last of. One that was paid out in cash, or whose refund goes nowhere, is not in its owner's
+/// hands; nor is one of which a part is still spent.
+fn papers_back<'a>(
+    policy: &'a Policy,
+    sale: &'a Sale,
+    refunds: &'a [i64],
+    after: &'a ReceiptState,
+) -> impl Iterator<Item = usize> + 'a {
+    let whole = |at: usize| after.refunded_minor[at].iter().sum::<i64>() == sale.tenders[at].amount_minor;
+    let same = |at: usize| route(policy, &sale.tenders[at]) == RefundRoute::SameTender;
+    (0..sale.tenders.len())
+        .filter(move |&at| refunds[at] > 0 && is_paper(policy, &sale.tenders[at]) && same(at) && whole(at))
 }
 
 /// Puts back what cards had paid: value as value, points as points. `state` is the receipt before this return.

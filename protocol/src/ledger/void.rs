@@ -3,24 +3,27 @@
 //! What is of an earlier day, or came back in part, is not voided: it is returned.
 
 use super::{
-    Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, given_back, goes_back, paid_line,
-    refuse, settle,
+    Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, given_back, goes_back, is_paper,
+    paid_line, refuse, settle,
 };
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, CardSale, Earned, Entry, RedLetter, Sale, TenderLine, Void};
+use crate::entry::{Body, CardSale, Earned, Entry, Payment, RedLetter, Sale, TenderLine, Void};
+use crate::id::{AccountId, EntryId};
 use crate::movement::{Movement, MovementKind, MovementRef};
 use crate::till::VoidOperation;
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
-/// Undoes a card sale, a reload, a sale or a return without receipt of the open day, as if it had not been.
+/// Undoes a card sale, a reload, a sale or a return without receipt of the open day, as if it had not been. `standing` is what happened to the account of
+/// a card since it was sold.
 #[must_use]
 pub fn void(
     situation: &Situation<'_>,
     original: &Entry,
     state: &ReceiptState,
+    standing: &Standing,
     cards: &[Card],
     holdings: &Holdings,
     request: &VoidOperation,
@@ -45,9 +48,8 @@ pub fn void(
         }
         let of = original.header.id();
         let (currency, tenders, card) = match &original.body {
-            Body::CardSale(body) => (body.currency, &body.tenders[..], Some((body.card, CardStatus::Blank))),
-            Body::CardReload(body) => (body.currency, &body.tenders[..], Some((body.card, CardStatus::Active))),
-            Body::UnreferencedReturn(body) => (body.currency, &[][..], Some((body.card, CardStatus::Active))),
+            Body::CardSale(body) | Body::CardReload(body) => (body.currency, &body.tenders[..], Some(body.card)),
+            Body::UnreferencedReturn(body) => (body.currency, &[][..], Some(body.card)),
             Body::Sale(body) => (body.currency, &body.tenders[..], None),
             _ => return refuse(DeclineCode::NotVoidable),
         };
@@ -63,7 +65,7 @@ pub fn void(
         if let Body::CardSale(body) = &original.body {
             empty_everywhere(&work, body)?;
         }
-        undo_all(&mut work, original, card.map(|(number, _)| number))?;
+        undo_all(&mut work, original, card)?;
         if let (Body::Sale(Sale { earned: Some(earned), .. }), Some(entry)) = (&original.body, state.paid_by)
             && !state.points_waived
         {
@@ -71,7 +73,7 @@ pub fn void(
         }
         if let Body::CardSale(body) = &original.body {
             let held = |unit| work.holdings.get(Purse { account: body.account, unit }).available() > 0;
-            if held(Unit::Money(body.currency)) || held(Unit::Points) {
+            if held(Unit::Money(body.currency)) || held(Unit::Points) || standing.is_any() {
                 return Err(Decision::of_card(DeclineCode::CardInUse, body.card)); // Who buys the card next must find it empty.
             }
         }
@@ -85,6 +87,12 @@ pub fn void(
             Body::CardSale(load) | Body::CardReload(load) => load.invoiceable.clone(),
             _ => Vec::new(),
         };
+        let status = match (&original.body, situation.hub) {
+            (Body::CardSale(_), Hub::Answered { .. }) => Some(CardStatus::Blank),
+            // Only head office knows that nothing of it is anywhere else: until it says so, nobody can buy the card.
+            (Body::CardSale(_), _) => Some(CardStatus::Withdrawn),
+            _ => None,
+        };
         let body = Void {
             of,
             of_kind: original.header.kind.clone(),
@@ -95,16 +103,74 @@ pub fn void(
             red_letter: state.invoice.clone().map(|invoice| RedLetter { invoice, invoiceable }),
             movements: work.movements.clone(),
         };
+        let freed = papers(situation, &body);
+        let unsold = card.zip(status).into_iter();
+        let cards = work.withdrawn().into_iter().chain(unsold).collect();
         let mut plan = work.plan(Body::Void(body));
-        plan.refunds = refunds;
+        (plan.cards, plan.freed, plan.refunds) = (cards, freed, refunds);
         plan.receipt = Some(ReceiptChange::Voided { of });
         if let Body::Sale(sale) = &original.body {
             plan.given = given_back(sale);
         }
-        // Only the sale of a card changes its status; its void makes it blank again.
-        plan.card = card.filter(|(_, status)| *status == CardStatus::Blank);
         Ok(plan)
     })())
+}
+
+/// What of an account was spent and could still come back to it: goods that may be returned, a payment that nobody knows of. A card whose account has any is
+/// not made sellable again, as what comes back would be its next owner's.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    account: Option<AccountId>,
+    /// Spent less what came back, by unit.
+    spent_minor: Vec<(Unit, i128)>,
+    /// Parked sales whose points are still to come.
+    parked: Vec<EntryId>,
+}
+
+impl Standing {
+    /// Nothing of this account, so far.
+    #[must_use]
+    pub const fn of(account: AccountId) -> Self {
+        Self { account: Some(account), spent_minor: Vec::new(), parked: Vec::new() }
+    }
+
+    /// Takes the next entry of the journal in.
+    pub fn see(&mut self, entry: &Entry) {
+        match &entry.body {
+            Body::Sale(Sale { payment_unknown: Some(_), earned: Some(earned), .. })
+                if Some(earned.account) == self.account =>
+            {
+                self.parked.push(entry.header.id());
+            }
+            Body::Payment(Payment { of, .. }) | Body::Void(Void { of, .. }) => {
+                self.parked.retain(|parked| parked != of)
+            }
+            _ => {}
+        }
+        for movement in entry.body.movements().iter().filter(|movement| Some(movement.account) == self.account) {
+            let sign = match movement.kind {
+                MovementKind::Spend | MovementKind::Burn => 1,
+                MovementKind::SpendVoid | MovementKind::SpendReturn | MovementKind::BurnReversal => -1,
+                _ => continue,
+            };
+            let amount = sign * i128::from(movement.amount_minor);
+            match self.spent_minor.iter_mut().find(|(unit, _)| *unit == movement.unit) {
+                Some((_, sum)) => *sum += amount,
+                None => self.spent_minor.push((movement.unit, amount)),
+            }
+        }
+    }
+
+    /// Whether anything is left.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        !self.parked.is_empty() || self.spent_minor.iter().any(|(_, sum)| *sum != 0)
+    }
+}
+
+/// The papers that an undone operation had been paid with: they are in their owners' hands again, whatever a return would do with them.
+pub(super) fn papers(situation: &Situation<'_>, body: &Void) -> Vec<TenderLine> {
+    body.tenders.iter().filter(|line| is_paper(situation.policy, line)).cloned().collect()
 }
 
 /// Who buys the card next must find it empty, so the hub is asked for all that it has of the account, value and points, before the card is made sellable
@@ -113,19 +179,17 @@ fn empty_everywhere(work: &Work<'_>, sold: &CardSale) -> Decide<()> {
     let need = |unit: Unit, loaded_minor: i64| {
         let here = work.holdings.get(Purse { account: sold.account, unit }).available_minor();
         let missing_minor = loaded_minor.saturating_sub(here).max(1);
-        Need { card: sold.card, unit, missing_minor, purpose: Purpose::Spend }
+        Need { card: sold.card, unit, missing_minor, purpose: Purpose::Unsell }
     };
     match work.situation.hub {
         Hub::NotAsked => {
             let loaded_minor = sold.principal_minor.saturating_add(sold.bonus_minor);
             Err(Decision::AskHub(vec![need(Unit::Money(sold.currency), loaded_minor), need(Unit::Points, 0)]))
         }
-        Hub::Answered { elsewhere }
-            if elsewhere.iter().any(|place| place.card == sold.card && place.held_minor > 0) =>
-        {
+        Hub::Answered { elsewhere } if elsewhere.iter().any(|place| place.card == sold.card) => {
             Err(Decision::of_card(DeclineCode::CardInUse, sold.card))
         }
-        // Offline the store goes by what it holds; head office raises an exception for value behind a blank card.
+        // Offline the store gives back what is all here, and takes the card out of sale.
         Hub::Answered { .. } | Hub::Unreachable => Ok(()),
     }
 }

@@ -22,7 +22,7 @@ const CONSENT_BYTES_MAX: usize = 40;
 const CLOCK_AHEAD_MS_MAX: i64 = 5 * 60_000;
 
 /// Somebody who was enrolled at a store and whom head office has not made a member yet: the id of the operation that enrolled them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct DraftId(pub OperationId);
 
@@ -102,7 +102,7 @@ impl fmt::Debug for Sealed {
 }
 
 /// To what somebody consented, and when.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
     /// The version of the terms that were shown.
@@ -112,7 +112,7 @@ pub struct Consent {
 }
 
 /// A document as somebody showed it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// `resident_card`, `passport`, `hong_kong_macao_permit`, `taiwan_permit` or `other`.
@@ -153,7 +153,7 @@ impl fmt::Debug for Person {
 }
 
 /// Enrol somebody.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolMember {
     /// The name as the person writes it.
@@ -247,7 +247,7 @@ impl EnrolMember {
 }
 
 /// What may be changed of a person.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PersonField {
     /// The name.
@@ -309,7 +309,7 @@ impl PersonChange {
 }
 
 /// Ask head office to change a member. What is left out stays.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeMember {
     /// The new name.
@@ -399,7 +399,7 @@ pub struct DraftOutcome {
 }
 
 /// A draft as a till sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DraftLook {
     /// Its id: that of the operation that enrolled it.
     pub draft: DraftId,
@@ -419,7 +419,7 @@ pub struct DraftLook {
 }
 
 /// Where a draft is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DraftState {
     /// Head office has not said anything.

@@ -14,7 +14,7 @@ use crate::time::BusinessDay;
 pub const MEMBER_CARDS_MAX: usize = 50;
 
 /// By what a member was found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FoundBy {
     /// One of the member's cards.
@@ -30,7 +30,7 @@ pub enum FoundBy {
 }
 
 /// A member as a till sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MemberLook {
     /// What a sale names.
     pub member: MemberId,
@@ -86,7 +86,7 @@ impl MemberLook {
 }
 
 /// A card of a member. The number is masked: who found the member does not have the card.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MemberCard {
     /// `****7890`.
     pub number: String,
@@ -103,7 +103,7 @@ pub struct MemberCard {
 }
 
 /// The points of a card at a store.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PointsHere {
     /// Confirmed: the goods that earned them stay sold.
     pub confirmed: i64,
@@ -126,7 +126,7 @@ impl MemberCard {
 }
 
 /// The versions that a look-up was answered from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MembersAsOf {
     /// Of the members.
     pub members: u64,
@@ -135,7 +135,7 @@ pub struct MembersAsOf {
 }
 
 /// One member of a search's answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MemberFound {
     /// What a sale names.
     pub member: MemberId,
@@ -164,7 +164,7 @@ impl MemberFound {
 }
 
 /// The answer to a search.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MembersFound {
     /// At most [`super::SEARCH_RESULTS_MAX`].
     pub members: Vec<MemberFound>,

@@ -23,7 +23,7 @@ pub struct LadderRules {
 }
 
 /// One rung: it holds from its age on until the next one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
     /// From this age of the last contact on, in minutes.

@@ -11,7 +11,7 @@ use crate::money::MoneyError;
 use crate::party::Party;
 
 /// Where a discount comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum DiscountSource {
     /// The till gave it.
@@ -29,7 +29,7 @@ pub enum DiscountSource {
 }
 
 /// What one funder bears of a discount.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FundedPart {
     /// Who.
@@ -39,7 +39,7 @@ pub struct FundedPart {
 }
 
 /// What came off a line, why, and who bears it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discount {
     /// Where it comes from.
@@ -54,7 +54,7 @@ pub struct Discount {
 }
 
 /// A line with its price.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PricedLine {
     /// At the shelf price.
@@ -68,7 +68,7 @@ pub struct PricedLine {
 }
 
 /// A basket with its price.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Priced {
     /// The lines, in the order of the basket.

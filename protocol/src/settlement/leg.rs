@@ -21,7 +21,7 @@ use crate::time::BusinessDay;
 macro_rules! leg_kinds {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
         /// Why a party owes another. The text form is the same in code, SQL and documents.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
         pub enum LegKind { $($(#[$doc])* #[serde(rename = $text)] $variant),+ }
 
         impl LegKind {
@@ -140,7 +140,7 @@ pub struct LegKey {
 }
 
 /// A sum that one party owes another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Leg {
     /// The account that the value belongs to.

@@ -21,7 +21,7 @@ use crate::settlement::agreement::DrawOrder;
 use crate::time::BusinessDay;
 
 /// What a lot consists of.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LotKind {
     /// Paid for, or value back from a return.
@@ -42,7 +42,7 @@ impl LotKind {
 }
 
 /// Value that came onto an account at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct Lot {
     /// Its number on the account, from 1, counting all lots ever opened.
     pub no: u32,
@@ -63,7 +63,7 @@ pub struct Lot {
 }
 
 /// Something taken that no lot stands for yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 pub struct UnattributedDraw {
     /// The movement that took it.
     pub movement: MovementRef,

@@ -41,7 +41,7 @@ pub enum NettingError {
 }
 
 /// One party owes another, over all accounts, kinds and days; or pays it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Obligation {
     /// Who owes or pays.
@@ -230,7 +230,7 @@ fn zero_sum_groups(open: &[(Party, i64)]) -> Vec<Vec<(Party, i64)>> {
 }
 
 /// The figures of a netting, as a summary shows them.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NettingSummary {
     /// Ordered pairs that owe.

@@ -20,7 +20,7 @@ use crate::settlement::leg::Leg;
 use crate::time::{BusinessDay, Instant};
 
 /// The number of a run, from 1, minted by the hub.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct RunId(pub i64);
 
@@ -31,7 +31,7 @@ impl fmt::Display for RunId {
 }
 
 /// Whether a run moves the books.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It does: later runs build on it.
@@ -52,7 +52,7 @@ impl Standing {
 }
 
 /// Whether every store's days had been accepted when the run was made.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Finality {
     /// Some store was missing; what it brings later is an adjustment.
@@ -73,7 +73,7 @@ impl Finality {
 }
 
 /// What defines a run and what it covers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Its number.
@@ -101,7 +101,7 @@ pub struct Run {
 }
 
 /// Whether a line belongs to the days of its run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineClass {
     /// Of a day that the run covers first.

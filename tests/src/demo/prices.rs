@@ -29,7 +29,7 @@ impl Floor<'_, '_> {
         self.narrator.step("S1", &what, "GET /v1/members?phone=…")?;
 
         let card = self.card(S1, 1)?;
-        let chips = huitong_protocol::entry::SaleLine { quantity_thousandths: 2_000, ..goods("6904", "薯片", 1_780) };
+        let chips = huitong_protocol::till::TillLine { quantity_thousandths: 2_000, ..goods("6904", "薯片", 1_780) };
         let mut sale = PostSale {
             member_card: Some(card),
             coupons: vec![COUPON.parse()?],

@@ -3,9 +3,9 @@
 use anyhow::{Context, bail};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::DeclineCode;
-use huitong_protocol::entry::{SaleLine, TenderLine};
+use huitong_protocol::entry::TenderLine;
 use huitong_protocol::id::MemberId;
-use huitong_protocol::till::{Approved, LoadCard, Outcome, PostSale};
+use huitong_protocol::till::{Approved, LoadCard, Outcome, PostSale, TillLine};
 
 use super::chain::{Chain, LATE, now, operation_id, text_of};
 use super::command::Form;
@@ -254,6 +254,7 @@ impl Floor<'_, '_> {
             bonus_minor: load.bonus_minor,
             tenders: vec![paid],
             operator: None,
+            approver: None,
             terminal_seq: None,
         };
         let bonus = if load.bonus_minor > 0 {
@@ -348,11 +349,11 @@ impl Floor<'_, '_> {
 }
 
 /// One piece of goods.
-pub(super) fn goods(sku: &str, name: &str, net_minor: i64) -> SaleLine {
-    SaleLine { name: name.to_owned(), ..line(sku, net_minor) }
+pub(super) fn goods(sku: &str, name: &str, net_minor: i64) -> TillLine {
+    TillLine { name: name.to_owned(), ..line(sku, net_minor) }
 }
 
-pub(super) fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Option<MemberId>) -> PostSale {
+pub(super) fn basket(lines: Vec<TillLine>, tenders: Vec<TenderLine>, member: Option<MemberId>) -> PostSale {
     PostSale {
         currency: huitong_protocol::money::Currency::CNY,
         member,
@@ -364,6 +365,7 @@ pub(super) fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Opt
         payment_unknown: None,
         taken_at_ms: None,
         operator: None,
+        approver: None,
         terminal_seq: None,
     }
 }

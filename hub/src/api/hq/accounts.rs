@@ -3,14 +3,15 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use huitong_protocol::card::{Card, CardNumber};
-use huitong_protocol::id::AccountId;
+use huitong_protocol::id::{AccountId, MemberId, StoreId};
 use huitong_protocol::member::MemberCard;
-use serde_json::{Value, json};
+use huitong_protocol::money::Currency;
+use serde::Serialize;
 
 use super::answer;
 use super::caller::Caller;
 use super::problem::{Code, Problem};
-use crate::account as rules;
+use crate::account::{self as rules, AccountView};
 use crate::actor::Permission;
 use crate::hub::Hub;
 use crate::store::organisation;
@@ -27,10 +28,7 @@ pub(super) async fn account(
         id.ok_or_else(|| Problem::field("account", "is no number of an account; look a card up under /v1/hq/cards"))?;
     let view = hub.store.read(move |tx| rules::show(tx, id)).await?;
     let view = view.ok_or_else(|| Problem::new(Code::NotFound, "no card opens an account of this number"))?;
-    let mut value = answer::dated(&view)?;
-    value["currency"] = json!(hub.root.currency);
-    value["cards"] = view.cards.iter().map(masked).collect::<Result<_, _>>()?;
-    answer::json(&value)
+    answer::json(&Answer { view: view.with_cards(CardRow::of), currency: hub.root.currency })
 }
 
 pub(super) async fn card(
@@ -43,13 +41,35 @@ pub(super) async fn card(
         CardNumber::new(&number).map_err(|_| Problem::field("number", "is no card number of 6 to 24 digits"))?;
     let card = hub.store.read(move |tx| organisation::card(tx, &number)).await?;
     let card = card.ok_or_else(|| Problem::new(Code::NotFound, "no card has this number"))?;
-    answer::json(&masked(&card)?)
+    answer::json(&CardRow::of(&card))
 }
 
-fn masked(card: &Card) -> Result<Value, Problem> {
-    let mut value = answer::dated(&MemberCard::of(card))?;
-    value["account"] = json!(card.account);
-    value["allocated_store"] = json!(card.allocated_store);
-    value["member"] = json!(card.member);
-    Ok(value)
+/// An account in full, its cards masked.
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "AccountAnswer")]
+pub(super) struct Answer {
+    #[serde(flatten)]
+    view: AccountView<CardRow>,
+    /// What its money is counted in.
+    currency: Currency,
+}
+
+/// A card, masked.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct CardRow {
+    #[serde(flatten)]
+    card: MemberCard,
+    /// What it opens.
+    account: AccountId,
+    /// The store that may sell it while it is blank.
+    allocated_store: Option<StoreId>,
+    /// The member it belongs to.
+    member: Option<MemberId>,
+}
+
+impl CardRow {
+    fn of(card: &Card) -> Self {
+        let &Card { account, allocated_store, member, .. } = card;
+        Self { card: MemberCard::of(card), account, allocated_store, member }
+    }
 }

@@ -11,7 +11,7 @@ use crate::actor::Permission;
 use crate::hub::Hub;
 use crate::store::audit as rows;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     cursor: Option<String>,

@@ -13,7 +13,7 @@ use crate::claim as rules;
 use crate::hub::Hub;
 use crate::store::claim as rows;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     #[serde(default)]
@@ -35,7 +35,7 @@ pub(super) async fn list(
     page::page(&uri, rows, limit, |row| row.number.to_string())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waive {
     note: String,

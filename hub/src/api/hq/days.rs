@@ -16,7 +16,7 @@ use crate::hub::Hub;
 /// The most days of one question: each page computes them all.
 const DAYS_MAX: i64 = 92;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     from: Option<BusinessDay>,

@@ -14,7 +14,7 @@ use crate::exception as rules;
 use crate::hub::Hub;
 use crate::store::exception::{self as rows, Filter, Resolution, States};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     class: Option<Class>,
@@ -54,7 +54,7 @@ pub(super) async fn show(State(hub): State<Hub>, Path(no): Path<String>, caller:
     answer::json(&hub.store.read(move |tx| rules::show(tx, no)).await?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Assign {
     to: String,
@@ -71,7 +71,7 @@ pub(super) async fn assign(
     answer::json(&hub.store.write(move |tx| rules::assign(tx, &actor, no, &said.to, now)).await?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resolve {
     note: String,
@@ -95,7 +95,7 @@ pub(super) async fn resolve(
     answer::json(&done)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reopen {
     note: String,

@@ -12,7 +12,7 @@ use crate::actor::Permission;
 use crate::hub::Hub;
 use crate::member_request as rules;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     #[serde(default)]
@@ -40,7 +40,7 @@ pub(super) async fn show(State(hub): State<Hub>, Path(no): Path<String>, caller:
     answer::json(&hub.store.read(move |tx| rules::show(tx, no)).await?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Approve {
     #[serde(default)]
@@ -58,7 +58,7 @@ pub(super) async fn approve(
     answer::json(&hub.store.write(move |tx| rules::approve(tx, &actor, no, &said.note, now)).await?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refuse {
     note: String,

@@ -12,7 +12,7 @@ use crate::actor::Permission;
 use crate::desk;
 use crate::hub::Hub;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Find {
     find: String,

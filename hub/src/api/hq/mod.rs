@@ -11,6 +11,7 @@ mod audit;
 mod caller;
 mod claims;
 mod days;
+pub(super) mod document;
 mod exceptions;
 mod frame;
 mod member_requests;
@@ -19,6 +20,7 @@ mod page;
 mod parameters;
 mod policies;
 mod problem;
+mod routes;
 mod settlements;
 mod statements;
 mod status;
@@ -27,10 +29,29 @@ mod verify;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::handler::Handler as _;
+use huitong_config::Language;
+use huitong_protocol::statement::Statement;
+use huitong_protocol::wire::Proposal;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::approval::{RunSheet, SignedRun};
+use crate::calendar::CalendarDay;
+use crate::desk::{Found, MemberView};
+use crate::exception::Dossier;
 use crate::hub::Hub;
+use crate::member_request::RequestView;
+use crate::overview::Overview;
+use crate::parameters::ProposalSheet;
+use crate::publish::{PolicyDocument, Published};
+use crate::settle::RunReport;
+use crate::store::audit::Deed;
+use crate::store::claim::Claim;
+use crate::store::exception::Exception;
+use crate::verification;
+use document::{look, started, text, write};
+use page::Page;
+use routes::Routes;
 
 pub use problem::Code;
 
@@ -39,46 +60,144 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// The largest proposal of parameters: JSON text is at most twice as long as what it holds, but for control characters.
 const PROPOSAL_BODY_BYTES_MAX: usize = 2 * huitong_protocol::wire::PROPOSAL_BYTES_MAX;
 
-/// Every route under `/v1/hq`.
-pub(super) fn router() -> Router<Hub> {
-    Router::new()
-        .route("/status", get(status::look))
-        .route("/stores", get(stores::list))
-        .route("/days", get(days::list))
-        .route("/exceptions", get(exceptions::list))
-        .route("/exceptions/{number}", get(exceptions::show))
-        .route("/exceptions/{number}/assign", post(exceptions::assign))
-        .route("/exceptions/{number}/resolve", post(exceptions::resolve))
-        .route("/exceptions/{number}/reopen", post(exceptions::reopen))
-        .route("/settlements", get(settlements::list).post(settlements::run))
-        .route("/settlements/{run}", get(settlements::show))
-        .route("/settlements/{run}/approve", post(settlements::approve))
-        .route("/settlements/{run}/export", get(settlements::export))
-        .route("/settlements/{run}/statement", get(statements::show))
-        .route("/accounts/{account}", get(accounts::account))
-        .route("/cards/{number}", get(accounts::card))
-        .route("/members", get(members::find))
-        .route("/members/{number}", get(members::show))
-        .route("/claims", get(claims::list))
-        .route("/claims/{number}/waive", post(claims::waive))
-        .route("/member-requests", get(member_requests::list))
-        .route("/member-requests/{number}", get(member_requests::show))
-        .route("/member-requests/{number}/approve", post(member_requests::approve))
-        .route("/member-requests/{number}/refuse", post(member_requests::refuse))
-        .route("/policies", get(policies::list))
-        .route("/policies/{version}", get(policies::show))
-        .route(
-            "/parameters",
-            get(parameters::list).post(parameters::propose).layer(DefaultBodyLimit::max(PROPOSAL_BODY_BYTES_MAX)),
+/// Where the routes are mounted.
+pub(super) const AT: &str = "/v1/hq";
+
+/// Head office's routes, below [`AT`].
+fn table() -> Routes {
+    use Code::{NotAcceptable, NotFound, Refused};
+    Routes::new()
+        .get("/status", status::look, look::<Overview>("How things stand.", &[]))
+        .get("/stores", stores::list, look::<Page<stores::Row>>("Stores.", &[]).query::<stores::List>())
+        .get("/days", days::list, look::<Page<CalendarDay>>("Business days, store by day.", &[]).query::<days::List>())
+        .get(
+            "/exceptions",
+            exceptions::list,
+            look::<Page<Exception>>("What somebody should look at.", &[]).query::<exceptions::List>(),
         )
-        .route("/parameters/{number}", get(parameters::show))
-        .route("/parameters/{number}/approve", post(parameters::approve))
-        .route("/parameters/{number}/refuse", post(parameters::refuse))
-        .route("/verify", get(verify::look).post(verify::start))
-        .route("/audit", get(audit::list))
+        .get("/exceptions/{number}", exceptions::show, look::<Dossier>("An exception with its history.", &[NotFound]))
+        .post(
+            "/exceptions/{number}/assign",
+            exceptions::assign,
+            write::<exceptions::Assign, Dossier>("Gives an exception to somebody."),
+        )
+        .post(
+            "/exceptions/{number}/resolve",
+            exceptions::resolve,
+            write::<exceptions::Resolve, Dossier>("Closes an exception."),
+        )
+        .post(
+            "/exceptions/{number}/reopen",
+            exceptions::reopen,
+            write::<exceptions::Reopen, Dossier>("Opens an exception again."),
+        )
+        .get(
+            "/settlements",
+            settlements::list,
+            look::<Page<SignedRun>>("Settlement runs.", &[]).query::<settlements::List>(),
+        )
+        .post(
+            "/settlements",
+            settlements::run,
+            write::<settlements::Run, settlements::NothingNew>(
+                "Settles what has arrived; when nothing has, names the last run.",
+            )
+            .gives_with::<RunReport>(201),
+        )
+        .get(
+            "/settlements/{run}",
+            settlements::show,
+            look::<RunSheet>("A run with its netting.", &[NotFound]).query::<settlements::Show>(),
+        )
+        .post(
+            "/settlements/{run}/approve",
+            settlements::approve,
+            write::<settlements::Approve, SignedRun>("Approves a run, as a second person."),
+        )
+        .get("/settlements/{run}/export", settlements::export, text("A run's lines.", "text/csv"))
+        .get(
+            "/settlements/{run}/statement",
+            statements::show,
+            look::<Vec<Statement>>(
+                "Statements of a run, in the form that `Accept` or `format` asks for.",
+                &[NotFound, NotAcceptable],
+            )
+            .gives_text("text/csv")
+            .gives_text("text/plain")
+            .query::<statements::Show>(),
+        )
+        .get(
+            "/accounts/{account}",
+            accounts::account,
+            look::<accounts::Answer>("Where every cent of an account is.", &[NotFound]),
+        )
+        .get("/cards/{number}", accounts::card, look::<accounts::CardRow>("A card.", &[NotFound]))
+        .get("/members", members::find, look::<Found>("Members by words.", &[Refused]).query::<members::Find>())
+        .get("/members/{number}", members::show, look::<MemberView>("A member, masked.", &[NotFound]))
+        .get("/claims", claims::list, look::<Page<Claim>>("Points to be claimed back.", &[]).query::<claims::List>())
+        .post("/claims/{number}/waive", claims::waive, write::<claims::Waive, Claim>("Gives up the rest of a claim."))
+        .get(
+            "/member-requests",
+            member_requests::list,
+            look::<Page<RequestView>>("What stores ask for about members.", &[]).query::<member_requests::List>(),
+        )
+        .get(
+            "/member-requests/{number}",
+            member_requests::show,
+            look::<RequestView>("A request with what it would change.", &[NotFound]),
+        )
+        .post(
+            "/member-requests/{number}/approve",
+            member_requests::approve,
+            write::<member_requests::Approve, RequestView>("Passes a request on; as a second person, does it."),
+        )
+        .post(
+            "/member-requests/{number}/refuse",
+            member_requests::refuse,
+            write::<member_requests::Refuse, RequestView>("Refuses a request."),
+        )
+        .get(
+            "/parameters",
+            parameters::list,
+            look::<Page<Proposal>>("What stores would set for themselves.", &[]).query::<parameters::List>(),
+        )
+        .post(
+            "/parameters",
+            parameters::propose.layer(DefaultBodyLimit::max(PROPOSAL_BODY_BYTES_MAX)),
+            document::any("Proposes parameters for a store.")
+                .reads::<parameters::Propose>()
+                .gives_with::<ProposalSheet>(201)
+                .problems(&document::problems(&[NotFound, Refused, Code::BodyTooLarge])),
+        )
+        .get("/parameters/{number}", parameters::show, look::<ProposalSheet>("A proposal in full.", &[NotFound]))
+        .post(
+            "/parameters/{number}/approve",
+            parameters::approve,
+            write::<parameters::Decide, ProposalSheet>("Approves a proposal, as a second person."),
+        )
+        .post(
+            "/parameters/{number}/refuse",
+            parameters::refuse,
+            write::<parameters::Decide, ProposalSheet>("Refuses a proposal."),
+        )
+        .get("/policies", policies::list, look::<Page<Published>>("Published policies.", &[]).query::<policies::List>())
+        .get("/policies/{version}", policies::show, look::<PolicyDocument>("A policy with its document.", &[NotFound]))
+        .get("/verify", verify::look, look::<verification::Status>("Where the proof is.", &[]))
+        .post(
+            "/verify",
+            verify::start,
+            started::<verification::Status>("Starts to prove that everything follows from the journals."),
+        )
+        .get("/audit", audit::list, look::<Page<Deed>>("Who did what.", &[]).query::<audit::List>())
+}
+
+/// Every route under [`AT`].
+pub(super) fn router(language: Language) -> Router<Hub> {
+    table()
+        .into_router()
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::no_such_path)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(problem::broke_off))
-        .layer(axum::middleware::from_fn(frame::frame))
+        .layer(axum::middleware::from_fn_with_state(language, frame::frame))
 }

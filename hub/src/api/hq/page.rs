@@ -9,7 +9,6 @@ use axum::http::{HeaderValue, Uri, header};
 use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use serde::Serialize;
-use serde_json::json;
 
 use super::answer;
 use super::problem::Problem;
@@ -37,6 +36,16 @@ pub(super) fn after<K: FromStr>(cursor: Option<&str>) -> Result<Option<K>, Probl
         .ok_or_else(|| Problem::field("cursor", "is none of this list; send `next` of the page before as it is"))
 }
 
+/// A page as it is answered.
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
+pub(super) struct Page<T> {
+    /// The rows.
+    items: Vec<T>,
+    /// What to send as `cursor` for the page after this; null on the last.
+    next: Option<String>,
+}
+
 /// A page of rows, of which one more than the limit may be given to say that there are more.
 pub(super) fn page<T: Serialize>(
     uri: &Uri,
@@ -47,7 +56,7 @@ pub(super) fn page<T: Serialize>(
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|row| BASE64URL_NOPAD.encode(key(row).as_bytes()));
-    let mut response = answer::json(&json!({ "items": answer::dated(&rows)?, "next": next }))?;
+    let mut response = answer::json(&Page { items: rows, next: next.clone() })?;
     if let Some(next) = next {
         let others = uri.query().unwrap_or_default().split('&');
         let others: String = others

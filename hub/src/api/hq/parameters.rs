@@ -15,7 +15,7 @@ use crate::hub::Hub;
 use crate::parameters as rules;
 use crate::store::parameters as rows;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     store: Option<StoreId>,
@@ -37,7 +37,7 @@ pub(super) async fn list(
     page::page(&uri, proposals, limit, |proposal: &huitong_protocol::wire::Proposal| proposal.number.to_string())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Propose {
     store: StoreId,
@@ -61,7 +61,7 @@ pub(super) async fn show(State(hub): State<Hub>, Path(no): Path<String>, caller:
     answer::json(&hub.store.read(move |tx| rules::show(tx, no)).await?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Decide {
     #[serde(default)]

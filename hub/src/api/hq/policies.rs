@@ -13,7 +13,7 @@ use crate::hub::Hub;
 use crate::publish;
 use crate::store::policy;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     cursor: Option<String>,

@@ -6,6 +6,7 @@ use std::any::Any;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use huitong_config::Language;
 use huitong_config::problem::Form;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::statement;
 use crate::store::StoreError;
 
 /// What a program may act on. The text form is stable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Not readable as JSON, or as a query.
@@ -46,25 +47,21 @@ pub enum Code {
 }
 
 impl Code {
-    const fn text(self) -> (&'static str, StatusCode, &'static str) {
+    /// Its text form and its HTTP status.
+    #[must_use]
+    pub const fn text(self) -> (&'static str, StatusCode) {
         match self {
-            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
-            Self::FieldInvalid => {
-                ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY, "A field of the request is not right")
-            }
-            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "This token opens nothing here"),
-            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This token may not do this"),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method")
-            }
-            Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "The answer has no such form"),
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Self::Refused => ("refused", StatusCode::CONFLICT, "A rule says no; nothing changed"),
-            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too much at once; try again in a moment"),
-            Self::Internal => {
-                ("internal", StatusCode::INTERNAL_SERVER_ERROR, "The hub could not do it and changed nothing")
-            }
+            Self::Malformed => ("malformed", StatusCode::BAD_REQUEST),
+            Self::FieldInvalid => ("field_invalid", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::Refused => ("refused", StatusCode::CONFLICT),
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 }
@@ -89,19 +86,21 @@ impl Problem {
     }
 
     /// The answer in full.
-    pub(super) fn render(&self, request_id: &str) -> Response {
-        let (code, status, title) = self.code.text();
-        Form {
+    pub(super) fn render(self, request_id: &str, language: Language) -> Response {
+        let Self { code, detail, field } = self;
+        let (name, status) = code.text();
+        let form = Form {
             code,
+            name,
             status,
-            title,
-            detail: &self.detail,
-            field: self.field.as_deref(),
-            retryable: matches!(self.code, Code::Busy),
-            challenge: (self.code == Code::Unauthorized).then_some("Bearer realm=\"huitong-hq\""),
-            request_id: Some(request_id),
-        }
-        .into_response()
+            detail,
+            field,
+            expected_minor: None,
+            retryable: matches!(code, Code::Busy),
+            challenge: (code == Code::Unauthorized).then_some("Bearer realm=\"huitong-hq\""),
+            request_id: Some(request_id.to_owned()),
+        };
+        form.respond(language)
     }
 }
 

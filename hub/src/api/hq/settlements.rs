@@ -9,8 +9,7 @@ use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::run::{Finality, RunId, Standing};
 use huitong_protocol::time::BusinessDay;
 use indicatif::ProgressBar;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::caller::{Asked, Caller, Said};
 use super::exceptions::number;
@@ -22,7 +21,7 @@ use crate::export as books;
 use crate::hub::Hub;
 use crate::settle::SettleError;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     cursor: Option<String>,
@@ -43,7 +42,7 @@ pub(super) async fn list(
     page::page(&uri, rows, limit, |run| run.record.run.id.to_string())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Show {
     #[serde(default)]
@@ -61,7 +60,7 @@ pub(super) async fn show(
     answer::json(&hub.store.read(move |tx| approval::sheet(tx, id, asked.by_legal_entity)).await?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Run {
     scheme: Option<Scheme>,
@@ -70,6 +69,13 @@ pub(super) struct Run {
     to: Option<BusinessDay>,
     #[serde(default)]
     provisional: bool,
+}
+
+/// Nothing has arrived since the last run.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct NothingNew {
+    /// That run.
+    nothing_new_since: RunId,
 }
 
 pub(super) async fn run(State(hub): State<Hub>, caller: Caller, Said(said): Said<Run>) -> Result<Response, Problem> {
@@ -87,12 +93,12 @@ pub(super) async fn run(State(hub): State<Hub>, caller: Caller, Said(said): Said
     };
     match made {
         Ok(report) => answer::json_with(StatusCode::CREATED, &report),
-        Err(SettleError::NothingNew(last)) => answer::json(&json!({ "nothing_new_since": last.run.id })),
+        Err(SettleError::NothingNew(last)) => answer::json(&NothingNew { nothing_new_since: last.run.id }),
         Err(error) => Err(error.into()),
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Approve {
     #[serde(default)]

@@ -15,7 +15,7 @@ use crate::actor::Permission;
 use crate::hub::Hub;
 use crate::statement::{self, Format, Lang};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Show {
     party: Option<String>,

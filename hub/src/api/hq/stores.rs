@@ -3,8 +3,9 @@
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use huitong_protocol::id::StoreId;
-use serde::Deserialize;
-use serde_json::json;
+use huitong_protocol::organisation::Store;
+use huitong_protocol::time::Instant;
+use serde::{Deserialize, Serialize};
 
 use super::caller::{Asked, Caller};
 use super::page;
@@ -13,11 +14,21 @@ use crate::actor::Permission;
 use crate::hub::Hub;
 use crate::store::{StoreError, device, organisation};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     cursor: Option<String>,
     limit: Option<usize>,
+}
+
+/// A store, and when it was heard.
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "StoreRow")]
+pub(super) struct Row {
+    #[serde(flatten)]
+    store: Store,
+    /// When it was last heard.
+    last_seen_ms: Option<Instant>,
 }
 
 pub(super) async fn list(
@@ -33,14 +44,12 @@ pub(super) async fn list(
         hub.store.read(|tx| Ok::<_, StoreError>((organisation::stores(tx)?, device::last_seen_all(tx)?))).await?;
     let rows = page::rest(stores, after.as_ref(), limit, |store| store.id);
     let rows = rows
-        .iter()
+        .into_iter()
         .map(|store| {
-            let mut row = super::answer::dated(store)?;
             // What this life of the hub has heard is fresher than what is written down.
-            let heard = hub.heard_at(store.id).max(seen.get(&store.id).copied());
-            row["last_seen_ms"] = json!(heard);
-            Ok(row)
+            let last_seen_ms = hub.heard_at(store.id).max(seen.get(&store.id).copied());
+            Row { store, last_seen_ms }
         })
-        .collect::<Result<Vec<_>, Problem>>()?;
-    page::page(&uri, rows, limit, |row| row["id"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    page::page(&uri, rows, limit, |row: &Row| row.store.id.to_string())
 }

@@ -24,7 +24,7 @@ fn a_card_pays_in_its_stores_and_for_its_goods_to_the_cent() {
         "goods": { "include": { "categories": ["食品"] }, "exclude": { "categories": ["食品/酒"] } },
     }))
     .unwrap();
-    let of = |category: &str, net_minor| SaleLine { category_path: category.to_owned(), ..line(net_minor, 1_000) };
+    let of = |category: &str, net_minor| TillLine { category_path: category.to_owned(), ..line(net_minor, 1_000) };
     let basket = || vec![of("食品/茶", 700), of("食品/酒", 200), of("烟草", 100)];
     let paid = |by_card: i64| {
         sale(basket(), vec![tender("cash", 1_000 - by_card, None), tender("stored_value", by_card, Some(1))])
@@ -47,7 +47,7 @@ fn the_card_that_may_pay_least_pays_first() {
     narrow.scope = serde_json::from_value(json!({ "goods": { "include": { "categories": ["食品"] } } })).unwrap();
     shop.policy.products.push(narrow);
     shop.cards[1].product = "TEA".parse().unwrap();
-    let tea = SaleLine { category_path: "食品".to_owned(), ..line(500, 1_000) };
+    let tea = TillLine { category_path: "食品".to_owned(), ..line(500, 1_000) };
     let by = |card: i64| tender("stored_value", 500, Some(card));
     let approved = shop.sale(&sale(vec![tea, line(500, 1_000)], vec![by(1), by(2)]));
     let (entry, _) = shop.book(approved);
@@ -193,8 +193,15 @@ fn what_comes_back_is_in_the_budget_again_in_whatever_parts() {
         back += plan.given[0].1;
     }
     assert_eq!(back, -given, "to the cent");
-    let voided =
-        void(&shop.situation(), &receipt, &ReceiptState::default(), &shop.cards, &shop.holdings, &void_request());
+    let voided = void(
+        &shop.situation(),
+        &receipt,
+        &ReceiptState::default(),
+        &Standing::default(),
+        &shop.cards,
+        &shop.holdings,
+        &void_request(),
+    );
     assert_eq!(shop.book(voided).1.given[0].1, -given);
 }
 

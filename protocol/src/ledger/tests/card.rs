@@ -1,0 +1,86 @@
+//! Cards: sold, loaded, stopped.
+
+use super::*;
+
+#[test]
+fn a_card_is_sold_loaded_and_spent_and_the_last_cent_is_the_last() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 100));
+    let (entry, _) = shop.book(sold);
+    let kinds: Vec<MovementKind> = entry.body.movements().iter().map(|movement| movement.kind).collect();
+    assert_eq!(kinds, [MovementKind::CardSale, MovementKind::Bonus]);
+    assert_eq!((shop.here(1), shop.cards[0].status), (1_100, CardStatus::Active));
+    let again = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    assert_eq!(declined(again).code, DeclineCode::CardAlreadySold);
+    let spent = shop.sale(&sale(vec![line(1_100, 1_000)], vec![tender("stored_value", 1_100, Some(1))]));
+    shop.book(spent);
+    let decline = declined(shop.sale(&sale(vec![line(1, 1_000)], vec![tender("stored_value", 1, Some(1))])));
+    assert_eq!(
+        (decline.code, decline.available_here_minor, decline.needed_minor),
+        (DeclineCode::Insufficient, Some(0), Some(1))
+    );
+}
+
+#[test]
+fn a_card_may_be_sold_empty_and_its_movement_says_where_its_home_is() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(0, 0));
+    let (entry, plan) = shop.book(sold);
+    assert_eq!((entry.body.movements().len(), plan.counters.len()), (1, 0));
+}
+
+#[test]
+fn a_blank_card_is_sold_offline_only_where_it_is_allocated() {
+    let elsewhere = Card { allocated_store: Some("S2".parse().unwrap()), ..card(1, CardStatus::Blank) };
+    let mut shop = Shop::new(vec![elsewhere]);
+    let sell =
+        |shop: &Shop| sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(100, 0));
+    shop.hub = Hub::NotAsked;
+    assert_eq!(asked(sell(&shop))[0].purpose, Purpose::Sell);
+    shop.hub = Hub::Unreachable;
+    assert_eq!(declined(sell(&shop)).code, DeclineCode::NotAllocatedHere);
+}
+
+#[test]
+fn every_status_refuses_with_its_own_code() {
+    let check = |status, code| {
+        let shop = Shop::new(vec![card(1, status)]).with(1, 100);
+        assert_eq!(
+            declined(shop.sale(&sale(vec![line(50, 1_000)], vec![tender("stored_value", 50, Some(1))]))).code,
+            code
+        );
+        assert_eq!(
+            declined(reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(50, 0))).code,
+            code
+        );
+    };
+    check(CardStatus::Blank, DeclineCode::CardNotActive);
+    check(CardStatus::Frozen, DeclineCode::CardFrozen);
+    check(CardStatus::Lost, DeclineCode::CardLost);
+    check(CardStatus::Replaced, DeclineCode::CardNotActive);
+    let expired = Card { expires_on: Some("2026-11-21".parse().unwrap()), ..card(1, CardStatus::Active) };
+    let shop = Shop::new(vec![expired]).with(1, 100);
+    let basket = sale(vec![line(50, 1_000)], vec![tender("stored_value", 50, Some(1))]);
+    assert_eq!(declined(shop.sale(&basket)).code, DeclineCode::CardExpired);
+}
+
+#[test]
+fn limits_tenders_and_the_day_are_kept() {
+    let mut shop = Shop::new(vec![card(1, CardStatus::Active)]).with(1, 100_000);
+    let reload = |shop: &Shop, request: &LoadCard| {
+        reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, request)
+    };
+    assert_eq!(declined(reload(&shop, &load_request(90_000, 10_001))).code, DeclineCode::LoadLimit);
+    assert_eq!(declined(reload(&shop, &load_request(50_000, 1))).code, DeclineCode::BalanceLimit);
+    let with_voucher = LoadCard { tenders: vec![tender("voucher", 100, None)], ..load_request(100, 0) };
+    assert_eq!(declined(reload(&shop, &with_voucher)).code, DeclineCode::TenderNotAllowed);
+    let mut no_card_please = line(100, 1_000);
+    no_card_please.flags.no_stored_value = true;
+    let basket = sale(
+        vec![no_card_please, line(50, 1_000)],
+        vec![tender("stored_value", 51, Some(1)), tender("cash", 99, None)],
+    );
+    assert_eq!(declined(shop.sale(&basket)).code, DeclineCode::TenderNotAllowed);
+    shop.day = None;
+    assert_eq!(declined(reload(&shop, &load_request(100, 0))).code, DeclineCode::DayNotOpen);
+}
