@@ -184,6 +184,7 @@ fn bodies() -> Vec<Body> {
             tenders: vec![tender("stored_value")],
             refunds: vec![tender("stored_value")],
             red_letter: None,
+            funded: vec![FundedPart { party: Party::Hub, amount_minor: 20 }],
             movements: vec![undoing(MovementKind::SpendVoid)],
         }),
         Body::Return(Return {

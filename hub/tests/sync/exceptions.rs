@@ -306,6 +306,7 @@ fn undone(entry: &str) -> Body {
         tenders: Vec::new(),
         refunds: Vec::new(),
         red_letter: None,
+        funded: Vec::new(),
         movements: Vec::new(),
     })
 }

@@ -250,6 +250,7 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
             tenders,
             refunds: Vec::new(),
             red_letter: None,
+            funded: Vec::new(),
             movements: Vec::new(),
         });
     }

@@ -9,8 +9,10 @@ use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, CardSale, Earned, Entry, RedLetter, Sale, TenderLine, Void};
+use crate::funding::by_party;
 use crate::movement::{Movement, MovementKind, MovementRef};
-use crate::till::VoidOperation;
+use crate::pricing::FundedPart;
+use crate::till::{Fault, VoidOperation};
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
@@ -92,6 +94,7 @@ pub fn void(
             tenders: paid,
             refunds: refunds.clone(),
             red_letter: state.invoice.clone().map(|invoice| RedLetter { invoice, invoiceable }),
+            funded: funded(original)?,
             movements: work.movements.clone(),
         };
         let mut plan = work.plan(Body::Void(body));
@@ -124,6 +127,14 @@ fn empty_everywhere(work: &Work<'_>, sold: &CardSale) -> Decide<()> {
         // Offline the store goes by what it holds; head office raises an exception for value behind a blank card.
         Hub::Answered { .. } | Hub::Unreachable => Ok(()),
     }
+}
+
+/// What goes back to those who bore the discounts of a sale that is undone as a whole.
+pub(super) fn funded(original: &Entry) -> Decide<Vec<FundedPart>> {
+    let Body::Sale(sale) = &original.body else { return Ok(Vec::new()) };
+    let store = original.header.store;
+    by_party(sale.lines.iter().flat_map(|line| line.borne(store)))
+        .map_err(|error| Decision::Faulty(Fault::new("id", format!("is a receipt whose discounts {error}"))))
 }
 
 /// Undoes every movement of an operation; what has to be asked of the hub for it is asked in one call.
