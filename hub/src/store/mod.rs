@@ -11,6 +11,7 @@ pub mod day;
 pub mod device;
 pub mod engine;
 pub mod exception;
+pub mod funding;
 pub mod hq_token;
 pub mod item;
 pub mod journal;
