@@ -288,6 +288,9 @@ pub struct Sale {
     /// The coupons shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coupons: Vec<CouponCode>,
+    /// What the till took off the basket as a whole; each line's part stands among its discounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub markdowns: Vec<Markdown>,
     /// The policy under which it was priced: that of its quote.
     pub policy_version: u64,
     /// When it was priced: the moment that time windows were asked about.

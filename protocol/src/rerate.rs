@@ -70,14 +70,21 @@ fn reprice(
 ) -> Result<Priced, PricingRefusal> {
     let lines: Vec<BasketLine<'_>> = sale.lines.iter().map(basket_line).collect();
     let at = CivilMoment::of(business_day, sale.priced_at_ms, sale.priced_offset_minutes);
-    let basket =
-        Basket { store: header.store, at, shopper: sale.shopper.as_ref(), coupons: &sale.coupons, lines: &lines };
+    let basket = Basket {
+        store: header.store,
+        at,
+        shopper: sale.shopper.as_ref(),
+        coupons: &sale.coupons,
+        markdowns: &sale.markdowns,
+        lines: &lines,
+    };
     book.price(&basket)
 }
 
 fn name(source: DiscountSource) -> String {
     match source {
         DiscountSource::Markdown { index } => format!("markdown {index}"),
+        DiscountSource::BasketMarkdown { index } => format!("basket markdown {index}"),
         DiscountSource::MemberPrice => "member price".to_owned(),
         DiscountSource::Promotion { promotion } => promotion.to_string(),
     }

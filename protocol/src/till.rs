@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::{CardNumber, CardStatus};
 use crate::decline::{Decline, Elsewhere};
-use crate::entry::{Invoiceable, RedLetter, SaleLine, TenderLine};
+use crate::entry::{Invoiceable, Markdown, RedLetter, SaleLine, TenderLine};
 use crate::id::{
     AccountId, CouponCode, EntryId, Epoch, Hash, MemberId, OperationId, OperatorId, Seq, StoreId, TerminalId,
 };
@@ -104,6 +104,10 @@ pub struct PostSale {
     /// The coupons shown.
     #[serde(default)]
     pub coupons: Vec<CouponCode>,
+    /// What comes off the basket as a whole, with its reason and funder: a coupon without goods, a sum rounded down. It is shared out over the lines,
+    /// after all promotions.
+    #[serde(default)]
+    pub markdowns: Vec<Markdown>,
     /// The quote that the customer was told, as [`Quote::quote`] gave it. Without one the basket is priced now.
     #[serde(default)]
     pub quote: Option<String>,
@@ -143,6 +147,9 @@ pub struct AskQuote {
     /// The coupons shown.
     #[serde(default)]
     pub coupons: Vec<CouponCode>,
+    /// What comes off the basket as a whole.
+    #[serde(default)]
+    pub markdowns: Vec<Markdown>,
     /// The basket.
     pub lines: Vec<SaleLine>,
 }
@@ -150,7 +157,7 @@ pub struct AskQuote {
 /// What a basket costs, and why.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Quote {
-    /// To be sent with the sale, unchanged, with the same lines, member and coupons.
+    /// To be sent with the sale, unchanged, with the same lines, member, coupons and markdowns.
     pub quote: String,
     /// The policy that priced it.
     pub policy_version: u64,
@@ -384,6 +391,23 @@ impl FreezeCard {
 /// The most coupons of a basket.
 pub const COUPONS_MAX: usize = 50;
 
+/// The most markdowns of a basket as a whole: more coupons than anybody brings to a till.
+pub const MARKDOWNS_MAX: usize = 50;
+
+fn markdown(path: &str, markdown: &Markdown) -> Result<(), Fault> {
+    amount(&format!("{path}.amount_minor"), markdown.amount_minor, 1)?;
+    text(&format!("{path}.reason"), &markdown.reason, 1)
+}
+
+/// Checks what comes off a basket as a whole.
+fn markdowns(markdowns: &[Markdown]) -> Result<(), Fault> {
+    if markdowns.len() > MARKDOWNS_MAX {
+        let fault = format!("has {} entries; at most {MARKDOWNS_MAX} are allowed", markdowns.len());
+        return Err(Fault::new("markdowns", fault));
+    }
+    markdowns.iter().enumerate().try_for_each(|(at, said)| markdown(&format!("markdowns[{at}]"), said))
+}
+
 /// Checks the lines of a basket. A till that priced it itself, while the edge was down, says what discounts it gave.
 fn lines(lines: &[SaleLine], coupons: &[CouponCode], priced_by_till: bool) -> Result<(), Fault> {
     if lines.is_empty() || lines.len() > LINES_MAX {
@@ -419,10 +443,9 @@ fn lines(lines: &[SaleLine], coupons: &[CouponCode], priced_by_till: bool) -> Re
         amount(&path("gross_minor"), line.gross_minor, 0)?;
         amount(&path("net_minor"), line.net_minor, 0)?;
         let mut net_minor = line.gross_minor;
-        for (at, markdown) in line.markdowns.iter().enumerate() {
-            amount(&path(&format!("markdowns[{at}].amount_minor")), markdown.amount_minor, 1)?;
-            text(&path(&format!("markdowns[{at}].reason")), &markdown.reason, 1)?;
-            net_minor -= markdown.amount_minor;
+        for (at, said) in line.markdowns.iter().enumerate() {
+            markdown(&path(&format!("markdowns[{at}]")), said)?;
+            net_minor -= said.amount_minor;
         }
         if !priced_by_till {
             let own = [
@@ -466,6 +489,7 @@ impl AskQuote {
     /// # Errors
     /// The first [`Fault`].
     pub fn check(&self) -> Result<(), Fault> {
+        markdowns(&self.markdowns)?;
         lines(&self.lines, &self.coupons, false)
     }
 }
@@ -476,7 +500,12 @@ impl PostSale {
     /// # Errors
     /// The first [`Fault`].
     pub fn check(&self) -> Result<(), Fault> {
+        markdowns(&self.markdowns)?;
         lines(&self.lines, &self.coupons, self.taken_at_ms.is_some())?;
+        if !self.markdowns.is_empty() && self.taken_at_ms.is_some() {
+            let fault = "does not go with taken_at_ms; put each line's part among its discounts, as it was taken";
+            return Err(Fault::new("markdowns", fault));
+        }
         if self.quote.is_some() && self.taken_at_ms.is_some() {
             return Err(Fault::new("quote", "does not go with taken_at_ms; the receipt is recorded as taken"));
         }

@@ -266,6 +266,7 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
         taken_at_ms: None,
         shopper: None,
         coupons: Vec::new(),
+        markdowns: Vec::new(),
         policy_version: 1,
         priced_at_ms: huitong_protocol::time::Instant(0),
         priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),

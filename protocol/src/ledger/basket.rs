@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use super::{Decide, Decision, faulty};
 use crate::card::CardNumber;
 use crate::decline::{Decline, DeclineCode};
-use crate::entry::{LineFlags, SaleLine};
+use crate::entry::{LineFlags, Markdown, SaleLine};
 use crate::id::{AccountId, CouponCode, PromotionId, StoreId};
 use crate::item::Item;
 use crate::policy::{ItemSource, Policy};
 use crate::pricing::{
     Basket, BasketLine, CivilMoment, Considered, DiscountSource, PriceBook, PricedLine, PricingRefusal, Shopper,
 };
+use crate::till::{AskQuote, PostSale};
 use crate::time::{BusinessDay, CivilOffset, Instant};
 
 /// A policy with its compiled prices.
@@ -26,6 +27,29 @@ pub struct Prices<'a> {
     pub version: u64,
     /// Its promotions, indexed.
     pub book: &'a PriceBook,
+}
+
+/// What the till sent of a basket.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The lines.
+    pub lines: &'a [SaleLine],
+    /// The coupons shown.
+    pub coupons: &'a [CouponCode],
+    /// What comes off the basket as a whole.
+    pub markdowns: &'a [Markdown],
+}
+
+impl<'a> From<&'a PostSale> for Sent<'a> {
+    fn from(sale: &'a PostSale) -> Self {
+        Self { lines: &sale.lines, coupons: &sale.coupons, markdowns: &sale.markdowns }
+    }
+}
+
+impl<'a> From<&'a AskQuote> for Sent<'a> {
+    fn from(ask: &'a AskQuote) -> Self {
+        Self { lines: &ask.lines, coupons: &ask.coupons, markdowns: &ask.markdowns }
+    }
 }
 
 /// What the store knows of a basket: looked up before, decided upon here.
@@ -54,6 +78,8 @@ pub struct PricedBasket {
     pub earner: Option<(CardNumber, AccountId)>,
     /// The coupons shown.
     pub coupons: Vec<CouponCode>,
+    /// What came off the basket as a whole.
+    pub markdowns: Vec<Markdown>,
     /// The policy that priced it.
     pub policy_version: u64,
     /// When.
@@ -82,12 +108,12 @@ pub fn price_basket(
     store: StoreId,
     day: BusinessDay,
     (priced_at, priced_offset): (Instant, CivilOffset),
-    lines: &[SaleLine],
-    coupons: &[CouponCode],
+    sent: Sent<'_>,
     known: Known,
 ) -> Result<Priced, Decision> {
     let Known { items, shopper, earner } = known;
     let at = CivilMoment::of(day, priced_at, priced_offset);
+    let Sent { lines, coupons, markdowns } = sent;
     let mut lines: Vec<SaleLine> = lines.to_vec();
     for (line, item) in lines.iter_mut().zip(items) {
         (line.known, line.member_price_minor) = (item.is_some(), None);
@@ -98,7 +124,7 @@ pub fn price_basket(
     }
     let priced = {
         let basket_lines: Vec<BasketLine<'_>> = lines.iter().map(basket_line).collect();
-        let basket = Basket { store, at, shopper: shopper.as_ref(), coupons, lines: &basket_lines };
+        let basket = Basket { store, at, shopper: shopper.as_ref(), coupons, markdowns, lines: &basket_lines };
         prices.book.price(&basket).map_err(refused)?
     };
     let mut earns_points = Vec::with_capacity(lines.len());
@@ -116,6 +142,7 @@ pub fn price_basket(
         shopper,
         earner,
         coupons: coupons.to_vec(),
+        markdowns: markdowns.to_vec(),
         policy_version: prices.version,
         priced_at,
         priced_offset,
@@ -130,10 +157,10 @@ pub fn price_basket(
 pub fn as_taken(
     prices: Prices<'_>,
     (taken_at, priced_offset): (Instant, CivilOffset),
-    lines: &[SaleLine],
-    coupons: &[CouponCode],
+    sent: Sent<'_>,
     known: Known,
 ) -> Result<PricedBasket, Decision> {
+    let Sent { lines, coupons, markdowns } = sent;
     let total = crate::money::sum(lines.iter().map(|line| line.net_minor));
     let Ok(total_minor) = total else { return faulty("lines", "sum to more than can be counted") };
     let mut lines = lines.to_vec();
@@ -161,6 +188,7 @@ pub fn as_taken(
         shopper: known.shopper,
         earner: known.earner,
         coupons: coupons.to_vec(),
+        markdowns: markdowns.to_vec(),
         policy_version: prices.version,
         priced_at: taken_at,
         priced_offset,
@@ -231,6 +259,9 @@ fn refused(refusal: PricingRefusal) -> Decision {
         }
         PricingRefusal::Line { line, field, .. } => {
             Decision::Faulty(crate::till::Fault::new(format!("lines[{line}].{field}"), refusal.to_string()))
+        }
+        PricingRefusal::BasketMarkdown { index, .. } => {
+            Decision::Faulty(crate::till::Fault::new(format!("markdowns[{index}].amount_minor"), refusal.to_string()))
         }
         PricingRefusal::Lines { .. } | PricingRefusal::Money(_) => {
             Decision::Faulty(crate::till::Fault::new("lines", refusal.to_string()))

@@ -57,6 +57,7 @@ pub fn post_sale(
             member: request.member,
             shopper: basket.shopper.clone(),
             coupons: basket.coupons.clone(),
+            markdowns: basket.markdowns.clone(),
             policy_version: basket.policy_version,
             priced_at_ms: basket.priced_at,
             priced_offset_minutes: basket.priced_offset,

@@ -89,6 +89,8 @@ pub struct Basket<'a> {
     pub shopper: Option<&'a Shopper>,
     /// The coupons shown. A code twice counts once.
     pub coupons: &'a [CouponCode],
+    /// What the till takes off the basket as a whole, each above zero.
+    pub markdowns: &'a [Markdown],
     /// What.
     pub lines: &'a [BasketLine<'a>],
 }

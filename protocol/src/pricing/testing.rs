@@ -92,6 +92,7 @@ pub(crate) struct Cart {
     pub(crate) at: CivilMoment,
     pub(crate) shopper: Option<Shopper>,
     pub(crate) coupons: Vec<CouponCode>,
+    pub(crate) markdowns: Vec<Markdown>,
     pub(crate) lines: Vec<BasketLine<'static>>,
 }
 
@@ -102,6 +103,7 @@ impl Cart {
             at: at("2026-11-22", "2026-11-22", 720),
             shopper: None,
             coupons: Vec::new(),
+            markdowns: Vec::new(),
             lines: lines.into_iter().collect(),
         }
     }
@@ -112,6 +114,7 @@ impl Cart {
             at: self.at,
             shopper: self.shopper.as_ref(),
             coupons: &self.coupons,
+            markdowns: &self.markdowns,
             lines: &self.lines,
         }
     }

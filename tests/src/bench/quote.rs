@@ -183,7 +183,7 @@ impl Shop {
         let baskets: Vec<Vec<BasketLine<'_>>> = (0..BASKETS as u64).map(|no| self.basket(no, lines)).collect();
         let price = |lines: &[BasketLine<'_>]| {
             let Self { store, at, coupons, shopper, .. } = self;
-            self.book.price(&Basket { store: *store, at: *at, shopper: Some(shopper), coupons, lines })
+            self.book.price(&Basket { store: *store, at: *at, shopper: Some(shopper), coupons, markdowns: &[], lines })
         };
         let first = price(&baskets[0]).context("a basket of the bench has no price")?;
         let discounts = first.lines.iter().map(|line| line.discounts.len()).sum();

@@ -357,6 +357,7 @@ pub(super) fn basket(lines: Vec<SaleLine>, tenders: Vec<TenderLine>, member: Opt
         member,
         member_card: None,
         coupons: Vec::new(),
+        markdowns: Vec::new(),
         quote: None,
         lines,
         tenders,
