@@ -24,7 +24,8 @@ use crate::till::{AMOUNT_MINOR_MAX, LINES_MAX};
 use crate::time::BusinessDay;
 
 /// The most that one funder can bear of one entry: every line of the longest basket for nothing. A store can write no more, and sums stay far from 64 bits.
-pub const FUNDED_MINOR_MAX: i64 = AMOUNT_MINOR_MAX * LINES_MAX as i64;
+pub const FUNDED_MINOR_MAX: i64 = 1_000 * AMOUNT_MINOR_MAX;
+const _: () = assert!(LINES_MAX == 1_000, "the longest basket has so many lines");
 
 /// What the entry was that somebody bears discounts of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 mod crash;
 mod demo;
 mod explain;
+mod lines;
 mod people;
 mod policy;
 mod replay;
