@@ -13,6 +13,7 @@ use crate::id::{
 };
 use crate::journal::Head;
 use crate::money::{Currency, sum};
+use crate::party::Party;
 use crate::pricing::{Considered, PricedLine};
 use crate::seal::{ControlTotals, Seal};
 use crate::time::{BusinessDay, Instant};
@@ -396,7 +397,19 @@ pub const MARKDOWNS_MAX: usize = 50;
 
 fn markdown(path: &str, markdown: &Markdown) -> Result<(), Fault> {
     amount(&format!("{path}.amount_minor"), markdown.amount_minor, 1)?;
-    text(&format!("{path}.reason"), &markdown.reason, 1)
+    text(&format!("{path}.reason"), &markdown.reason, 1)?;
+    markdown.funder.map_or(Ok(()), |funder| bearer(&format!("{path}.funder"), funder))
+}
+
+/// Nobody collects from the books that stand in for a party.
+fn bearer(path: &str, funder: Party) -> Result<(), Fault> {
+    match funder {
+        Party::Hub | Party::Store(_) | Party::LegalEntity(_) | Party::Supplier(_) | Party::Partner(_) => Ok(()),
+        Party::Risk | Party::Unattributed => Err(Fault::new(
+            path,
+            format!("is {funder}, which bears no discounts; name hub, a store, entity, supplier or partner"),
+        )),
+    }
 }
 
 /// Checks what comes off a basket as a whole.
@@ -464,6 +477,9 @@ fn lines(lines: &[SaleLine], coupons: &[CouponCode], priced_by_till: bool) -> Re
                 let fault =
                     format!("sum to {funded}, but amount_minor is {}; they must be equal", discount.amount_minor);
                 return Err(Fault::new(path(&format!("discounts[{at}].funders")), fault));
+            }
+            for (part_at, part) in discount.funders.iter().enumerate() {
+                bearer(&path(&format!("discounts[{at}].funders[{part_at}].party")), part.party)?;
             }
             net_minor -= discount.amount_minor;
         }

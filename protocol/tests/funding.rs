@@ -231,6 +231,31 @@ fn played(stories: &[Story]) -> Vec<Entry> {
     shops.entries
 }
 
+/// What a till may not say about who bears what, by field.
+#[test]
+fn a_till_names_somebody_who_can_be_charged() {
+    let asks = |change: fn(&mut serde_json::Value)| {
+        let markdown = json!([{ "amount_minor": 5, "reason": "flyer", "funder": "supplier:X" }]);
+        let mut sale = json!({
+            "currency": "CNY", "markdowns": markdown,
+            "lines": [{ "sku": "A", "quantity_thousandths": 1_000, "gross_minor": 100, "net_minor": 95, "markdowns": markdown }],
+        });
+        change(&mut sale);
+        let sale: PostSale = serde_json::from_value(sale).unwrap();
+        sale.check().map_err(|fault| fault.field)
+    };
+    assert_eq!(asks(|_| ()), Ok(()));
+    assert_eq!(asks(|sale| sale["markdowns"][0]["funder"] = "risk".into()), Err("markdowns[0].funder".to_owned()));
+    let of_line = |sale: &mut serde_json::Value| sale["lines"][0]["markdowns"][0]["funder"] = "unattributed".into();
+    assert_eq!(asks(of_line), Err("lines[0].markdowns[0].funder".to_owned()));
+    assert_eq!(
+        asks(|sale| sale["markdowns"][0]["amount_minor"] = 0.into()),
+        Err("markdowns[0].amount_minor".to_owned())
+    );
+    assert_eq!(asks(|sale| sale["markdowns"][0]["reason"] = "".into()), Err("markdowns[0].reason".to_owned()));
+    assert_eq!(asks(|sale| sale["taken_at_ms"] = 1.into()), Err("markdowns".to_owned()));
+}
+
 /// What each funder bears at each store in all, by rows.
 fn nets(rows: &[Funding]) -> BTreeMap<(Party, StoreId), i64> {
     let mut nets = BTreeMap::new();
