@@ -244,7 +244,7 @@ impl Slip {
     fn sale(&mut self, sale: &Sale, context: &Context<'_>) {
         let mut gross_minor = 0_i64;
         for line in &sale.lines {
-            self.sold(line, sale.currency, context);
+            self.sold(sale, line, context);
             gross_minor = gross_minor.saturating_add(line.gross_minor);
         }
         self.rule();
@@ -274,7 +274,8 @@ impl Slip {
         }
     }
 
-    fn sold(&mut self, line: &SaleLine, currency: Currency, context: &Context<'_>) {
+    fn sold(&mut self, sale: &Sale, line: &SaleLine, context: &Context<'_>) {
+        let currency = sale.currency;
         self.text(0, if line.name.is_empty() { &line.sku } else { &line.name });
         let decimal = |minor| Money { minor, currency }.decimal();
         let quantity = thousandths(line.quantity_thousandths);
@@ -287,6 +288,10 @@ impl Slip {
             let mut what = match discount.source {
                 DiscountSource::Promotion { promotion } => (context.promotion_name)(promotion),
                 DiscountSource::MemberPrice => self.word(Word::member_price).to_owned(),
+                DiscountSource::BasketMarkdown { index } => match sale.markdowns.get(usize::from(index)) {
+                    Some(markdown) => inert(&markdown.reason),
+                    None => self.word(Word::discounts).to_owned(),
+                },
                 DiscountSource::Markdown { .. } => self.word(Word::discounts).to_owned(),
             };
             if let Some(coupon) = discount.coupon {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::{Purse, StoreCounters};
 use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header};
+use huitong_protocol::funding::{self, Funding};
 use huitong_protocol::id::{EntryId, Epoch, GroupId, Hash, Seq, StoreId};
 use huitong_protocol::journal::{self, Head};
 use huitong_protocol::money::Currency;
@@ -23,6 +24,7 @@ use huitong_protocol::wire::{
 };
 
 use crate::store::adoption::{self, Used};
+use crate::store::funding::{self as bearers, PostedFunding};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
 use crate::store::{StoreError, Tx, day, exception, organisation};
 use crate::{claim, deferred, horizon, member_request};
@@ -52,7 +54,9 @@ pub struct Inspected {
     pub header: Option<Header>,
     /// The body, when it can be read.
     pub body: Option<Body>,
-    /// Why it is quarantined; nothing of it becomes a movement then.
+    /// Who bears its discounts.
+    pub fundings: Vec<Funding>,
+    /// Why it is quarantined; nothing of it becomes a movement or is charged to anybody then.
     pub fault: Option<String>,
 }
 
@@ -70,7 +74,9 @@ impl Inspected {
 pub fn inspect(place: &Place, seq: Seq, bytes: &[u8]) -> Inspected {
     let view = match EntryView::decode(bytes) {
         Ok(view) => view,
-        Err(fault) => return Inspected { header: None, body: None, fault: Some(fault.to_string()) },
+        Err(fault) => {
+            return Inspected { header: None, body: None, fundings: Vec::new(), fault: Some(fault.to_string()) };
+        }
     };
     let (body, unread) = match view.body() {
         Ok(body) => (Some(body), None),
@@ -90,7 +96,23 @@ pub fn inspect(place: &Place, seq: Seq, bytes: &[u8]) -> Inspected {
         }
     };
     let fault = misplaced().or(unread).or_else(|| body.as_ref().and_then(|body| unusable(place, &header, body)));
-    Inspected { header: Some(header), body, fault }
+    let (fundings, fault) = match (fault, &body) {
+        (None, Some(body)) => match chargeable(place, &header, body) {
+            Ok(fundings) => (fundings, None),
+            Err(fault) => (Vec::new(), Some(fault)),
+        },
+        (fault, _) => (Vec::new(), fault),
+    };
+    Inspected { header: Some(header), body, fundings, fault }
+}
+
+/// Who bears the discounts of an entry, or why nobody can be charged by it: one bad row would stop every run.
+fn chargeable(place: &Place, header: &Header, body: &Body) -> Result<Vec<Funding>, String> {
+    let fundings = funding::of_entry(header, body).map_err(|fault| fault.to_string())?;
+    match fundings.iter().find(|funding| funding.currency != place.currency) {
+        Some(foreign) => Err(format!("currency: is {}, the group counts in {}", foreign.currency, place.currency)),
+        None => Ok(fundings),
+    }
 }
 
 /// Why a body that can be read cannot be used.
@@ -419,7 +441,7 @@ fn append(
     uploaded: &mut Uploaded,
 ) -> Result<(), StoreError> {
     let id = EntryId { store: place.store, epoch: place.epoch, seq: entry.seq };
-    let Inspected { header, body, fault } = &entry.inspected;
+    let Inspected { header, body, fundings, fault } = &entry.inspected;
     rows::append(tx, id, entry.hash, ingested_no, header.as_ref(), &entry.bytes)?;
     if let Some(reason) = fault {
         raise(tx, place, Class::Quarantined, id.to_string(), Evidence::from(reason.clone()).entry(id), now)?;
@@ -444,6 +466,9 @@ fn append(
             Direction::Out => &mut counted.spent_minor,
         };
         *counter = counter.saturating_add(movement.amount_minor);
+    }
+    for (index, &funding) in (0_i64..).zip(fundings) {
+        bearers::post(tx, &PostedFunding { entry: id, index, ingested_no, funding })?;
     }
     if let Some(day) = header.business_day {
         deferred::take(tx, id, day, body, now)?;

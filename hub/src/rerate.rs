@@ -181,7 +181,7 @@ fn sale_of(root: &Root, kept: &journal::Kept) -> Option<(Header, Sale)> {
     let journal::Kept { id, bytes, .. } = kept;
     let place = Place { group: root.group, currency: root.currency, store: id.store, epoch: id.epoch };
     match inspect(&place, id.seq, bytes) {
-        Inspected { header: Some(header), body: Some(Body::Sale(sale)), fault: None } => Some((header, sale)),
+        Inspected { header: Some(header), body: Some(Body::Sale(sale)), fault: None, .. } => Some((header, sale)),
         _ => None,
     }
 }

@@ -265,7 +265,7 @@ impl Review {
         let bytes = bytes_of(tx, id)?;
         let place = Place { group: self.group, currency: self.currency, store: id.store, epoch: id.epoch };
         Ok(match ingest::inspect(&place, id.seq, &bytes) {
-            Inspected { fault: None, header: Some(header), body: Some(body) } => Some((header, body)),
+            Inspected { fault: None, header: Some(header), body: Some(body), .. } => Some((header, body)),
             _ => None,
         })
     }

@@ -1,8 +1,8 @@
 //! Settle: who owes whom, as runs that build on each other, from the movements alone.
 //!
-//! A run looks at everything accepted up to its cut, re-folds the accounts that were touched since the last run of its scheme, and writes what
-//! changed: new − old per leg, for business days up to its last. What a late store brings is in a later run, under the day it belongs to; a run that is
-//! written never changes. Bodies of entries are never decoded.
+//! A run looks at everything accepted up to its cut, re-folds the accounts that were touched since the last run of its scheme, adds up who bears the
+//! discounts of what was sold, and writes what changed: new − old per leg, for business days up to its last. What a late store brings is in a later run,
+//! under the day it belongs to; a run that is written never changes. Bodies of entries are never decoded.
 //!
 //! Tills wait for grants that the same writer gives, so a run holds it no longer than its lines take to be written: [`plan`] computes them from one
 //! moment, in a read; [`book`] writes them in one write transaction, so that a crash leaves the whole run or none of it. Both go chunk by chunk, so memory
@@ -21,6 +21,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::fold::{FoldError, Folder};
+use huitong_protocol::settlement::funding::{FundingBook, Reach};
 use huitong_protocol::settlement::leg::{Leg, LegKind};
 use huitong_protocol::settlement::netting::{self, NettingError, NettingSummary, Obligation, Positions};
 use huitong_protocol::settlement::run::{self, Finality, Run, RunError, RunId, Standing};
@@ -36,6 +37,7 @@ use crate::publish;
 use crate::refold::{Accounts, Refold};
 use crate::store::day::{self, Resolution};
 use crate::store::engine::{Store, StoreError, Tx, Value};
+use crate::store::funding;
 use crate::store::settlement::{self, Late, LegReader, LineWriter, RunRecord};
 use crate::store::{organisation, root};
 
@@ -253,10 +255,18 @@ pub fn plan(tx: &mut Tx<'_>, now: Instant, request: RunRequest, progress: &Progr
     if let Accounts::Listed(listed) = &accounts {
         progress.set_length(listed.len() as u64);
     }
+    let reach = reach_of(&record.run);
+    let mut book = FundingBook::new(previous.as_ref().map(|previous| reach_of(&previous.run)), reach);
+    let first_open = previous.as_ref().map_or(0, |previous| previous.open_ingested_no);
+    funding::between::<SettleError>(tx, first_open, cut_ingested_no, |row| {
+        Ok(book.add(row.ingested_no, &row.funding)?)
+    })?;
+    let open_funding_no = book.open_ingested_no();
     let mut refold =
         Refold { accounts, cut_ingested_no, day_to: Some(day_to), open_ingested_no: record.open_ingested_no };
     let mut folder = Folder::new(request.scheme, agreements);
     let mut fold = Fold::new(&record.run, previous.is_some());
+    fold.pending = book.into_legs();
     refold.run(tx, |tx, account, history| {
         fold.current.clear();
         folder.fold_account(history, &mut |leg| fold.keep(leg))?;
@@ -264,7 +274,7 @@ pub fn plan(tx: &mut Tx<'_>, now: Instant, request: RunRequest, progress: &Progr
         fold.post(tx, account)
     })?;
     fold.flush()?;
-    record.open_ingested_no = refold.open_ingested_no;
+    record.open_ingested_no = refold.open_ingested_no.min(open_funding_no);
     let last_booked = settlement::last_booked(tx)?.map(|last| last.run.id);
     let Fold { accounts, lines, adjustments, total, spool, .. } = fold;
     let spooled = spool.finish()?;
@@ -305,6 +315,11 @@ pub fn book(tx: &mut Tx<'_>, plan: &Plan) -> Result<RunReport, SettleError> {
         adjustments: plan.adjustments,
         positions: positions.into_iter().collect(),
     })
+}
+
+/// How far a run reaches.
+pub(crate) fn reach_of(run: &Run) -> Reach {
+    Reach { cut_ingested_no: run.cut_ingested_no, day_to: run.day_to }
 }
 
 /// The scheme that a run books when nobody names one: the agreement's of its last day.
@@ -429,7 +444,7 @@ impl Fold {
     fn post(&mut self, tx: &mut Tx<'_>, account: AccountId) -> Result<(), SettleError> {
         self.accounts += 1;
         if self.measured {
-            let before = settlement::lines_of(tx, self.run.scheme, account, &mut self.reader)?;
+            let before = settlement::lines_of(tx, self.run.scheme, Some(account), &mut self.reader)?;
             self.pending.extend(run::delta(&settlement::legs_of_lines(before)?, &self.current)?);
         } else {
             self.pending.append(&mut self.current);
@@ -475,15 +490,6 @@ fn prove(tx: &mut Tx<'_>, run: &Run, plan: &Plan, writer: &LineWriter) -> Result
     Ok(positions)
 }
 
-/// A sum over accounts and kinds as a leg: netting and positions look at neither.
-fn pair_leg(currency: Currency, business_day: BusinessDay, debtor: Party, creditor: Party, amount_minor: i64) -> Leg {
-    const ANY: AccountId = match AccountId::new(1) {
-        Ok(account) => account,
-        Err(_) => unreachable!(),
-    };
-    Leg { account: ANY, business_day, kind: LegKind::Spend, debtor, creditor, currency, amount_minor }
-}
-
 /// Hands out the lines of a run, in the order in which they are stored: by account, day, kind, debtor and creditor.
 ///
 /// # Errors
@@ -520,13 +526,11 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// As a leg of no account in particular: for netting and positions, which look at none.
+    /// As a leg over all accounts: for netting and positions, which look at none.
     #[must_use]
     pub fn leg(&self) -> Leg {
-        Leg {
-            kind: self.kind,
-            ..pair_leg(self.currency, self.business_day, self.debtor, self.creditor, self.amount_minor)
-        }
+        let Self { debtor, creditor, kind, business_day, currency, amount_minor } = *self;
+        Leg { account: None, business_day, kind, debtor, creditor, currency, amount_minor }
     }
 }
 
@@ -534,7 +538,7 @@ fn sums(tx: &mut Tx<'_>, rows: &'static str, values: &[Value<'_>]) -> Result<Vec
     let mut reader = LegReader::default();
     tx.query(
         &format!(
-            "SELECT 1, debtor, creditor, kind, business_day, currency, CAST(SUM(amount_minor) AS BIGINT) FROM settlement_line
+            "SELECT 0, debtor, creditor, kind, business_day, currency, CAST(SUM(amount_minor) AS BIGINT) FROM settlement_line
              WHERE {rows} ORDER BY business_day, debtor, creditor, kind"
         ),
         values,

@@ -210,6 +210,18 @@ pub struct SaleLine {
     pub flags: LineFlags,
 }
 
+impl SaleLine {
+    /// Who bears how much of what came off the line: the funders of discounts, then those of markdowns; the store where the till named nobody.
+    pub fn borne(&self, store: StoreId) -> impl Iterator<Item = FundedPart> + '_ {
+        let discounts = self.discounts.iter().flat_map(|discount| discount.funders.iter().copied());
+        let markdowns = self.markdowns.iter().map(move |markdown| FundedPart {
+            party: markdown.funder.unwrap_or(Party::Store(store)),
+            amount_minor: markdown.amount_minor,
+        });
+        discounts.chain(markdowns)
+    }
+}
+
 /// What may stand on a tax invoice, for one tax rate.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -280,6 +292,9 @@ pub struct Sale {
     /// The store's own promotions that it did not get because less of their budgets was left: only the store knew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets_spent: Vec<PromotionId>,
+    /// What the till took off the basket as a whole; each line's part stands among its discounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub markdowns: Vec<Markdown>,
     /// The policy under which it was priced: that of its quote.
     pub policy_version: u64,
     /// When it was priced: the moment that time windows were asked about.
@@ -395,6 +410,9 @@ pub struct Void {
     /// The invoice over what is undone, which a red-letter invoice (红字发票) must now lower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub red_letter: Option<RedLetter>,
+    /// What goes back to those who bore the discounts of a sale, so that the entry says so without the sale.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub funded: Vec<FundedPart>,
     /// What moved.
     pub movements: Vec<Movement>,
 }
@@ -409,7 +427,7 @@ pub struct ReturnLine {
     pub quantity_thousandths: i64,
     /// What it is worth.
     pub amount_minor: i64,
-    /// What goes back to those who bore its discounts, the store itself left out.
+    /// What goes back to those who bore its discounts, the store that sold it included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub funded: Vec<FundedPart>,
 }

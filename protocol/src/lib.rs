@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod card;
 pub mod decline;
 pub mod entry;
+pub mod funding;
 pub mod id;
 pub mod item;
 pub mod journal;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::card::CardNumber;
+use crate::entry::Markdown;
 use crate::id::{CouponCode, Hash, IdError, MemberId};
 use crate::money::Currency;
 use crate::till::{AskQuote, PostSale, TillLine};
@@ -29,21 +30,23 @@ pub struct Asked<'a> {
     pub member_card: Option<CardNumber>,
     /// The coupons.
     pub coupons: &'a [CouponCode],
+    /// What comes off the basket as a whole.
+    pub markdowns: &'a [Markdown],
     /// The basket.
     pub lines: &'a [TillLine],
 }
 
 impl<'a> From<&'a AskQuote> for Asked<'a> {
     fn from(ask: &'a AskQuote) -> Self {
-        let AskQuote { currency, member, member_card, coupons, lines } = ask;
-        Self { currency: *currency, member: *member, member_card: *member_card, coupons, lines }
+        let AskQuote { currency, member, member_card, coupons, markdowns, lines } = ask;
+        Self { currency: *currency, member: *member, member_card: *member_card, coupons, markdowns, lines }
     }
 }
 
 impl<'a> From<&'a PostSale> for Asked<'a> {
     fn from(sale: &'a PostSale) -> Self {
-        let PostSale { currency, member, member_card, coupons, lines, .. } = sale;
-        Self { currency: *currency, member: *member, member_card: *member_card, coupons, lines }
+        let PostSale { currency, member, member_card, coupons, markdowns, lines, .. } = sale;
+        Self { currency: *currency, member: *member, member_card: *member_card, coupons, markdowns, lines }
     }
 }
 
@@ -109,12 +112,21 @@ mod tests {
     fn a_quote_reads_back_and_is_of_one_basket_one_total_and_one_store() {
         let (key, other) = (QuoteKey([7; 32]), QuoteKey([8; 32]));
         let coupons: [CouponCode; 1] = ["TEA15".parse().unwrap()];
-        let asked = Asked { currency: Currency::CNY, member: None, member_card: None, coupons: &coupons, lines: &[] };
+        let asked = Asked {
+            currency: Currency::CNY,
+            member: None,
+            member_card: None,
+            coupons: &coupons,
+            markdowns: &[],
+            lines: &[],
+        };
         let token = QuoteToken::new(&key, asked, 4, Instant(5), 600);
         assert_eq!(token.to_string().parse::<QuoteToken>().unwrap(), token);
         assert!(token.is_of(&key, asked));
         assert!(!token.is_of(&other, asked), "another store's");
         assert!(!token.is_of(&key, Asked { coupons: &[], ..asked }), "another basket's");
+        let markdowns = [Markdown { amount_minor: 100, reason: "coupon".to_owned(), funder: None }];
+        assert!(!token.is_of(&key, Asked { markdowns: &markdowns, ..asked }), "without the coupon that it has now");
         assert!(!QuoteToken { total_minor: 500, ..token }.is_of(&key, asked), "a price that was never told");
         assert!(!QuoteToken { policy_version: 3, ..token }.is_of(&key, asked));
         assert!(!QuoteToken { priced_at: Instant(6), ..token }.is_of(&key, asked));

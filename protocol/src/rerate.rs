@@ -76,6 +76,7 @@ fn reprice(
         shopper: sale.shopper.as_ref(),
         coupons: &sale.coupons,
         budgets_spent: &sale.budgets_spent,
+        markdowns: &sale.markdowns,
         lines: &lines,
     };
     book.price(&basket)
@@ -84,6 +85,7 @@ fn reprice(
 fn name(source: DiscountSource) -> String {
     match source {
         DiscountSource::Markdown { index } => format!("markdown {index}"),
+        DiscountSource::BasketMarkdown { index } => format!("basket markdown {index}"),
         DiscountSource::MemberPrice => "member price".to_owned(),
         DiscountSource::Promotion { promotion } => promotion.to_string(),
     }

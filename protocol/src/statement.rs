@@ -1,7 +1,8 @@
 //! Statement: what one party owes and is owed by one run, from the run's lines, and its renderings as JSON, CSV and text.
 //!
 //! Amounts are signed as the party sees them: above zero it is to receive, below it is to pay. Informational legs (see [`crate::settlement::leg`]) stand
-//! in the matrix only. Sections stay gross by counterparty; netting is a matter of payment.
+//! in the matrix and among the discounts only. Sections stay gross by counterparty; netting is a matter of payment. Who bears which discounts is shown by
+//! day, and reads the same on the statements of the funder and of the store.
 //!
 //! Invariants: the sections of a statement sum to its net, the nets of all statements of a run sum to zero, and the same run gives the same bytes:
 //! order follows keys, and the only time shown is the one recorded with the run.
@@ -56,7 +57,7 @@ pub struct Section {
     pub kind: LegKind,
     /// The other side.
     pub counterparty: Party,
-    /// How many lines: one per account, business day, kind and counterparty.
+    /// How many lines: one per account (or none), business day, kind and counterparty.
     pub count: u64,
     /// Σ of the kind itself.
     pub gross_minor: i64,
@@ -94,6 +95,25 @@ pub struct Adjustment {
     pub amount_minor: i64,
 }
 
+/// Discounts of one business day that one party bears at one store. The same row stands on both their statements, and is never signed for either: the
+/// sections say who owes whom. Where funder and store are one, it is the store's own cost, and no section has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FundedDay {
+    /// The day.
+    pub business_day: BusinessDay,
+    /// Who bears them.
+    pub funder: Party,
+    /// Who sold.
+    pub store: Party,
+    /// What was given with sales.
+    pub gross_minor: i64,
+    /// What voids and returns took back, below zero.
+    pub reversal_minor: i64,
+    /// Both together.
+    pub net_minor: i64,
+}
+
 /// One party's statement of a run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +130,9 @@ pub struct Statement {
     pub matrix: Vec<MatrixCell>,
     /// Changes of closed days, by day.
     pub adjustments: Vec<Adjustment>,
+    /// Discounts that the party bears or sold under, by day, funder and store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub funding: Vec<FundedDay>,
     /// Worth of goods taken in for the stores that had sold them. Moves no money: those stores owe the value, this one owes them their goods.
     pub agent_goods_minor: i64,
     /// What of the net stands against unattributed: it moves to its counterparty when the missing load or card sale arrives.
@@ -139,6 +162,13 @@ impl Statement {
             prove(section.net_minor, vec![section.gross_minor, section.reversal_minor])?;
         }
         prove(self.net_minor, self.sections.iter().map(|section| section.net_minor).collect())?;
+        for row in &self.funding {
+            prove(row.net_minor, vec![row.gross_minor, row.reversal_minor])?;
+        }
+        let funded = self.funding.iter().filter(|row| row.funder != row.store);
+        let effects = funded.map(|row| if row.funder == self.party { -row.net_minor } else { row.net_minor });
+        let sections = self.sections.iter().filter(|section| section.kind == LegKind::DiscountFunding);
+        prove(sum(sections.map(|section| section.net_minor))?, effects.collect())?;
         let open = self.sections.iter().filter(|section| section.counterparty == Party::Unattributed);
         prove(self.unattributed_minor, open.map(|section| section.net_minor).collect())?;
         prove(self.closing_minor, vec![self.opening_minor, self.net_minor])
@@ -166,6 +196,8 @@ struct Page {
     sections: BTreeMap<(LegKind, Party), (u64, i64, i64)>,
     matrix: BTreeMap<(Party, Party), i64>,
     adjustments: BTreeMap<(BusinessDay, LegKind, Party), (u64, i64)>,
+    /// By day, funder and store: given, and taken back.
+    funding: BTreeMap<(BusinessDay, Party, Party), (i64, i64)>,
     agent_goods_minor: i64,
 }
 
@@ -191,7 +223,7 @@ impl StatementBook {
             return Err(StatementError::Currency { expected: self.run.currency, found: line.currency });
         }
         let adjustment = self.run.class_of(line.business_day) == LineClass::Adjustment;
-        let cell = cell(line)?;
+        let (cell, funded) = (cell(line)?, funded(line)?);
         for (party, counterparty) in [(line.debtor, line.creditor), (line.creditor, line.debtor)] {
             let page = self.pages.entry(party).or_default();
             if !line.is_informational() {
@@ -206,6 +238,11 @@ impl StatementBook {
                     *count += 1;
                     *amount = amount.checked_add(effect).ok_or(StatementError::Overflow)?;
                 }
+            }
+            if let Some((funder, store, given_minor, back_minor)) = funded {
+                let (given, back) = page.funding.entry((line.business_day, funder, store)).or_default();
+                *given = given.checked_add(given_minor).ok_or(StatementError::Overflow)?;
+                *back = back.checked_add(back_minor).ok_or(StatementError::Overflow)?;
             }
             if let Some(MatrixCell { backer, acceptor, amount_minor }) = cell {
                 let entry = page.matrix.entry((backer, acceptor)).or_insert(0);
@@ -253,6 +290,18 @@ fn cell(line: &Leg) -> Result<Option<MatrixCell>, StatementError> {
     })
 }
 
+/// Funder and store of a line about discounts, what was given and what was taken back.
+fn funded(line: &Leg) -> Result<Option<(Party, Party, i64, i64)>, StatementError> {
+    let Leg { debtor, creditor, amount_minor, .. } = *line;
+    Ok(match line.kind {
+        LegKind::DiscountFunding => Some((debtor, creditor, amount_minor, 0)),
+        LegKind::DiscountFundingBack => {
+            Some((creditor, debtor, 0, amount_minor.checked_neg().ok_or(StatementError::Overflow)?))
+        }
+        _ => None,
+    })
+}
+
 impl Page {
     fn state(self, run: Run, party: Party, opening_minor: i64) -> Result<Statement, StatementError> {
         let sections = self
@@ -279,6 +328,14 @@ impl Page {
                 amount_minor,
             })
             .collect();
+        let funding = self
+            .funding
+            .into_iter()
+            .map(|((business_day, funder, store), (gross_minor, reversal_minor))| {
+                let net_minor = sum([gross_minor, reversal_minor])?;
+                Ok(FundedDay { business_day, funder, store, gross_minor, reversal_minor, net_minor })
+            })
+            .collect::<Result<Vec<_>, StatementError>>()?;
         let closing_minor = sum([opening_minor, net_minor])?;
         let agent_goods_minor = self.agent_goods_minor;
         Ok(Statement {
@@ -288,6 +345,7 @@ impl Page {
             sections,
             matrix,
             adjustments,
+            funding,
             agent_goods_minor,
             unattributed_minor,
             net_minor,
@@ -341,6 +399,8 @@ impl Language {
             LegKind::PointsEarnReversal => self.pick("points taken back", "积分发放撤回"),
             LegKind::PointsBurn => self.pick("points burnt", "积分兑换成本"),
             LegKind::PointsBurnReversal => self.pick("points given back", "积分兑换撤回"),
+            LegKind::DiscountFunding => self.pick("discounts borne", "优惠承担"),
+            LegKind::DiscountFundingBack => self.pick("discounts borne, taken back", "优惠承担冲回"),
         }
     }
 
@@ -387,7 +447,7 @@ pub const CSV_COLUMNS: [&str; 17] = [
 ];
 
 /// The statement as CSV (RFC 4180, lines end in CR LF) with [`CSV_COLUMNS`]. `row` says what a line is: opening, section, adjustment (already in the
-/// sections), matrix (value of `backer` accepted by `counterparty`), agent_goods, unattributed, net, closing.
+/// sections), matrix (value of `backer` accepted by `counterparty`), funding (discounts that `backer` bears of what `counterparty` sold), agent_goods, unattributed, net, closing.
 #[must_use]
 pub fn csv(statement: &Statement) -> String {
     let run = &statement.run;
@@ -427,6 +487,11 @@ pub fn csv(statement: &Statement) -> String {
     for cell in &statement.matrix {
         let words = [String::new(), String::new(), cell.backer.to_string(), cell.acceptor.to_string()];
         row("matrix", words, [None, None, None, Some(cell.amount_minor)]);
+    }
+    for f in &statement.funding {
+        let kind = LegKind::DiscountFunding.to_string();
+        let words = [f.business_day.to_string(), kind, f.funder.to_string(), f.store.to_string()];
+        row("funding", words, [None, Some(f.gross_minor), Some(f.reversal_minor), Some(f.net_minor)]);
     }
     row("agent_goods", nothing(), [None, None, None, Some(statement.agent_goods_minor)]);
     row("unattributed", nothing(), [None, None, None, Some(statement.unattributed_minor)]);
@@ -509,6 +574,22 @@ pub fn text(statement: &Statement, language: Language) -> String {
             .map(|c| vec![language.party(c.backer), language.party(c.acceptor), money(c.amount_minor)]);
         let headings = [t("value of", "价值归属"), t("accepted by", "受理方"), t("amount", "金额")];
         table(&mut out, t("Cross-store matrix", "跨店往来矩阵"), &headings, 2, rows.collect());
+    }
+    if !statement.funding.is_empty() {
+        let rows = statement.funding.iter().map(|f| {
+            let figures = [money(f.gross_minor), money(f.reversal_minor), money(f.net_minor)];
+            let words = [f.business_day.to_string(), language.party(f.funder), language.party(f.store)];
+            [words, figures].concat()
+        });
+        let headings = [
+            t("day", "营业日"),
+            t("borne by", "承担方"),
+            t("sold by", "销售门店"),
+            t("given", "优惠额"),
+            t("taken back", "冲回"),
+            t("net", "净额"),
+        ];
+        table(&mut out, t("Discounts and who bears them", "优惠承担明细"), &headings, 3, rows.collect());
     }
     let payable = if statement.net_minor < 0 { t("net to pay", "净应付") } else { t("net to receive", "净应收") };
     let totals = [
@@ -690,6 +771,89 @@ mod tests {
         2,pool,booked,provisional,2026-11-23,2026-11-23,store:D,CNY,closing,,,,,,,,9940
         "#);
         assert_eq!(serde_json::from_str::<Statement>(&json(&statement)).unwrap(), statement);
+    }
+
+    #[test]
+    fn a_funder_and_a_store_read_the_same_discounts_and_a_cent_between_funders_is_found() {
+        let leg = |of_month: i8, kind, debtor: &str, creditor: &str, amount_minor| Leg {
+            account: None,
+            business_day: day(of_month),
+            kind,
+            debtor: party(debtor),
+            creditor: party(creditor),
+            currency: Currency::CNY,
+            amount_minor,
+        };
+        let (given, back) = (LegKind::DiscountFunding, LegKind::DiscountFundingBack);
+        let lines = [
+            leg(22, given, "supplier:X", "A", 500),
+            leg(23, given, "supplier:X", "A", 100),
+            leg(23, back, "A", "supplier:X", 250),
+            leg(23, given, "hub", "A", 40),
+            leg(23, given, "A", "A", 30),
+            leg(23, back, "A", "A", 10),
+        ];
+        let mut book = StatementBook::new(run(1, Scheme::Pool, 23, 23));
+        lines.iter().for_each(|line| book.add(line).unwrap());
+        let statements = book.finish(&BTreeMap::new()).unwrap();
+        insta::assert_snapshot!(text(&of(&statements, "A"), Language::En).split_once("To receive").unwrap().1, @r#"
+         (+) or to pay (-)
+        what             counterparty  lines  gross  reversed   net
+        discounts borne  hub               1   0.40      0.00  0.40
+        discounts borne  supplier:X        3   6.00     -2.50  3.50
+
+        Of which adjustments of closed days
+        day         what             counterparty  lines  change
+        2026-11-22  discounts borne  supplier:X        1    5.00
+
+        Discounts and who bears them
+        day         borne by    sold by  given  taken back    net
+        2026-11-22  supplier:X  A         5.00        0.00   5.00
+        2026-11-23  hub         A         0.40        0.00   0.40
+        2026-11-23  A           A         0.30       -0.10   0.20
+        2026-11-23  supplier:X  A         1.00       -2.50  -1.50
+
+        Totals
+                                       CNY
+        opening                       0.00
+        net to receive                3.90
+        of which unattributed         0.00
+        closing                       3.90
+        goods held for another store  0.00
+        "#);
+        let supplier = of(&statements, "supplier:X");
+        assert_eq!(
+            supplier.funding,
+            of(&statements, "A")
+                .funding
+                .iter()
+                .filter(|row| row.funder == party("supplier:X"))
+                .copied()
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(supplier.net_minor, -350);
+        let rows: Vec<String> = csv(&supplier)
+            .lines()
+            .filter(|line| line.contains(",funding,"))
+            .map(|line| line.split_once("CNY,").unwrap().1.to_owned())
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "funding,2026-11-22,discount_funding,supplier:X,store:A,,500,0,500",
+                "funding,2026-11-23,discount_funding,supplier:X,store:A,,100,-250,-150",
+            ]
+        );
+        let mut moved = of(&statements, "A");
+        let place = |who: &str| {
+            moved.funding.iter().position(|row| row.funder == party(who) && row.business_day == day(23)).unwrap()
+        };
+        let (x, own) = (place("supplier:X"), place("A"));
+        for (at, cent) in [(x, 1), (own, -1)] {
+            moved.funding[at].gross_minor += cent;
+            moved.funding[at].net_minor += cent;
+        }
+        assert!(moved.check().is_err(), "the supplier's cent is in no section");
     }
 
     #[test]

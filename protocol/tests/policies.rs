@@ -109,7 +109,8 @@ fn every_standard_promotion_does_what_its_name_says() {
     let mut check = |coupon: Option<&str>, lines: &[BasketLine<'_>], total_minor: i64| {
         let coupons: Vec<CouponCode> = coupon.iter().map(|code| code.parse().unwrap()).collect();
         let store = "S1".parse().unwrap();
-        let basket = Basket { store, at, shopper: Some(&gold), coupons: &coupons, budgets_spent: &[], lines };
+        let basket =
+            Basket { store, at, shopper: Some(&gold), coupons: &coupons, budgets_spent: &[], markdowns: &[], lines };
         let priced = book.price(&basket).unwrap();
         assert_eq!(priced.total_minor, total_minor, "{priced:#?}");
         for considered in priced.trace {

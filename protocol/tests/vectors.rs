@@ -158,6 +158,7 @@ fn bodies() -> Vec<Body> {
                 birthday_month: true,
             }),
             coupons: vec![text("TEA15")],
+            markdowns: vec![Markdown { amount_minor: 5, reason: "抹零".to_owned(), funder: Some(Party::Hub) }],
             policy_version: 4,
             priced_at_ms: Instant(1_795_299_900_000),
             priced_offset_minutes: CivilOffset::new(480).unwrap(),
@@ -195,6 +196,7 @@ fn bodies() -> Vec<Body> {
             tenders: vec![tender("stored_value")],
             refunds: vec![tender("stored_value")],
             red_letter: None,
+            funded: vec![FundedPart { party: Party::Hub, amount_minor: 20 }],
             movements: vec![undoing(MovementKind::SpendVoid)],
         }),
         Body::Return(Return {

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod enrolment;
 mod explain;
+mod lines;
 mod openapi;
 mod parameters;
 mod people;

@@ -20,7 +20,7 @@
 //! cut S1; join S1                   hold S1; let S1
 //! wait 16                           points S1 C1 109
 //! settle fifo 2026-11-22            settle fifo 2026-11-22 provisional
-//! owes S1 S2 30.00                  net S1 -70.00
+//! owes S1 S2 30.00                  net S1 -70.00; net partner:ACME -2.00
 //! here S1 C1 70.00                  balance C1 70.00
 //! look; exceptions unreferenced_return 1; exceptions any 1
 //! verify
@@ -37,6 +37,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use huitong_protocol::decline::DeclineCode;
 use huitong_protocol::id::StoreId;
+use huitong_protocol::party::Party;
 use huitong_protocol::policy::Release;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::time::BusinessDay;
@@ -107,7 +108,7 @@ pub enum Step {
     /// What one store owes another over all runs of the booked scheme.
     Owes(StoreId, StoreId, i64),
     /// A store's position over all runs: what it is owed less what it owes, fees and all.
-    Net(StoreId, i64),
+    Net(Party, i64),
     /// What can be spent at a store.
     Here(StoreId, String, i64),
     /// The points that can be spent at a store.
@@ -241,6 +242,11 @@ pub fn parse(text: &str) -> anyhow::Result<Vec<Placed>> {
     Ok(steps)
 }
 
+/// A party: a store by its code, anybody else in full.
+fn party(word: &str) -> anyhow::Result<Party> {
+    word.parse().or_else(|_| Ok(Party::Store(word.parse()?)))
+}
+
 /// An amount with two places, exactly.
 fn amount(text: &str) -> anyhow::Result<i64> {
     let form = || format!("{text} is not an amount with two places, like 30.00");
@@ -331,7 +337,7 @@ fn step(text: &str) -> anyhow::Result<Step> {
             refused: how.contains(&"refused"),
         },
         ["owes", debtor, creditor, owed] => Step::Owes(debtor.parse()?, creditor.parse()?, amount(owed)?),
-        ["net", store, net] => Step::Net(store.parse()?, amount(net)?),
+        ["net", who, net] => Step::Net(party(who)?, amount(net)?),
         ["here", store, card, held] => Step::Here(store.parse()?, (*card).to_owned(), amount(held)?),
         ["balance", card, balance] => Step::Balance((*card).to_owned(), amount(balance)?),
         ["look"] => Step::Look,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::DeclineCode;
+use huitong_protocol::entry::Markdown;
 use huitong_protocol::id::{EntryId, OperationId, StoreId};
 use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::party::Party;
@@ -215,8 +216,8 @@ impl Day {
                 let owed = finance::owed(&self.town.hub.store, scheme, debtor, creditor).await?;
                 ensure!(owed == *expected, "it owes {owed}");
             }
-            Step::Net(store, expected) => {
-                let net = finance::position(&self.town.hub.store, self.scheme, Party::Store(*store)).await?;
+            Step::Net(party, expected) => {
+                let net = finance::position(&self.town.hub.store, self.scheme, *party).await?;
                 ensure!(net == *expected, "its position is {net}");
             }
             Step::Here(store, card, expected) => {
@@ -333,6 +334,11 @@ impl Day {
 
     /// A sale of a basket that nobody has paid yet.
     fn basket(&self, basket: &Basket) -> anyhow::Result<PostSale> {
+        let off = |&(amount_minor, funder): &(i64, Party)| Markdown {
+            amount_minor,
+            reason: "coupon".to_owned(),
+            funder: Some(funder),
+        };
         let line = |pieces: &Pieces| {
             let sku = pieces.sku.as_str();
             let price_minor = pieces.price_minor.or_else(|| self.prices_minor.get(sku).copied());
@@ -345,6 +351,7 @@ impl Day {
             currency: Currency::CNY,
             member: None,
             member_card: basket.member_card.as_ref().map(|name| self.card(name)).transpose()?,
+            markdowns: basket.off.iter().map(off).collect(),
             coupons: basket.coupons.iter().map(|code| Ok(code.parse()?)).collect::<anyhow::Result<_>>()?,
             quote: None,
             lines: basket.lines.iter().map(line).collect::<anyhow::Result<_>>()?,

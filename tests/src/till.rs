@@ -258,6 +258,7 @@ impl Till {
             member: None,
             member_card: None,
             coupons: Vec::new(),
+            markdowns: Vec::new(),
             quote: None,
             lines: vec![line("goods", amount_minor)],
             tenders: vec![tender("stored_value", amount_minor, Some(card))],
@@ -290,8 +291,8 @@ impl Till {
     /// # Errors
     /// When nothing came, or a problem.
     pub async fn quote(&self, sale: &PostSale) -> anyhow::Result<QuoteAnswer> {
-        let PostSale { currency, member, member_card, coupons, lines, .. } = sale.clone();
-        let ask = AskQuote { currency, member, member_card, coupons, lines };
+        let PostSale { currency, member, member_card, coupons, markdowns, lines, .. } = sale.clone();
+        let ask = AskQuote { currency, member, member_card, coupons, markdowns, lines };
         let reply = self.send(Method::POST, "/v1/quotes", None, serde_json::to_vec(&ask)?).await?;
         if reply.status != 200 {
             bail!("POST /v1/quotes was answered with {}: {}", reply.status, String::from_utf8_lossy(&reply.body));

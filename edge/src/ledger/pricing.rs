@@ -6,8 +6,8 @@
 
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::id::{CouponCode, MemberId, StoreId};
-use huitong_protocol::ledger::basket::{Earner, Known, Priced, PricedBasket, Prices, as_taken, price_basket};
+use huitong_protocol::id::{MemberId, StoreId};
+use huitong_protocol::ledger::basket::{Earner, Known, Priced, PricedBasket, Prices, Sent, as_taken, price_basket};
 use huitong_protocol::ledger::{Decision, multiplier};
 use huitong_protocol::member::Member;
 use huitong_protocol::pricing::{Considered, PricedLine, Shopper};
@@ -48,8 +48,7 @@ pub enum Quoted {
 struct Question<'a> {
     member: Option<MemberId>,
     member_card: Option<CardNumber>,
-    coupons: &'a [CouponCode],
-    lines: &'a [TillLine],
+    sent: Sent<'a>,
 }
 
 /// The moment and the rules.
@@ -91,8 +90,7 @@ impl Ledger {
         }
         let Some(day) = day_of(&committed, identity, now) else { return Err(no_calendar().into()) };
         let frame = Frame { identity, policy, day, priced_at: now, has_items: committed.replica.items > 0 };
-        let AskQuote { member, member_card, coupons, lines, .. } = ask;
-        let question = Question { member: *member, member_card: *member_card, coupons, lines };
+        let question = Question { member: ask.member, member_card: ask.member_card, sent: ask.into() };
         let (key, priced) =
             self.store().look(|tx| Ok::<_, StoreError>((quote_key(tx)?, price(tx, &frame, &question)?)))?;
         match priced {
@@ -135,8 +133,7 @@ impl Ledger {
             return Ok(Some(refused(Decision::Faulty(no_calendar()))));
         };
         let has_items = committed.replica.items > 0;
-        let PostSale { member, member_card, coupons, lines, .. } = request;
-        let question = Question { member: *member, member_card: *member_card, coupons, lines };
+        let question = Question { member: request.member, member_card: request.member_card, sent: request.into() };
         if let Some(taken_at) = request.taken_at_ms {
             let frame = Frame { identity, policy: in_force, day, priced_at: taken_at, has_items };
             let basket = self.store().look(|tx| {
@@ -145,7 +142,7 @@ impl Ledger {
                 }
                 let known = known(tx, &frame, &question)?;
                 let moment = (taken_at, identity.offset(taken_at));
-                Ok::<_, StoreError>(Some(as_taken(prices(in_force), identity.store.id, moment, lines, coupons, known)))
+                Ok::<_, StoreError>(Some(as_taken(prices(in_force), identity.store.id, moment, question.sent, known)))
             })?;
             let prepared = |basket| Prepared { day: committed.open_day, basket, explained: Default::default() };
             return Ok(basket.map(prepared));
@@ -174,7 +171,7 @@ impl Ledger {
         let Some((key, priced)) = priced else { return Ok(None) };
         if let (Some(token), Some(key)) = (token, key) {
             if !token.is_of(&key, Asked::from(request)) {
-                let fault = "is not this store's quote for this basket; send back what was quoted, with the same lines, member and coupons";
+                let fault = "is not this store's quote for this basket; send back what was quoted, with the same lines, member, coupons and markdowns";
                 return Ok(Some(refused(Decision::Faulty(Fault::new("quote", fault)))));
             }
             if priced.as_ref().is_ok_and(|priced| priced.basket.total_minor != token.total_minor) {
@@ -232,14 +229,13 @@ fn price(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<
     let known = known(tx, frame, question)?;
     let Frame { identity, policy, day, priced_at, .. } = *frame;
     let moment = (priced_at, identity.offset(priced_at));
-    let Question { coupons, lines, .. } = question;
-    Ok(price_basket(prices(policy), identity.store.id, day, moment, lines, coupons, known))
+    Ok(price_basket(prices(policy), identity.store.id, day, moment, question.sent, known))
 }
 
 /// Looks goods and member up.
 fn known(tx: &ReadTx<'_>, frame: &Frame<'_>, question: &Question<'_>) -> Result<Known, StoreError> {
     let find = |line: &TillLine| if frame.has_items { item::find(tx, &line.sku) } else { Ok(None) };
-    let items = question.lines.iter().map(find).collect::<Result<_, _>>()?;
+    let items = question.sent.lines.iter().map(find).collect::<Result<_, _>>()?;
     let found = match (question.member, question.member_card) {
         (Some(id), _) => member::find(tx, id)?,
         (None, Some(number)) => member::find_by_card(tx, number)?,

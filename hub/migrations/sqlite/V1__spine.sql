@@ -1,5 +1,5 @@
 -- The spine of money at the hub, for SQLite (INTEGER here is BIGINT on PostgreSQL). Money in minor units, time in epoch milliseconds, enums as TEXT with CHECK.
--- The journal is the truth; movement, balances, positions and runs are projections of it.
+-- The journal is the truth; movement, funding, balances, positions and runs are projections of it.
 
 CREATE TABLE hub (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -425,6 +425,24 @@ CREATE TABLE deferred_earning (
 CREATE INDEX deferred_earning_waiting ON deferred_earning (store_id, epoch, seq)
     WHERE credited_entry IS NULL AND is_parked = 0 AND back_points < points;
 
+-- Who bears the discounts of which entry, a row per funder. A projection of the entries; the sign is in the kind.
+CREATE TABLE funding (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    ingested_no INTEGER NOT NULL,
+    business_day TEXT NOT NULL,
+    -- The store that sold: of a return, not always the one that wrote the entry.
+    seller TEXT NOT NULL,
+    funder TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('sale', 'void', 'return')),
+    currency TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    PRIMARY KEY (store_id, epoch, seq, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX funding_by_ingested_no ON funding (ingested_no);
+
 -- Business days per store. accepted: the hub's own count agrees with the seal; differs: it does not.
 CREATE TABLE day (
     store_id TEXT NOT NULL,
@@ -563,6 +581,7 @@ CREATE TABLE settlement_signature (
 
 CREATE TABLE settlement_line (
     run_no INTEGER NOT NULL REFERENCES settlement_run (run_no),
+    -- 0 for lines that goods cause, which belong to no account.
     account_id INTEGER NOT NULL,
     -- From 0 within run and account, so that a run is appended at the end of the table, in order.
     line_no INTEGER NOT NULL,
@@ -572,7 +591,8 @@ CREATE TABLE settlement_line (
     business_day TEXT NOT NULL,
     currency TEXT NOT NULL,
     amount_minor INTEGER NOT NULL,
-    PRIMARY KEY (run_no, account_id, line_no)
+    PRIMARY KEY (run_no, account_id, line_no),
+    CHECK ((account_id = 0) = (kind IN ('discount_funding', 'discount_funding_back')))
 ) STRICT, WITHOUT ROWID;
 -- The runs that an account has lines in: one row each, however many lines.
 CREATE INDEX settlement_line_by_account ON settlement_line (account_id) WHERE line_no = 0;

@@ -20,6 +20,9 @@ const MEMORY_BYTES_MAX: usize = 4 << 20;
 /// One line: account, amount, debtor, creditor, day, kind.
 const LINE_BYTES: usize = 8 + 8 + 4 + 4 + 4 + 1;
 
+/// Instead of an account, for lines of none: accounts count from 1.
+const NO_ACCOUNT: i64 = 0;
+
 /// Lines that are being kept.
 pub(super) struct Spool {
     file: BufWriter<SpooledTempFile>,
@@ -69,7 +72,7 @@ impl Spool {
         for line in lines {
             let kind = LegKind::ALL.iter().position(|kind| *kind == line.kind).and_then(|at| u8::try_from(at).ok());
             let kind = kind.ok_or_else(|| io::Error::other("a kind of leg without a number"))?;
-            self.file.write_all(&line.account.get().to_le_bytes())?;
+            self.file.write_all(&line.account.map_or(NO_ACCOUNT, AccountId::get).to_le_bytes())?;
             self.file.write_all(&line.amount_minor.to_le_bytes())?;
             self.file.write_all(&self.parties.number(line.debtor)?.to_le_bytes())?;
             self.file.write_all(&self.parties.number(line.creditor)?.to_le_bytes())?;
@@ -114,7 +117,10 @@ impl Spooled {
         let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i])) as usize;
         let damaged = || io::Error::other("the lines that were kept aside are damaged");
         Ok(Leg {
-            account: AccountId::new(long(0)).map_err(|_| damaged())?,
+            account: match long(0) {
+                NO_ACCOUNT => None,
+                number => Some(AccountId::new(number).map_err(|_| damaged())?),
+            },
             amount_minor: long(8),
             debtor: *self.parties.get(number(16)).ok_or_else(damaged)?,
             creditor: *self.parties.get(number(20)).ok_or_else(damaged)?,
@@ -144,7 +150,7 @@ mod tests {
         let batches: Vec<Vec<Leg>> = (0..40_i64)
             .map(|batch| {
                 let line = |n: i64| Leg {
-                    account: AccountId::new(batch * 10_000 + n + 1).unwrap(),
+                    account: Some(AccountId::new(batch * 10_000 + n + 1).unwrap()),
                     business_day: "2026-09-01".parse().unwrap(),
                     kind: LegKind::ALL[usize::try_from(n).unwrap() % LegKind::ALL.len()],
                     debtor: format!("store:S{}", n % 7).parse().unwrap(),

@@ -13,6 +13,7 @@ pub mod deferred;
 pub mod device;
 pub mod engine;
 pub mod exception;
+pub mod funding;
 pub mod hq_token;
 pub mod item;
 pub mod journal;

@@ -377,7 +377,8 @@ impl LineWriter {
         Ok(())
     }
 
-    /// Writes lines of a run: all of an account's at once, accounts in ascending order over all calls, in the currency of the run.
+    /// Writes lines of a run: all of an account's at once, accounts in ascending order over all calls and lines of no account first, in the currency of
+    /// the run.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -392,6 +393,12 @@ impl LineWriter {
                     return Err(StoreError::Rule {
                         operation: "write a line",
                         fault: format!("it is in {}, the run in {}", line.currency, run.currency),
+                    });
+                }
+                if line.account.is_some() != line.kind.is_of_account() {
+                    return Err(StoreError::Rule {
+                        operation: "write a line",
+                        fault: format!("a line about {} and account {:?} do not go together", line.kind, line.account),
                     });
                 }
                 let (debtor, creditor) = (self.parties.number(line.debtor), self.parties.number(line.creditor));
@@ -410,8 +417,8 @@ impl LineWriter {
                 let (debtor, creditor) = (self.parties.text(debtor), self.parties.text(creditor));
                 let (kind, day) = (line.kind.as_str(), self.days.text(day));
                 let texts = [debtor, creditor, kind, day, line.currency.code()];
-                self.fingerprint.line(line.account.get(), line_no, texts, line.amount_minor);
-                values.extend([Value::from(line.account), line_no.into()]);
+                self.fingerprint.line(account_no(line.account), line_no, texts, line.amount_minor);
+                values.extend([Value::from(account_no(line.account)), line_no.into()]);
                 values.extend([debtor, creditor, kind, day].map(Value::Text));
                 values.push(line.amount_minor.into());
             }
@@ -425,6 +432,13 @@ impl LineWriter {
         }
         Ok(())
     }
+}
+
+/// What stands in the table for lines of no account; accounts count from 1, and the table lets no other kind have it.
+const NO_ACCOUNT: i64 = 0;
+
+fn account_no(account: Option<AccountId>) -> i64 {
+    account.map_or(NO_ACCOUNT, AccountId::get)
 }
 
 fn written(rows: usize, expected: usize) -> Result<(), StoreError> {
@@ -466,14 +480,17 @@ impl LegReader {
     /// # Errors
     /// [`StoreError::Value`] names the column.
     pub fn read(&mut self, row: &Row<'_>, first: usize) -> Result<Leg, StoreError> {
-        let account = row.integer(first)?;
-        Ok(Leg {
-            account: AccountId::new(account).map_err(|why| StoreError::Value {
+        let account = match row.integer(first)? {
+            NO_ACCOUNT => None,
+            number => Some(AccountId::new(number).map_err(|why| StoreError::Value {
                 table: "settlement_line",
                 column: "account_id",
-                row: account.to_string(),
+                row: number.to_string(),
                 fault: why.to_string(),
-            })?,
+            })?),
+        };
+        Ok(Leg {
+            account,
             debtor: remembered(&mut self.parties, row.text(first + 1)?, "debtor")?,
             creditor: remembered(&mut self.parties, row.text(first + 2)?, "creditor")?,
             kind: row.parsed::<LegKind>(first + 3, "settlement_line", "kind")?,
@@ -484,14 +501,14 @@ impl LegReader {
     }
 }
 
-/// The lines of an account in all runs of a scheme, in no particular order.
+/// The lines of an account, or of none, in all runs of a scheme, in no particular order.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn lines_of(
     tx: &mut Tx<'_>,
     scheme: Scheme,
-    account: AccountId,
+    account: Option<AccountId>,
     reader: &mut LegReader,
 ) -> Result<Vec<Leg>, StoreError> {
     // The account's first line in each run leads to the others beside it. CROSS JOIN keeps the engine from starting with all runs there are.
@@ -500,7 +517,7 @@ pub fn lines_of(
          FROM settlement_line AS head CROSS JOIN settlement_run AS run CROSS JOIN settlement_line AS line
          WHERE head.account_id = $2 AND head.line_no = 0 AND run.run_no = head.run_no AND run.scheme = $1
          AND line.run_no = head.run_no AND line.account_id = head.account_id",
-        &[scheme.as_str().into(), account.into()],
+        &[scheme.as_str().into(), account_no(account).into()],
         |row| reader.read(row, 0),
     )
 }
@@ -517,7 +534,7 @@ pub fn legs_of_lines(mut lines: Vec<Leg>) -> Result<Vec<Leg>, StoreError> {
             Some(leg) => {
                 leg.amount_minor = leg.amount_minor.checked_add(line.amount_minor).ok_or_else(|| StoreError::Rule {
                     operation: "add up lines",
-                    fault: format!("a leg of account {} does not fit in 64 bits", line.account),
+                    fault: format!("a leg of account {} does not fit in 64 bits", account_no(line.account)),
                 })?;
             }
             None => legs.push(line),

@@ -6,8 +6,9 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::fold::Folder;
+use huitong_protocol::settlement::funding::FundingBook;
 use huitong_protocol::settlement::leg::Leg;
-use huitong_protocol::settlement::run::{RunId, check_zero_sum, daily_positions, delta};
+use huitong_protocol::settlement::run::{RunError, RunId, check_zero_sum, daily_positions, delta};
 use huitong_protocol::time::BusinessDay;
 
 use super::{Check, readable};
@@ -16,6 +17,7 @@ use crate::refold::{Accounts, Refold};
 use crate::settle;
 use crate::statement::{self, Error};
 use crate::store::engine::{StoreError, Tx};
+use crate::store::funding;
 use crate::store::settlement::{self, LegReader, RunRecord};
 
 pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
@@ -23,7 +25,7 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     let mut lines = Check::new("lines", "every run and its lines are as the run wrote them, byte by byte");
     let mut refold = Check::new(
         "refold",
-        "the sums of the runs' lines per leg are what all movements fold to anew; lots equal balances (I11)",
+        "the sums of the runs' lines per leg are what all movements fold to anew, and what funders bear; lots equal balances (I11)",
     );
     let mut statements = Check::new("statements", "statements equal their lines (I6)");
     let mut records = Vec::new();
@@ -113,7 +115,8 @@ fn stated(tx: &mut Tx<'_>, id: RunId, check: &mut Check) -> Result<(), StoreErro
 }
 
 fn leg_name(scheme: Scheme, leg: &Leg) -> String {
-    format!("{scheme} account {} {} {} {} → {}", leg.account, leg.business_day, leg.kind, leg.debtor, leg.creditor)
+    let what = leg.account.map_or_else(|| "no account".to_owned(), |account| format!("account {account}"));
+    format!("{scheme} {what} {} {} {} → {}", leg.business_day, leg.kind, leg.debtor, leg.creditor)
 }
 
 /// Whether a run is what it was when it was made: changes that make up for each other in two closed runs leave every sum as it was.
@@ -170,7 +173,7 @@ fn refolded(tx: &mut Tx<'_>, last: &RunRecord, check: &mut Check) -> Result<(), 
             faults.push(("movement", format!("account {account}"), why.to_string()));
             return Ok(());
         }
-        let lines = settlement::lines_of(tx, scheme, account, &mut reader)?;
+        let lines = settlement::lines_of(tx, scheme, Some(account), &mut reader)?;
         matched += i64::try_from(lines.len()).unwrap_or(i64::MAX);
         let stands = settlement::legs_of_lines(lines)?;
         if stands != legs {
@@ -190,6 +193,7 @@ fn refolded(tx: &mut Tx<'_>, last: &RunRecord, check: &mut Check) -> Result<(), 
     for (table, row, fault) in faults {
         check.find(table, row, fault);
     }
+    matched += funded(tx, last, &mut reader, check)?;
     let count = tx.query_one(
         "SELECT COUNT(*) FROM settlement_line WHERE run_no IN (SELECT run_no FROM settlement_run WHERE scheme = $1)",
         &[scheme.as_str().into()],
@@ -199,8 +203,26 @@ fn refolded(tx: &mut Tx<'_>, last: &RunRecord, check: &mut Check) -> Result<(), 
         check.find(
             "settlement_line",
             format!("{scheme}"),
-            format!("has {} lines; {matched} belong to accounts that moved", count.unwrap_or(0)),
+            format!("has {} lines; {matched} belong to accounts that moved, or to none", count.unwrap_or(0)),
         );
     }
     Ok(())
+}
+
+/// What funders bear anew, as far as the scheme's last run saw it. Gives how many lines stand about it.
+fn funded(tx: &mut Tx<'_>, last: &RunRecord, reader: &mut LegReader, check: &mut Check) -> Result<i64, StoreError> {
+    let scheme = last.run.scheme;
+    let overflow = |why: RunError| StoreError::Rule { operation: "add up what funders bear", fault: why.to_string() };
+    let mut book = FundingBook::new(None, settle::reach_of(&last.run));
+    funding::between(tx, 0, last.run.cut_ingested_no, |row| {
+        check.looked_at += 1;
+        book.add(row.ingested_no, &row.funding).map_err(overflow)
+    })?;
+    let lines = settlement::lines_of(tx, scheme, None, reader)?;
+    let count = i64::try_from(lines.len()).unwrap_or(i64::MAX);
+    for line in delta(&book.into_legs(), &settlement::legs_of_lines(lines)?).map_err(overflow)? {
+        let fault = format!("its lines come to {} above what the discounts add up to", line.amount_minor);
+        check.find("settlement_line", leg_name(scheme, &line), fault);
+    }
+    Ok(count)
 }

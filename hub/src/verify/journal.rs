@@ -18,6 +18,7 @@ use crate::ingest::{Inspected, Place, inspect};
 use crate::store::account::{MOVEMENT_COLUMNS, MovementReader};
 use crate::store::adoption::{self, Used};
 use crate::store::engine::{Row, StoreError, Tx};
+use crate::store::funding::{self, PostedFunding};
 use crate::store::root;
 
 /// What journals, read again, say that day rows must be.
@@ -40,6 +41,8 @@ struct Walk {
     expected_counters: HashMap<(Purse, StoreId, Epoch), StoreCounters>,
     expected_days: BTreeMap<(StoreId, BusinessDay), DayRow>,
     movements_expected: u64,
+    funding: Check,
+    funding_expected: u64,
     policies: Check,
     expected_used: BTreeMap<StoreId, Used>,
     owed: Owed,
@@ -73,6 +76,8 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
         expected_counters: HashMap::new(),
         expected_days: BTreeMap::new(),
         movements_expected: 0,
+        funding: Check::new("funding", "who bears which discounts is what the entries say, each once (I10)"),
+        funding_expected: 0,
         policies: Check::new("policies", "the policy of each store's last sale is the one in its journal (I10)"),
         expected_used: BTreeMap::new(),
         owed: Owed::default(),
@@ -89,7 +94,7 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     let mut points = Check::new("points", "deferred earnings and claims are those of the entries, each once (I10)");
     let read = walk.owed.compare(tx, &mut points);
     readable(&mut points, read)?;
-    Ok(vec![walk.chains, walk.entries, walk.movements, walk.counters, walk.seals, walk.policies, points])
+    Ok(vec![walk.chains, walk.entries, walk.movements, walk.funding, walk.counters, walk.seals, walk.policies, points])
 }
 
 fn journals(tx: &mut Tx<'_>) -> Result<Vec<Journal>, StoreError> {
@@ -291,6 +296,7 @@ impl Walk {
         {
             self.owed.note(id, body);
         }
+        self.funding(tx, id, row.ingested_no, inspected)?;
         if let Some(header) = inspected.sale() {
             let before = self.expected_used.get(&id.store).copied();
             let used = Used::after(before, id.epoch, id.seq, header.replica.policy, header.at_ms);
@@ -308,6 +314,46 @@ impl Walk {
                 self.expect_open(*day, id, row.ingested_no)
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn funding(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: EntryId,
+        ingested_no: i64,
+        inspected: &Inspected,
+    ) -> Result<(), StoreError> {
+        let mut stands = Vec::new();
+        let read = funding::of_ingested(tx, ingested_no).map(|rows| stands = rows);
+        readable(&mut self.funding, read)?;
+        for (index, &funding) in (0_i64..).zip(&inspected.fundings) {
+            self.funding_expected += 1;
+            self.funding.looked_at += 1;
+            let should = PostedFunding { entry: id, index, ingested_no, funding };
+            let name = format!("{id} index {index}");
+            match stands.iter().position(|row| (row.entry, row.index) == (id, index)) {
+                None => self.funding.find("funding", name, "is missing"),
+                Some(at) => {
+                    let stands = stands.swap_remove(at);
+                    if stands != should {
+                        let says = |row: &PostedFunding| {
+                            let f = row.funding;
+                            format!(
+                                "{} bears {} {} at {} on {} ({})",
+                                f.funder, f.amount_minor, f.currency, f.seller, f.business_day, f.kind
+                            )
+                        };
+                        let fault = format!("says that {}; the entry says that {}", says(&stands), says(&should));
+                        self.funding.find("funding", name, fault);
+                    }
+                }
+            }
+        }
+        for stray in stands {
+            let name = format!("{} index {}", stray.entry, stray.index);
+            self.funding.find("funding", name, format!("entry {id} says no such thing"));
         }
         Ok(())
     }
@@ -362,6 +408,19 @@ impl Walk {
                 |row| {
                     let id = format!("{}-{}-{} index {}", row.text(0)?, row.integer(1)?, row.integer(2)?, row.integer(3)?);
                     self.movements.find("movement", id, "belongs to no entry");
+                    Ok::<(), StoreError>(())
+                },
+            )?;
+        }
+        let stands = count(tx, "SELECT COUNT(*) FROM funding")?.unwrap_or(0);
+        if u64::try_from(stands).ok() != Some(self.funding_expected) {
+            tx.for_each(
+                "SELECT store_id, epoch, seq, idx FROM funding WHERE NOT EXISTS (SELECT 1 FROM entry WHERE entry.ingested_no = funding.ingested_no)
+                 LIMIT 100",
+                &[],
+                |row| {
+                    let id = format!("{}-{}-{} index {}", row.text(0)?, row.integer(1)?, row.integer(2)?, row.integer(3)?);
+                    self.funding.find("funding", id, "belongs to no entry");
                     Ok::<(), StoreError>(())
                 },
             )?;

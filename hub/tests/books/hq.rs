@@ -447,6 +447,7 @@ async fn exceptions_are_worked_on_by_name_and_it_is_all_written_down() {
 async fn a_statement_is_the_same_by_api_and_command_line_byte_for_byte() {
     let mut town = Town::new(Scheme::Pool);
     let mut shops = day_one(&mut town);
+    town.sell_goods(&mut shops[0], &[("supplier:X", 500)]);
     shops.iter_mut().for_each(|shop| town.close(shop));
     let office = Office::of(&town, "li").await;
     let made = office.post("/settlements", json!({})).await;
@@ -463,6 +464,9 @@ async fn a_statement_is_the_same_by_api_and_command_line_byte_for_byte() {
     }
     let one = office.get_as("/settlements/1/statement?party=store:S2&lang=en", "text/plain").await;
     assert_eq!(one.text, say(&town, "statement show 1 --party store:S2 --lang en"));
+    let supplier = office.get_as("/settlements/1/statement?party=supplier:X&lang=en", "text/plain").await;
+    assert_eq!(supplier.text, say(&town, "statement show 1 --party supplier:X --lang en"));
+    assert!(supplier.text.contains("net to pay") && supplier.text.contains("-5.00"), "{}", supplier.text);
     assert_eq!(office.get("/settlements/1/statement?party=store:S9").await.problem().0, 404);
 }
 

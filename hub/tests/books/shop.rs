@@ -16,13 +16,14 @@ use huitong_hub::{import, init, publish, report, verify};
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, StoreCounters, StoreEvent, step};
 use huitong_protocol::card::{Card, CardNumber, CardStatus, NumberRange};
 use huitong_protocol::entry::{
-    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, DayOpen, Entry, HEADER_VERSION, Header, Origin,
-    ReplicaVersions, Sale,
+    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, DayOpen, Entry, HEADER_VERSION, Header, Markdown, Origin,
+    ReplicaVersions, Return, ReturnLine, Sale, SaleLine, Void,
 };
-use huitong_protocol::id::{AccountId, OperationId, Seq, StoreId};
+use huitong_protocol::id::{AccountId, EntryId, OperationId, Seq, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::pricing::FundedPart;
 use huitong_protocol::seal::{Seal, Tally};
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::run::{Finality, Standing};
@@ -70,6 +71,10 @@ pub(crate) fn day(text: &str) -> BusinessDay {
 
 pub(crate) fn id(store: &str) -> StoreId {
     store.parse().unwrap()
+}
+
+fn parts(funded: &[(&str, i64)]) -> Vec<FundedPart> {
+    funded.iter().map(|&(party, amount_minor)| FundedPart { party: party.parse().unwrap(), amount_minor }).collect()
 }
 
 impl Town {
@@ -166,7 +171,7 @@ impl Town {
             .unwrap()
     }
 
-    fn append(&self, shop: &mut Shop, day: Option<BusinessDay>, body: Body) {
+    fn append(&self, shop: &mut Shop, day: Option<BusinessDay>, body: Body) -> EntryId {
         let now = self.now();
         let header = Header {
             header_version: HEADER_VERSION,
@@ -201,6 +206,7 @@ impl Town {
         let bytes = entry.encode();
         shop.head = shop.head.push(&bytes);
         shop.unsent.push(bytes);
+        entry.header.id()
     }
 
     pub(crate) fn open(&self, shop: &mut Shop, text: &str) {
@@ -241,18 +247,24 @@ impl Town {
     }
 
     pub(crate) fn spend(&self, shop: &mut Shop, card: &Card, amount_minor: i64) {
-        let body = Sale {
+        let movements = vec![Self::movement(card.account, MovementKind::Spend, amount_minor)];
+        self.append(shop, shop.day, Self::sale(amount_minor, movements));
+    }
+
+    fn sale(total_minor: i64, movements: Vec<Movement>) -> Body {
+        Body::Sale(Sale {
             currency: Currency::CNY,
             member: None,
             lines: Vec::new(),
             tenders: Vec::new(),
-            total_minor: amount_minor,
+            total_minor,
             allocation: Vec::new(),
             invoiceable: Vec::new(),
             payment_unknown: None,
             taken_at_ms: None,
             shopper: None,
             coupons: Vec::new(),
+            markdowns: Vec::new(),
             policy_version: 1,
             priced_at_ms: huitong_protocol::time::Instant(0),
             priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
@@ -260,9 +272,73 @@ impl Town {
             invoiceable_tenders: Vec::new(),
             earned: None,
             deferred: None,
-            movements: vec![Self::movement(card.account, MovementKind::Spend, amount_minor)],
+            movements,
+        })
+    }
+
+    /// Sells goods for nothing but what others bear: a line of one piece with a markdown per funder.
+    pub(crate) fn sell_goods(&self, shop: &mut Shop, borne: &[(&str, i64)]) -> EntryId {
+        let markdown = |&(funder, amount_minor): &(&str, i64)| Markdown {
+            amount_minor,
+            reason: "May flyer".to_owned(),
+            funder: (!funder.is_empty()).then(|| funder.parse().unwrap()),
         };
-        self.append(shop, shop.day, Body::Sale(body));
+        let line = SaleLine {
+            sku: "6901".to_owned(),
+            name: String::new(),
+            category_path: String::new(),
+            brand: String::new(),
+            counter: None,
+            supplier: None,
+            clerk: None,
+            quantity_thousandths: 1_000,
+            list_price_minor: None,
+            gross_minor: borne.iter().map(|(_, amount_minor)| amount_minor).sum(),
+            markdowns: borne.iter().map(markdown).collect(),
+            discounts: Vec::new(),
+            net_minor: 0,
+            member_price_minor: None,
+            known: false,
+            tax_code: String::new(),
+            tax_ppm: 0,
+            flags: Default::default(),
+        };
+        let Body::Sale(sale) = Self::sale(0, Vec::new()) else { unreachable!() };
+        self.append(shop, shop.day, Body::Sale(Sale { lines: vec![line], ..sale }))
+    }
+
+    /// Takes goods back, at this store or another than sold them: what goes back to whom.
+    pub(crate) fn take_back(&self, shop: &mut Shop, of: EntryId, funded: &[(&str, i64)]) -> EntryId {
+        let line = ReturnLine { line: 0, quantity_thousandths: 1_000, amount_minor: 0, funded: parts(funded) };
+        let body = Return {
+            of,
+            reason: "broken".to_owned(),
+            currency: Currency::CNY,
+            lines: vec![line],
+            tenders: Vec::new(),
+            refunds: Vec::new(),
+            total_minor: 0,
+            red_letter: None,
+            deferred_points: 0,
+            movements: Vec::new(),
+        };
+        self.append(shop, shop.day, Body::Return(body))
+    }
+
+    /// Undoes a sale of goods.
+    pub(crate) fn undo(&self, shop: &mut Shop, of: EntryId, funded: &[(&str, i64)]) -> EntryId {
+        let body = Void {
+            of,
+            of_kind: "sale".to_owned(),
+            reason: "typed twice".to_owned(),
+            currency: Currency::CNY,
+            tenders: Vec::new(),
+            refunds: Vec::new(),
+            red_letter: None,
+            funded: parts(funded),
+            movements: Vec::new(),
+        };
+        self.append(shop, shop.day, Body::Void(body))
     }
 
     fn change(&self, shop: &mut Shop, account: AccountId, event: StoreEvent) {

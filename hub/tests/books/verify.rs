@@ -27,6 +27,11 @@ fn settled() -> Town {
         town.spend(two, &cards[0], 450);
         town.carry(two, three, &cards[0], 200);
         town.spend(three, &cards[0], 150);
+        // Two funders and the store itself bear a discount; what comes back on the second day had been sold by another store.
+        let sold = town.sell_goods(two, &[("supplier:X", 500), ("partner:P", 200), ("", 30)]);
+        if date == "2026-09-02" {
+            town.take_back(three, sold, &[("supplier:X", 250), ("partner:P", 100)]);
+        }
         shops.iter_mut().for_each(|shop| town.close(shop));
         town.settle(Scheme::Pool, Standing::Booked, Finality::Final, None).unwrap();
         town.settle(Scheme::Fifo, Standing::Memo, Finality::Final, None).unwrap();
@@ -214,6 +219,35 @@ fn every_planted_change_is_found_and_named() {
             "a fingerprint",
             "UPDATE settlement_run SET fingerprint = (SELECT fingerprint FROM settlement_run WHERE run_no = 1) WHERE run_no = 2",
             "settlement_run run 2",
+        ),
+        (
+            "a cent moved between two funders",
+            "UPDATE funding SET amount_minor = amount_minor + CASE funder WHEN 'supplier:X' THEN 1 ELSE -1 END
+             WHERE funder <> 'store:S2' AND kind = 'sale' AND business_day = '2026-09-01'",
+            "funding S2-1-",
+        ),
+        (
+            "a discount of another funder",
+            "UPDATE funding SET funder = 'hub' WHERE funder = 'supplier:X' AND kind = 'return'",
+            "funding S3-1-",
+        ),
+        ("a return at the store that took it", "UPDATE funding SET seller = 'S3' WHERE kind = 'return'", "funding S3-1-"),
+        ("a funder's row taken out", "DELETE FROM funding WHERE funder = 'partner:P' AND kind = 'sale'", "funding S2-1-"),
+        (
+            "a funder's row that no entry says",
+            "INSERT INTO funding VALUES ('S1', 1, 2, 9, 9999, '2026-09-01', 'S1', 'hub', 'sale', 'CNY', 5)",
+            "funding S1-1-2 index 9",
+        ),
+        (
+            "a cent of a run moved between two funders",
+            "UPDATE settlement_line SET amount_minor = amount_minor + CASE debtor WHEN 'supplier:X' THEN 1 ELSE -1 END
+             WHERE run_no = 1 AND kind = 'discount_funding' AND debtor <> creditor",
+            "settlement_line pool no account 2026-09-01 discount_funding partner:P → store:S2",
+        ),
+        (
+            "a funder's line taken out",
+            "DELETE FROM settlement_line WHERE run_no = 3 AND kind = 'discount_funding_back' AND creditor = 'partner:P'",
+            "settlement_line pool no account",
         ),
     ];
     let town = settled();

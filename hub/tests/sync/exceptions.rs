@@ -274,6 +274,7 @@ pub(crate) fn basket(skus: &[(&str, bool)]) -> Body {
         member: None,
         shopper: None,
         coupons: Vec::new(),
+        markdowns: Vec::new(),
         policy_version: 1,
         priced_at_ms: huitong_protocol::time::Instant(0),
         priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),
@@ -359,6 +360,7 @@ fn undone(entry: &str) -> Body {
         tenders: Vec::new(),
         refunds: Vec::new(),
         red_letter: None,
+        funded: Vec::new(),
         movements: Vec::new(),
     })
 }

@@ -293,6 +293,7 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
             tenders,
             refunds: Vec::new(),
             red_letter: None,
+            funded: Vec::new(),
             movements: Vec::new(),
         });
     }
@@ -308,6 +309,7 @@ fn paid(amounts: &[i64], undone: bool) -> Body {
         taken_at_ms: None,
         shopper: None,
         coupons: Vec::new(),
+        markdowns: Vec::new(),
         policy_version: 1,
         priced_at_ms: huitong_protocol::time::Instant(0),
         priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),

@@ -79,6 +79,7 @@ impl FakeStore {
             invoiceable: Vec::new(),
             shopper: None,
             coupons: Vec::new(),
+            markdowns: Vec::new(),
             policy_version: 1,
             priced_at_ms: huitong_protocol::time::Instant(0),
             priced_offset_minutes: huitong_protocol::time::CivilOffset::new(480).unwrap(),

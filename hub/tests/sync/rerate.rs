@@ -9,7 +9,7 @@ use huitong_hub::{publish, worker};
 use huitong_protocol::entry::{Body, Sale, TenderLine};
 use huitong_protocol::id::Seq;
 use huitong_protocol::item::Item;
-use huitong_protocol::ledger::basket::{Known, Priced, Prices, price_basket};
+use huitong_protocol::ledger::basket::{Known, Priced, Prices, Sent, price_basket};
 use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
 use huitong_protocol::pricing::PriceBook;
@@ -38,8 +38,9 @@ impl FakeStore {
         let offset = CivilOffset::new(480).unwrap();
         let known = Known { items: vec![Some(item)], ..Known::default() };
         let prices = Prices { policy: &policy, version: 1, book: &book };
+        let sent = Sent { lines: &[line], coupons: &[], markdowns: &[] };
         let Priced { basket, .. } =
-            price_basket(prices, self.id, Self::day(), (priced_at, offset), &[line], &[], known).unwrap();
+            price_basket(prices, self.id, Self::day(), (priced_at, offset), sent, known).unwrap();
         assert_eq!(basket.total_minor, 2_400, "the promotion of the standard policy holds");
         let cash = TenderLine {
             tender: "cash".parse().unwrap(),
@@ -52,6 +53,7 @@ impl FakeStore {
             member: None,
             shopper: None,
             coupons: Vec::new(),
+            markdowns: Vec::new(),
             policy_version: 1,
             priced_at_ms: priced_at,
             priced_offset_minutes: offset,

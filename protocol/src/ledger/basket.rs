@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Decide, Decision, faulty};
 use crate::card::CardNumber;
 use crate::decline::{Decline, DeclineCode};
-use crate::entry::{LineFlags, SaleLine};
+use crate::entry::{LineFlags, Markdown, SaleLine};
 use crate::id::{AccountId, CouponCode, PromotionId, StoreId};
 use crate::item::Item;
 use crate::policy::{ItemSource, Policy};
@@ -16,7 +16,7 @@ use crate::pricing::{
     Basket, BasketLine, CivilMoment, Considered, Discount, DiscountSource, PriceBook, PricedLine, PricingRefusal,
     Shopper,
 };
-use crate::till::TillLine;
+use crate::till::{AskQuote, PostSale, TillLine};
 use crate::time::{BusinessDay, CivilOffset, Instant};
 
 /// A policy with its compiled prices.
@@ -37,6 +37,29 @@ pub enum Earner {
     Here(CardNumber, AccountId),
     /// That of a card which this store does not know as somebody's: head office gives the points.
     Deferred(CardNumber),
+}
+
+/// What the till sent of a basket.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The lines.
+    pub lines: &'a [TillLine],
+    /// The coupons shown.
+    pub coupons: &'a [CouponCode],
+    /// What comes off the basket as a whole.
+    pub markdowns: &'a [Markdown],
+}
+
+impl<'a> From<&'a PostSale> for Sent<'a> {
+    fn from(sale: &'a PostSale) -> Self {
+        Self { lines: &sale.lines, coupons: &sale.coupons, markdowns: &sale.markdowns }
+    }
+}
+
+impl<'a> From<&'a AskQuote> for Sent<'a> {
+    fn from(ask: &'a AskQuote) -> Self {
+        Self { lines: &ask.lines, coupons: &ask.coupons, markdowns: &ask.markdowns }
+    }
 }
 
 /// What the store knows of a basket: looked up before, decided upon here.
@@ -69,6 +92,8 @@ pub struct PricedBasket {
     pub coupons: Vec<CouponCode>,
     /// The store's own promotions that it does not get because less is left of their budgets.
     pub budgets_spent: Vec<PromotionId>,
+    /// What came off the basket as a whole.
+    pub markdowns: Vec<Markdown>,
     /// The policy that priced it.
     pub policy_version: u64,
     /// When.
@@ -97,12 +122,12 @@ pub fn price_basket(
     store: StoreId,
     day: BusinessDay,
     (priced_at, priced_offset): (Instant, CivilOffset),
-    lines: &[TillLine],
-    coupons: &[CouponCode],
+    sent: Sent<'_>,
     known: Known,
 ) -> Result<Priced, Decision> {
     let Known { items, shopper, earner, budgets_left } = known;
     let at = CivilMoment::of(day, priced_at, priced_offset);
+    let Sent { lines, coupons, markdowns } = sent;
     let mut lines: Vec<SaleLine> = lines.iter().map(TillLine::to_entry).collect();
     for (line, item) in lines.iter_mut().zip(items) {
         line.known = item.is_some();
@@ -115,7 +140,8 @@ pub fn price_basket(
     let priced = loop {
         let basket_lines: Vec<BasketLine<'_>> = lines.iter().map(basket_line).collect();
         let shopper = shopper.as_ref();
-        let basket = Basket { store, at, shopper, coupons, budgets_spent: &budgets_spent, lines: &basket_lines };
+        let basket =
+            Basket { store, at, shopper, coupons, budgets_spent: &budgets_spent, markdowns, lines: &basket_lines };
         let priced = prices.book.price(&basket).map_err(refused)?;
         // Without a promotion others may give more, so the rest is looked at again; each round ends one at least.
         let given = given(priced.lines.iter().flat_map(|line| &line.discounts));
@@ -143,6 +169,7 @@ pub fn price_basket(
         earner,
         coupons: coupons.to_vec(),
         budgets_spent,
+        markdowns: markdowns.to_vec(),
         policy_version: prices.version,
         priced_at,
         priced_offset,
@@ -158,10 +185,10 @@ pub fn as_taken(
     prices: Prices<'_>,
     store: StoreId,
     (taken_at, priced_offset): (Instant, CivilOffset),
-    lines: &[TillLine],
-    coupons: &[CouponCode],
+    sent: Sent<'_>,
     known: Known,
 ) -> Result<PricedBasket, Decision> {
+    let Sent { lines, coupons, markdowns } = sent;
     let total = crate::money::sum(lines.iter().map(TillLine::net_minor));
     let Ok(total_minor) = total else { return faulty("lines", "sum to more than can be counted") };
     let mut lines: Vec<SaleLine> = lines.iter().map(TillLine::to_entry).collect();
@@ -188,6 +215,7 @@ pub fn as_taken(
         earner: known.earner,
         coupons: coupons.to_vec(),
         budgets_spent: Vec::new(),
+        markdowns: markdowns.to_vec(),
         policy_version: prices.version,
         priced_at: taken_at,
         priced_offset,
@@ -269,6 +297,9 @@ fn refused(refusal: PricingRefusal) -> Decision {
         }
         PricingRefusal::Line { line, field, .. } => {
             Decision::Faulty(crate::till::Fault::new(format!("lines[{line}].{field}"), refusal.to_string()))
+        }
+        PricingRefusal::BasketMarkdown { index, .. } => {
+            Decision::Faulty(crate::till::Fault::new(format!("markdowns[{index}].amount_minor"), refusal.to_string()))
         }
         PricingRefusal::Lines { .. } | PricingRefusal::Money(_) => {
             Decision::Faulty(crate::till::Fault::new("lines", refusal.to_string()))

@@ -4,7 +4,7 @@
 //! nobody sells the same goods or spends the same value twice. Invariant: a parked sale ends in exactly one of two ways, as paid or as void, on
 //! whatever day somebody finds out.
 
-use super::void::{papers, undo_all};
+use super::void::{funded, papers, undo_all};
 use super::{
     Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, given_back, goes_back,
     refuse, settle,
@@ -85,6 +85,7 @@ pub fn resolve_payment(
                     tenders: sale.tenders.clone(),
                     refunds: refunds.clone(),
                     red_letter: None,
+                    funded: funded(original)?,
                     movements: work.movements.clone(),
                 };
                 let (cards, freed) = (work.withdrawn(), papers(situation, &body));

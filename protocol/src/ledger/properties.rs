@@ -17,7 +17,6 @@ use super::*;
 use crate::entry::Entry;
 use crate::item::Item;
 use crate::money::Ppm;
-use crate::party::Party;
 use crate::points::{BurnRule, EarnRule, PointsRules};
 use crate::policy::TenderClass;
 use crate::pricing::properties::{a_cart, a_policy};
@@ -38,6 +37,8 @@ struct Way {
     cuts: Vec<Index>,
     /// Whether points are earned, on card 2.
     earns: bool,
+    /// Where the total is cut for a coupon without goods, on every other way.
+    off: Option<Index>,
     /// Where each line's quantity is cut into what comes back at once.
     parts: Vec<Vec<Index>>,
     /// Which part comes back next.
@@ -50,8 +51,9 @@ fn a_way() -> impl Strategy<Value = Way> {
     use prop::collection::vec;
     let index = any::<Index>;
     let parts = vec(vec(index(), 0..4), 8);
-    (vec(index(), 4), prop::bool::weighted(0.8), parts, vec(index(), 64), vec(1_usize..4, 64))
-        .prop_map(|(cuts, earns, parts, order, together)| Way { cuts, earns, parts, order, together })
+    let off = prop::option::of(index());
+    (vec(index(), 4), prop::bool::weighted(0.8), off, parts, vec(index(), 64), vec(1_usize..4, 64))
+        .prop_map(|(cuts, earns, off, parts, order, together)| Way { cuts, earns, off, parts, order, together })
 }
 
 /// The parts that a whole falls into when it is cut; none of them is nothing.
@@ -105,6 +107,19 @@ fn sent(line_of: &crate::pricing::BasketLine<'static>) -> TillLine {
 
 /// Sells a cart as an edge does. Nothing when it costs nothing, which is not to be paid.
 fn sell(shop: &mut Shop, cart: &Cart, way: &Way) -> Option<Entry> {
+    let mut cart = cart.clone();
+    let mut alone = cart.try_price(&shop.policy).unwrap();
+    if let Some(off) = &way.off {
+        // Shared out over the lines that take coupons, up to all that they cost.
+        let takes = |line: &crate::pricing::BasketLine<'_>| !line.flags.no_discount && !line.flags.no_coupon;
+        let priced = cart.lines.iter().zip(&alone.lines).filter(|(line, _)| takes(line));
+        let most: i64 = priced.map(|(_, priced)| priced.net_minor).sum();
+        let amount_minor = i64::try_from(off.index(usize::try_from(most).unwrap() + 1)).unwrap();
+        if amount_minor > 0 {
+            cart.markdowns.push(crate::pricing::testing::markdown(amount_minor, Some("partner:P"))[0].clone());
+            alone = cart.try_price(&shop.policy).unwrap();
+        }
+    }
     let lines: Vec<TillLine> = cart.lines.iter().map(sent).collect();
     let items = cart.lines.iter().zip(&lines).map(|(wanted, line)| {
         wanted.known.then(|| Item {
@@ -128,10 +143,9 @@ fn sell(shop: &mut Shop, cart: &Cart, way: &Way) -> Option<Entry> {
     let offset = CivilOffset::new(480).unwrap();
     let book = PriceBook::new(&shop.policy);
     let prices = Prices { policy: &shop.policy, version: 1, book: &book };
-    let priced =
-        basket::price_basket(prices, cart.store, cart.at.business_day, (at, offset), &lines, &cart.coupons, known);
+    let sent = basket::Sent { lines: &lines, coupons: &cart.coupons, markdowns: &cart.markdowns };
+    let priced = basket::price_basket(prices, cart.store, cart.at.business_day, (at, offset), sent, known);
     let basket = priced.unwrap().basket;
-    let alone = cart.try_price(&shop.policy).unwrap();
     assert_eq!(basket.total_minor, alone.total_minor, "the ledger sells at the price of the engine");
     if basket.total_minor == 0 {
         return None;
@@ -142,20 +156,17 @@ fn sell(shop: &mut Shop, cart: &Cart, way: &Way) -> Option<Entry> {
     let tenders = by.iter().rev().zip(&parts).map(|(&(code, card), &part)| tender(code, part, card)).collect();
     let mut request = sale(lines, tenders);
     request.coupons.clone_from(&cart.coupons);
+    request.markdowns.clone_from(&cart.markdowns);
     request.check().unwrap();
     let sold = post_sale(&shop.situation(), &shop.cards, &shop.holdings, &request, &basket);
     Some(shop.book(sold).0)
 }
 
-/// What others than the store bore of the discounts and markdowns of a sale.
+/// Who bore how much of what came off a sale.
 fn borne(sale: &Sale, store: StoreId) -> BTreeMap<String, i64> {
     let mut borne = BTreeMap::new();
-    let discounts = sale.lines.iter().flat_map(|line| &line.discounts).flat_map(|discount| &discount.funders);
-    let discounts = discounts.map(|part| (part.party, part.amount_minor));
-    let markdowns = sale.lines.iter().flat_map(|line| &line.markdowns);
-    let markdowns = markdowns.filter_map(|markdown| Some((markdown.funder?, markdown.amount_minor)));
-    for (party, amount_minor) in discounts.chain(markdowns).filter(|(party, _)| *party != Party::Store(store)) {
-        *borne.entry(party.to_string()).or_default() += amount_minor;
+    for part in sale.lines.iter().flat_map(|line| line.borne(store)) {
+        *borne.entry(part.party.to_string()).or_default() += part.amount_minor;
     }
     borne
 }
@@ -268,6 +279,7 @@ fn every_kind_of_price_and_payment_came_back() {
                     serde_json::to_value(give).unwrap()["kind"].as_str().unwrap().to_owned()
                 }
                 DiscountSource::MemberPrice => "member_price".to_owned(),
+                DiscountSource::BasketMarkdown { .. } => "basket markdown".to_owned(),
                 DiscountSource::Markdown { .. } => "markdown among the discounts".to_owned(),
             });
             if discount.coupon.is_some() {
@@ -285,6 +297,7 @@ fn every_kind_of_price_and_payment_came_back() {
     }
     let expected = [
         "amount_off",
+        "basket markdown",
         "coupon",
         "earned points",
         "fixed_price",

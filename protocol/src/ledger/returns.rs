@@ -15,10 +15,10 @@ use crate::decline::DeclineCode;
 use crate::entry::{
     Body, DeferredEarning, Entry, RedLetter, Return, ReturnLine, Sale, SaleLine, TenderLine, UnreferencedReturn,
 };
+use crate::funding::by_party;
 use crate::id::{EntryId, PromotionId, StoreId};
 use crate::money::{MoneyError, Rounding, part, reversal};
 use crate::movement::{MovementKind, MovementRef};
-use crate::party::Party;
 use crate::policy::{Policy, RefundRoute, TenderClass};
 use crate::pricing::FundedPart;
 use crate::till::{Fault, PostReturn, PostUnreferencedReturn};
@@ -220,23 +220,13 @@ fn part_back(
         .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))
 }
 
-/// What of a line's discounts goes back to others than the store who bore them, when more of it comes back: cumulative, so that all of it gives back all.
+/// What of a line's discounts goes back to those who bore them, when more of it comes back: cumulative, so that all of it gives back all.
 fn funded(store: StoreId, sold: &SaleLine, before: i64, after: i64) -> Result<Vec<FundedPart>, MoneyError> {
-    let mut parts: Vec<FundedPart> = Vec::new();
-    let discounts = sold.discounts.iter().flat_map(|discount| discount.funders.iter().copied());
-    let markdowns = sold
-        .markdowns
-        .iter()
-        .filter_map(|markdown| Some(FundedPart { party: markdown.funder?, amount_minor: markdown.amount_minor }));
-    for borne in discounts.chain(markdowns).filter(|borne| borne.party != Party::Store(store)) {
+    let back = sold.borne(store).map(|borne| {
         let amount_minor = part(borne.amount_minor, sold.quantity_thousandths, before, after, Rounding::HalfUp)?;
-        match parts.iter_mut().find(|part| part.party == borne.party) {
-            Some(part) => part.amount_minor += amount_minor,
-            None => parts.push(FundedPart { party: borne.party, amount_minor }),
-        }
-    }
-    parts.retain(|part| part.amount_minor > 0);
-    Ok(parts)
+        Ok(FundedPart { amount_minor, ..borne })
+    });
+    by_party(back.collect::<Result<Vec<_>, MoneyError>>()?)
 }
 
 /// What promotions had given on the part of a line that comes back: cumulative like all of it, so that a budget is back where it was.

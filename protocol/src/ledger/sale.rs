@@ -62,6 +62,7 @@ pub fn post_sale(
             shopper: basket.shopper.clone(),
             coupons: basket.coupons.clone(),
             budgets_spent: basket.budgets_spent.clone(),
+            markdowns: basket.markdowns.clone(),
             policy_version: basket.policy_version,
             priced_at_ms: basket.priced_at,
             priced_offset_minutes: basket.priced_offset,

@@ -10,9 +10,11 @@ use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, CardSale, Earned, Entry, Payment, RedLetter, Sale, TenderLine, Void};
+use crate::funding::by_party;
 use crate::id::{AccountId, EntryId};
 use crate::movement::{Movement, MovementKind, MovementRef};
-use crate::till::VoidOperation;
+use crate::pricing::FundedPart;
+use crate::till::{Fault, VoidOperation};
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
@@ -101,6 +103,7 @@ pub fn void(
             tenders: paid,
             refunds: refunds.clone(),
             red_letter: state.invoice.clone().map(|invoice| RedLetter { invoice, invoiceable }),
+            funded: funded(original)?,
             movements: work.movements.clone(),
         };
         let freed = papers(situation, &body);
@@ -192,6 +195,14 @@ fn empty_everywhere(work: &Work<'_>, sold: &CardSale) -> Decide<()> {
         // Offline the store gives back what is all here, and takes the card out of sale.
         Hub::Answered { .. } | Hub::Unreachable => Ok(()),
     }
+}
+
+/// What goes back to those who bore the discounts of a sale that is undone as a whole.
+pub(super) fn funded(original: &Entry) -> Decide<Vec<FundedPart>> {
+    let Body::Sale(sale) = &original.body else { return Ok(Vec::new()) };
+    let store = original.header.store;
+    by_party(sale.lines.iter().flat_map(|line| line.borne(store)))
+        .map_err(|error| Decision::Faulty(Fault::new("id", format!("is a receipt whose discounts {error}"))))
 }
 
 /// Undoes every movement of an operation; what has to be asked of the hub for it is asked in one call.

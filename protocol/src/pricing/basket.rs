@@ -92,6 +92,8 @@ pub struct Basket<'a> {
     pub coupons: &'a [CouponCode],
     /// Promotions of the store's own whose budget this basket would exceed: they are not given.
     pub budgets_spent: &'a [PromotionId],
+    /// What the till takes off the basket as a whole, each above zero.
+    pub markdowns: &'a [Markdown],
     /// What.
     pub lines: &'a [BasketLine<'a>],
 }

@@ -1,8 +1,8 @@
 //! Pricing: what a basket costs under a policy, who bears each discount, and why.
 //!
 //! This file orders the stages and does nothing else; each kind of discount has its file. The order: the shelf price; the till's markdowns; the
-//! member price, where it is lower; item promotions, line by line; thresholds over many lines, on what is left. Edge, hub, simulator and
-//! replay price with this code, so a price has one definition. Nothing is looked up here and no clock is read.
+//! member price, where it is lower; item promotions, line by line; thresholds over many lines, on what is left; what the till takes off the basket as
+//! a whole. Edge, hub, simulator and replay price with this code, so a price has one definition. Nothing is looked up here and no clock is read.
 //!
 //! Invariant (I7): for every line gross − Σ discounts = net ≥ 0, funders bear exactly their discount, lines sum to the total, and the result depends
 //! neither on the order of promotions in the policy nor, in total, on the order of lines in the basket.
@@ -10,6 +10,7 @@
 mod allocation;
 mod amount;
 mod basket;
+mod basket_markdown;
 mod book;
 mod coupon;
 mod fixed_price;
@@ -43,6 +44,7 @@ impl PriceBook {
             stack::settle_line(&mut work, line, candidates)?;
         }
         threshold::settle(&mut work, passed.thresholds)?;
+        basket_markdown::settle(&mut work)?;
         let mut unmet = Vec::new();
         coupon::explain(self, basket, &work.candidates, &mut unmet);
         let (lines, total_minor, mut trace) = work.finish()?;

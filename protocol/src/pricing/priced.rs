@@ -19,6 +19,11 @@ pub enum DiscountSource {
         /// Its index among the line's markdowns, from 0.
         index: u16,
     },
+    /// The till took it off the basket as a whole; this is the line's part.
+    BasketMarkdown {
+        /// Its index among the basket's markdowns, from 0.
+        index: u16,
+    },
     /// The item's price for members.
     MemberPrice,
     /// A promotion of the policy.
@@ -82,7 +87,7 @@ pub struct Priced {
 /// Why a basket has no price.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PricingRefusal {
-    /// The markdowns are more than all goods together: the till would pay the customer.
+    /// The markdowns are more than all the goods that take them: the till would pay the customer.
     #[error(
         "the markdowns exceed the goods by {below_minor} minor units; take a coupon back, or sell more goods with it"
     )]
@@ -112,6 +117,14 @@ pub enum PricingRefusal {
         /// The least that it may be.
         least: i64,
     },
+    /// A markdown of the basket that takes nothing off.
+    #[error("markdowns[{index}].amount_minor is {found}; it must not be below 1")]
+    BasketMarkdown {
+        /// Which, from 0.
+        index: u16,
+        /// What it is.
+        found: i64,
+    },
     /// More lines than a sale may have.
     #[error("the basket has {found} lines; at most {max} are allowed")]
     Lines {
@@ -133,6 +146,7 @@ impl PricingRefusal {
             Self::BasketBelowZero { .. } => "basket_below_zero",
             Self::LineBelowZero { .. } => "line_below_zero",
             Self::Line { .. } => "line_amount",
+            Self::BasketMarkdown { .. } => "basket_markdown_amount",
             Self::Lines { .. } => "too_many_lines",
             Self::Money(_) => "amount_overflow",
         }

@@ -212,7 +212,7 @@ proptest! {
                 let rule = match discount.source {
                     DiscountSource::Promotion { promotion } => Rule::Promotion { promotion },
                     DiscountSource::MemberPrice => Rule::MemberPrice,
-                    DiscountSource::Markdown { .. } => continue,
+                    DiscountSource::Markdown { .. } | DiscountSource::BasketMarkdown { .. } => continue,
                 };
                 *given.entry(rule).or_insert(0) += discount.amount_minor;
             }
@@ -280,6 +280,47 @@ proptest! {
         }
         more.promotions.push(other);
         prop_assert_eq!(cart.try_price(&policy).unwrap().lines, cart.try_price(&more).unwrap().lines);
+    }
+
+    /// What comes off the basket as a whole comes off exactly, in parts that add up, and changes no promotion.
+    #[test]
+    fn a_basket_markdown_takes_off_itself_and_no_more(
+        policy in a_policy(), cart in a_cart(), shares in vec((0_i64..=1_000, select(vec![None, Some("partner:P"), Some("hub")])), 1..4), turn in 0_usize..8,
+    ) {
+        let before = cart.try_price(&policy).unwrap();
+        let takes = |line: &BasketLine<'_>| !line.flags.no_discount && !line.flags.no_coupon;
+        let mut left: i64 = cart.lines.iter().zip(&before.lines).filter(|(line, _)| takes(line)).map(|(_, priced)| priced.net_minor).sum();
+        let mut cart = cart;
+        for (share, funder) in shares {
+            let amount_minor = left * share / 1_000;
+            left -= amount_minor;
+            if amount_minor > 0 {
+                cart.markdowns.push(markdown(amount_minor, funder)[0].clone());
+            }
+        }
+        let off: i64 = cart.markdowns.iter().map(|markdown| markdown.amount_minor).sum();
+        let after = cart.try_price(&policy).unwrap();
+        prop_assert_eq!((after.total_minor, &after.trace), (before.total_minor - off, &before.trace));
+        let mut parts = vec![0; cart.markdowns.len()];
+        for (line, (was, is)) in cart.lines.iter().zip(before.lines.iter().zip(&after.lines)) {
+            prop_assert!(is.net_minor >= 0 && (takes(line) || is == was));
+            prop_assert_eq!(&is.discounts[..was.discounts.len()], &was.discounts[..]);
+            for discount in &is.discounts[was.discounts.len()..] {
+                let DiscountSource::BasketMarkdown { index } = discount.source else { panic!("{discount:?}") };
+                parts[usize::from(index)] += discount.amount_minor;
+                let funder = cart.markdowns[usize::from(index)].funder.unwrap_or(crate::party::Party::Store(cart.store));
+                prop_assert_eq!(&discount.funders, &[FundedPart { party: funder, amount_minor: discount.amount_minor }]);
+            }
+        }
+        prop_assert_eq!(parts, cart.markdowns.iter().map(|markdown| markdown.amount_minor).collect::<Vec<_>>());
+        let by = turn % cart.lines.len();
+        let mut turned = cart.clone();
+        turned.lines.rotate_left(by);
+        let mut nets = nets(&turned.try_price(&policy).unwrap());
+        nets.rotate_right(by);
+        prop_assert_eq!(nets.iter().sum::<i64>(), after.total_minor);
+        turned.markdowns.push(markdown(left + 1, None)[0].clone());
+        prop_assert_eq!(turned.try_price(&policy), Err(PricingRefusal::BasketBelowZero { below_minor: 1 }));
     }
 
     /// A promotion that stands alone never costs the customer anything against having none.

@@ -93,6 +93,7 @@ pub(crate) struct Cart {
     pub(crate) shopper: Option<Shopper>,
     pub(crate) coupons: Vec<CouponCode>,
     pub(crate) budgets_spent: Vec<PromotionId>,
+    pub(crate) markdowns: Vec<Markdown>,
     pub(crate) lines: Vec<BasketLine<'static>>,
 }
 
@@ -104,6 +105,7 @@ impl Cart {
             shopper: None,
             coupons: Vec::new(),
             budgets_spent: Vec::new(),
+            markdowns: Vec::new(),
             lines: lines.into_iter().collect(),
         }
     }
@@ -115,6 +117,7 @@ impl Cart {
             shopper: self.shopper.as_ref(),
             coupons: &self.coupons,
             budgets_spent: &self.budgets_spent,
+            markdowns: &self.markdowns,
             lines: &self.lines,
         }
     }

@@ -8,6 +8,7 @@ use super::basket::Basket;
 use super::book::{Candidate, Listed};
 use super::priced::{Discount, DiscountSource, FundedPart, PricedLine, PricingRefusal};
 use super::trace::{Considered, RejectReason, Rule, Verdicts};
+use crate::entry::Markdown;
 use crate::id::PromotionId;
 use crate::money::{MoneyError, sum};
 use crate::party::Party;
@@ -79,7 +80,7 @@ impl<'a> Work<'a> {
                 party: funder.unwrap_or(Party::Store(basket.store)),
                 amount_minor,
             };
-            let discount = |(index, markdown): (u16, &crate::entry::Markdown)| Discount {
+            let discount = |(index, markdown): (u16, &Markdown)| Discount {
                 source: DiscountSource::Markdown { index },
                 amount_minor: markdown.amount_minor,
                 funders: vec![borne(markdown.amount_minor, markdown.funder)],
@@ -126,6 +127,13 @@ impl<'a> Work<'a> {
             None,
         );
         self.member_price.apply(index(line), amount_minor);
+    }
+
+    /// Takes a line's part of a basket's markdown off it.
+    pub(super) fn take_basket_markdown(&mut self, line: usize, index: u16, markdown: &Markdown, amount_minor: i64) {
+        let party = markdown.funder.unwrap_or(Party::Store(self.basket.store));
+        let source = DiscountSource::BasketMarkdown { index };
+        self.lower(line, source, amount_minor, vec![FundedPart { party, amount_minor }], None);
     }
 
     /// Takes a candidate's part off a line.

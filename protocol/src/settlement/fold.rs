@@ -570,7 +570,7 @@ impl Account<'_> {
     fn leg(&mut self, kind: LegKind, debtor: Party, creditor: Party, business_day: BusinessDay, amount_minor: i64) {
         if amount_minor != 0 && (debtor, creditor) != (Party::Hub, Party::Hub) {
             self.legs.add(Leg {
-                account: self.id,
+                account: Some(self.id),
                 business_day,
                 kind,
                 debtor,

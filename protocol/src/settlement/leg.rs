@@ -1,10 +1,10 @@
-//! Leg: one party owes another, because of one account, for one reason, on one business day.
+//! Leg: one party owes another, because of one account (or of the goods sold), for one reason, on one business day.
 //!
 //! Legs of a fold are cumulative: one per key, being the sum over the account's whole history, with an amount above zero. What goes the
 //! other way has a kind of its own and never lowers a leg, so gross figures stay visible. Only a *difference* between two runs may be
 //! negative: it says that an earlier line stood too high (see [`crate::settlement::run`]).
 //!
-//! A leg whose debtor is its creditor is *informational*: a store accepted what it had loaded itself, or holds goods for another. It
+//! A leg whose debtor is its creditor is *informational*: a store accepted what it had loaded itself, holds goods for another, or bears its own discounts. It
 //! completes matrices and counts; [`crate::settlement::netting`] and the figures of a statement leave it out.
 
 use std::cmp::Ordering;
@@ -90,6 +90,10 @@ leg_kinds! {
     PointsBurn = "points_burn",
     /// Cost of burnt points given back: the store that had burnt them owes the hub's pool.
     PointsBurnReversal = "points_burn_reversal",
+    /// A discount that somebody bears: the funder owes the store that sold. Informational for what the store bears itself.
+    DiscountFunding = "discount_funding",
+    /// What of it goes back by a void or return: the store that had sold owes the funder.
+    DiscountFundingBack = "discount_funding_back",
 }
 
 impl LegKind {
@@ -105,8 +109,15 @@ impl LegKind {
             Self::FeeReversal => Self::Fee,
             Self::PointsEarnReversal => Self::PointsEarn,
             Self::PointsBurnReversal => Self::PointsBurn,
+            Self::DiscountFundingBack => Self::DiscountFunding,
             other => other,
         }
+    }
+
+    /// Whether its legs belong to an account. The others are caused by goods, and [`Leg::account`] is empty.
+    #[must_use]
+    pub const fn is_of_account(self) -> bool {
+        !matches!(self, Self::DiscountFunding | Self::DiscountFundingBack)
     }
 
     /// Whether it reverses another kind.
@@ -125,8 +136,8 @@ impl fmt::Display for LegKind {
 /// What makes a leg one: all of it but the amount. The order of fields is the order of legs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LegKey {
-    /// The account that the value belongs to.
-    pub account: AccountId,
+    /// The account that the value belongs to; none for what goods cause (see [`LegKind::is_of_account`]), which comes first.
+    pub account: Option<AccountId>,
     /// The business day of the movement that caused it.
     pub business_day: BusinessDay,
     /// Why.
@@ -143,8 +154,9 @@ pub struct LegKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Leg {
-    /// The account that the value belongs to.
-    pub account: AccountId,
+    /// The account that the value belongs to; none for what goods cause (see [`LegKind::is_of_account`]), and for sums over accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
     /// The business day of the movement that caused it: of the spend, also when its load appears later.
     pub business_day: BusinessDay,
     /// Why.
@@ -272,7 +284,7 @@ mod tests {
             let mut expected = std::collections::BTreeMap::new();
             for (day, kind, amount_minor) in adds {
                 let leg = Leg {
-                    account: AccountId::new(1).unwrap(),
+                    account: Some(AccountId::new(1).unwrap()),
                     business_day: BusinessDay::of(jiff::civil::date(2026, 1, day)),
                     kind: LegKind::ALL[kind],
                     debtor: Party::Hub,

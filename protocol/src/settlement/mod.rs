@@ -13,6 +13,8 @@
 //! - **Void of a spend** restores under every agreement; only returns follow `return_lots`.
 //! - **Bonus** stands behind the hub in every scheme, and the loading store owes the hub its share. So the hub's legs are the same in all three, and so
 //!   are the nets once the card liability is back to zero.
+//! - **Funding of discounts** has legs of no account: whoever bears a discount owes the store that sold, alike in every scheme, and is owed by it what
+//!   comes back. A store's own discounts are informational.
 //! - **Fees** round half-up per movement of an account; reversals and claw-backs are cumulative.
 //! - **Too little of a kind**: cash-out takes principal first and bonus only where principal is short, forfeit the reverse, so that nothing waits for a lot while any lot
 //!   holds something.
@@ -20,6 +22,7 @@
 pub mod agreement;
 mod fifo;
 pub mod fold;
+pub mod funding;
 #[cfg(test)]
 mod golden;
 mod home;

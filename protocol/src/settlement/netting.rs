@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn stores_of_one_legal_entity_settle_nothing_between_them() {
         let leg = |debtor: &str, creditor: &str, amount_minor| Leg {
-            account: crate::id::AccountId::new(1).unwrap(),
+            account: None,
             business_day: "2026-11-22".parse().unwrap(),
             kind: crate::settlement::leg::LegKind::Spend,
             debtor: party(debtor),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{amount, text};
+use super::check::{amount, bearer, markdown, text};
 use super::{COUPONS_MAX, Fault, LINES_MAX, QUANTITY_THOUSANDTHS_MAX};
 use crate::entry::{LineFlags, Markdown, SaleLine};
 use crate::id::{CounterId, CouponCode, OperatorId, SupplierId};
@@ -132,10 +132,9 @@ pub(super) fn lines(lines: &[TillLine], coupons: &[CouponCode], priced_by_till: 
             amount(&path("net_minor"), net_minor, 0)?;
         }
         let mut net_minor = line.gross_minor;
-        for (at, markdown) in line.markdowns.iter().enumerate() {
-            amount(&path(&format!("markdowns[{at}].amount_minor")), markdown.amount_minor, 1)?;
-            text(&path(&format!("markdowns[{at}].reason")), &markdown.reason, 1)?;
-            net_minor -= markdown.amount_minor;
+        for (at, said) in line.markdowns.iter().enumerate() {
+            markdown(&path(&format!("markdowns[{at}]")), said)?;
+            net_minor -= said.amount_minor;
         }
         if !priced_by_till && !line.discounts.is_empty() {
             return Err(Fault::new(path("discounts"), "is for the store to say; leave it out"));
@@ -147,6 +146,9 @@ pub(super) fn lines(lines: &[TillLine], coupons: &[CouponCode], priced_by_till: 
                 let fault =
                     format!("sum to {funded}, but amount_minor is {}; they must be equal", discount.amount_minor);
                 return Err(Fault::new(path(&format!("discounts[{at}].funders")), fault));
+            }
+            for (part_at, part) in discount.funders.iter().enumerate() {
+                bearer(&path(&format!("discounts[{at}].funders[{part_at}].party")), part.party)?;
             }
             net_minor -= discount.amount_minor;
         }

@@ -40,6 +40,8 @@ pub const TENDERS_MAX: usize = 20;
 
 /// The most coupons of a basket.
 pub const COUPONS_MAX: usize = 50;
+/// The most markdowns of a basket as a whole: more coupons than anybody brings to a till.
+pub const MARKDOWNS_MAX: usize = 50;
 
 /// The longest free text in bytes.
 pub const TEXT_BYTES_MAX: usize = 500;

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{reference_text, tenders, text};
+use super::check::{markdowns, reference_text, tenders, text};
 use super::line::lines;
 use super::{Fault, Said, TillLine, said::requests};
 use crate::card::CardNumber;
-use crate::entry::TenderLine;
+use crate::entry::{Markdown, TenderLine};
 use crate::id::{CouponCode, EntryId, MemberId, OperationId, OperatorId, TerminalId};
 use crate::money::Currency;
 use crate::pricing::{Considered, PricedLine};
@@ -27,6 +27,9 @@ pub struct AskQuote {
     /// The coupons shown.
     #[serde(default)]
     pub coupons: Vec<CouponCode>,
+    /// What comes off the basket as a whole.
+    #[serde(default)]
+    pub markdowns: Vec<Markdown>,
     /// The basket.
     pub lines: Vec<TillLine>,
 }
@@ -37,6 +40,7 @@ impl AskQuote {
     /// # Errors
     /// The first [`Fault`].
     pub fn check(&self) -> Result<(), Fault> {
+        markdowns(&self.markdowns)?;
         lines(&self.lines, &self.coupons, false)
     }
 }
@@ -44,7 +48,7 @@ impl AskQuote {
 /// What a basket costs, and why.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Quote {
-    /// To be sent with the sale, unchanged, with the same lines, member and coupons.
+    /// To be sent with the sale, unchanged, with the same lines, member, coupons and markdowns.
     pub quote: String,
     /// The policy that priced it.
     pub policy_version: u64,
@@ -76,6 +80,10 @@ requests! {
         /// The coupons shown.
         #[serde(default)]
         pub coupons: Vec<CouponCode>,
+        /// What comes off the basket as a whole, with its reason and funder: a coupon without goods, a sum rounded down. It is shared out over the
+        /// lines, after all promotions.
+        #[serde(default)]
+        pub markdowns: Vec<Markdown>,
         /// The quote that the customer was told, as [`Quote::quote`] gave it. Without one the basket is priced now.
         #[serde(default)]
         pub quote: Option<String>,
@@ -101,7 +109,12 @@ impl PostSale {
     /// # Errors
     /// The first [`Fault`].
     pub fn check(&self) -> Result<(), Fault> {
+        markdowns(&self.markdowns)?;
         lines(&self.lines, &self.coupons, self.taken_at_ms.is_some())?;
+        if !self.markdowns.is_empty() && self.taken_at_ms.is_some() {
+            let fault = "does not go with taken_at_ms; put each line's part among its discounts, as it was taken";
+            return Err(Fault::new("markdowns", fault));
+        }
         if self.quote.is_some() && self.taken_at_ms.is_some() {
             return Err(Fault::new("quote", "does not go with taken_at_ms; the receipt is recorded as taken"));
         }

@@ -189,6 +189,7 @@ impl Shop {
                 shopper: Some(shopper),
                 coupons,
                 budgets_spent: &[],
+                markdowns: &[],
                 lines,
             })
         };

@@ -1,25 +1,45 @@
 //! `replay`: plays recorded days of a chain through real edges and a real hub, and compares the results with independent ones.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use huitong_tests::replay::lines;
 use huitong_tests::replay::session::{self, Options, ReleasePolicy};
 use huitong_tests::town::Transport;
+use serde::Serialize;
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 played, and equal to the golden files where they were given; 1 it could not be played; 2 usage; 3 a result differs, or the hub could not\nprove what it holds.
+Exit codes: 0 played, and equal to the golden files or columns where they were given; 1 it could not be played; 2 usage; 3 a result differs, or the hub could not\nprove what it holds.
 
 Events are CSV, plain or .gz: seq,ts,store_id,household_id,kind,amount_cents,basket_id. The results of --out have the names, columns and order of
-the golden files. A policy is published as a chain could publish it; nothing else is switched.";
+the golden files. A policy is published as a chain could publish it; nothing else is switched.
+
+Baskets and lines are CSV with these columns among others: basket_id,store_id,timestamp,gross_cents,retail_disc_cents,coupon_disc_cents,coupon_match_cents,
+net_cents; and basket_id,product_id,department,qty and the same five amounts. They are sold line by line, what funders are charged on statements is compared
+with the columns, and then everything is given back.";
+
+/// What is said of events, and means nothing for baskets.
+const ONLY_WITH_EVENTS: [&str; 10] =
+    ["events", "golden", "out", "accepted", "late", "duplicate", "shuffle", "seed", "release", "park"];
 
 /// Plays recorded days of a chain through real edges and a real hub.
 #[derive(Parser)]
 #[command(name = "replay", version, after_help = AFTER_HELP)]
 struct Arguments {
     /// An event file; repeat it for files that follow each other.
-    #[arg(long, required = true, value_name = "FILE")]
+    #[arg(long, required_unless_present = "baskets", value_name = "FILE")]
     events: Vec<PathBuf>,
+    /// Play baskets instead of events; --lines goes with it.
+    #[arg(long, requires = "lines", conflicts_with_all = ONLY_WITH_EVENTS, value_name = "FILE")]
+    baskets: Option<PathBuf>,
+    /// The lines of the baskets.
+    #[arg(long, requires = "baskets", value_name = "FILE")]
+    lines: Option<PathBuf>,
+    /// Play the baskets that have no lines too, as one line each. Those below zero are always played, as they must be refused.
+    #[arg(long, requires = "baskets")]
+    every_basket: bool,
     /// Compare the results with the golden files of this folder.
     #[arg(long, value_name = "DIR")]
     golden: Option<PathBuf>,
@@ -66,6 +86,19 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let transport = if arguments.transport == "memory" { Transport::Memory } else { Transport::Http };
+    if let (Some(baskets), Some(lines)) = (arguments.baskets, arguments.lines) {
+        let options = lines::Options {
+            baskets,
+            lines,
+            days: arguments.days,
+            every_basket: arguments.every_basket,
+            transport,
+            data: arguments.data,
+            progress: !arguments.json,
+        };
+        return show(lines::play(&options), arguments.json, |report| report.differences.is_empty());
+    }
     let options = Options {
         events: arguments.events,
         golden: arguments.golden,
@@ -77,12 +110,21 @@ fn main() -> ExitCode {
         shuffle: arguments.shuffle,
         seed: arguments.seed,
         days: arguments.days,
-        transport: if arguments.transport == "memory" { Transport::Memory } else { Transport::Http },
+        transport,
         release: arguments.release,
         park_minor: arguments.park,
         data: arguments.data,
         progress: !arguments.json,
     };
+    show(session::play(&options), arguments.json, |report| report.differences.is_empty() && report.verified)
+}
+
+/// Plays, shows what came of it, and gives the exit code.
+fn show<R: Serialize + Display>(
+    play: impl Future<Output = anyhow::Result<R>>,
+    json: bool,
+    is_right: impl Fn(&R) -> bool,
+) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -90,14 +132,14 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match runtime.block_on(session::play(&options)) {
+    match runtime.block_on(play) {
         Ok(report) => {
-            if arguments.json {
+            if json {
                 println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
             } else {
                 print!("{report}");
             }
-            ExitCode::from(if report.differences.is_empty() && report.verified { 0 } else { 3 })
+            ExitCode::from(if is_right(&report) { 0 } else { 3 })
         }
         Err(error) => {
             eprintln!("replay: {error:#}");

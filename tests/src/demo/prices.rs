@@ -33,6 +33,7 @@ impl Floor<'_, '_> {
         let mut sale = PostSale {
             member_card: Some(card),
             coupons: vec![COUPON.parse()?],
+            markdowns: Vec::new(),
             ..basket(vec![chips, goods("6905", "羊绒衫", 39_900)], Vec::new(), None)
         };
         let told = self.quoted("quotes two bags of crisps and a jumper, coupon shown", &sale).await?;
@@ -60,6 +61,7 @@ impl Floor<'_, '_> {
         let mut sale = PostSale {
             member_card: Some(card),
             coupons: vec![COUPON.parse()?],
+            markdowns: Vec::new(),
             ..basket(vec![goods("6901", "大米 5kg", 4_980), goods("6903", "橄榄油 1L", 8_890)], Vec::new(), None)
         };
         let told = self.quoted("quotes rice and oil, coupon shown", &sale).await?;

@@ -359,6 +359,7 @@ pub(super) fn basket(lines: Vec<TillLine>, tenders: Vec<TenderLine>, member: Opt
         member,
         member_card: None,
         coupons: Vec::new(),
+        markdowns: Vec::new(),
         quote: None,
         lines,
         tenders,

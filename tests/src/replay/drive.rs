@@ -16,7 +16,7 @@ use super::event::{Event, EventKind};
 use crate::town::{Shop, Town};
 
 /// How many events may be under way: a few minutes of a busy chain, so that the clock stays close to each event's own time.
-const WINDOW: usize = 48;
+pub(super) const WINDOW: usize = 48;
 
 /// What a day brought.
 #[derive(Clone, Debug, Default)]
@@ -98,12 +98,13 @@ pub async fn play_day(town: &Arc<Town>, day: BusinessDay, events: &[Event]) -> a
 }
 
 /// The id of a store's own operation on a day.
-fn day_operation(store: StoreId, day_seq: u64, step: u16) -> OperationId {
+pub(super) fn day_operation(store: StoreId, day_seq: u64, step: u16) -> OperationId {
     let store_no: u64 = store.as_str().parse().unwrap_or(0);
     operation_of((1 << 40) | (day_seq << 20) | store_no, step)
 }
 
-async fn each_store<F, R>(town: &Arc<Town>, stores: &BTreeMap<u32, ()>, act: F) -> anyhow::Result<()>
+/// Acts at every store of a set, so many at once.
+pub(super) async fn each_store<F, R>(town: &Arc<Town>, stores: &BTreeMap<u32, ()>, act: F) -> anyhow::Result<()>
 where
     F: Fn(Arc<Shop>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = anyhow::Result<()>> + Send + 'static,

@@ -1,14 +1,15 @@
 //! Baskets in a shopkeeper's words: what is in one, for whom, and how it is paid.
 //!
 //! ```text
-//! TEA COAT*2 JUNK=5.00 member C1 coupon SPRING26
+//! TEA COAT*2 JUNK=5.00 member C1 coupon SPRING26 off 2.00 partner:ACME
 //! cash 18.70 card:C1 20.00 points:C1 5.00 voucher:V-7 5.00 wechat? 12.00
 //! ```
 //!
 //! Goods are named by their SKU and cost what the town's shelf says, or what stands behind `=` when the item master does not know them. A tender with a
-//! question mark is one of which nobody knows whether it was paid.
+//! question mark is one of which nobody knows whether it was paid. What comes `off` the basket as a whole is borne by who is named behind it.
 
 use anyhow::{Context, bail, ensure};
+use huitong_protocol::party::Party;
 
 use super::amount;
 
@@ -21,6 +22,8 @@ pub struct Basket {
     pub member_card: Option<String>,
     /// The coupons shown.
     pub coupons: Vec<String>,
+    /// What comes off the basket as a whole, and who bears it.
+    pub off: Vec<(i64, Party)>,
 }
 
 /// Some pieces of one item.
@@ -69,6 +72,10 @@ pub(super) fn basket(words: &[&str]) -> anyhow::Result<Basket> {
                 basket.member_card = Some((*words.next().context("whose card does the member show?")?).to_owned())
             }
             "coupon" => basket.coupons.push((*words.next().context("which coupon?")?).to_owned()),
+            "off" => {
+                let amount_minor = amount(words.next().context("how much comes off?")?)?;
+                basket.off.push((amount_minor, words.next().context("who bears it?")?.parse()?));
+            }
             sku => basket.lines.push(pieces(sku)?),
         }
     }

@@ -196,13 +196,10 @@ impl Shop {
         let store = "S1".parse().unwrap();
         let offset = CivilOffset::new(480).unwrap();
         let basket = match request.taken_at_ms {
-            Some(taken_at) => {
-                basket::as_taken(prices, store, (taken_at, offset), &request.lines, &request.coupons, known)
-            }
+            Some(taken_at) => basket::as_taken(prices, store, (taken_at, offset), request.into(), known),
             None => {
                 let day = self.day.unwrap_or("2026-11-22".parse().unwrap());
-                let priced =
-                    basket::price_basket(prices, store, day, (NOON, offset), &request.lines, &request.coupons, known);
+                let priced = basket::price_basket(prices, store, day, (NOON, offset), request.into(), known);
                 priced.map(|priced| priced.basket)
             }
         };
@@ -263,6 +260,7 @@ pub(super) fn sale(lines: Vec<TillLine>, tenders: Vec<TenderLine>) -> PostSale {
         member: None,
         member_card: None,
         coupons: Vec::new(),
+        markdowns: Vec::new(),
         quote: None,
         lines,
         tenders,

@@ -77,5 +77,5 @@ fn a_promotion_comes_off_the_basket_and_its_funder_is_paid_back_to_the_cent() {
         state = next;
     }
     let back: Vec<(&str, i64)> = back.iter().map(|(party, amount)| (party.as_str(), *amount)).collect();
-    assert_eq!(back, [("hub", 100), ("supplier:SUP1", 50)], "the store's own share goes nowhere");
+    assert_eq!(back, [("hub", 100), ("store:S1", 200), ("supplier:SUP1", 50)], "each what it had borne, the store too");
 }

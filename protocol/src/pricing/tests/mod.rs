@@ -1,6 +1,7 @@
 //! Prices in a small shop, by subject.
 
 mod answer;
+mod basket_markdowns;
 mod conditions;
 mod kinds;
 mod stacking;
