@@ -573,6 +573,7 @@ macro_rules! bodies {
     ($($(#[$doc:meta])* $variant:ident($body:ty) = $kind:literal),+ $(,)?) => {
         /// What an entry says. The kind's text is in the header.
         #[derive(Clone, PartialEq, Eq, Debug)]
+        #[expect(clippy::large_enum_variant, reason = "nearly every entry is a sale; a box would cost it an allocation to save the others some bytes")]
         pub enum Body { $($(#[$doc])* $variant($body)),+ }
 
         impl Body {
