@@ -222,11 +222,16 @@ impl Order {
                     let (cards, mut holdings) = rows(tx, cards_of(&entry).into_iter(), unit, Some(&entry))?;
                     // Also for its points: who buys the card next must find it empty.
                     add_points(tx, cards.iter().map(|card| card.account), policy, &mut holdings)?;
-                    let standing = match &entry.body {
-                        Body::CardSale(sale) => standing(tx, &entry, sale.account, &holdings)?,
-                        _ => Standing::default(),
-                    };
-                    core::void(&situation, &entry, &state, &standing, &cards, &holdings, request)
+                    let undone =
+                        |standing| core::void(&situation, &entry, &state, standing, &cards, &holdings, request);
+                    match (&entry.body, undone(&Standing::default())) {
+                        // The journal is read for a void that nothing else refuses, and not while the hub is still to be asked.
+                        (Body::CardSale(sale), Decision::Approved(plan)) => {
+                            let standing = standing(tx, &entry, sale.account, &holdings)?;
+                            if standing.is_any() { undone(&standing) } else { Decision::Approved(plan) }
+                        }
+                        (_, decision) => decision,
+                    }
                 }
                 Original::Refused(decision) => decision,
             },

@@ -274,6 +274,25 @@ async fn a_card_that_paid_for_goods_is_not_given_back_before_they_are() {
 }
 
 #[tokio::test]
+async fn the_journal_is_not_read_for_a_void_that_is_refused_without_it() {
+    let shop = Shop::opened().await;
+    let sold = shop.sell(11, 1_000).await.approved();
+    shop.spend(T1, 11, 400).await.approved();
+    let (undone, other) = (shop.sell(12, 500).await.approved(), shop.sell(13, 500).await.approved());
+    shop.spend(T1, 12, 100).await.approved();
+    // Whoever reads a sale now fails.
+    let broken = |tx: &mut crate::store::WriteTx<'_>| {
+        tx.execute("break the sales", "UPDATE entry SET bytes = x'00' WHERE kind = 'sale'", [])
+    };
+    shop.store.write(broken).await.unwrap();
+    shop.void(&sold["entry"]).await.declined("already_spent");
+    shop.void(&other["entry"]).await.approved();
+    shop.void(&other["entry"]).await.declined("already_voided");
+    shop.post(T1, &format!("/v1/cards/{}/freeze", number(12)), &json!({"reason": "found"})).await.approved();
+    shop.void(&undone["entry"]).await.declined("card_frozen");
+}
+
+#[tokio::test]
 async fn what_a_line_comes_to_may_be_left_to_the_store_and_is_checked_when_it_is_said() {
     let shop = Shop::opened().await;
     let mut goods = line(500);
