@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use huitong_protocol::allotment::{Purse, StoreCounters};
-use huitong_protocol::card::Card;
+use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::decline::{Decline, Elsewhere};
 use huitong_protocol::entry::{Body, Sale};
 use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
@@ -423,6 +423,10 @@ fn approve(
         });
     }
     for (number, status) in cards {
+        if matches!(status, CardStatus::Blank | CardStatus::Withdrawn) {
+            // Whoever was to have it has not bought it after all.
+            draft::release_card(tx, number)?;
+        }
         card::set_status(tx, number, status, appended.stamp)?;
     }
     match receipt_change {

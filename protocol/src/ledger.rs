@@ -15,7 +15,7 @@ mod void;
 
 pub use card::{freeze_card, reload_card, sell_card};
 pub use invoice::register_invoice;
-pub use member::{Acquaintance, enrol_member, request_change};
+pub use member::{Acquaintance, Promise, enrol_member, request_change};
 pub use payment::resolve_payment;
 pub use returns::{post_return, post_unreferenced_return};
 pub use sale::{multiplier, post_sale};

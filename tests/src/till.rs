@@ -228,6 +228,8 @@ impl Till {
             amount_minor,
             bonus_minor: 0,
             tenders,
+            member: None,
+            draft: None,
             operator: None,
             approver: None,
             terminal_seq: None,

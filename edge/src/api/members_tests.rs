@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::id::MemberId;
-use huitong_protocol::member::{Member, Phone, PhoneKey};
+use huitong_protocol::member::{DraftOutcome, Member, Phone, PhoneKey};
 use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow};
 use serde_json::{Value, json};
 
@@ -205,6 +205,45 @@ async fn a_search_gives_twenty_and_says_that_there_are_more() {
     members(&shop, 1, many).await;
     let answer = shop.get(T1, "/v1/members/search?q=zhang").await.json;
     assert_eq!((found(&shop, "zhang").await.len(), &answer["more"]), (20, &json!(true)));
+}
+
+/// Enrols somebody with a card, and gives their draft.
+async fn enrol_with(shop: &Shop, n: i64) -> Value {
+    let consent = json!({"version": "1", "given_at_ms": 1_795_312_800_000_i64});
+    let form = json!({"name": "王五", "card": number(n), "consent": consent});
+    shop.post(T1, "/v1/members", &form).await.approved()["operation"].clone()
+}
+
+/// Sells a card to somebody: a field of the request with whom it names.
+async fn sell_to(shop: &Shop, n: i64, field: &str, who: &Value) -> Reply {
+    let mut request = load(500);
+    request[field] = who.clone();
+    shop.post(T1, &format!("/v1/cards/{}/sell", number(n)), &request).await
+}
+
+#[tokio::test]
+async fn a_card_that_somebody_was_enrolled_with_is_sold_to_nobody_else_until_they_give_it_back() {
+    let shop = shop().await;
+    let draft = enrol_with(&shop, 12).await;
+    shop.sell(12, 500).await.declined("card_has_member");
+    let sold = sell_to(&shop, 12, "draft", &draft).await.approved();
+    shop.void(&sold["entry"]).await.approved();
+    shop.get(T1, &format!("/v1/members?card={}", number(12))).await.problem(404, "member_unknown");
+    shop.sell(12, 500).await.approved();
+
+    // Head office has made a member of them before they bought it.
+    let draft = enrol_with(&shop, 13).await;
+    let outcome = DraftOutcome { draft: draft.as_str().unwrap().parse().unwrap(), member: MemberId::new(2).ok() };
+    publish(&shop, DatasetKind::MemberDrafts, 1, vec![DatasetRow::MemberDraft(outcome)]).await;
+    shop.sell(13, 500).await.declined("card_has_member");
+    sell_to(&shop, 13, "member", &json!(1)).await.declined("card_has_member");
+    sell_to(&shop, 13, "member", &json!(2)).await.approved();
+
+    // Head office refused them.
+    let draft = enrol_with(&shop, 14).await;
+    let outcome = DraftOutcome { draft: draft.as_str().unwrap().parse().unwrap(), member: None };
+    publish(&shop, DatasetKind::MemberDrafts, 2, vec![DatasetRow::MemberDraft(outcome)]).await;
+    shop.sell(14, 500).await.approved();
 }
 
 /// What was logged.

@@ -113,7 +113,7 @@ pub(super) fn acquaintance(tx: &ReadTx<'_>, enrolled: &MemberEnrolled) -> Result
         None => false,
     };
     let card = match enrolled.card {
-        Some(card) => draft::find_by_card(tx, card)?.is_some(),
+        Some(card) => draft::promise(tx, card)?.is_some(),
         None => false,
     };
     Ok(Acquaintance { phone, card })

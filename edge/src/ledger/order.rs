@@ -19,7 +19,7 @@ use super::member::{Newcomer, Wish, acquaintance};
 use super::pricing::Prepared;
 use super::{Call, limits};
 use crate::store::{
-    EntryMeta, StoreError, WriteTx, allotment, card, journal, operation, pending, receipt, tender_reference,
+    EntryMeta, StoreError, WriteTx, allotment, card, draft, journal, operation, pending, receipt, tender_reference,
 };
 
 /// An operation that a till named: by its receipt number or by its operation id.
@@ -171,7 +171,7 @@ impl Order {
             Self::SellCard { card, request } => {
                 let (cards, mut holdings) = one(*card)?;
                 add_points(tx, cards.iter().map(|card| card.account), policy, &mut holdings)?;
-                core::sell_card(&situation, *card, &cards, &holdings, request)
+                core::sell_card(&situation, *card, &cards, draft::promise(tx, *card)?, &holdings, request)
             }
             Self::ReloadCard { card, request } => {
                 let (cards, holdings) = one(*card)?;

@@ -1,11 +1,13 @@
 //! Drafts: people who were enrolled at this store and whom head office has not made members yet. Masked texts and what look-ups ask for; the form itself
 //! is sealed in the journal.
 //!
-//! Invariant: a draft that head office has decided upon is found by its id alone; its phone and card are the member's then, or nobody's.
+//! Invariant: a draft that head office has decided upon is found by its id alone; its phone is the member's then, or nobody's. The card of one that was
+//! accepted stays promised to that member until it is sold; that of one that was refused, and one that is given back, is nobody's.
 
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::entry::MemberEnrolled;
 use huitong_protocol::id::{Hash, MemberId};
+use huitong_protocol::ledger::Promise;
 use huitong_protocol::member::{Birthday, DraftId, DraftOutcome, DraftState};
 use rusqlite::Row;
 
@@ -75,8 +77,26 @@ pub fn find_by_phone(tx: &ReadTx<'_>, phone_hash: &Hash) -> Result<Option<Draft>
 /// # Errors
 /// As [`find`].
 pub fn find_by_card(tx: &ReadTx<'_>, card: CardNumber) -> Result<Option<Draft>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM member_draft WHERE card = ?1 LIMIT 1");
+    let sql = format!("SELECT {COLUMNS} FROM member_draft WHERE card = ?1 AND state = 'waiting' LIMIT 1");
     tx.one("read a draft by card", &sql, [card.reveal()], read)
+}
+
+/// For whom a card is kept that is not sold yet.
+///
+/// # Errors
+/// As [`find`].
+pub fn promise(tx: &ReadTx<'_>, card: CardNumber) -> Result<Option<Promise>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM member_draft WHERE card = ?1 LIMIT 1");
+    let draft = tx.one("read for whom a card is kept", &sql, [card.reveal()], read)?;
+    Ok(draft.map(|draft| Promise { draft: draft.id, member: draft.member }))
+}
+
+/// Lets a card go that was promised: its sale was undone.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn release_card(tx: &mut WriteTx<'_>, card: CardNumber) -> Result<(), StoreError> {
+    tx.execute("let a card go", "UPDATE member_draft SET card = NULL WHERE card = ?1", [card.reveal()]).map(drop)
 }
 
 /// Keeps a new draft. `birthday` is that of the form; only month and day stay here.
@@ -107,7 +127,8 @@ pub fn decide(tx: &mut WriteTx<'_>, outcome: &DraftOutcome) -> Result<(), StoreE
     let state = if outcome.member.is_some() { DraftState::Accepted } else { DraftState::Refused };
     tx.execute(
         "end a draft",
-        "UPDATE member_draft SET state = ?2, member = ?3, name_masked = '', phone_masked = '', birthday = NULL, phone_hash = NULL, card = NULL
+        "UPDATE member_draft SET state = ?2, member = ?3, name_masked = '', phone_masked = '', birthday = NULL, phone_hash = NULL,
+             card = CASE WHEN ?3 IS NULL THEN NULL ELSE card END
          WHERE draft = ?1",
         (bytes(&outcome.draft), state.as_str(), outcome.member.map(MemberId::get)),
     )

@@ -2,7 +2,7 @@
 //!
 //! Spending with a card belongs to `sale`, what goes back onto one to `returns`.
 
-use super::{Decide, Decision, Holdings, Hub, Situation, Work, loading_tenders, settle};
+use super::{Decide, Decision, Holdings, Hub, Promise, Situation, Work, loading_tenders, settle};
 use crate::allotment::Purse;
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::DeclineCode;
@@ -13,12 +13,14 @@ use crate::till::{FreezeCard, LoadCard};
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
-/// Sells a card with its initial load. Decided offline only at the store to which the card is allocated.
+/// Sells a card with its initial load. Decided offline only at the store to which the card is allocated. A card that is somebody's, or that `promised` says
+/// was named when somebody was enrolled, is sold only to them: who bought it would spend what head office writes down as theirs.
 #[must_use]
 pub fn sell_card(
     situation: &Situation<'_>,
     number: CardNumber,
     cards: &[Card],
+    promised: Option<Promise>,
     holdings: &Holdings,
     request: &LoadCard,
 ) -> Decision {
@@ -30,6 +32,13 @@ pub fn sell_card(
         let card = work.card(number, unit, 0, Purpose::Sell)?;
         if !card.status.may_sell() {
             return Err(Decision::of_card(DeclineCode::CardAlreadySold, number));
+        }
+        let promised = promised.filter(|promise| card.member.is_none() || card.member == promise.member);
+        let owner = card.member.or(promised.and_then(|promise| promise.member));
+        let draft = promised.map(|promise| promise.draft);
+        let is_theirs = (owner.is_some() && request.member == owner) || (draft.is_some() && request.draft == draft);
+        if (owner.is_some() || draft.is_some()) && !is_theirs {
+            return Err(Decision::of_card(DeclineCode::CardHasMember, number));
         }
         if card.allocated_store != Some(situation.store) {
             return Err(match situation.hub {

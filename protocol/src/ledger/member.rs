@@ -6,6 +6,8 @@ use super::{Decision, Holdings, Situation, Work, refuse, settle};
 use crate::card::{Card, CardStatus};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, MemberChangeRequested, MemberEnrolled};
+use crate::id::MemberId;
+use crate::member::DraftId;
 use crate::unit::Unit;
 use crate::wire::Purpose;
 
@@ -14,8 +16,17 @@ use crate::wire::Purpose;
 pub struct Acquaintance {
     /// An active member, or a draft of this store, has the phone.
     pub phone: bool,
-    /// A draft of this store has the card.
+    /// The card is kept for somebody who was enrolled at this store.
     pub card: bool,
+}
+
+/// For whom a card is kept that was named when somebody was enrolled at this store, until it is sold to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Promise {
+    /// Under which id they were enrolled.
+    pub draft: DraftId,
+    /// The member that head office has made of them, as far as the store has heard.
+    pub member: Option<MemberId>,
 }
 
 fn work<'a>(situation: &'a Situation<'a>, cards: &'a [Card]) -> Work<'a> {

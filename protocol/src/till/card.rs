@@ -8,6 +8,7 @@ use crate::card::{CardNumber, CardStatus};
 use crate::decline::Elsewhere;
 use crate::entry::TenderLine;
 use crate::id::{AccountId, MemberId, OperatorId};
+use crate::member::DraftId;
 use crate::money::{Currency, sum};
 use crate::time::{BusinessDay, Instant};
 use crate::unit::Unit;
@@ -26,6 +27,12 @@ requests! {
         /// How it is paid; sums to `amount_minor`.
         #[serde(default)]
         pub tenders: Vec<TenderLine>,
+        /// The member who buys it. A card that is a member's, or was promised to one, is sold to nobody else. Not said when a card is loaded again.
+        #[serde(default)]
+        pub member: Option<MemberId>,
+        /// The id under which the buyer was enrolled here, whether head office has made a member of it or not. As `member`.
+        #[serde(default)]
+        pub draft: Option<DraftId>,
     }
 }
 
@@ -38,6 +45,10 @@ impl LoadCard {
         amount("amount_minor", self.amount_minor, least)?;
         amount("bonus_minor", self.bonus_minor, 0)?;
         tenders(&self.tenders)?;
+        let named = [(self.member.is_some(), "member"), (self.draft.is_some(), "draft")];
+        if let Some((_, field)) = named.into_iter().find(|(is_said, _)| least > 0 && *is_said) {
+            return Err(Fault::new(field, "is said of a card that is sold; leave it out of one that is loaded again"));
+        }
         let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
         if paid != self.amount_minor {
             let fault = format!("sum to {paid}, but amount_minor is {}; they must be equal", self.amount_minor);

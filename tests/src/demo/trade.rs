@@ -253,6 +253,8 @@ impl Floor<'_, '_> {
             amount_minor: load.amount_minor,
             bonus_minor: load.bonus_minor,
             tenders: vec![paid],
+            member: None,
+            draft: None,
             operator: None,
             approver: None,
             terminal_seq: None,

@@ -1,16 +1,19 @@
 //! Cards: sold, loaded, stopped.
 
+use super::super::Promise;
 use super::*;
+use crate::id::MemberId;
+use crate::member::DraftId;
 
 #[test]
 fn a_card_is_sold_loaded_and_spent_and_the_last_cent_is_the_last() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
-    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 100));
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(1_000, 100));
     let (entry, _) = shop.book(sold);
     let kinds: Vec<MovementKind> = entry.body.movements().iter().map(|movement| movement.kind).collect();
     assert_eq!(kinds, [MovementKind::CardSale, MovementKind::Bonus]);
     assert_eq!((shop.here(1), shop.cards[0].status), (1_100, CardStatus::Active));
-    let again = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    let again = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(1_000, 0));
     assert_eq!(declined(again).code, DeclineCode::CardAlreadySold);
     let spent = shop.sale(&sale(vec![line(1_100, 1_000)], vec![tender("stored_value", 1_100, Some(1))]));
     shop.book(spent);
@@ -24,7 +27,7 @@ fn a_card_is_sold_loaded_and_spent_and_the_last_cent_is_the_last() {
 #[test]
 fn a_card_may_be_sold_empty_and_its_movement_says_where_its_home_is() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
-    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(0, 0));
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(0, 0));
     let (entry, plan) = shop.book(sold);
     assert_eq!((entry.body.movements().len(), plan.counters.len()), (1, 0));
 }
@@ -34,11 +37,50 @@ fn a_blank_card_is_sold_offline_only_where_it_is_allocated() {
     let elsewhere = Card { allocated_store: Some("S2".parse().unwrap()), ..card(1, CardStatus::Blank) };
     let mut shop = Shop::new(vec![elsewhere]);
     let sell =
-        |shop: &Shop| sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(100, 0));
+        |shop: &Shop| sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(100, 0));
     shop.hub = Hub::NotAsked;
     assert_eq!(asked(sell(&shop))[0].purpose, Purpose::Sell);
     shop.hub = Hub::Unreachable;
     assert_eq!(declined(sell(&shop)).code, DeclineCode::NotAllocatedHere);
+}
+
+#[test]
+fn a_blank_card_that_is_somebodys_is_sold_to_them_alone() {
+    let (owner, other) = (MemberId::new(7).unwrap(), MemberId::new(8).unwrap());
+    let draft = DraftId(OperationId(uuid::Uuid::from_u128(7)));
+    let sell = |of: Option<MemberId>, promised, member, draft| {
+        let shop = Shop::new(vec![Card { member: of, ..card(1, CardStatus::Blank) }]);
+        let request = LoadCard { member, draft, ..load_request(100, 0) };
+        match sell_card(&shop.situation(), number(1), &shop.cards, promised, &shop.holdings, &request) {
+            Decision::Approved(_) => None,
+            refused => Some(declined(refused).code),
+        }
+    };
+    let taken = Some(DeclineCode::CardHasMember);
+    let waiting = Some(Promise { draft, member: None });
+    let accepted = Some(Promise { draft, member: Some(owner) });
+    for (of, promised, member, named, expected) in [
+        (Some(owner), None, None, None, taken),
+        (Some(owner), None, Some(other), None, taken),
+        (Some(owner), None, Some(owner), None, None),
+        (None, waiting, None, None, taken),
+        (None, waiting, Some(owner), None, taken),
+        (None, waiting, None, Some(DraftId(OperationId(uuid::Uuid::from_u128(8)))), taken),
+        (None, waiting, None, Some(draft), None),
+        (None, accepted, None, None, taken),
+        (None, accepted, Some(owner), None, None),
+        (None, accepted, None, Some(draft), None),
+        // Head office found that it is another's.
+        (Some(other), accepted, None, Some(draft), taken),
+        (Some(other), accepted, Some(other), None, None),
+        // Nobody's: whom it is sold to is not for the sale to say.
+        (None, None, Some(other), None, None),
+    ] {
+        assert_eq!(sell(of, promised, member, named), expected, "{of:?} {promised:?} {member:?} {named:?}");
+    }
+    let shop = Shop::new(vec![card(1, CardStatus::Active)]);
+    let named = LoadCard { member: Some(owner), ..load_request(100, 0) };
+    assert_eq!(faulty_field(reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &named)), "member");
 }
 
 #[test]

@@ -279,6 +279,8 @@ fn load_request(amount_minor: i64, bonus_minor: i64) -> LoadCard {
         amount_minor,
         bonus_minor,
         tenders,
+        member: None,
+        draft: None,
         operator: None,
         approver: None,
         terminal_seq: None,

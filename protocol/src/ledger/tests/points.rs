@@ -137,7 +137,7 @@ fn points_that_were_given_back_to_the_hub_are_asked_for_before_any_is_written_of
 fn a_card_with_points_on_it_is_not_made_sellable_again() {
     let mut shop = point_shop();
     shop.cards[0].status = CardStatus::Blank;
-    let card_sale = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(0, 0));
+    let card_sale = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(0, 0));
     let (sold_card, _) = shop.book(card_sale);
     let sold = shop.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
     shop.book(sold);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_void_undoes_all_of_it_on_its_day_and_only_once() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
-    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 100));
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(1_000, 100));
     let (card_sale, _) = shop.book(sold);
     let spent =
         shop.sale(&sale(vec![line(300, 1_000)], vec![tender("stored_value", 250, Some(1)), tender("cash", 50, None)]));
@@ -29,7 +29,7 @@ fn a_void_undoes_all_of_it_on_its_day_and_only_once() {
 #[test]
 fn a_card_sale_is_not_voided_when_the_card_was_stopped_or_holds_more() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
-    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(1_000, 0));
     let (card_sale, _) = shop.book(sold);
     let reloaded = reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(500, 0));
     let (reload, _) = shop.book(reloaded);
@@ -58,7 +58,7 @@ fn a_card_sale_is_not_voided_when_the_card_was_stopped_or_holds_more() {
 #[test]
 fn a_card_is_not_given_back_while_goods_that_it_paid_for_may_come_back() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
-    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(1_000, 0));
     let (card_sale, _) = shop.book(sold);
     let spent = shop.sale(&sale(vec![line(300, 3_000)], vec![tender("stored_value", 300, Some(1))]));
     let (receipt, _) = shop.book(spent);
@@ -111,7 +111,7 @@ fn value_that_comes_back_behind_a_card_that_was_given_back_is_kept_and_takes_it_
     shop.book(undone);
     assert_eq!((shop.here(1), shop.cards[0].status), (300, CardStatus::Withdrawn));
     let sell =
-        |shop: &Shop| sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(100, 0));
+        |shop: &Shop| sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(100, 0));
     assert_eq!(declined(sell(&shop)).code, DeclineCode::CardAlreadySold);
     shop.cards[0].status = CardStatus::Blank;
     assert_eq!(declined(sell(&shop)).code, DeclineCode::CardInUse, "nobody buys what somebody left behind");
@@ -120,7 +120,7 @@ fn value_that_comes_back_behind_a_card_that_was_given_back_is_kept_and_takes_it_
 #[test]
 fn without_the_hub_a_card_that_is_given_back_stays_out_of_sale() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
-    let sold = sell_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &load_request(1_000, 0));
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(1_000, 0));
     let (card_sale, _) = shop.book(sold);
     shop.hub = Hub::Unreachable;
     let undo = |shop: &Shop| {
