@@ -9,7 +9,7 @@ mod view;
 
 use huitong_protocol::entry::{Header, MemberChangeRequested, MemberEnrolled};
 use huitong_protocol::id::{EntryId, MemberId};
-use huitong_protocol::member::{MemberNumber, Person, PersonChange, Phone, PhoneKey, name_fault};
+use huitong_protocol::member::{MemberNumber, Person, PersonChange, Phone, PhoneKey, name_fault, reason_fault};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::Instant;
 
@@ -242,7 +242,8 @@ fn open_change(tx: &mut Tx<'_>, request: &Request) -> Result<Result<PersonChange
         () if change.phone.as_deref().is_some_and(|phone| Phone::new(phone).is_err()) => {
             Some("the form has a phone that is none".to_owned())
         }
-        () => change.name.as_deref().and_then(name_fault).map(|fault| format!("the name on the form {fault}")),
+        () => (change.name.as_deref().and_then(name_fault).map(|fault| format!("the name on the form {fault}")))
+            .or_else(|| reason_fault(&change.reason).map(|fault| format!("the reason on the form {fault}"))),
     };
     Ok(fault.map_or(Ok(change), Err))
 }

@@ -523,9 +523,7 @@ pub struct MemberChangeRequested {
     pub number: MemberNumber,
     /// What should change.
     pub fields: Vec<PersonField>,
-    /// Why, as the operator wrote it.
-    pub reason: String,
-    /// What it should be: a packed [`crate::member::PersonChange`].
+    /// What it should be, and why: a packed [`crate::member::PersonChange`].
     pub sealed: Sealed,
 }
 

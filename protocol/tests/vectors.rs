@@ -252,7 +252,6 @@ fn bodies() -> Vec<Body> {
             member: MemberId::new(3).unwrap(),
             number: text("8800003"),
             fields: vec![PersonField::Name, PersonField::Phone],
-            reason: "marriage".to_owned(),
             sealed: Sealed { key: KeyId::of(&[6; 32]), bytes: vec![4, 5, 6] },
         }),
         Body::Allotment(Allotment {

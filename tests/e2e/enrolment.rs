@@ -169,12 +169,19 @@ async fn a_change_is_done_when_two_people_have_approved_it_and_reaches_every_sto
     );
     one.wire.cut(false);
     one.upload_all().await.unwrap();
+    for place in ["store-S1", "hub"] {
+        assert!(
+            !holds(&folder.path().join(place), "marriage"),
+            "why somebody changes lies open in the files of {place}"
+        );
+    }
 
     let waiting = requests(&town).await;
     let numbers: Vec<i64> = waiting.iter().map(|request| request["number"].as_i64().unwrap()).collect();
     assert_eq!(waiting[0]["proposal"], "change name, phone of member 8800001");
     let office = Office::of(&town, "li").await;
     let shown = office.ask(Method::GET, &format!("/member-requests/{}", numbers[0]), Value::Null).await.1;
+    assert_eq!(shown["reason"], "marriage");
     assert_eq!(
         shown["wanted"],
         json!([

@@ -88,7 +88,6 @@ impl Ledger {
             member: id,
             number,
             fields: change.fields(),
-            reason: request.reason.trim().to_owned(),
             sealed: seal(&self.member_keys()?, &change)?,
         };
         let (operator, terminal_seq) = (request.operator, request.terminal_seq);

@@ -135,7 +135,6 @@ CREATE TABLE member_request (
     consent_at_ms INTEGER,
     -- Of a change: fields separated by semicolons.
     fields TEXT NOT NULL,
-    reason TEXT NOT NULL,
     -- Whom a change is of; whom an enrolment has become, or should be merged into.
     member_id INTEGER,
     sealed_key TEXT NOT NULL,

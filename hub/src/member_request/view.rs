@@ -49,7 +49,7 @@ pub struct RequestView {
     /// The version of the terms to which they consented.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,
-    /// Why, as the store says.
+    /// Why a change is asked for, as the store says, when the form was opened.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// What the second approval does.
@@ -99,6 +99,7 @@ pub fn show(tx: &mut Tx<'_>, number: i64) -> Result<RequestView, ReviewError> {
             ]
         }),
         Asked::Change { .. } => open_change(tx, &request)?.map(|change| {
+            seen.reason = change.reason;
             let phone = change.phone.as_deref().and_then(|phone| Phone::new(phone).ok());
             [change.name, phone.map(|phone| phone.masked()), change.birthday.map(|day| day.without_year().to_string())]
         }),
@@ -130,18 +131,18 @@ fn view(tx: &mut Tx<'_>, request: &Request) -> Result<RequestView, StoreError> {
     let of = number.map_or_else(|| "a member that is not there".to_owned(), |number| format!("member {number}"));
     let (reviewed, decided) = request.state.words();
     let (reviewed, decided) = (reviewed.cloned(), decided.cloned());
-    let (kind, name, phone, card, consent, reason, proposal) = match &request.asked {
+    let (kind, name, phone, card, consent, proposal) = match &request.asked {
         Asked::Enrolment { name_masked, phone_masked, card, consent, .. } => {
             let proposal = if member.is_some() { format!("merge into {of}") } else { "make a member".to_owned() };
             let (name, phone) = (name_masked.clone(), phone_masked.clone());
             let card = card.map(|card| card.to_string());
-            ("enrolment", name, phone, card, Some(consent.version.clone()), String::new(), proposal)
+            ("enrolment", name, phone, card, Some(consent.version.clone()), proposal)
         }
-        Asked::Change { fields, reason } => {
+        Asked::Change { fields } => {
             let proposal = format!("change {} of {of}", fields.join(", "));
             let name = member.as_ref().map(|member| member.name_masked()).unwrap_or_default();
             let phone = member.map(|member| member.phone_masked).unwrap_or_default();
-            ("change", name, phone, None, None, reason.clone(), proposal)
+            ("change", name, phone, None, None, proposal)
         }
     };
     Ok(RequestView {
@@ -156,7 +157,7 @@ fn view(tx: &mut Tx<'_>, request: &Request) -> Result<RequestView, StoreError> {
         phone,
         card,
         consent,
-        reason,
+        reason: String::new(),
         proposal,
         wanted: Vec::new(),
         unreadable: None,

@@ -80,8 +80,6 @@ pub enum Asked {
     Change {
         /// What of them.
         fields: Vec<String>,
-        /// Why.
-        reason: String,
     },
 }
 
@@ -105,7 +103,7 @@ pub struct Request {
 }
 
 const COLUMNS: &str = "request_no, kind, store_id, epoch, seq, asked_at_ms, draft, name_masked, phone_masked, card, consent_version, consent_at_ms, \
-     fields, reason, member_id, sealed_key, sealed, state, reviewed_by, reviewed_at_ms, reviewed_note, decided_by, decided_at_ms, decided_note";
+     fields, member_id, sealed_key, sealed, state, reviewed_by, reviewed_at_ms, reviewed_note, decided_by, decided_at_ms, decided_note";
 /// Between fields.
 const SEPARATOR: char = ';';
 
@@ -140,19 +138,18 @@ fn read(row: &Row<'_>) -> Result<Request, StoreError> {
         },
         None => Asked::Change {
             fields: row.text(12)?.split(SEPARATOR).filter(|field| !field.is_empty()).map(str::to_owned).collect(),
-            reason: row.text(13)?.to_owned(),
         },
     };
-    let (reviewed, decided) = (word(row, 18)?, word(row, 21)?);
-    let state = match (row.text(17)?, reviewed, decided) {
+    let (reviewed, decided) = (word(row, 17)?, word(row, 20)?);
+    let state = match (row.text(16)?, reviewed, decided) {
         ("waiting", _, _) => State::Waiting,
         ("reviewed", Some(first), _) => State::Reviewed(first),
         ("accepted", first, Some(last)) => State::Accepted(first, last),
         ("refused", first, Some(last)) => State::Refused(first, last),
         (other, ..) => return Err(invalid(number, "state", format!("is {other} without the names that belong to it"))),
     };
-    let member = row.maybe_integer(14)?.map(MemberId::new).transpose();
-    let key = serde_json::from_value(row.text(15)?.into()).map_err(|why| invalid(number, "sealed_key", why))?;
+    let member = row.maybe_integer(13)?.map(MemberId::new).transpose();
+    let key = serde_json::from_value(row.text(14)?.into()).map_err(|why| invalid(number, "sealed_key", why))?;
     Ok(Request {
         number,
         entry: EntryId {
@@ -163,7 +160,7 @@ fn read(row: &Row<'_>) -> Result<Request, StoreError> {
         asked_at_ms: Instant(row.integer(5)?),
         asked,
         member: member.map_err(|why| invalid(number, "member_id", why))?,
-        sealed: Sealed { key, bytes: row.bytes(16)?.to_vec() },
+        sealed: Sealed { key, bytes: row.bytes(15)?.to_vec() },
         state,
     })
 }
@@ -181,8 +178,8 @@ pub fn insert_enrolment(
 ) -> Result<bool, StoreError> {
     let rows = tx.execute(
         "INSERT INTO member_request (request_no, kind, store_id, epoch, seq, asked_at_ms, draft, name_masked, phone_masked, card, consent_version, \
-         consent_at_ms, fields, reason, sealed_key, sealed, state) \
-         VALUES ($1, 'enrolment', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', $12, $13, 'waiting') ON CONFLICT (draft) DO NOTHING",
+         consent_at_ms, fields, sealed_key, sealed, state) \
+         VALUES ($1, 'enrolment', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', $12, $13, 'waiting') ON CONFLICT (draft) DO NOTHING",
         &[
             number.into(),
             (&id.store).into(),
@@ -218,8 +215,8 @@ pub fn insert_change(
     tx.execute_one(
         "keep a request",
         "member_request",
-        "INSERT INTO member_request (request_no, kind, store_id, epoch, seq, asked_at_ms, name_masked, phone_masked, consent_version, fields, reason, \
-         member_id, sealed_key, sealed, state) VALUES ($1, 'change', $2, $3, $4, $5, '', '', '', $6, $7, $8, $9, $10, 'waiting')",
+        "INSERT INTO member_request (request_no, kind, store_id, epoch, seq, asked_at_ms, name_masked, phone_masked, consent_version, fields, \
+         member_id, sealed_key, sealed, state) VALUES ($1, 'change', $2, $3, $4, $5, '', '', '', $6, $7, $8, $9, 'waiting')",
         &[
             number.into(),
             (&id.store).into(),
@@ -227,7 +224,6 @@ pub fn insert_change(
             id.seq.into(),
             header.at_ms.into(),
             (&fields).into(),
-            (&requested.reason).into(),
             requested.member.into(),
             requested.sealed.key.as_str().into(),
             (&requested.sealed.bytes).into(),

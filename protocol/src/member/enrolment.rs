@@ -270,7 +270,7 @@ impl PersonField {
     }
 }
 
-/// What is sealed of a change: the fields that should be so from now on.
+/// What is sealed of a change: the fields that should be so from now on, and why. People write names and illnesses into reasons.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersonChange {
@@ -285,6 +285,8 @@ pub struct PersonChange {
     /// The new birthday.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birthday: Option<Birthday>,
+    /// Why, as the operator wrote it, for whoever decides.
+    pub reason: String,
 }
 
 impl fmt::Debug for PersonChange {
@@ -349,19 +351,26 @@ impl ChangeMember {
             name: self.name.as_deref().map(read_name).transpose()?,
             phone: phone.map(|phone| phone.reveal().to_owned()),
             birthday: self.birthday.as_deref().map(read_birthday).transpose()?,
+            reason: self.reason.trim().to_owned(),
         };
         if change.fields().is_empty() {
             return Err(Fault::new("name", "is missing, and so are phone and birthday: say what should change"));
         }
-        let reason = self.reason.trim();
-        if reason.is_empty() {
-            return Err(Fault::new("reason", "is empty; say in a few words why"));
+        match reason_fault(&change.reason) {
+            Some(fault) => Err(Fault::new("reason", fault)),
+            None => Ok(change),
         }
-        if reason.len() > TEXT_BYTES_MAX || reason.chars().any(char::is_control) {
-            return Err(Fault::new("reason", format!("is not plain text of at most {TEXT_BYTES_MAX} bytes")));
-        }
-        Ok(change)
     }
+}
+
+/// What is wrong with a reason. It never repeats what was written.
+#[must_use]
+pub fn reason_fault(reason: &str) -> Option<String> {
+    if reason.trim().is_empty() {
+        return Some("is empty; say in a few words why".to_owned());
+    }
+    let is_plain = reason.len() <= TEXT_BYTES_MAX && !reason.chars().any(char::is_control);
+    (!is_plain).then(|| format!("is not plain text of at most {TEXT_BYTES_MAX} bytes"))
 }
 
 fn read_name(text: &str) -> Result<String, Fault> {
@@ -523,7 +532,9 @@ mod tests {
         assert_eq!(none.read(member).unwrap_err().field, "name");
         let named =
             ChangeMember { name: Some("王三".to_owned()), phone: Some("13900000001".to_owned()), ..none.clone() };
-        assert_eq!(named.read(member).unwrap().fields(), [PersonField::Name, PersonField::Phone]);
+        let read = named.read(member).unwrap();
+        assert_eq!((read.fields(), read.reason.as_str()), (vec![PersonField::Name, PersonField::Phone], "marriage"));
+        assert!(!format!("{named:?} {read:?}").contains("marriage"));
         assert_eq!(ChangeMember { reason: " ".to_owned(), ..named.clone() }.read(member).unwrap_err().field, "reason");
         assert_eq!(ChangeMember { phone: Some("12".to_owned()), ..named }.read(member).unwrap_err().field, "phone");
     }

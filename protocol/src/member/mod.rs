@@ -22,7 +22,7 @@ use crate::time::BusinessDay;
 pub use birthday::Birthday;
 pub use enrolment::{
     ChangeMember, Consent, Document, DraftId, DraftLook, DraftOutcome, DraftState, EnrolMember, Form, MemberKeys,
-    Person, PersonChange, PersonField, Sealed, SealingKey,
+    Person, PersonChange, PersonField, Sealed, SealingKey, reason_fault,
 };
 pub use identity_document::{DocumentFault, DocumentKind, IdentityNumber};
 pub use look::{FoundBy, MEMBER_CARDS_MAX, MemberCard, MemberFound, MemberLook, MembersAsOf, MembersFound, PointsHere};
