@@ -332,7 +332,9 @@ may = ["load_card", "markdown", "void"]
     open(&shop, "2026-11-22").await;
     let load =
         json!({ "currency": "CNY", "amount_minor": 5_000, "tenders": [{ "tender": "cash", "amount_minor": 5_000 }] });
-    let sold = post(&shop, &format!("/v1/cards/{}/sell", card.reveal()), &load).await;
+    let mut to_owner = load.clone();
+    to_owner["member"] = serde_json::to_value(shop.till.owner(card).await).unwrap();
+    let sold = post(&shop, &format!("/v1/cards/{}/sell", card.reveal()), &to_owner).await;
     assert_eq!(sold["decision"], "approved", "{sold}");
 
     // A cashier takes off a tenth and no more, and calls somebody for a void.

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::Decline;
 use huitong_protocol::entry::{LineFlags, TenderLine};
-use huitong_protocol::id::{EntryId, OperationId};
+use huitong_protocol::id::{EntryId, MemberId, OperationId};
 use huitong_protocol::member::MemberLook;
 use huitong_protocol::money::Currency;
 use huitong_protocol::till::{
@@ -236,12 +236,18 @@ impl Till {
         }
     }
 
-    /// Sells a card for cash.
+    /// Sells a card for cash, to the member whose it is where the store knows one.
     ///
     /// # Errors
     /// As [`Till::operate`].
     pub async fn sell(&self, key: OperationId, card: CardNumber, amount_minor: i64) -> anyhow::Result<Outcome> {
-        self.operate(&format!("/v1/cards/{}/sell", card.reveal()), key, &self.load(amount_minor)).await
+        let request = LoadCard { member: self.owner(card).await, ..self.load(amount_minor) };
+        self.operate(&format!("/v1/cards/{}/sell", card.reveal()), key, &request).await
+    }
+
+    /// The member whose card it is, as far as the store says.
+    pub async fn owner(&self, card: CardNumber) -> Option<MemberId> {
+        self.member("card", card.reveal()).await.ok().map(|look| look.member)
     }
 
     /// Loads a card again, for cash.

@@ -253,7 +253,7 @@ impl Floor<'_, '_> {
             amount_minor: load.amount_minor,
             bonus_minor: load.bonus_minor,
             tenders: vec![paid],
-            member: None,
+            member: if action == "sell" { self.till(at).owner(card).await } else { None },
             draft: None,
             operator: None,
             approver: None,
