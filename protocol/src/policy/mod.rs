@@ -180,8 +180,9 @@ impl Policy {
                 "and a tender of class points need each other; add the one that is missing or take the other away";
             faults.add("points.burn", fault);
         }
+        let frame = parameters::Frame::of(self);
         for (store, own) in &self.stores {
-            for PolicyFault { path, fault } in self.parameter_faults(*store, own) {
+            for PolicyFault { path, fault } in parameters::check(*store, own, &frame) {
                 faults.add(format!("stores.{store}.{path}"), fault);
             }
         }
@@ -205,14 +206,7 @@ impl Policy {
     /// Every fault of what a store sets, or would set, for itself; paths begin within its parameters.
     #[must_use]
     pub fn parameter_faults(&self, store: StoreId, own: &StoreParameters) -> Vec<PolicyFault> {
-        let frame = parameters::Frame {
-            bounds: &self.store_parameters,
-            tiers: &self.tiers,
-            promotions: &self.promotions,
-            stores: &self.stores,
-            earns: self.points.earn.is_some(),
-        };
-        parameters::check(store, own, &frame)
+        parameters::check(store, own, &parameters::Frame::of(self))
     }
 
     /// The tender of a code.

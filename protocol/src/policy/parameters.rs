@@ -5,13 +5,15 @@
 //! is priced again with the parameters that it was priced with. Invariant of a valid policy: every store's parameters are within its bounds, and what
 //! a store gives away beyond the group's promotions is borne by that store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::promotion::check_give;
 use super::who::twice;
-use super::{Combine, Counters, Faults, Give, Goods, PolicyFault, Promotion, Tier, When, Where, Who, goods, when, who};
+use super::{
+    Combine, Counters, Faults, Give, Goods, Policy, PolicyFault, Promotion, When, Where, Who, goods, when, who,
+};
 use crate::id::{CouponCode, PromotionId, StoreId, TierCode};
 use crate::money::{Ppm, Rounding, share};
 use crate::till::AMOUNT_MINOR_MAX;
@@ -140,6 +142,11 @@ const fn yes() -> bool {
 }
 
 impl StoreParameters {
+    /// The codes of its promotions, each once.
+    fn codes(&self) -> HashSet<PromotionId> {
+        self.promotions.iter().map(|promotion| promotion.id).collect()
+    }
+
     /// Whether it sets nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -217,14 +224,36 @@ pub(super) fn check_bounds(bounds: &ParameterBounds, faults: &mut Faults) {
 
 /// What the parameters of a store are judged by.
 pub(super) struct Frame<'a> {
-    pub(super) bounds: &'a ParameterBounds,
-    pub(super) tiers: &'a [Tier],
-    /// The group's promotions.
-    pub(super) promotions: &'a [Promotion],
-    /// The other stores, with theirs.
-    pub(super) stores: &'a BTreeMap<StoreId, StoreParameters>,
+    bounds: &'a ParameterBounds,
+    tiers: HashSet<TierCode>,
+    /// The codes of the group's promotions.
+    group: HashSet<PromotionId>,
+    /// The stores, with theirs.
+    stores: &'a BTreeMap<StoreId, StoreParameters>,
+    /// By how many stores a code is used. Counted once for all stores, or judging a bundle would take the square of them.
+    users: HashMap<PromotionId, usize>,
     /// Whether purchases earn points.
-    pub(super) earns: bool,
+    earns: bool,
+}
+
+impl<'a> Frame<'a> {
+    /// What a policy judges by.
+    pub(super) fn of(policy: &'a Policy) -> Self {
+        let mut users = HashMap::new();
+        for own in policy.stores.values() {
+            for id in own.codes() {
+                *users.entry(id).or_insert(0) += 1;
+            }
+        }
+        Self {
+            bounds: &policy.store_parameters,
+            tiers: policy.tiers.iter().map(|tier| tier.code).collect(),
+            group: policy.promotions.iter().map(|promotion| promotion.id).collect(),
+            stores: &policy.stores,
+            users,
+            earns: policy.points.earn.is_some(),
+        }
+    }
 }
 
 /// Every fault of one store's parameters, each naming the parameter, its value, and the bound where it is one.
@@ -309,20 +338,20 @@ fn check_promotions(store: StoreId, own: &StoreParameters, frame: &Frame<'_>, fa
             format!("are {count}; the bound store_parameters.promotions.count_max is {}", bounds.count_max),
         );
     }
-    let group: HashSet<PromotionId> = frame.promotions.iter().map(|promotion| promotion.id).collect();
-    let others = frame.stores.iter().filter(|(other, _)| **other != store);
-    let taken: HashSet<PromotionId> = others.flat_map(|(_, other)| other.promotions.iter().map(|p| p.id)).collect();
-    let tiers: HashSet<TierCode> = frame.tiers.iter().map(|tier| tier.code).collect();
+    // What the store uses now is no other's.
+    let used_here = frame.stores.get(&store).map(StoreParameters::codes).unwrap_or_default();
+    let is_taken =
+        |id: PromotionId| frame.users.get(&id).is_some_and(|&users| users > usize::from(used_here.contains(&id)));
     let mut seen = HashSet::new();
     for (index, promotion) in own.promotions.iter().enumerate() {
         let path = |field: &str| format!("promotions[{index}].{field}");
         let id = promotion.id;
         if !seen.insert(id) {
             faults.add(path("id"), format!("{id} is there twice; give each promotion its own code"));
-        } else if group.contains(&id) {
+        } else if frame.group.contains(&id) {
             faults
                 .add(path("id"), format!("{id} is a promotion of the group; give it another code, like {store}-{id}"));
-        } else if taken.contains(&id) {
+        } else if is_taken(id) {
             faults.add(path("id"), format!("{id} is another store's; give it another code, like {store}-{id}"));
         }
         if promotion.name.trim().is_empty() {
@@ -330,7 +359,7 @@ fn check_promotions(store: StoreId, own: &StoreParameters, frame: &Frame<'_>, fa
         }
         check_give(promotion.give, &path, faults);
         check_window(&promotion.when, &format!("promotions[{index}]"), bounds.days_max, "promotions.days_max", faults);
-        who::check(&promotion.who, &Where::default(), &tiers, &path, faults);
+        who::check(&promotion.who, &Where::default(), &frame.tiers, &path, faults);
         goods::check(&promotion.goods, &promotion.counters, &path, faults);
         check_gift(promotion, bounds, &path, faults);
     }
@@ -537,6 +566,29 @@ mod tests {
         policy.stores.insert("S1".parse().unwrap(), parameters);
         let paths: Vec<String> = policy.validate().into_iter().map(|fault| fault.path).collect();
         assert_eq!(paths, ["stores.S1.promotions[0].id", "stores.S2.promotions[0].id"]);
+    }
+
+    #[test]
+    fn the_parameters_of_a_whole_chain_are_judged_in_one_go() {
+        let mut policy = policy(bounds());
+        let of = |store: usize| {
+            let promotions: Vec<Value> =
+                (0..4).map(|at| promotion(&format!("L{store}-{at}"), percent(10), json!({}))).collect();
+            own(json!({ "promotions": promotions }))
+        };
+        // Quadratic, this takes minutes.
+        for store in 0..8_000 {
+            policy.stores.insert(format!("S{store}").parse().unwrap(), of(store));
+        }
+        // A code twice in one store is no other store's.
+        policy.stores.insert("T1".parse().unwrap(), of(7));
+        let mut twice = of(9_000);
+        twice.promotions[1].id = twice.promotions[0].id;
+        policy.stores.insert("T2".parse().unwrap(), twice);
+        let found: Vec<String> = policy.validate().iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 4 + 4 + 1, "{found:?}");
+        assert!(found.iter().all(|fault| fault.contains("stores.S7.") || fault.contains("stores.T")), "{found:?}");
+        assert!(found[8].contains("is there twice"), "{found:?}");
     }
 
     #[test]
