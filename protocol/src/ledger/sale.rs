@@ -212,15 +212,18 @@ fn burn(work: &mut Work<'_>, number: CardNumber, index: usize, request: &PostSal
 }
 
 /// Points that are pending may stay out of reach: the goods that earned them may come back. Others are asked of the hub, once.
-fn confirmed(work: &Work<'_>, number: CardNumber, points: i64) -> Decide<()> {
+fn confirmed(work: &mut Work<'_>, number: CardNumber, points: i64) -> Decide<()> {
     let account = work.card_in_use(number, Unit::Points, points, Purpose::Spend)?.account;
-    let here = work.holdings.get(Purse { account, unit: Unit::Points }).available_minor();
+    let purse = Purse { account, unit: Unit::Points };
+    let here = work.holdings.get(purse).available_minor();
     let pending = work.holdings.pending(account).min(here);
     if pending == 0 || here - pending >= points {
         return Ok(());
     }
     if *work.situation.hub == super::Hub::NotAsked {
         let missing_minor = points - (here - pending);
+        // As what is confirmed here is used up, a second line on the account asks for all of its points.
+        work.holdings.put(purse, StoreCounters::default());
         let need = Need { card: number, unit: Unit::Points, missing_minor, purpose: Purpose::Spend };
         return Err(Decision::AskHub(vec![need]));
     }

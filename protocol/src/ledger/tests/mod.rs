@@ -7,7 +7,7 @@ use crate::entry::{BODY_VERSION, Entry, HEADER_VERSION, Header, LineFlags, Markd
 use crate::id::{Epoch, OperationId, Seq, TenderCode};
 use crate::item::Item;
 use crate::money::Ppm;
-use crate::points::{BurnRule, EarnRule, PointsRules};
+use crate::points::{BurnRule, EarnRule, PendingRule, PointsRules};
 use crate::policy::{
     CountsAs, Give, Goods, Product, Promotion, ReferenceRule, RefundRoute, ReturnRules, Rung, Scope, Tender,
     TenderClass,

@@ -102,6 +102,28 @@ fn what_comes_back_takes_its_points_back_and_gives_burnt_ones_back_to_the_last()
 }
 
 #[test]
+fn two_lines_on_one_account_ask_for_all_that_pending_points_may_not_pay() {
+    let mut shop = point_shop();
+    shop.policy.points.pending = Some(PendingRule { days: 7, may_burn: false });
+    let purse = Purse { account: account(1), unit: POINTS };
+    shop.holdings.put(purse, StoreCounters { loaded_minor: 100, ..StoreCounters::default() });
+    shop.holdings.put_pending(account(1), 70);
+    shop.hub = Hub::NotAsked;
+    let request = sale(
+        vec![line(1_000, 1_000)],
+        vec![tender("points", 50, Some(1)), tender("points", 40, Some(1)), tender("cash", 910, None)],
+    );
+    let needs = asked(shop.sale(&request));
+    assert_eq!(needs.iter().map(|need| need.missing_minor).sum::<i64>(), 60, "{needs:?}");
+    // With just that, both are paid.
+    shop.hub = Hub::Answered { elsewhere: Vec::new() };
+    shop.holdings.put(purse, StoreCounters { loaded_minor: 100, adopted_minor: 60, ..StoreCounters::default() });
+    let paid = shop.sale(&request);
+    shop.book(paid);
+    assert_eq!(points(&shop), 160 - 90 + 9);
+}
+
+#[test]
 fn points_that_were_given_back_to_the_hub_are_asked_for_before_any_is_written_off() {
     let mut shop = point_shop();
     let sold = shop.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
