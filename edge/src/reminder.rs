@@ -13,8 +13,10 @@ const MINUTE_MS: i64 = 60_000;
 pub struct Days {
     /// The open day.
     pub open: Option<BusinessDay>,
-    /// The earliest closed day that the hub has not accepted.
-    pub unaccepted: Option<BusinessDay>,
+    /// The earliest closed day on which the hub has not said a word.
+    pub unanswered: Option<BusinessDay>,
+    /// The earliest of the last closed days that the hub counted differently.
+    pub differing: Option<BusinessDay>,
 }
 
 /// What should be looked at, in words.
@@ -31,8 +33,12 @@ pub fn reminders(identity: &Identity, policy: &Policy, days: Days, now: Instant)
     if let Some(day) = days.open.filter(|day| is_late(*day, policy.day.close_reminder_minutes)) {
         words.push(format!("day {day} is still open, though its hours are over; close it: huitong-edge day close"));
     }
-    if let Some(day) = days.unaccepted.filter(|day| is_late(*day, policy.day.seal_reminder_minutes)) {
-        words.push(format!("day {day} is closed and head office has not accepted it; see: huitong-edge sync status"));
+    if let Some(day) = days.unanswered.filter(|day| is_late(*day, policy.day.seal_reminder_minutes)) {
+        words.push(format!("day {day} is closed and head office has not answered; see: huitong-edge sync status"));
+    }
+    if let Some(day) = days.differing.filter(|day| is_late(*day, policy.day.seal_reminder_minutes)) {
+        let what = "is closed and head office counts it differently; what differs: huitong-edge sync status";
+        words.push(format!("day {day} {what}"));
     }
     words
 }

@@ -50,11 +50,12 @@ pub(super) struct Status {
 pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Response, Problem> {
     let committed = api.store().committed();
     let identity = committed.identity.as_ref().ok_or(StoreError::NotEnrolled)?;
-    let (sync, unreported_accounts, mut alarms, key, unaccepted) = api.store().read(|tx| {
+    let (sync, unreported_accounts, mut alarms, key, (unanswered, differing)) = api.store().read(|tx| {
         let sync = sync_state::get(tx)?;
         let unreported = allotment::changed_count(tx, sync.reported_change_no)?;
         let key = policy::keys(tx)?.last().map(PolicyKey::id);
-        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key, day::first_unanswered(tx)?))
+        let days = (day::first_unanswered(tx)?, day::first_differing(tx)?);
+        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key, days))
     })?;
     alarms.extend(committed.policy_refused.iter().map(ToString::to_string));
     let (line, now) = (&api.shared.line, api.clock().now());
@@ -67,7 +68,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
     }
     let mut ladder = None;
     if let Some(in_force) = &committed.policy {
-        let days = Days { open: committed.open_day, unaccepted };
+        let days = Days { open: committed.open_day, unanswered, differing };
         alarms.extend(reminders(identity, &in_force.policy, days, now));
         let silent_ms = line.heard_at().map(|heard| now.0.saturating_sub(heard.0));
         ladder = in_force.policy.ladder.rung(silent_ms).copied();

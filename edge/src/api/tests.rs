@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::http::Request;
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::id::TerminalId;
+use huitong_protocol::wire::DayVerdict;
 use serde_json::{Value, json};
 
 use crate::ledger::testing::*;
-use crate::store::{StoreError, setting, till};
+use crate::store::{StoreError, day, replica, setting, till};
 use crate::till::Permissions;
 
 fn post(till: u8, path: &str, key: &str, body: &str) -> Request<Body> {
@@ -221,6 +222,36 @@ async fn the_day_is_for_tills_with_the_permission() {
     shop.post(T2, "/v1/day/open", &json!({})).await.problem(403, "forbidden");
     shop.post_with(T1, "/v1/day/open", &shop.key(), "").await.approved();
     shop.post(T2, "/v1/day/close", &json!({})).await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_day_without_an_answer_and_one_that_is_counted_differently_are_told_apart() {
+    let shop = Shop::new().await;
+    let page = policy_page(2, "2026-01-01", &format!("{POLICY}\n[day]\nseal_reminder_minutes = 60\n"));
+    shop.store.write(move |tx| replica::apply_page(tx, &page)).await.unwrap();
+    shop.post(T1, "/v1/day/open", &json!({})).await.approved();
+    shop.post(T1, "/v1/day/close", &json!({})).await.approved();
+    shop.clock.wind(36 * 3_600_000);
+    let alarms = async || shop.get(T1, "/v1/status").await.json["alarms"].to_string();
+    let (silent, differing) =
+        ("2026-11-22 is closed and head office has not answered", "head office counts it differently");
+    let said = async || {
+        let alarms = alarms().await;
+        (alarms.contains(silent), alarms.contains(differing))
+    };
+    assert_eq!(said().await, (true, false));
+    let answer = async |differences: Vec<String>| {
+        let put = move |tx: &mut crate::store::WriteTx<'_>| {
+            let closed = day::last_closed(tx)?.unwrap();
+            let seal_seq = closed.seal.unwrap().0;
+            day::put_verdict(tx, &DayVerdict { business_day: closed.business_day, seal_seq, differences })
+        };
+        shop.store.write(put).await.unwrap();
+    };
+    answer(vec!["entries: 3 here, 2 there".to_owned()]).await;
+    assert_eq!(said().await, (false, true));
+    answer(Vec::new()).await;
+    assert_eq!(said().await, (false, false));
 }
 
 #[tokio::test]

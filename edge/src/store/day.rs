@@ -89,6 +89,19 @@ pub fn first_unanswered(tx: &ReadTx<'_>) -> Result<Option<BusinessDay>, StoreErr
     tx.one("find a day without an answer", sql, [], |row| parsed(row, 0, "day", "business_day"))
 }
 
+/// For how many of the newest days people are reminded that the hub counted them differently. Older ones are head office's to clear up, and it says no
+/// second word on a seal.
+const DIFFERING_DAYS_MAX: usize = 7;
+
+/// The earliest of the newest days that the hub counted differently.
+///
+/// # Errors
+/// As [`get`].
+pub fn first_differing(tx: &ReadTx<'_>) -> Result<Option<BusinessDay>, StoreError> {
+    let differs = |day: &Day| day.verdict.as_ref().is_some_and(|verdict| !verdict.differences.is_empty());
+    Ok(newest(tx, DIFFERING_DAYS_MAX)?.into_iter().rev().find(differs).map(|day| day.business_day))
+}
+
 fn select(columns: &str, rest: &str) -> String {
     format!("SELECT {columns} FROM day {rest}")
 }
