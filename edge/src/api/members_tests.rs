@@ -246,6 +246,23 @@ async fn a_card_that_somebody_was_enrolled_with_is_sold_to_nobody_else_until_the
     shop.sell(14, 500).await.approved();
 }
 
+#[tokio::test]
+async fn a_consent_ahead_of_a_slow_clock_names_both_clocks_and_what_was_done_is_answered_again() {
+    let shop = shop().await;
+    let key = shop.key();
+    let form =
+        json!({"name": "王五", "phone": "13900000009", "consent": {"version": "1", "given_at_ms": MORNING.ms()}});
+    let asked = async |key: &str| shop.post_with(T1, "/v1/members", key, form.to_string()).await;
+    let first = asked(&key).await.approved();
+    // Somebody sets the store's clock back.
+    shop.clock.wind(-3_600_000);
+    assert_eq!(asked(&key).await.approved(), first);
+    let problem = asked(&shop.key()).await.problem(422, "field_invalid");
+    let detail = problem["detail"].as_str().unwrap();
+    let (till, store) = (MORNING.to_string(), huitong_protocol::time::Instant(MORNING.ms() - 3_600_000).to_string());
+    assert!(detail.contains(&till) && detail.contains(&store), "{problem}");
+}
+
 /// What was logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Answer, Call, Ledger, LedgerError, Order};
 use crate::sealing;
-use crate::store::{ReadTx, StoreError, draft, member};
+use crate::store::{ReadTx, StoreError, draft, member, operation};
 
 /// Somebody to be enrolled, the form sealed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +53,11 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::execute`]; a fault never repeats what was typed.
     pub async fn enrol_member(&self, call: Call, request: &EnrolMember) -> Result<Answer, LedgerError> {
-        let Form { person, phone } = request.read(DraftId(call.operation), call.now)?;
+        let Form { person, phone } = request.read(DraftId(call.operation))?;
+        // What was answered is answered again, wherever the clocks stand now.
+        if !self.store().look(|tx| operation::is_answered(tx, call.operation))? {
+            request.check_consent(call.now)?;
+        }
         let keys = self.member_keys()?;
         let form = Form { person, phone };
         let enrolled = MemberEnrolled {

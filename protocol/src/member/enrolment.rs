@@ -216,11 +216,12 @@ impl Form {
 }
 
 impl EnrolMember {
-    /// Reads every field of the form, and normalises it. `now` is the store's clock.
+    /// Reads every field of the form, and normalises it. Whether the moment of the consent can be is [`Self::check_consent`]'s to say: an operation that was
+    /// done stays done when clocks are set.
     ///
     /// # Errors
     /// The first [`Fault`]; it never repeats what was typed.
-    pub fn read(&self, draft: DraftId, now: Instant) -> Result<Form, Fault> {
+    pub fn read(&self, draft: DraftId) -> Result<Form, Fault> {
         let name = read_name(&self.name)?;
         let phone = self.phone.as_deref().map(read_phone).transpose()?;
         let birthday = self.birthday.as_deref().map(read_birthday).transpose()?;
@@ -236,13 +237,26 @@ impl EnrolMember {
             let fault = format!("is no version of the terms: say in 1 to {CONSENT_BYTES_MAX} bytes which were shown");
             return Err(Fault::new("consent.version", fault));
         }
-        let given = self.consent.given_at_ms;
-        if given.ms() <= 0 || given > now.plus_ms(CLOCK_AHEAD_MS_MAX) {
-            let fault = "is no moment before now: nobody is enrolled who has not agreed; look at the till's clock";
-            return Err(Fault::new("consent.given_at_ms", fault));
+        if self.consent.given_at_ms.ms() <= 0 {
+            return Err(Fault::new("consent.given_at_ms", "is no moment; say when they agreed, in milliseconds"));
         }
         let sealed_phone = phone.as_ref().map(|phone| phone.reveal().to_owned());
         Ok(Form { person: Person { draft, name, phone: sealed_phone, birthday, document }, phone })
+    }
+
+    /// Checks that they had agreed when the store was asked. `now` is the store's clock, which may be the one that is wrong.
+    ///
+    /// # Errors
+    /// A [`Fault`] with both clocks.
+    pub fn check_consent(&self, now: Instant) -> Result<(), Fault> {
+        let given = self.consent.given_at_ms;
+        if given <= now.plus_ms(CLOCK_AHEAD_MS_MAX) {
+            return Ok(());
+        }
+        let fault = format!(
+            "is {given} by the till's clock, and the store's says {now}: nobody is enrolled who has not agreed; set the clock that is wrong"
+        );
+        Err(Fault::new("consent.given_at_ms", fault))
     }
 }
 
@@ -487,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_form_is_written_in_the_one_way() {
-        let read = form().read(draft(), NOW).unwrap();
+        let read = form().read(draft()).unwrap();
         assert_eq!((read.name_masked().as_str(), read.phone_masked().as_str()), ("买**·**", "138****5678"));
         let Person { name, phone, document, .. } = &read.person;
         assert_eq!((name.as_str(), phone.as_deref()), ("买买提·艾力", Some("+8613800135678")));
@@ -499,7 +513,7 @@ mod tests {
     #[test]
     fn every_bad_field_is_named_and_not_repeated() {
         let check = |form: EnrolMember, field: &str, typed: &str| {
-            let fault = form.read(draft(), NOW).unwrap_err();
+            let fault = form.read(draft()).unwrap_err();
             assert_eq!(fault.field, field, "{fault}");
             assert!(typed.is_empty() || !fault.to_string().contains(typed), "{fault}");
         };
@@ -515,7 +529,12 @@ mod tests {
         let consent = |version: &str, at: i64| Consent { version: version.to_owned(), given_at_ms: Instant(at) };
         check(EnrolMember { consent: consent("", NOW.ms()), ..form() }, "consent.version", "");
         check(EnrolMember { consent: consent("1", 0), ..form() }, "consent.given_at_ms", "");
-        check(EnrolMember { consent: consent("1", NOW.ms() + 3_600_000), ..form() }, "consent.given_at_ms", "");
+        let ahead = EnrolMember { consent: consent("1", NOW.ms() + 3_600_000), ..form() };
+        let fault = ahead.check_consent(NOW).unwrap_err();
+        let clocks = [Instant(NOW.ms() + 3_600_000), NOW].map(|clock| clock.to_string());
+        assert_eq!(fault.field, "consent.given_at_ms");
+        assert!(clocks.iter().all(|clock| fault.to_string().contains(clock)), "both clocks: {fault}");
+        assert_eq!(form().check_consent(NOW), Ok(()));
     }
 
     #[test]
@@ -541,7 +560,7 @@ mod tests {
 
     #[test]
     fn nothing_of_the_person_is_in_the_debug_text() {
-        let (asked, read) = (form(), form().read(draft(), NOW).unwrap());
+        let (asked, read) = (form(), form().read(draft()).unwrap());
         let sealed = Sealed { key: KeyId::of(&[1; 32]), bytes: b"secret".to_vec() };
         let text = format!("{asked:?} {read:?} {sealed:?}");
         for person in ["买买提", "1380013", "1990", "110105", "secret"] {
