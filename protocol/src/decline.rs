@@ -83,7 +83,7 @@ pub enum DeclineCode {
     QuoteClockChanged,
     /// The policy of the quote is no longer kept here: ask for a new one.
     QuotePolicyNotHeld,
-    /// The basket costs something else now than its quote said: ask for a new one.
+    /// The basket costs something else now than its quote said, or may do so since it was priced: ask for its price again.
     QuoteChanged,
     /// The reference of a payment was used before, by a tender whose references count once.
     ReferenceUsed,
@@ -148,7 +148,9 @@ impl DeclineCode {
             Self::QuoteExpired => "the quote is too old; ask for the price again",
             Self::QuoteClockChanged => "the wall clocks were changed since the quote; ask for the price again",
             Self::QuotePolicyNotHeld => "the policy of the quote is no longer kept here; ask for the price again",
-            Self::QuoteChanged => "the price has changed since the quote; ask for it again and tell the customer",
+            Self::QuoteChanged => {
+                "what the basket costs may have changed since it was priced; ask for its price again and tell the customer"
+            }
             Self::ReferenceUsed => "this payment reference was used before; look at the number again",
             Self::PointsPending => "some of the points are not confirmed yet and cannot pay before they are",
             Self::PhoneHasMember => "somebody has this phone already; look the member up by it",
