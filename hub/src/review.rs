@@ -43,13 +43,16 @@ pub async fn run(store: &Store, now: Instant) -> Result<usize, StoreError> {
     let mut new = if doubts == Doubts::default() { 0 } else { store.write(move |tx| settle(tx, &doubts, now)).await? };
     loop {
         let Some(batch) = store.read(find).await? else { return Ok(new) };
-        new += store.write(move |tx| save(tx, &batch, now)).await?;
+        // Whoever saved first counts; the entries after theirs are looked at next.
+        new += store.write(move |tx| save(tx, &batch, now)).await?.unwrap_or(0);
     }
 }
 
 /// What a run of entries gave.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// The last entry that was reviewed when this was found.
+    pub after_no: i64,
     /// The last entry that was looked at.
     pub through_no: i64,
     /// What was found.
@@ -96,7 +99,16 @@ struct ReferenceUse {
     is_back: bool,
 }
 
-fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreError> {
+/// Writes what a run of entries gave, and how many of its exceptions are new. Nothing when somebody else has reviewed them meanwhile: what a receipt gives
+/// back counts once.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<Option<usize>, StoreError> {
+    let numbers = [batch.through_no.into(), batch.after_no.into()];
+    if tx.execute("UPDATE hub SET reviewed_no = $1 WHERE reviewed_no = $2", &numbers)? == 0 {
+        return Ok(None);
+    }
     let mut new = 0;
     for finding in &batch.findings {
         new += usize::from(exception::raise(tx, finding, now)?);
@@ -121,14 +133,7 @@ fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<usize, StoreErro
     for (number, entry) in &batch.came_back {
         new += usize::from(withdraw(tx, *number, *entry, now)?);
     }
-    tx.execute_one(
-        "note what was reviewed",
-        "hub",
-        // Whoever looked at the same time may have come further.
-        "UPDATE hub SET reviewed_no = CASE WHEN reviewed_no < $1 THEN $1 ELSE reviewed_no END WHERE id = 1",
-        &[batch.through_no.into()],
-    )?;
-    Ok(new)
+    Ok(Some(new))
 }
 
 /// Writes what a receipt did with a reference, and names the reference while several receipts use it. Stores arrive in any order: a receipt that gave its
@@ -177,7 +182,7 @@ pub fn find(tx: &mut Tx<'_>) -> Result<Option<Batch>, StoreError> {
     if last <= reviewed {
         return Ok(None);
     }
-    let mut review = Review::new(tx, last.min(reviewed + BATCH))?;
+    let mut review = Review::new(tx, reviewed, last.min(reviewed + BATCH))?;
     let entries = tx.query(
         "SELECT store_id, epoch, seq FROM entry WHERE ingested_no > $1 AND ingested_no <= $2 AND store_id <> 'HUB' \
          AND kind NOT IN ('', 'allotment', 'day_open', 'seal', 'invoice') ORDER BY ingested_no",
@@ -200,7 +205,7 @@ fn find_doubts(tx: &mut Tx<'_>) -> Result<Doubts, StoreError> {
     if doubts.is_empty() {
         return Ok(Doubts::default());
     }
-    let (mut review, mut certain) = (Review::new(tx, 0)?, Vec::new());
+    let (mut review, mut certain) = (Review::new(tx, 0, 0)?, Vec::new());
     for id in doubts {
         if let Some((header, Body::CardSale(load) | Body::CardReload(load))) = review.open(tx, id)? {
             let broken = review.look_at_balance(tx, id, &header, &load)?;
@@ -249,14 +254,14 @@ struct Rules {
 }
 
 impl Review {
-    fn new(tx: &mut Tx<'_>, through_no: i64) -> Result<Self, StoreError> {
+    fn new(tx: &mut Tx<'_>, after_no: i64, through_no: i64) -> Result<Self, StoreError> {
         let hub = root::hub(tx)?;
         Ok(Self {
             group: hub.group,
             currency: hub.currency,
             rules: BTreeMap::new(),
             has_items: tx.query_one("SELECT 1 FROM item LIMIT 1", &[], |row| row.integer(0))?.is_some(),
-            batch: Batch { through_no, ..Batch::default() },
+            batch: Batch { after_no, through_no, ..Batch::default() },
         })
     }
 

@@ -7,7 +7,7 @@ use huitong_hub::exception::{self, Dossier, WorkError};
 use huitong_hub::policy_key::PolicyPair;
 use huitong_hub::store::exception::{self as rows, Filter, Resolution, State, States};
 use huitong_hub::store::{audit, item};
-use huitong_hub::{publish, reconcile};
+use huitong_hub::{publish, reconcile, review};
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::{Body, CardSale, Entry, Return, Sale, SaleLine, TenderLine, Void};
 use huitong_protocol::id::EntryId;
@@ -441,6 +441,29 @@ async fn a_voucher_that_two_stores_took_is_named_until_all_but_one_gave_it_back(
     write_under(&mut two, 1, paid_by_voucher("V-2"));
     two.upload(two.segment(2, 4)).await.unwrap();
     assert_eq!(look(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_two_reviewers_found_in_the_same_entries_counts_once() {
+    let world = World::new().await;
+    publish_vouchers(&world).await;
+    let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
+    write_under(&mut one, 1, paid_by_voucher("V-1"));
+    one.upload(one.segment(0, 1)).await.unwrap();
+    write_under(&mut two, 1, paid_by_voucher("V-1"));
+    two.upload(two.segment(0, 1)).await.unwrap();
+    assert_eq!(look(&world).await, ["reference_reused"]);
+    write_under(&mut one, 1, given_back("S1-1-1", 6, "V-1"));
+    one.upload(one.segment(1, 2)).await.unwrap();
+    // The hub's own job and somebody at the command line look at the same time.
+    let now = world.hub.now();
+    let (job, beside) = (world.read(review::find).await.unwrap(), world.read(review::find).await.unwrap());
+    let mut saved = Vec::new();
+    for batch in [job, beside] {
+        saved.push(world.hub.store.write(move |tx| review::save(tx, &batch, now)).await.unwrap().is_some());
+    }
+    assert_eq!(saved, [true, false]);
+    assert_eq!(look(&world).await, ["reference_reused"], "six of ten came back, not twelve");
 }
 
 #[tokio::test]
