@@ -8,12 +8,14 @@ use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::Body;
 use huitong_protocol::id::EntryId;
 use huitong_protocol::movement::MovementRef;
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::{BusinessDay, Instant};
 
+use crate::exception::close_by_itself;
 use crate::points::{self, Occasion};
 use crate::store::claim::{self, NewClaim};
 use crate::store::deferred::{self as rows, Deferred};
-use crate::store::{Store, StoreError, Tx, card};
+use crate::store::{Store, StoreError, Tx, card, exception};
 
 /// Earnings that one transaction looks at.
 const BATCH: usize = 200;
@@ -79,15 +81,34 @@ fn credit_some(tx: &mut Tx<'_>, after: Option<EntryId>, now: Instant) -> Result<
     let waiting = rows::waiting(tx, after, BATCH)?;
     let mut given = 0_i64;
     for deferred in &waiting {
-        given = given.saturating_add(give(tx, deferred, now)?);
+        given = given.saturating_add(try_to_give(tx, deferred, now)?);
     }
     Ok((given, waiting.last().filter(|_| waiting.len() == BATCH).map(|last| last.sale)))
 }
 
 fn credit_one(tx: &mut Tx<'_>, sale: EntryId, now: Instant) -> Result<(), StoreError> {
     match rows::find(tx, sale)?.filter(|held| held.credited.is_none() && !held.is_parked) {
-        Some(held) => give(tx, &held, now).map(drop),
+        Some(held) => try_to_give(tx, &held, now).map(drop),
         None => Ok(()),
+    }
+}
+
+/// As [`give`]; what cannot be given waits, with an exception that closes when it was given. One card's points must hold up neither the journal that they
+/// come with nor everybody else's points.
+fn try_to_give(tx: &mut Tx<'_>, deferred: &Deferred, now: Instant) -> Result<i64, StoreError> {
+    let subject = format!("points of sale {}", deferred.sale);
+    match tx.attempt(|tx| give(tx, deferred, now))? {
+        Ok(0) => Ok(0),
+        Ok(points) => {
+            close_by_itself(tx, Class::LeftUndone, &subject, "the points were given", now)?;
+            Ok(points)
+        }
+        Err(why) => {
+            let evidence = Evidence::from(why).entry(deferred.sale);
+            let store = Some(deferred.sale.store);
+            exception::raise(tx, &Finding { class: Class::LeftUndone, store, subject, evidence }, now)?;
+            Ok(0)
+        }
     }
 }
 

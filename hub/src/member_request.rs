@@ -23,8 +23,10 @@ use crate::store::{StoreError, Tx, card, organisation, phone_key, sealing_key};
 
 pub use view::{RequestView, Wanted, list, show};
 
-/// How many numbers are tried for a new member before something is wrong: imported numbers may lie where new ones would.
-const NUMBER_TRIES_MAX: u32 = 10_000;
+/// Where the numbers of new members begin, which have nine digits more.
+const NUMBERS_BEGIN: &str = "9";
+/// The last of those nine digits.
+const NUMBER_LAST: i64 = 999_999_999;
 
 /// Why a request was not decided.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,8 @@ fn subject(number: i64) -> String {
     format!("member request {number}")
 }
 
-/// Takes an enrolment in, in the transaction that takes its entry. Whoever is nobody's double becomes a member at once.
+/// Takes an enrolment in, in the transaction that takes its entry. Whoever is nobody's double becomes a member at once. What cannot be done waits for two
+/// people, with an exception: one enrolment must not hold up its store's journal.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -69,27 +72,38 @@ pub fn take_enrolment(
     if !rows::insert_enrolment(tx, number, id, header, enrolled)? {
         return Ok(());
     }
-    let Some(mut request) = rows::find(tx, number)? else { return Ok(()) };
-    let raise = |tx: &mut Tx<'_>, class: Class, evidence: Evidence| {
-        let finding = Finding { class, store: Some(id.store), subject: subject(number), evidence: evidence.entry(id) };
-        exception::raise(tx, &finding, now).map(drop)
+    let judged = tx.attempt(|tx| accept_if_clear(tx, number, enrolled, now))?;
+    let (class, words) = match judged {
+        Ok(None) => return Ok(()),
+        Ok(Some(found)) => found,
+        Err(why) => (Class::LeftUndone, why),
     };
+    let evidence = Evidence::default().and(words).entry(id);
+    exception::raise(tx, &Finding { class, store: Some(id.store), subject: subject(number), evidence }, now).map(drop)
+}
+
+/// Makes a member of an enrolment, or gives what is in the way.
+fn accept_if_clear(
+    tx: &mut Tx<'_>,
+    number: i64,
+    enrolled: &MemberEnrolled,
+    now: Instant,
+) -> Result<Option<(Class, String)>, StoreError> {
+    let Some(mut request) = rows::find(tx, number)? else { return Ok(None) };
     let key = phone_key::get(tx)?;
     let person = match open_person(tx, &key, &request, enrolled)? {
         Ok(person) => person,
-        Err(why) => return raise(tx, Class::MemberUnreadable, Evidence::default().and(why)),
+        Err(why) => return Ok(Some((Class::MemberUnreadable, why))),
     };
     if let Some(double) = double_of(tx, &key, &person)? {
         request.member = Some(double.member.id);
         rows::put(tx, &request)?;
         let words = format!("member {} has the phone {}", double.member.number, enrolled.phone_masked);
-        return raise(tx, Class::MemberConflict, Evidence::default().and(words));
+        return Ok(Some((Class::MemberConflict, words)));
     }
     let word = Word { by: HUB.to_owned(), at_ms: now, note: String::new() };
-    if let Some(words) = accept_enrolment(tx, &key, &mut request, &person, None, (None, word))? {
-        raise(tx, Class::MemberConflict, Evidence::default().and(words))?;
-    }
-    Ok(())
+    let left_out = accept_enrolment(tx, &key, &mut request, &person, None, (None, word))?;
+    Ok(left_out.map(|words| (Class::MemberConflict, words)))
 }
 
 /// Takes a change in, in the transaction that takes its entry.
@@ -217,18 +231,18 @@ fn make_member(tx: &mut Tx<'_>, key: &PhoneKey, person: &Person) -> Result<Membe
     })
 }
 
-/// A number that nobody has: 9 and nine digits, from the hub's own count on.
+/// A number that nobody has: 9 and nine digits, from the hub's own count on. Imported numbers may lie where new ones would.
 fn free_number(tx: &mut Tx<'_>) -> Result<MemberNumber, StoreError> {
     let fault = |fault: String| StoreError::Rule { operation: "number a new member", fault };
     let next = organisation::peek_member(tx)?;
-    for offset in 0..NUMBER_TRIES_MAX {
-        let number = MemberNumber::new(&format!("9{:09}", next.saturating_add(i64::from(offset))))
-            .map_err(|why| fault(why.to_string()))?;
-        if member::find(tx, &number)?.is_none() {
-            return Ok(number);
-        }
-    }
-    Err(fault("the numbers that are next are all taken by imported members".to_owned()))
+    let free = match next {
+        ..=NUMBER_LAST => member::free_number(tx, &format!("{NUMBERS_BEGIN}{next:09}"))?,
+        _ => None,
+    };
+    let Some(free) = free else {
+        return Err(fault(format!("of the numbers {NUMBERS_BEGIN} and nine digits none is free from {next} on")));
+    };
+    MemberNumber::new(&free).map_err(|why| fault(why.to_string()))
 }
 
 /// Opens the form of a change, or says why it cannot be used.
@@ -344,7 +358,8 @@ fn carry_out(tx: &mut Tx<'_>, request: &mut Request, first: Word, last: Word) ->
             let person = person.map_err(|why| impossible(number, format!("cannot be opened: {why}")))?;
             // As things stand now: whoever had the phone may have given it up since.
             let into = double_of(tx, &key, &person)?;
-            if let Some(words) = accept_enrolment(tx, &key, request, &person, into, (Some(first), last))? {
+            let accepted = tx.attempt(|tx| accept_enrolment(tx, &key, request, &person, into, (Some(first), last)))?;
+            if let Some(words) = accepted.map_err(|why| impossible(number, format!("cannot be done: {why}")))? {
                 let evidence = Evidence::default().and(words).entry(request.entry);
                 let subject = format!("card of member request {number}");
                 let finding =
@@ -388,7 +403,7 @@ fn changed(tx: &mut Tx<'_>, request: &Request) -> Result<(Record, Record), Revie
 
 /// The exceptions about a request end with it.
 fn settle_exceptions(tx: &mut Tx<'_>, number: i64, actor: &Actor, note: &str, now: Instant) -> Result<(), StoreError> {
-    for class in [Class::MemberConflict, Class::MemberUnreadable] {
+    for class in [Class::MemberConflict, Class::MemberUnreadable, Class::LeftUndone] {
         close_about(tx, class, &subject(number), Resolution::Corrected, (actor.name(), note), now)?;
     }
     Ok(())

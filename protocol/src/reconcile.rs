@@ -151,6 +151,8 @@ classes! {
     MemberConflict = "member_conflict" Warning "Look at it with `member review show`: two people's approval merges the enrolment into the member who has the phone; a card stays whose it is until head office changes it.",
     /// A form that was sealed at a store and cannot be opened.
     MemberUnreadable = "member_unreadable" Alarm "See whether the store was enrolled by another hub; have the person enrolled again, then refuse the request.",
+    /// Something that a store left to head office and that could not be done: an enrolment, or points for a card.
+    LeftUndone = "left_undone" Alarm "Put right what the evidence names. Points are then given by themselves; an enrolment waits for two people's approval (`member review list`).",
     /// One payment reference that counts once, used by several receipts.
     ReferenceReused = "reference_reused" Alarm "Look at the receipts named: a voucher was copied, taken twice while a store was on its own, or typed wrong. Claim it from who took it second.",
     /// Goods taken back without a receipt.

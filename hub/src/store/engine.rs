@@ -109,6 +109,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it comes from what is stored or asked, so that trying again gives the same.
+    fn is_of_data(&self) -> bool {
+        match self {
+            Self::Rows { .. } | Self::Value { .. } | Self::Rule { .. } => true,
+            Self::Engine { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation),
+            _ => false,
+        }
+    }
+
     /// Names the operation for an engine error: `map_err(StoreError::during("insert entry"))`.
     pub fn during(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| match source.sqlite_error_code() {
@@ -387,6 +396,24 @@ impl Tx<'_> {
         match rows.next().map_err(StoreError::during("read a row"))? {
             Some(row) => read(&Row(row)).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Runs a part that may fail alone. What its data make impossible is undone and given in words, and the rest of the transaction goes on.
+    ///
+    /// # Errors
+    /// What is no fault of the data: the database is busy, closed or damaged.
+    pub fn attempt<T>(
+        &mut self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<Result<T, String>, StoreError> {
+        self.connection.execute_batch("SAVEPOINT part").map_err(StoreError::during("set a savepoint"))?;
+        let result = f(self);
+        let end = if result.is_ok() { "RELEASE part" } else { "ROLLBACK TO part; RELEASE part" };
+        let ended = self.connection.execute_batch(end).map_err(StoreError::during("end a savepoint"));
+        match result {
+            Err(error) if !error.is_of_data() => Err(error),
+            result => ended.map(|()| result.map_err(|error| error.to_string())),
         }
     }
 

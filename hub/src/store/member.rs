@@ -113,6 +113,24 @@ pub fn find_by_id(tx: &mut Tx<'_>, id: MemberId) -> Result<Option<Record>, Store
     tx.query_one(&sql, &[id.into()], read_member)
 }
 
+/// The first number from one on that nobody has: all of these have as many digits as `first`. Nothing when none of them is left.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn free_number(tx: &mut Tx<'_>, first: &str) -> Result<Option<String>, StoreError> {
+    // The first itself, or what follows the end of a row of taken ones: the index is read as far as that end.
+    let found = tx.query_one(
+        "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM member WHERE number = $1) THEN $1 ELSE \
+         (SELECT CAST(CAST(taken.number AS INTEGER) + 1 AS TEXT) FROM member AS taken \
+         WHERE taken.number >= $1 AND length(taken.number) = length($1) AND taken.number NOT GLOB '*[^0-9]*' AND NOT EXISTS \
+         (SELECT 1 FROM member AS next WHERE next.number = CAST(CAST(taken.number AS INTEGER) + 1 AS TEXT)) \
+         ORDER BY taken.number LIMIT 1) END",
+        &[first.into()],
+        |row| Ok::<_, StoreError>(row.maybe_text(0)?.map(str::to_owned)),
+    )?;
+    Ok(found.flatten().filter(|number| number.len() == first.len()))
+}
+
 /// The member in force with a phone.
 ///
 /// # Errors

@@ -181,6 +181,13 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
                 bring(store, Body::MemberEnrolled(enrolled(number, &person(number, phone), SEALING, true))).await;
             }
         }
+        Class::LeftUndone => {
+            // Imported members have all numbers that are left.
+            let sql = "UPDATE hub SET next_member = 1000000000";
+            world.hub.store.write(|tx| tx.execute(sql, &[])).await.unwrap();
+            let person = person(1, "13800135678");
+            bring(one, Body::MemberEnrolled(enrolled(1, &person, SEALING, false))).await;
+        }
         Class::MemberUnreadable => {
             let foreign = enrolled(1, &person(1, "13800135678"), [9; 32], false);
             bring(one, Body::MemberEnrolled(foreign)).await;

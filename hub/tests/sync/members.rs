@@ -1,15 +1,21 @@
 //! Enrolments as stores send them: who becomes a member, what is raised instead, and that nothing a store took down is lost or done twice.
 
-use huitong_hub::member_request;
+use huitong_hub::actor::{Actor, Via};
+use huitong_hub::member_request::{self, RequestView};
+use huitong_hub::schedule::Job;
 use huitong_hub::sealing::SealingPair;
 use huitong_hub::store::{card as cards, member};
-use huitong_protocol::entry::{Body, MemberEnrolled};
+use huitong_hub::worker;
+use huitong_protocol::allotment::{HubEvent, HubSide, Purse, step};
+use huitong_protocol::entry::{Body, DeferredEarning, MemberEnrolled, Sale};
 use huitong_protocol::id::OperationId;
 use huitong_protocol::member::{Consent, DraftId, Person, Phone, PhoneKey, Sealed};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{Instant, Stamp};
+use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::to_msgpack;
 
-use crate::fake::{FakeStore, World, card};
+use crate::exceptions::basket;
+use crate::fake::{FakeStore, World, account, card};
 
 /// The keys of the world's hub.
 const PHONE_KEY: [u8; 32] = [7; 32];
@@ -99,4 +105,96 @@ async fn one_card_makes_one_of_two_members_its_owner_and_head_office_hears_of_th
     assert_eq!(raised.len(), 1);
     let words = raised[0].evidence.to_string();
     assert!(words.contains("is that of 9000000001") && !words.contains(card(1).reveal()), "{words}");
+}
+
+async fn bring(store: &mut FakeStore, body: Body) {
+    store.write(body);
+    let entries = store.journal.len();
+    store.upload(store.segment(entries - 1, entries)).await.unwrap();
+}
+
+async fn sql(world: &World, statement: &'static str) {
+    world.hub.store.write(move |tx| tx.execute(statement, &[]).map(drop)).await.unwrap();
+}
+
+async fn approve(world: &World, request: i64, by: &'static str) -> Result<RequestView, String> {
+    let now = world.hub.now();
+    let answer = world
+        .hub
+        .store
+        .write(move |tx| member_request::approve(tx, &Actor::new(by, Via::Api).unwrap(), request, "seen", now));
+    answer.await.map_err(|error| error.to_string())
+}
+
+async fn only_request(world: &World) -> RequestView {
+    world.read(|tx| member_request::list(tx, true, 0, 10)).await.remove(0)
+}
+
+#[tokio::test]
+async fn a_new_member_gets_a_number_behind_however_many_imported_ones() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    sql(
+        &world,
+        "WITH RECURSIVE taken(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM taken WHERE n < 10001) \
+         INSERT INTO member (member_id, number, name, pinyin, tier, segments, phone_masked, active, version) \
+         SELECT 1000000 + n, '9' || printf('%09d', n), 'A', '', '', '', '', 1, 1 FROM taken",
+    )
+    .await;
+    upload(&mut store, enrolled(1, &person(1, "13800135678"), SEALING, false)).await;
+    assert_eq!(only_request(&world).await.member.unwrap().as_str(), "9000010002");
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_enrolment_for_which_no_number_is_left_waits_and_holds_up_no_journal() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    sql(&world, "UPDATE hub SET next_member = 1000000000").await;
+    upload(&mut store, enrolled(1, &person(1, "13800135678"), SEALING, false)).await;
+    upload(&mut store, enrolled(2, &person(2, "13900000001"), SEALING, false)).await;
+    assert_eq!(world.exceptions().await, ["left_undone", "left_undone"]);
+    let waiting = only_request(&world).await;
+    assert_eq!((waiting.state, waiting.member), ("waiting", None));
+    approve(&world, waiting.number, "li").await.unwrap();
+    let refused = approve(&world, waiting.number, "wang").await.unwrap_err();
+    assert!(refused.contains("none is free"), "{refused}");
+    sql(&world, "UPDATE hub SET next_member = 1").await;
+    assert_eq!(approve(&world, waiting.number, "wang").await.unwrap().state, "accepted");
+    assert_eq!(world.exceptions().await, ["left_undone"], "that of the other");
+    assert_eq!(members(&world).await, 1);
+}
+
+#[tokio::test]
+async fn points_that_cannot_be_counted_wait_and_hold_up_neither_journal_nor_job() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    let full = |amount_minor: i64| {
+        let purse = Purse { account: account(1), unit: Unit::Points };
+        world.hub.store.write(move |tx| {
+            let side = step(&HubSide::default(), HubEvent::Load { amount_minor }).unwrap();
+            huitong_hub::store::allotment::put_pool(tx, purse, &side.pool, Stamp::ZERO)
+        })
+    };
+    full(i64::MAX).await.unwrap();
+    let earning = |number: u32| {
+        let Body::Sale(sale) = basket(&[("A1", true)]) else { unreachable!("a sale") };
+        let deferred =
+            DeferredEarning { card: card(number), base_minor: 1, points: 5, lines: vec![0], tenders: vec![0] };
+        Body::Sale(Sale { deferred: Some(Box::new(deferred)), ..sale })
+    };
+    bring(&mut store, earning(1)).await;
+    assert_eq!(world.exceptions().await, ["left_undone"]);
+    bring(&mut store, earning(3)).await;
+    let job = async || worker::perform(&world.hub, Job::Reconcile, world.hub.now()).await.unwrap();
+    job().await;
+    assert_eq!(world.exceptions().await, ["left_undone"]);
+    let credited = async || {
+        let sql = "SELECT COUNT(*) FROM deferred_earning WHERE credited_entry IS NOT NULL";
+        world.read(|tx| Ok(tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0))).await
+    };
+    assert_eq!(credited().await, 1, "others get theirs");
+    full(1).await.unwrap();
+    assert!(job().await.contains("5 deferred points given"));
+    assert_eq!((credited().await, world.exceptions().await), (2, Vec::new()));
 }
