@@ -5,6 +5,7 @@
 //! cannot be opened, and one that was refused, stay as they came. Invariants: a draft becomes at most one member, and a member is changed for a store only
 //! after a first and a second person have approved it.
 
+mod card_of;
 mod view;
 
 use huitong_protocol::entry::{Header, MemberChangeRequested, MemberEnrolled};
@@ -19,8 +20,9 @@ use crate::note::{self, NoteFault};
 use crate::store::exception::{self, Resolution};
 use crate::store::member::{self, Record};
 use crate::store::member_request::{self as rows, Asked, Request, State, Word};
-use crate::store::{StoreError, Tx, card, organisation, phone_key, sealing_key};
+use crate::store::{StoreError, Tx, organisation, phone_key, sealing_key};
 
+pub use card_of::{sale_undone, sold};
 pub use view::{RequestView, Wanted, list, show};
 
 /// Where the numbers of new members begin, which have nine digits more.
@@ -183,22 +185,7 @@ fn accept_enrolment(
     if let Some(document) = &person.document {
         rows::keep_document(tx, id, &document.kind, &document.number)?;
     }
-    let mut left_out = None;
-    if let Asked::Enrolment { card: Some(number), .. } = &request.asked {
-        match card::find(tx, *number)? {
-            None => left_out = Some(format!("card {number} is unknown, so the member is without it")),
-            Some(card) if card.member.is_some_and(|owner| owner != id) => {
-                let owner = match card.member {
-                    Some(owner) => member::find_by_id(tx, owner)?.map(|owner| owner.member.number.to_string()),
-                    None => None,
-                };
-                let owner = owner.unwrap_or_else(|| "another member".to_owned());
-                left_out = Some(format!("card {number} is that of {owner}, so the member is without it"));
-            }
-            Some(card) if card.member.is_none() => card::bind(tx, *number, id)?,
-            Some(_) => {}
-        }
-    }
+    let left_out = card_of::give(tx, request, id)?;
     (request.member, request.state) = (Some(id), State::Accepted(first, last));
     rows::put(tx, request)?;
     Ok(left_out)

@@ -525,7 +525,7 @@ fn is_here_through(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, stamp: Stamp) 
 }
 
 /// Whether an operation was undone: that happens at the same store, on the same day, later.
-fn is_undone(tx: &mut Tx<'_>, id: EntryId, header: &Header) -> Result<bool, StoreError> {
+pub(crate) fn is_undone(tx: &mut Tx<'_>, id: EntryId, header: &Header) -> Result<bool, StoreError> {
     let day = header.business_day.map(|day| day.to_string());
     let mut undone = false;
     tx.for_each(

@@ -105,6 +105,12 @@ async fn who_is_enrolled_without_a_line_is_served_at_once_and_becomes_a_member_o
         }
     }
 
+    // The card was on the rack; it is theirs from its sale on.
+    let load =
+        json!({"currency": "CNY", "amount_minor": 1_000, "tenders": [{"tender": "cash", "amount_minor": 1_000}]});
+    let sold: Value = post(&one, &format!("/v1/cards/{}/sell", card.reveal()), 14, &load).await.json().unwrap();
+    assert_eq!(sold["decision"], "approved", "{sold}");
+
     for shop in [&one, &two] {
         shop.wire.cut(false);
         shop.upload_all().await.unwrap();

@@ -153,6 +153,7 @@ CREATE TABLE member_request (
     CHECK ((state IN ('accepted', 'refused')) = (decided_by IS NOT NULL))
 ) STRICT;
 CREATE INDEX member_request_open ON member_request (request_no) WHERE state IN ('waiting', 'reviewed');
+CREATE INDEX member_request_by_card ON member_request (card) WHERE card IS NOT NULL;
 CREATE INDEX member_request_by_version ON member_request (version) WHERE version IS NOT NULL;
 
 -- Documents that members showed. Stores never get them.

@@ -73,7 +73,7 @@ pub fn stopped_at(tx: &mut Tx<'_>, number: CardNumber) -> Result<Stamp, StoreErr
     Ok(Stamp(found.unwrap_or(0)))
 }
 
-/// Sets a card's status.
+/// Sets a card's status. A card in nobody's hands is nobody's: whoever buys it next must not get the prices and the name of whoever gave it back.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -83,7 +83,8 @@ pub fn set_status(tx: &mut Tx<'_>, number: CardNumber, status: CardStatus, stamp
         "set a card's status",
         "card",
         "UPDATE card SET status = $2, status_stamp = $3, version = $4, \
-         stop_stamp = CASE WHEN $2 IN ('frozen', 'lost') THEN $3 ELSE stop_stamp END WHERE number = $1",
+         stop_stamp = CASE WHEN $2 IN ('frozen', 'lost') THEN $3 ELSE stop_stamp END, \
+         member_id = CASE WHEN $2 IN ('blank', 'withdrawn') THEN NULL ELSE member_id END WHERE number = $1",
         &[(&number).into(), status.into(), stamp.into(), version.into()],
     )
 }
@@ -99,6 +100,20 @@ pub fn bind(tx: &mut Tx<'_>, number: CardNumber, member: MemberId) -> Result<(),
         "card",
         "UPDATE card SET member_id = $2, version = $3 WHERE number = $1",
         &[(&number).into(), member.into(), version.into()],
+    )
+}
+
+/// Makes a card nobody's.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn unbind(tx: &mut Tx<'_>, number: CardNumber) -> Result<(), StoreError> {
+    let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+    tx.execute_one(
+        "unbind a card",
+        "card",
+        "UPDATE card SET member_id = NULL, version = $2 WHERE number = $1",
+        &[(&number).into(), version.into()],
     )
 }
 

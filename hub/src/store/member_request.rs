@@ -71,7 +71,7 @@ pub enum Asked {
         name_masked: String,
         /// The phone, masked.
         phone_masked: String,
-        /// The card that becomes theirs.
+        /// The card that becomes theirs: at once when it is in use, else when it is sold to them.
         card: Option<CardNumber>,
         /// To what they consented.
         consent: Consent,
@@ -237,6 +237,20 @@ pub fn insert_change(
 /// [`StoreError`].
 pub fn find(tx: &mut Tx<'_>, number: i64) -> Result<Option<Request>, StoreError> {
     tx.query_one(&format!("SELECT {COLUMNS} FROM member_request WHERE request_no = $1"), &[number.into()], read)
+}
+
+/// The accepted enrolments that name a card, the newest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn accepted_with_card(tx: &mut Tx<'_>, card: CardNumber) -> Result<Vec<Request>, StoreError> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM member_request WHERE card = $1 AND state = 'accepted' ORDER BY request_no DESC"
+        ),
+        &[(&card).into()],
+        read,
+    )
 }
 
 /// Requests after a number, oldest first: those that somebody must look at, or all.

@@ -351,7 +351,7 @@ async fn a_card_that_was_sold_twice_is_named_until_one_sale_is_undone() {
     assert_eq!(look(&world).await, Vec::<String>::new());
 }
 
-fn undone(entry: &str) -> Body {
+pub(crate) fn undone(entry: &str) -> Body {
     Body::Void(Void {
         of: entry.parse().unwrap(),
         of_kind: "card_sale".to_owned(),

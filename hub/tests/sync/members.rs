@@ -7,6 +7,7 @@ use huitong_hub::sealing::SealingPair;
 use huitong_hub::store::{card as cards, member};
 use huitong_hub::worker;
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, step};
+use huitong_protocol::card::{CardChange, CardStatus};
 use huitong_protocol::entry::{Body, DeferredEarning, MemberEnrolled, Sale};
 use huitong_protocol::id::OperationId;
 use huitong_protocol::member::{Consent, DraftId, Person, Phone, PhoneKey, Sealed};
@@ -14,7 +15,7 @@ use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::to_msgpack;
 
-use crate::exceptions::basket;
+use crate::exceptions::{basket, sold, undone};
 use crate::fake::{FakeStore, World, account, card};
 
 /// The keys of the world's hub.
@@ -130,6 +131,19 @@ async fn only_request(world: &World) -> RequestView {
     world.read(|tx| member_request::list(tx, true, 0, 10)).await.remove(0)
 }
 
+/// Whose a card is, by name of number.
+async fn owner(world: &World, number: u32) -> Option<String> {
+    world
+        .read(move |tx| {
+            let owner = cards::find(tx, card(number))?.and_then(|card| card.member);
+            Ok(match owner {
+                Some(id) => member::find_by_id(tx, id)?.map(|owner| owner.member.number.to_string()),
+                None => None,
+            })
+        })
+        .await
+}
+
 #[tokio::test]
 async fn a_new_member_gets_a_number_behind_however_many_imported_ones() {
     let world = World::new().await;
@@ -197,4 +211,42 @@ async fn points_that_cannot_be_counted_wait_and_hold_up_neither_journal_nor_job(
     full(1).await.unwrap();
     assert!(job().await.contains("5 deferred points given"));
     assert_eq!((credited().await, world.exceptions().await), (2, Vec::new()));
+}
+
+#[tokio::test]
+async fn an_unsold_card_becomes_the_members_with_its_sale_and_nobodys_when_that_is_undone() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    let named = |number: u128, phone: &str| MemberEnrolled {
+        card: Some(card(2)),
+        ..enrolled(number, &person(number, phone), SEALING, false)
+    };
+    upload(&mut store, named(1, "13800135678")).await;
+    assert_eq!(owner(&world, 2).await, None, "it is still on the rack");
+    bring(&mut store, sold(2, 10)).await;
+    assert_eq!(owner(&world, 2).await.as_deref(), Some("9000000001"));
+    bring(&mut store, undone("S1-1-2")).await;
+    assert_eq!(owner(&world, 2).await, None, "it was given back");
+    bring(&mut store, sold(2, 20)).await;
+    assert_eq!(owner(&world, 2).await, None, "whoever buys it next is somebody else");
+    bring(&mut store, undone("S1-1-4")).await;
+    // Who is enrolled with it next gets it with their own sale, and not later than a day.
+    upload(&mut store, named(2, "13900000001")).await;
+    store.stamp += 24 * 3_600_000;
+    bring(&mut store, sold(2, 30)).await;
+    assert_eq!(owner(&world, 2).await, None);
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_card_that_goes_back_to_the_rack_is_nobodys() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    upload(&mut store, enrolled(1, &person(1, "13800135678"), SEALING, true)).await;
+    assert_eq!(owner(&world, 1).await.as_deref(), Some("9000000001"), "a card in use is theirs at once");
+    let mut report = store.report(account(1));
+    let stamp = Stamp(store.stamp + 1);
+    report.cards = vec![CardChange { number: card(1), status: CardStatus::Blank, stamp }];
+    store.send_report(report).await.unwrap();
+    assert_eq!(owner(&world, 1).await, None);
 }
