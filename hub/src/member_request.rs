@@ -249,20 +249,27 @@ fn open_change(tx: &mut Tx<'_>, request: &Request) -> Result<Result<PersonChange
     Ok(fault.map_or(Ok(change), Err))
 }
 
-/// Approves a request. The first person's approval passes it on; a second person's does it.
+/// The request after an approval; or why it waits anew, which must be kept while the approval is refused.
+pub type Approval = Result<RequestView, ReviewError>;
+
+/// Approves a request. The first person's approval passes it on; a second person's does it. Two people approve the same thing: when somebody else than was
+/// shown has the phone by now, the request waits for both of them again.
 ///
 /// # Errors
 /// [`ReviewError`]; nothing changed then.
-pub fn approve(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    number: i64,
-    note: &str,
-    now: Instant,
-) -> Result<RequestView, ReviewError> {
+pub fn approve(tx: &mut Tx<'_>, actor: &Actor, number: i64, note: &str, now: Instant) -> Result<Approval, ReviewError> {
     let note = note::optional(note)?;
     let mut request = rows::find(tx, number)?.ok_or(ReviewError::Unknown(number))?;
     let word = Word { by: actor.name().to_owned(), at_ms: now, note: note.to_owned() };
+    let is_decision = match &request.state {
+        State::Waiting => true,
+        State::Reviewed(first) => !actor.is(&first.by),
+        State::Accepted(..) | State::Refused(..) => false,
+    };
+    if is_decision && let Some(fault) = look_again_at_double(tx, &mut request)? {
+        actor.did(tx, "member.review", &number.to_string(), &format!("not approved: {fault}"), now)?;
+        return Ok(Err(ReviewError::State { number, fault, hint: "look at it again; then two people approve it" }));
+    }
     match request.state.clone() {
         State::Waiting => {
             // What cannot be done is said to the first person, not only to the second.
@@ -285,7 +292,28 @@ pub fn approve(
         State::Accepted(_, last) if actor.is(&last.by) => {}
         State::Accepted(_, last) | State::Refused(_, last) => return Err(decided(&request, &last)),
     }
-    show(tx, number)
+    show(tx, number).map(Ok)
+}
+
+/// Keeps who has the phone of an enrolment now, and has the request wait for two people, when that is not who was shown. Gives it in words then.
+fn look_again_at_double(tx: &mut Tx<'_>, request: &mut Request) -> Result<Option<String>, StoreError> {
+    if matches!(request.asked, Asked::Change { .. }) {
+        return Ok(None);
+    }
+    // Whoever approves a form that cannot be opened is told so.
+    let Ok(person) = open_form(tx, request)? else { return Ok(None) };
+    let key = phone_key::get(tx)?;
+    let now = double_of(tx, &key, &person)?.map(|double| double.member);
+    let is_same = now.as_ref().map(|member| member.id) == request.member;
+    if is_same {
+        return Ok(None);
+    }
+    (request.member, request.state) = (now.as_ref().map(|member| member.id), State::Waiting);
+    rows::put(tx, request)?;
+    Ok(Some(match now {
+        Some(now) => format!("would be merged into member {} now, who has the phone since", now.number),
+        None => "would make a new member now: whom it was to be merged into has the phone no more".to_owned(),
+    }))
 }
 
 /// Refuses a request. The store is told; what it took down stays in its journal.
@@ -343,7 +371,7 @@ fn carry_out(tx: &mut Tx<'_>, request: &mut Request, first: Word, last: Word) ->
         Asked::Enrolment { .. } => {
             let person = open_form(tx, request)?;
             let person = person.map_err(|why| impossible(number, format!("cannot be opened: {why}")))?;
-            // As things stand now: whoever had the phone may have given it up since.
+            // Whom both have seen: `approve` has looked again.
             let into = double_of(tx, &key, &person)?;
             let accepted = tx.attempt(|tx| accept_enrolment(tx, &key, request, &person, into, (Some(first), last)))?;
             if let Some(words) = accepted.map_err(|why| impossible(number, format!("cannot be done: {why}")))? {

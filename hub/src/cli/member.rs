@@ -200,7 +200,7 @@ impl ReviewCommand {
             Self::Show { number } => place.open()?.read_blocking(move |tx| member_request::show(tx, number))?,
             Self::Approve { number, note, by } => {
                 let actor = actor(&by.by)?;
-                write(place, move |tx| member_request::approve(tx, &actor, number, &note, now))?
+                write(place, move |tx| member_request::approve(tx, &actor, number, &note, now))??
             }
             Self::Refuse { number, note, by } => {
                 let actor = actor(&by.by)?;

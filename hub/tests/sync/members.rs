@@ -4,6 +4,7 @@ use huitong_hub::actor::{Actor, Via};
 use huitong_hub::member_request::{self, RequestView};
 use huitong_hub::schedule::Job;
 use huitong_hub::sealing::SealingPair;
+use huitong_hub::store::engine::StoreError;
 use huitong_hub::store::{card as cards, member};
 use huitong_hub::worker;
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, step};
@@ -124,7 +125,7 @@ async fn approve(world: &World, request: i64, by: &'static str) -> Result<Reques
         .hub
         .store
         .write(move |tx| member_request::approve(tx, &Actor::new(by, Via::Api).unwrap(), request, "seen", now));
-    answer.await.map_err(|error| error.to_string())
+    answer.await.and_then(|approval| approval).map_err(|error| error.to_string())
 }
 
 async fn only_request(world: &World) -> RequestView {
@@ -249,4 +250,36 @@ async fn a_card_that_goes_back_to_the_rack_is_nobodys() {
     report.cards = vec![CardChange { number: card(1), status: CardStatus::Blank, stamp }];
     store.send_report(report).await.unwrap();
     assert_eq!(owner(&world, 1).await, None);
+}
+
+#[tokio::test]
+async fn two_people_approve_the_merge_that_both_were_shown() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    for (number, phone) in [(1, "13800135678"), (2, "13900000001"), (3, "13800135678")] {
+        upload(&mut store, enrolled(number, &person(number, phone), SEALING, false)).await;
+    }
+    let request = world.read(|tx| member_request::list(tx, false, 0, 10)).await.remove(0);
+    assert_eq!(request.proposal, "merge into member 9000000001");
+    assert_eq!(approve(&world, request.number, "li").await.unwrap().state, "reviewed");
+    // The phone becomes that of another member before the second looks.
+    world
+        .hub
+        .store
+        .write(|tx| {
+            let hash = tx.query_one("SELECT phone_hash FROM member WHERE member_id = 1", &[], |row| {
+                Ok::<_, StoreError>(row.bytes(0)?.to_vec())
+            })?;
+            tx.execute("UPDATE member SET phone_hash = NULL WHERE member_id = 1", &[])?;
+            tx.execute("UPDATE member SET phone_hash = $1 WHERE member_id = 2", &[hash.as_deref().into()]).map(drop)
+        })
+        .await
+        .unwrap();
+    let refused = approve(&world, request.number, "wang").await.unwrap_err();
+    assert!(refused.contains("merged into member 9000000002 now"), "{refused}");
+    let again = world.read(|tx| member_request::list(tx, false, 0, 10)).await.remove(0);
+    assert_eq!((again.state, again.proposal.as_str()), ("waiting", "merge into member 9000000002"));
+    assert_eq!(approve(&world, request.number, "wang").await.unwrap().state, "reviewed");
+    let accepted = approve(&world, request.number, "li").await.unwrap();
+    assert_eq!((accepted.state, accepted.member.unwrap().as_str()), ("accepted", "9000000002"));
 }

@@ -55,7 +55,7 @@ pub(super) async fn approve(
 ) -> Result<Response, Problem> {
     let actor = caller.allow(Permission::ReviewMembers)?;
     let (no, now) = (number(&no)?, hub.now());
-    answer::json(&hub.store.write(move |tx| rules::approve(tx, &actor, no, &said.note, now)).await?)
+    answer::json(&hub.store.write(move |tx| rules::approve(tx, &actor, no, &said.note, now)).await??)
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
