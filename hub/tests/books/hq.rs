@@ -356,6 +356,24 @@ async fn a_second_person_decides_on_a_stores_parameters() {
 }
 
 #[tokio::test]
+async fn one_run_is_computed_at_a_time() {
+    let mut town = Town::new(Scheme::Pool);
+    let [mut one, _two, _three] = day_one(&mut town);
+    town.close(&mut one);
+    let hub = Hub::new(HubConfig::default(), town.store.clone(), town.clock()).await.unwrap();
+    let office = Office { router: api::router(hub.clone()), token: token(&town, "li") };
+    let computed = hub.settling.clone().try_lock_owned().unwrap();
+    let run = async || office.post("/settlements", json!({ "provisional": true })).await;
+    let refused = run().await;
+    assert_eq!(refused.problem(), (409, "run_under_way".to_owned()), "{}", refused.text);
+    assert_eq!(refused.json()["retryable"], true);
+    assert_eq!(office.get("/settlements").await.status, StatusCode::OK, "whoever looks is served meanwhile");
+    drop(computed);
+    assert_eq!(run().await.status, StatusCode::CREATED);
+    assert_eq!(run().await.status, StatusCode::OK, "nothing is left locked");
+}
+
+#[tokio::test]
 async fn pages_neither_repeat_nor_hide_what_was_there_while_more_comes_in() {
     let town = Town::new(Scheme::Pool);
     let office = Office::of(&town, "li").await;

@@ -102,7 +102,8 @@ fn table() -> Routes {
             write::<settlements::Run, settlements::NothingNew>(
                 "Settles what has arrived; when nothing has, names the last run.",
             )
-            .gives_with::<RunReport>(201),
+            .gives_with::<RunReport>(201)
+            .problems(&document::problems(&[Code::RunUnderWay])),
         )
         .get(
             "/settlements/{run}",

@@ -40,6 +40,8 @@ pub enum Code {
     BodyTooLarge,
     /// A rule says no; nothing changed.
     Refused,
+    /// Another run is being computed.
+    RunUnderWay,
     /// Too much at once.
     Busy,
     /// A mistake of this program, or its disk.
@@ -60,6 +62,7 @@ impl Code {
             Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE),
             Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::Refused => ("refused", StatusCode::CONFLICT),
+            Self::RunUnderWay => ("run_under_way", StatusCode::CONFLICT),
             Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -96,7 +99,7 @@ impl Problem {
             detail,
             field,
             expected_minor: None,
-            retryable: matches!(code, Code::Busy),
+            retryable: matches!(code, Code::Busy | Code::RunUnderWay),
             challenge: (code == Code::Unauthorized).then_some("Bearer realm=\"huitong-hq\""),
             request_id: Some(request_id.to_owned()),
         };

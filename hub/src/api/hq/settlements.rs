@@ -1,6 +1,8 @@
-//! Settlements: runs, their approval and their export.
+//! Settlements: runs, their approval and their export. One run is computed at a time, so that whoever looks still finds a reader.
 //!
 //! A run is defined by what has arrived: asking for one again when nothing has gives the last one, so that a lost answer costs nothing.
+
+use std::sync::Arc;
 
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,13 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::{Asked, Caller, Said};
 use super::exceptions::number;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::{answer, page};
 use crate::actor::Permission;
 use crate::approval::{self, Wanted};
 use crate::export as books;
 use crate::hub::Hub;
 use crate::settle::SettleError;
+use crate::store::Tx;
 
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -87,8 +90,14 @@ pub(super) async fn run(State(hub): State<Hub>, caller: Caller, Said(said): Said
         finality: if said.provisional { Finality::Provisional } else { Finality::Final },
         day_to: said.to,
     };
-    let made = match hub.store.read(move |tx| approval::plan(tx, wanted, now, &ProgressBar::hidden())).await {
-        Ok(plan) => hub.store.write(move |tx| approval::prepare(tx, &actor, &plan, now)).await,
+    let Ok(alone) = Arc::clone(&hub.settling).try_lock_owned() else {
+        return Err(Problem::new(Code::RunUnderWay, "a run is being computed; ask again when it is done"));
+    };
+    // The read goes on when its asker hangs up, and so does its turn.
+    let plan =
+        move |tx: &mut Tx<'_>| Ok::<_, SettleError>((approval::plan(tx, wanted, now, &ProgressBar::hidden())?, alone));
+    let made = match hub.store.read(plan).await {
+        Ok((plan, _alone)) => hub.store.write(move |tx| approval::prepare(tx, &actor, &plan, now)).await,
         Err(error) => Err(error),
     };
     match made {
