@@ -158,11 +158,11 @@ pub fn propose(
     if !found.is_empty() {
         return Err(ParameterError::Faults(found));
     }
-    // An answer that was lost is asked for again: the same words, while nobody has decided, are the same proposal.
+    // An answer that was lost is asked for again, also when somebody has decided since: the same words are the same proposal, unless they were refused.
     let newest = rows::page(tx, Some(store), None, 1)?.pop();
     if let Some(same) = newest.filter(|kept| {
-        (kept.proposal.state, kept.document.as_str(), kept.proposal.proposed_by.as_str())
-            == (ProposalState::Proposed, document, actor.name())
+        kept.proposal.state != ProposalState::Refused
+            && (kept.document.as_str(), kept.proposal.proposed_by.as_str()) == (document, actor.name())
     }) {
         return show(tx, same.proposal.number);
     }
@@ -193,6 +193,9 @@ pub fn approve(
     now: Instant,
 ) -> Result<ProposalSheet, ParameterError> {
     let held = show(tx, number)?;
+    if is_said_again(&held.proposal, ProposalState::Approved, actor, note::optional(note)?) {
+        return Ok(held);
+    }
     undecided(&held.proposal)?;
     if actor.is(&held.proposal.proposed_by) {
         let fault = format!("proposal {number} was made by {}", held.proposal.proposed_by);
@@ -218,19 +221,32 @@ pub fn refuse(
     now: Instant,
 ) -> Result<ProposalSheet, ParameterError> {
     let held = show(tx, number)?;
-    undecided(&held.proposal)?;
     // The store reads why.
     let note = note::needed(note)?;
+    if is_said_again(&held.proposal, ProposalState::Refused, actor, note) {
+        return Ok(held);
+    }
+    undecided(&held.proposal)?;
     decide(tx, actor, &held.proposal, ProposalState::Refused, note, now)?;
     show(tx, number)
+}
+
+/// Whether somebody repeats what they decided, because the answer was lost.
+fn is_said_again(proposal: &Proposal, state: ProposalState, actor: &Actor, note: &str) -> bool {
+    let is_theirs = proposal.decided_by.as_deref().is_some_and(|by| actor.is(by));
+    is_theirs && proposal.state == state && proposal.note == note
 }
 
 fn undecided(proposal: &Proposal) -> Result<(), ParameterError> {
     let Proposal { number, state, decided_by, .. } = proposal;
     match (state, decided_by) {
         (ProposalState::Proposed, _) => Ok(()),
+        // Somebody may have approved it before a later one took its place.
+        (ProposalState::Superseded, _) => {
+            refused(format!("proposal {number} was superseded by a later one"), "propose again to change it")
+        }
         (state, Some(by)) => refused(format!("proposal {number} was {state} by {by}"), "propose again to change it"),
-        (state, None) => refused(format!("proposal {number} was {state} by a later one"), "propose again to change it"),
+        (state, None) => refused(format!("proposal {number} was {state}"), "propose again to change it"),
     }
 }
 

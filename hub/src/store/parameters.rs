@@ -126,13 +126,14 @@ pub fn decide(
     )
 }
 
-/// Writes that the undecided proposals of a store before a number have lost their place to it.
+/// Writes that the proposals of a store before a number have lost their place to it: those undecided, and those approved that never went out.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn supersede_before(tx: &mut Tx<'_>, store: StoreId, number: u64) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE parameter_proposal SET state = 'superseded' WHERE store_id = $1 AND proposal_no < $2 AND state = 'proposed'",
+        "UPDATE parameter_proposal SET state = 'superseded' WHERE store_id = $1 AND proposal_no < $2 \
+         AND (state = 'proposed' OR (state = 'approved' AND published_version IS NULL))",
         &[(&store).into(), column(number).into()],
     )
     .map(drop)

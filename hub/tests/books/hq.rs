@@ -353,6 +353,25 @@ async fn a_second_person_decides_on_a_stores_parameters() {
     let next = li.get(&format!("/parameters?limit=1&cursor={}", page["next"].as_str().unwrap())).await.json();
     assert_eq!(next["items"][0]["number"], 1);
     assert_eq!(li.get("/parameters/9").await.problem().0, 404);
+
+    // A lost answer is asked for again: the same words of the same person change nothing and are no fault.
+    let again = wang.post("/parameters/2/approve", json!({ "note": " fine" })).await;
+    assert_eq!((again.status, again.json()["state"].as_str()), (StatusCode::OK, Some("approved")), "{}", again.text);
+    assert_eq!(wang.post("/parameters/2/approve", json!({ "note": "other words" })).await.problem().0, 409);
+    assert_eq!(wang.post("/parameters/2/refuse", json!({ "note": "fine" })).await.problem().0, 409);
+    assert_eq!(propose("no_points_skus = [\"2\"]\n").await.json()["number"], 2, "also when it was decided since");
+    assert_eq!(propose("no_points_skus = [\"3\"]\n").await.json()["number"], 3);
+    for _ in 0..2 {
+        let refused = wang.post("/parameters/3/refuse", json!({ "note": "not in December" })).await;
+        assert_eq!(refused.json()["state"], "refused", "{}", refused.text);
+    }
+    assert_eq!(propose("no_points_skus = [\"3\"]\n").await.json()["number"], 4, "what was refused is asked for anew");
+    // What was approved and never went out has lost its place to the next that is approved; it is not said to be published.
+    assert_eq!(wang.post("/parameters/4/approve", json!({})).await.json()["state"], "approved");
+    let before = li.get("/parameters/2").await.json();
+    assert_eq!((&before["state"], &before["published_version"]), (&"superseded".into(), &Value::Null), "{before}");
+    let deeds = li.get("/audit").await.text;
+    assert_eq!(deeds.matches("parameters.approve").count(), 2, "{deeds}");
 }
 
 #[tokio::test]
