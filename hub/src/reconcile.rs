@@ -6,7 +6,7 @@ use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::time::{Instant, Stamp};
 
 use crate::exception::close_by_itself;
-use crate::report::behind;
+use crate::report::{behind, behind_subject};
 use crate::review;
 use crate::store::{Store, StoreError, Tx, card, device, exception, journal};
 
@@ -85,6 +85,8 @@ fn put_on_sale(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
             && behind(tx, &card)?.is_none()
         {
             card::set_status(tx, number, CardStatus::Blank, Stamp::next(now, card.status_stamp, Stamp::ZERO))?;
+            let note = format!("account {} is empty; card {number} can be sold again", card.account);
+            close_by_itself(tx, Class::BlankWithValue, &behind_subject(card.account), &note, now)?;
         }
     }
     Ok(())

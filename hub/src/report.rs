@@ -13,6 +13,7 @@ use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, SyncFault};
 
+use crate::exception::close_by_itself;
 use crate::refusal::Refusal;
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted};
@@ -222,11 +223,23 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
         (false, _) => change.status,
     };
     card::set_status(tx, change.number, status, stamp)?;
+    let subject = behind_subject(card.account);
     if let Some(held) = held {
-        let evidence = format!("card {} is in nobody's hands; its account {} holds {held}", card.number, card.account);
-        raise(tx, Class::BlankWithValue, evidence)?;
+        let words = format!("card {} is in nobody's hands; its account {} holds {held}", card.number, card.account);
+        let (store, evidence) = (Some(caller.store), words.into());
+        let finding = Finding { class: Class::BlankWithValue, store, subject, evidence };
+        exception::raise(tx, &finding, now)?;
+    } else if is_undone {
+        let note = format!("account {} is empty; card {} can be sold again", card.account, card.number);
+        close_by_itself(tx, Class::BlankWithValue, &subject, &note, now)?;
     }
     Ok(true)
+}
+
+/// What an exception about value behind a card in nobody's hands is about: the account, so that whatever empties it can close it.
+#[must_use]
+pub fn behind_subject(account: AccountId) -> String {
+    format!("account {account}")
 }
 
 /// What the account of a card that is in nobody's hands holds, in words, when no other card opens it and it holds anything.

@@ -24,7 +24,7 @@ use huitong_protocol::unit::Unit;
 use crate::exception::close_by_itself;
 use crate::ingest::{self, Inspected, Place};
 use crate::publish;
-use crate::report::behind;
+use crate::report::{behind, behind_subject};
 use crate::store::{Row, Store, StoreError, Tx, card, exception, item, policy, root, settlement, tender_reference};
 
 /// Entries looked at before what was found is written: some tens of milliseconds.
@@ -167,7 +167,12 @@ fn withdraw(tx: &mut Tx<'_>, number: CardNumber, entry: EntryId, now: Instant) -
     let evidence = Evidence::from(words).entry(entry);
     exception::raise(
         tx,
-        &Finding { class: Class::BlankWithValue, store: Some(entry.store), subject: entry.to_string(), evidence },
+        &Finding {
+            class: Class::BlankWithValue,
+            store: Some(entry.store),
+            subject: behind_subject(card.account),
+            evidence,
+        },
         now,
     )
 }

@@ -488,7 +488,7 @@ async fn value_that_came_back_behind_a_card_given_back_takes_it_out_of_sale_unti
     assert_eq!(status().await, CardStatus::Withdrawn, "card 2 was blank; nobody may buy what is behind it");
     assert_eq!(look(&world).await.len(), 1);
     world.hub.store.write(|tx| tx.execute("DELETE FROM pool WHERE account_id = 2", &[])).await.unwrap();
-    look(&world).await;
+    assert_eq!(look(&world).await, Vec::<String>::new(), "it closes by itself");
     assert_eq!(status().await, CardStatus::Blank);
 }
 
