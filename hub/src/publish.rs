@@ -424,6 +424,15 @@ pub fn publish_parameters(
             ));
         };
         let policy = read_policy(&bundle.document)?;
+        if parameters::for_bundle(tx, &policy)? == bundle.parameters {
+            return Err(refused(
+                format!(
+                    "nothing was approved since version {}, in force from {}",
+                    bundle.version, bundle.effective_from
+                ),
+                "huitong-hub policy parameters list",
+            ));
+        }
         issue(tx, &pair, &policy, &bundle.document, effective_from, now)
     })
 }

@@ -281,6 +281,9 @@ async fn narrower_bounds_do_not_go_out_over_what_was_approved() {
     let nothing = town.head_office(&propose).await.unwrap()["number"].to_string();
     town.head_office(&["policy", "parameters", "approve", &nothing, "--by", "zhao"]).await.unwrap();
     assert_eq!(town.head_office(&publish).await.unwrap()["version"], 2);
+    let parameters_alone = ["policy", "parameters", "publish", "--effective-from", "2026-11-23"];
+    let refused = town.head_office(&parameters_alone).await.unwrap_err().to_string();
+    assert!(refused.contains("nothing was approved since version 2"), "{refused}");
     // What was refused says so, with words that the store reads.
     std::fs::write(&own, "no_points_skus = [\"tea\"]\n").unwrap();
     let no = town.head_office(&propose).await.unwrap()["number"].to_string();
