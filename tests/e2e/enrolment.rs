@@ -105,9 +105,12 @@ async fn who_is_enrolled_without_a_line_is_served_at_once_and_becomes_a_member_o
         }
     }
 
-    // The card was on the rack; it is theirs from its sale on.
-    let load =
+    // The card was on the rack; it is theirs from its sale on, and nobody else's before.
+    let mut load =
         json!({"currency": "CNY", "amount_minor": 1_000, "tenders": [{"tender": "cash", "amount_minor": 1_000}]});
+    let stranger: Value = post(&one, &format!("/v1/cards/{}/sell", card.reveal()), 15, &load).await.json().unwrap();
+    assert_eq!(stranger["code"], "card_has_member", "{stranger}");
+    load["draft"] = key(10).to_string().into();
     let sold: Value = post(&one, &format!("/v1/cards/{}/sell", card.reveal()), 14, &load).await.json().unwrap();
     assert_eq!(sold["decision"], "approved", "{sold}");
 
