@@ -199,6 +199,13 @@ async fn a_quote_is_for_its_own_basket_and_ends() {
     shop.clock.wind(16 * 60_000);
     let key = shop.key();
     shop.post_with(T1, "/v1/sales", &key, basket.to_string()).await.declined("quote_expired");
+    // The store keeps the last two policies: a quote of an earlier one cannot be honoured, however fresh.
+    basket["quote"] = quote(&shop, &ask).await["quote"].clone();
+    for version in [4, 5] {
+        let next = policy_page(version, "2026-01-01", POLICY);
+        shop.store.write(move |tx| replica::apply_page(tx, &next).map(drop)).await.unwrap();
+    }
+    shop.post(T1, "/v1/sales", &basket).await.declined("quote_policy_not_held");
 }
 
 #[tokio::test]
