@@ -1,20 +1,26 @@
 //! Deferred earning: a sale recorded the card that was shown and what it would earn, as its store did not know the card. Head office puts the points on the
-//! card's account when it knows the card as somebody's, once.
+//! card's account when the card was somebody's by then, once.
+//!
+//! They are for whoever has the card, so only if its sale in force came before the sale that earned them; a card that came in use at head office was never
+//! sold, and its account is the same person's all along. A report says that a card is in use before its journal says since when: until that is here, nothing
+//! is decided. What was decided stays so, whatever is voided later. The order is that of `card_sale`: between two stores it is as good as their clocks, and
+//! of a store whose clock is named as wrong nobody can know better.
 //!
 //! A store defers only what it did not give itself, so nothing is earned twice. What comes back before the points are given lowers them; what comes back
 //! afterwards is a claim, which the pool settles. Invariant: what was given less what is claimed is what the sale earned less what came back of it.
 
 use huitong_protocol::card::CardStatus;
-use huitong_protocol::entry::Body;
-use huitong_protocol::id::EntryId;
+use huitong_protocol::entry::{Body, Header};
+use huitong_protocol::id::{AccountId, EntryId};
 use huitong_protocol::movement::MovementRef;
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
-use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::time::Instant;
 
+use crate::card_sale;
 use crate::exception::close_by_itself;
 use crate::points::{self, Occasion};
 use crate::store::claim::{self, NewClaim};
-use crate::store::deferred::{self as rows, Deferred};
+use crate::store::deferred::{self as rows, Deferred, State};
 use crate::store::{Store, StoreError, Tx, card, exception};
 
 /// Earnings that one transaction looks at.
@@ -24,105 +30,150 @@ const BATCH: usize = 200;
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn take(
-    tx: &mut Tx<'_>,
-    entry: EntryId,
-    business_day: BusinessDay,
-    body: &Body,
-    now: Instant,
-) -> Result<(), StoreError> {
+pub fn take(tx: &mut Tx<'_>, entry: EntryId, header: &Header, body: &Body, now: Instant) -> Result<(), StoreError> {
+    let Some(business_day) = header.business_day else { return Ok(()) };
     let (of, back) = match body {
         Body::Sale(sale) => {
             let Some(deferred) = &sale.deferred else { return Ok(()) };
-            rows::insert(tx, entry, deferred.card, business_day, deferred.points, sale.payment_unknown.is_some())?;
-            return credit_one(tx, entry, now);
+            let new = Deferred {
+                sale: entry,
+                stamp: header.stamp,
+                card: deferred.card,
+                business_day,
+                points: deferred.points,
+                back_points: 0,
+                is_parked: sale.payment_unknown.is_some(),
+                state: State::Waiting,
+            };
+            rows::insert(tx, &new)?;
+            return decide_one(tx, entry, now).map(drop);
         }
         Body::Payment(payment) => {
             rows::paid(tx, payment.of)?;
-            return credit_one(tx, payment.of, now);
+            return decide_one(tx, payment.of, now).map(drop);
         }
         Body::Void(void) => (void.of, None),
         Body::Return(back) if back.deferred_points > 0 => (back.of, Some(back.deferred_points)),
         _ => return Ok(()),
     };
     let Some(held) = rows::find(tx, of)? else { return Ok(()) };
-    let left = held.points.saturating_sub(held.back_points);
-    let points = back.unwrap_or(left).min(left);
+    let points = back.unwrap_or(held.left()).min(held.left());
     if points == 0 {
         return Ok(());
     }
     rows::back(tx, of, points)?;
-    if let Some((account, credited)) = held.credited {
+    if let State::Given { account, entry: given } = held.state {
         // The place after the entry's movements is nobody else's.
         let index = u16::try_from(body.movements().len()).unwrap_or(u16::MAX);
-        let of = Some(MovementRef { entry: credited, index: 0 });
+        let of = Some(MovementRef { entry: given, index: 0 });
         claim::insert(tx, &NewClaim { account, entry, index, business_day, points, of })?;
     }
     Ok(())
 }
 
-/// Gives what waits to the cards that are known by now. Gives how many points.
+/// Decides about what waits and can be decided by now. Gives how many points were given.
+///
+/// What moves is looked for in a read; only that is written, and asked again before it is.
 ///
 /// # Errors
-/// [`StoreError`]; what was given before stays so.
+/// [`StoreError`]; what was decided before stays so.
 pub async fn credit(store: &Store, now: Instant) -> Result<i64, StoreError> {
-    let (mut given, mut after) = (0_i64, None);
-    loop {
-        let (points, last) = store.write(move |tx| credit_some(tx, after, now)).await?;
+    let movable = store.read(movable).await?;
+    let mut given = 0_i64;
+    for batch in movable.chunks(BATCH) {
+        let batch = batch.to_vec();
+        let points = store
+            .write(move |tx| {
+                batch
+                    .iter()
+                    .try_fold(0_i64, |sum, sale| Ok::<_, StoreError>(sum.saturating_add(decide_one(tx, *sale, now)?)))
+            })
+            .await?;
         given = given.saturating_add(points);
-        match last {
-            Some(last) => after = Some(last),
-            None => return Ok(given),
+    }
+    Ok(given)
+}
+
+/// The sales whose points can be given, or left to nobody. Changes nothing.
+fn movable(tx: &mut Tx<'_>) -> Result<Vec<EntryId>, StoreError> {
+    let (mut movable, mut after) = (Vec::new(), None);
+    loop {
+        let page = rows::decidable(tx, after, BATCH)?;
+        for deferred in &page {
+            if judge(tx, deferred)? != Verdict::Wait {
+                movable.push(deferred.sale);
+            }
+        }
+        match page.last().filter(|_| page.len() == BATCH) {
+            Some(last) => after = Some(last.sale),
+            None => return Ok(movable),
         }
     }
 }
 
-fn credit_some(tx: &mut Tx<'_>, after: Option<EntryId>, now: Instant) -> Result<(i64, Option<EntryId>), StoreError> {
-    let waiting = rows::waiting(tx, after, BATCH)?;
-    let mut given = 0_i64;
-    for deferred in &waiting {
-        given = given.saturating_add(try_to_give(tx, deferred, now)?);
-    }
-    Ok((given, waiting.last().filter(|_| waiting.len() == BATCH).map(|last| last.sale)))
+/// Whose points are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// That is not known yet.
+    Wait,
+    /// They belong on this account.
+    Give(AccountId),
+    /// Whoever was shown a card that nobody had bought yet leaves nothing to its later owner.
+    Nobodys,
 }
 
-fn credit_one(tx: &mut Tx<'_>, sale: EntryId, now: Instant) -> Result<(), StoreError> {
-    match rows::find(tx, sale)?.filter(|held| held.credited.is_none() && !held.is_parked) {
-        Some(held) => try_to_give(tx, &held, now).map(drop),
-        None => Ok(()),
-    }
+fn judge(tx: &mut Tx<'_>, deferred: &Deferred) -> Result<Verdict, StoreError> {
+    let is_owned = |status| matches!(status, CardStatus::Active | CardStatus::Frozen | CardStatus::Lost);
+    let Some(card) = card::find(tx, deferred.card)?.filter(|card| is_owned(card.status)) else {
+        return Ok(Verdict::Wait);
+    };
+    let reported = card::sold_since(tx, card.number)?;
+    let sales = card_sale::of_card(tx, card.number, card.account)?;
+    Ok(match (card_sale::in_force(&sales), reported) {
+        // The card was sold later than any journal says that is here.
+        (Some(sale), Some(since)) if sale.stamp < since => Verdict::Wait,
+        (None, Some(_)) => Verdict::Wait,
+        (Some(sale), _) if !sale.is_before(deferred.sale, deferred.stamp) => Verdict::Nobodys,
+        (Some(_) | None, _) => Verdict::Give(card.account),
+    })
 }
 
-/// As [`give`]; what cannot be given waits, with an exception that closes when it was given. One card's points must hold up neither the journal that they
-/// come with nor everybody else's points.
-fn try_to_give(tx: &mut Tx<'_>, deferred: &Deferred, now: Instant) -> Result<i64, StoreError> {
-    let subject = format!("points of sale {}", deferred.sale);
-    match tx.attempt(|tx| give(tx, deferred, now))? {
-        Ok(0) => Ok(0),
-        Ok(points) => {
-            close_by_itself(tx, Class::LeftUndone, &subject, "the points were given", now)?;
+/// Decides about the points of a sale, when that is still to be done. Gives how many were given.
+///
+/// What cannot be given waits, with an exception that closes when it is decided: one card's points must hold up neither the journal that they come with nor
+/// everybody else's points.
+fn decide_one(tx: &mut Tx<'_>, sale: EntryId, now: Instant) -> Result<i64, StoreError> {
+    let Some(held) = rows::find(tx, sale)?.filter(Deferred::is_open) else { return Ok(0) };
+    let subject = format!("points of sale {sale}");
+    match tx.attempt(|tx| decide(tx, &held, now))? {
+        Ok(None) => Ok(0),
+        Ok(Some((points, note))) => {
+            close_by_itself(tx, Class::LeftUndone, &subject, note, now)?;
             Ok(points)
         }
         Err(why) => {
-            let evidence = Evidence::from(why).entry(deferred.sale);
-            let store = Some(deferred.sale.store);
-            exception::raise(tx, &Finding { class: Class::LeftUndone, store, subject, evidence }, now)?;
+            let finding = Finding {
+                class: Class::LeftUndone,
+                store: Some(sale.store),
+                subject,
+                evidence: Evidence::from(why).entry(sale),
+            };
+            exception::raise(tx, &finding, now)?;
             Ok(0)
         }
     }
 }
 
-/// Puts the points on the account of the card, when it is somebody's.
-fn give(tx: &mut Tx<'_>, deferred: &Deferred, now: Instant) -> Result<i64, StoreError> {
-    let points = deferred.points.saturating_sub(deferred.back_points);
-    let is_owned = |status| matches!(status, CardStatus::Active | CardStatus::Frozen | CardStatus::Lost);
-    let Some(card) = card::find(tx, deferred.card)?.filter(|card| is_owned(card.status) && points > 0) else {
-        return Ok(0);
+/// Gives how many points were given, and what was done, in words; nothing when they wait.
+fn decide(tx: &mut Tx<'_>, deferred: &Deferred, now: Instant) -> Result<Option<(i64, &'static str)>, StoreError> {
+    let account = match judge(tx, deferred)? {
+        Verdict::Wait => return Ok(None),
+        Verdict::Nobodys => {
+            rows::leave(tx, deferred.sale)?;
+            return Ok(Some((0, "the card was sold later; the points are nobody's")));
+        }
+        Verdict::Give(account) => account,
     };
-    // Whoever was shown a card that nobody had bought yet leaves nothing to its later owner.
-    if rows::first_sold(tx, card.account)?.is_some_and(|sold| sold > deferred.business_day) {
-        return Ok(0);
-    }
     let about = deferred.sale.to_string();
     let occasion = Occasion {
         operation: points::operation("huitong deferred earnings 1", &about),
@@ -130,7 +181,7 @@ fn give(tx: &mut Tx<'_>, deferred: &Deferred, now: Instant) -> Result<i64, Store
         day: deferred.business_day,
         now,
     };
-    let entry = points::earn(tx, occasion, card.account, points, deferred.sale.store)?;
-    rows::credit(tx, deferred.sale, card.account, entry)?;
-    Ok(points)
+    let entry = points::earn(tx, occasion, account, deferred.left(), deferred.sale.store)?;
+    rows::give(tx, deferred.sale, account, entry)?;
+    Ok(Some((deferred.left(), "the points were given")))
 }

@@ -470,9 +470,7 @@ fn append(
     for (index, &funding) in (0_i64..).zip(fundings) {
         bearers::post(tx, &PostedFunding { entry: id, index, ingested_no, funding })?;
     }
-    if let Some(day) = header.business_day {
-        deferred::take(tx, id, day, body, now)?;
-    }
+    deferred::take(tx, id, header, body, now)?;
     match body {
         Body::Allotment(allotment) => {
             for change in &allotment.changes {

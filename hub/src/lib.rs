@@ -11,6 +11,7 @@ pub mod adoption;
 pub mod api;
 pub mod approval;
 pub mod calendar;
+pub mod card_sale;
 pub mod claim;
 pub mod cli;
 pub mod clock;

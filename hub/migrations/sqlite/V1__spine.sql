@@ -171,6 +171,9 @@ CREATE TABLE card (
     status_stamp INTEGER NOT NULL,
     -- The largest stamp of a freeze or loss that was taken: an older one says nothing new.
     stop_stamp INTEGER NOT NULL DEFAULT 0,
+    -- Of a card that a store has sold: the stamp of that sale, by what was reported, or an earlier one. Null while nobody has it, and when it came in use at
+    -- head office.
+    sold_stamp INTEGER,
     allocated_store TEXT REFERENCES store (store_id),
     member_id INTEGER REFERENCES member (member_id),
     expires_on TEXT,
@@ -407,23 +410,26 @@ CREATE TABLE points_claim (
 ) STRICT;
 CREATE INDEX points_claim_open ON points_claim (claim_no) WHERE waived_by IS NULL AND settled_points < points;
 
--- What sales earned for cards that their stores did not know, and the account that head office put it on.
+-- What sales earned for cards that their stores did not know, and the account that head office put it on; nobody's when the card was not sold by then.
 CREATE TABLE deferred_earning (
     store_id TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    stamp INTEGER NOT NULL,
     card TEXT NOT NULL,
     business_day TEXT NOT NULL,
     points INTEGER NOT NULL CHECK (points > 0),
     back_points INTEGER NOT NULL CHECK (back_points BETWEEN 0 AND points),
     is_parked INTEGER NOT NULL CHECK (is_parked IN (0, 1)),
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'given', 'nobodys')),
     account_id INTEGER,
     credited_entry TEXT,
     PRIMARY KEY (store_id, epoch, seq),
-    CHECK ((account_id IS NULL) = (credited_entry IS NULL))
+    CHECK ((account_id IS NOT NULL) = (state = 'given')),
+    CHECK ((credited_entry IS NOT NULL) = (state = 'given'))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deferred_earning_waiting ON deferred_earning (store_id, epoch, seq)
-    WHERE credited_entry IS NULL AND is_parked = 0 AND back_points < points;
+    WHERE state = 'waiting' AND is_parked = 0 AND back_points < points;
 
 -- Who bears the discounts of which entry, a row per funder. A projection of the entries; the sign is in the kind.
 CREATE TABLE funding (

@@ -5,23 +5,16 @@
 
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::entry::{Body, EntryView};
-use huitong_protocol::id::{AccountId, EntryId, Epoch, MemberId, Seq};
+use huitong_protocol::id::{EntryId, MemberId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::Instant;
 
-use crate::review::is_undone;
+use crate::card_sale::{self, CardSale};
 use crate::store::member_request::{self as rows, Asked, Request};
 use crate::store::{StoreError, Tx, card, exception, member};
 
 /// How long an unsold card is kept for whoever named it.
 const KEPT_MS: i64 = 24 * 3_600_000;
-
-/// A sale of a card.
-struct Sale {
-    id: EntryId,
-    at_ms: Instant,
-    is_undone: bool,
-}
 
 /// Whose a card is by its sales.
 enum Owner {
@@ -48,7 +41,7 @@ pub(super) fn give(tx: &mut Tx<'_>, request: &Request, id: MemberId) -> Result<O
         return Ok(Some(format!("card {number} is that of {owner}, so the member is without it")));
     }
     let is_unsold = matches!(card.status, CardStatus::Blank | CardStatus::Withdrawn);
-    match owner(request, &sales(tx, number, card.account)?) {
+    match owner(request, &card_sale::of_card(tx, number, card.account)?) {
         Owner::Other(sale) => {
             Ok(Some(format!("card {number} was sold to somebody else in {sale}, so the member is without it")))
         }
@@ -116,44 +109,17 @@ fn take_back(tx: &mut Tx<'_>, of: EntryId) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn owner(request: &Request, sales: &[Sale]) -> Owner {
+fn owner(request: &Request, sales: &[CardSale]) -> Owner {
     let entry = request.entry;
-    let is_after = |sale: &Sale| match (sale.id.store, sale.id.epoch) == (entry.store, entry.epoch) {
+    let is_after = |sale: &CardSale| match (sale.id.store, sale.id.epoch) == (entry.store, entry.epoch) {
         true => sale.id.seq > entry.seq,
         false => sale.at_ms > request.asked_at_ms,
     };
-    let Some(last) = sales.iter().rfind(|sale| !sale.is_undone) else { return Owner::Open };
+    let Some(last) = card_sale::in_force(sales) else { return Owner::Open };
     if !is_after(last) {
         return Owner::Theirs;
     }
     let first = sales.iter().find(|sale| sale.id.store == entry.store && is_after(sale));
     let is_first = first.is_some_and(|first| first.id == last.id);
     if is_first && last.at_ms <= request.asked_at_ms.plus_ms(KEPT_MS) { Owner::Theirs } else { Owner::Other(last.id) }
-}
-
-/// The sales of a card that are here, in the order of their stamps.
-fn sales(tx: &mut Tx<'_>, number: CardNumber, account: AccountId) -> Result<Vec<Sale>, StoreError> {
-    let found = tx.query(
-        "SELECT DISTINCT entry.store_id, entry.epoch, entry.seq, entry.bytes FROM movement JOIN entry ON entry.store_id = movement.store_id \
-         AND entry.epoch = movement.epoch AND entry.seq = movement.seq WHERE movement.account_id = $1 AND movement.kind = 'card_sale'",
-        &[account.into()],
-        |row| {
-            let (epoch, seq) = (row.integer(1)?, row.integer(2)?);
-            let id = EntryId {
-                store: row.parsed(0, "entry", "store_id")?,
-                epoch: Epoch(u32::try_from(epoch).unwrap_or(0)),
-                seq: Seq(u64::try_from(seq).unwrap_or(0)),
-            };
-            let Ok(view) = EntryView::decode(row.bytes(3)?) else { return Ok::<_, StoreError>(None) };
-            let is_of_card = matches!(view.body(), Ok(Body::CardSale(sale)) if sale.card == number);
-            Ok(is_of_card.then_some((id, view.header)))
-        },
-    )?;
-    let mut found: Vec<_> = found.into_iter().flatten().collect();
-    found.sort_by_key(|(id, header)| (header.stamp, *id));
-    let mut sales = Vec::with_capacity(found.len());
-    for (id, header) in found {
-        sales.push(Sale { id, at_ms: header.at_ms, is_undone: is_undone(tx, id, &header)? });
-    }
-    Ok(sales)
 }

@@ -73,17 +73,31 @@ pub fn stopped_at(tx: &mut Tx<'_>, number: CardNumber) -> Result<Stamp, StoreErr
     Ok(Stamp(found.unwrap_or(0)))
 }
 
-/// Sets a card's status. A card in nobody's hands is nobody's: whoever buys it next must not get the prices and the name of whoever gave it back.
+/// Not before when a store sold a card that is in somebody's hands, by what stores have reported; nothing when no store has.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn sold_since(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Stamp>, StoreError> {
+    let sql = "SELECT sold_stamp FROM card WHERE number = $1";
+    let found = tx.query_one(sql, &[(&number).into()], |row| row.maybe_integer(0))?;
+    Ok(found.flatten().map(Stamp))
+}
+
+/// Sets a card's status, as a store reports it or because it went back to the rack. A card in nobody's hands is nobody's: whoever buys it next must not get the prices and the name of whoever gave it back.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn set_status(tx: &mut Tx<'_>, number: CardNumber, status: CardStatus, stamp: Stamp) -> Result<(), StoreError> {
     let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+    // A store makes a card active by selling it, and with that entry's stamp. One that was stopped before its sale was told was sold after it was last
+    // in nobody's hands.
     tx.execute_one(
         "set a card's status",
         "card",
         "UPDATE card SET status = $2, status_stamp = $3, version = $4, \
          stop_stamp = CASE WHEN $2 IN ('frozen', 'lost') THEN $3 ELSE stop_stamp END, \
+         sold_stamp = CASE WHEN $2 = 'active' THEN $3 WHEN $2 IN ('blank', 'withdrawn') THEN NULL \
+         WHEN status IN ('blank', 'withdrawn') THEN status_stamp ELSE sold_stamp END, \
          member_id = CASE WHEN $2 IN ('blank', 'withdrawn') THEN NULL ELSE member_id END WHERE number = $1",
         &[(&number).into(), status.into(), stamp.into(), version.into()],
     )

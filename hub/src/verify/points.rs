@@ -8,6 +8,7 @@ use huitong_protocol::id::{EntryId, StoreId};
 use huitong_protocol::unit::Unit;
 
 use super::Check;
+use crate::store::deferred::State;
 use crate::store::engine::{StoreError, Tx};
 use crate::store::{claim, deferred};
 
@@ -60,8 +61,8 @@ impl Owed {
                 let (points, back) = self.deferred.remove(&row.sale).unwrap_or_default();
                 check.equal("deferred_earning", &row.sale, "points", row.points, points);
                 check.equal("deferred_earning", &row.sale, "back_points", row.back_points, back);
-                if let Some((_, entry)) = row.credited {
-                    given.insert(entry, (row.sale, row.points.saturating_sub(row.back_points)));
+                if let State::Given { entry, .. } = row.state {
+                    given.insert(entry, (row.sale, row.left()));
                 }
             }
             match rows.last() {

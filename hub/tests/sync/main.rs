@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
 
 mod access;
+mod deferred;
 mod exceptions;
 mod fake;
 mod faults;

@@ -2,21 +2,17 @@
 
 use huitong_hub::actor::{Actor, Via};
 use huitong_hub::member_request::{self, RequestView};
-use huitong_hub::schedule::Job;
 use huitong_hub::sealing::SealingPair;
 use huitong_hub::store::engine::StoreError;
 use huitong_hub::store::{card as cards, member};
-use huitong_hub::worker;
-use huitong_protocol::allotment::{HubEvent, HubSide, Purse, step};
 use huitong_protocol::card::{CardChange, CardStatus};
-use huitong_protocol::entry::{Body, DeferredEarning, MemberEnrolled, Sale};
+use huitong_protocol::entry::{Body, MemberEnrolled};
 use huitong_protocol::id::OperationId;
 use huitong_protocol::member::{Consent, DraftId, Person, Phone, PhoneKey, Sealed};
 use huitong_protocol::time::{Instant, Stamp};
-use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::to_msgpack;
 
-use crate::exceptions::{basket, sold, undone};
+use crate::exceptions::{sold, undone};
 use crate::fake::{FakeStore, World, account, card};
 
 /// The keys of the world's hub.
@@ -109,13 +105,13 @@ async fn one_card_makes_one_of_two_members_its_owner_and_head_office_hears_of_th
     assert!(words.contains("is that of 9000000001") && !words.contains(card(1).reveal()), "{words}");
 }
 
-async fn bring(store: &mut FakeStore, body: Body) {
+pub(crate) async fn bring(store: &mut FakeStore, body: Body) {
     store.write(body);
     let entries = store.journal.len();
     store.upload(store.segment(entries - 1, entries)).await.unwrap();
 }
 
-async fn sql(world: &World, statement: &'static str) {
+pub(crate) async fn sql(world: &World, statement: &'static str) {
     world.hub.store.write(move |tx| tx.execute(statement, &[]).map(drop)).await.unwrap();
 }
 
@@ -178,40 +174,6 @@ async fn an_enrolment_for_which_no_number_is_left_waits_and_holds_up_no_journal(
     assert_eq!(approve(&world, waiting.number, "wang").await.unwrap().state, "accepted");
     assert_eq!(world.exceptions().await, ["left_undone"], "that of the other");
     assert_eq!(members(&world).await, 1);
-}
-
-#[tokio::test]
-async fn points_that_cannot_be_counted_wait_and_hold_up_neither_journal_nor_job() {
-    let world = World::new().await;
-    let mut store = world.store("S1").await;
-    let full = |amount_minor: i64| {
-        let purse = Purse { account: account(1), unit: Unit::Points };
-        world.hub.store.write(move |tx| {
-            let side = step(&HubSide::default(), HubEvent::Load { amount_minor }).unwrap();
-            huitong_hub::store::allotment::put_pool(tx, purse, &side.pool, Stamp::ZERO)
-        })
-    };
-    full(i64::MAX).await.unwrap();
-    let earning = |number: u32| {
-        let Body::Sale(sale) = basket(&[("A1", true)]) else { unreachable!("a sale") };
-        let deferred =
-            DeferredEarning { card: card(number), base_minor: 1, points: 5, lines: vec![0], tenders: vec![0] };
-        Body::Sale(Sale { deferred: Some(Box::new(deferred)), ..sale })
-    };
-    bring(&mut store, earning(1)).await;
-    assert_eq!(world.exceptions().await, ["left_undone"]);
-    bring(&mut store, earning(3)).await;
-    let job = async || worker::perform(&world.hub, Job::Reconcile, world.hub.now()).await.unwrap();
-    job().await;
-    assert_eq!(world.exceptions().await, ["left_undone"]);
-    let credited = async || {
-        let sql = "SELECT COUNT(*) FROM deferred_earning WHERE credited_entry IS NOT NULL";
-        world.read(|tx| Ok(tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0))).await
-    };
-    assert_eq!(credited().await, 1, "others get theirs");
-    full(1).await.unwrap();
-    assert!(job().await.contains("5 deferred points given"));
-    assert_eq!((credited().await, world.exceptions().await), (2, Vec::new()));
 }
 
 #[tokio::test]
