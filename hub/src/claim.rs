@@ -15,7 +15,7 @@ use crate::points::{self, Occasion};
 use crate::store::claim::{self as rows, Claim, NewClaim, State};
 use crate::store::{Store, StoreError, Tx};
 
-/// Claims that one transaction looks at: some milliseconds.
+/// Claims that one transaction settles: some milliseconds.
 const BATCH: usize = 200;
 
 /// Why a claim was not waived.
@@ -60,22 +60,24 @@ pub fn take(
 
 /// Settles open claims from what lies in the pool. Gives how many points were taken back.
 ///
+/// What can be taken is looked for in a read; only those claims are written, and each is looked at again before it is.
+///
 /// # Errors
 /// [`StoreError`]; what was settled before stays so.
 pub async fn settle(store: &Store, day: BusinessDay, now: Instant) -> Result<i64, StoreError> {
-    let (mut taken, mut after) = (0_i64, Some(0));
-    while let Some(from) = after {
-        let (points, last) = store.write(move |tx| settle_some(tx, from, day, now)).await?;
-        (taken, after) = (taken.saturating_add(points), last);
+    let payable = store.read(rows::payable).await?;
+    let mut taken = 0_i64;
+    for batch in payable.chunks(BATCH) {
+        let batch = batch.to_vec();
+        taken = taken.saturating_add(store.write(move |tx| settle_some(tx, &batch, day, now)).await?);
     }
     Ok(taken)
 }
 
-/// As [`settle`], a batch. Gives the last claim that was looked at while there may be more.
-fn settle_some(tx: &mut Tx<'_>, after: i64, day: BusinessDay, now: Instant) -> Result<(i64, Option<i64>), StoreError> {
-    let claims = rows::page(tx, false, after, BATCH)?;
+fn settle_some(tx: &mut Tx<'_>, claims: &[i64], day: BusinessDay, now: Instant) -> Result<i64, StoreError> {
     let mut taken = 0_i64;
-    for claim in &claims {
+    for &number in claims {
+        let Some(claim) = rows::find(tx, number)?.filter(|claim| claim.open_points > 0) else { continue };
         let about = format!("claim {} from {}", claim.number, claim.settled_points);
         let occasion = Occasion {
             operation: points::operation("huitong points claims 1", &about),
@@ -89,7 +91,7 @@ fn settle_some(tx: &mut Tx<'_>, after: i64, day: BusinessDay, now: Instant) -> R
             taken = taken.saturating_add(points);
         }
     }
-    Ok((taken, claims.last().filter(|_| claims.len() == BATCH).map(|last| last.number)))
+    Ok(taken)
 }
 
 /// Gives up the rest of a claim.

@@ -115,18 +115,16 @@ impl Hub {
     /// # Errors
     /// [`StoreError`].
     pub async fn note_heard(&self) -> Result<(), StoreError> {
-        let seen: Vec<(StoreId, Instant)> = {
+        let noted = self.store.read(device::last_seen_all).await?;
+        let news: Vec<(StoreId, Instant)> = {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.iter().map(|(store, at)| (*store, *at)).collect()
+            let seen = seen.iter().map(|(store, at)| (*store, *at));
+            seen.filter(|(store, at)| noted.get(store).is_none_or(|noted| noted < at)).collect()
         };
-        self.store
-            .write(move |tx| {
-                for (store, at) in &seen {
-                    device::heard(tx, *store, *at)?;
-                }
-                Ok(())
-            })
-            .await
+        if news.is_empty() {
+            return Ok(());
+        }
+        self.store.write(move |tx| news.iter().try_for_each(|(store, at)| device::heard(tx, *store, *at))).await
     }
 
     /// When a store was last heard, as far as this life of the hub knows.

@@ -393,6 +393,7 @@ fn join(
     for (ingested_no, entry) in (first_no..).zip(new) {
         append(tx, place, journal, entry, ingested_no, &mut counters, ahead, now, uploaded)?;
         journal.head = Head { seq: entry.seq, hash: entry.hash };
+        journal.stamp = entry.inspected.header.as_ref().map_or(journal.stamp, |header| header.stamp);
     }
     note_policy(tx, place, segment, common)?;
     for (purse, counters) in &counters {

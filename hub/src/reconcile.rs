@@ -1,6 +1,6 @@
 //! Reconcile: load, compare, save. Safe to run again: a finding that stands is not raised twice.
 
-use huitong_protocol::card::CardStatus;
+use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::id::{EntryId, Epoch, Seq};
 use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::time::{Instant, Stamp};
@@ -63,33 +63,67 @@ pub fn gaps(tx: &mut Tx<'_>, now: Instant) -> Result<Vec<Finding>, StoreError> {
     Ok(findings)
 }
 
-/// Closes the gaps whose missing entries have come.
-fn close_gaps(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
+/// What there is to write.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// Findings that nobody has.
+    findings: Vec<Finding>,
+    /// Gaps whose missing entries have come: what each is about, and why it is closed.
+    closed: Vec<(String, String)>,
+    /// Withdrawn cards whose account is empty.
+    sellable: Vec<CardNumber>,
+}
+
+/// Looks for what there is to write. Changes nothing.
+fn changes(tx: &mut Tx<'_>, now: Instant) -> Result<Changes, StoreError> {
+    let mut changes = Changes::default();
+    for finding in find(tx)?.into_iter().chain(gaps(tx, now)?) {
+        if exception::is_news(tx, &finding)? {
+            changes.findings.push(finding);
+        }
+    }
     let filter = exception::Filter { class: Some(Class::Gap), ..exception::Filter::default() };
     for open in exception::list(tx, &filter)? {
         for missing in &open.evidence.entries {
             let head = journal::find(tx, missing.store, missing.epoch)?.head.seq;
             if head >= missing.seq {
-                let note = format!("the journal goes on to entry {head}");
-                close_by_itself(tx, Class::Gap, &open.subject, &note, now)?;
+                changes.closed.push((open.subject.clone(), format!("the journal goes on to entry {head}")));
             }
         }
     }
-    Ok(())
+    for number in card::withdrawn(tx)? {
+        if sellable(tx, number)?.is_some() {
+            changes.sellable.push(number);
+        }
+    }
+    Ok(changes)
 }
 
-/// Makes cards sellable again whose account was found empty since they were withdrawn.
-fn put_on_sale(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
-    for number in card::withdrawn(tx)? {
-        if let Some(card) = card::find(tx, number)?
-            && behind(tx, &card)?.is_none()
-        {
+/// A withdrawn card, when its account is empty.
+fn sellable(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Card>, StoreError> {
+    let Some(card) = card::find(tx, number)?.filter(|card| card.status == CardStatus::Withdrawn) else {
+        return Ok(None);
+    };
+    Ok(behind(tx, &card)?.is_none().then_some(card))
+}
+
+/// Writes it, and gives how many exceptions are new. What somebody else has written meanwhile is written once.
+fn write(tx: &mut Tx<'_>, changes: &Changes, now: Instant) -> Result<usize, StoreError> {
+    for (subject, note) in &changes.closed {
+        close_by_itself(tx, Class::Gap, subject, note, now)?;
+    }
+    for &number in &changes.sellable {
+        if let Some(card) = sellable(tx, number)? {
             card::set_status(tx, number, CardStatus::Blank, Stamp::next(now, card.status_stamp, Stamp::ZERO))?;
             let note = format!("account {} is empty; card {number} can be sold again", card.account);
             close_by_itself(tx, Class::BlankWithValue, &behind_subject(card.account), &note, now)?;
         }
     }
-    Ok(())
+    let mut new = 0;
+    for finding in &changes.findings {
+        new += usize::from(exception::raise(tx, finding, now)?);
+    }
+    Ok(new)
 }
 
 /// Compares, reviews what is new, and raises an exception for each finding. Gives how many are new.
@@ -98,23 +132,9 @@ fn put_on_sale(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
 /// [`StoreError`].
 pub async fn run(store: &Store, now: Instant) -> Result<usize, StoreError> {
     let reviewed = review::run(store, now).await?;
-    let findings = store
-        .read(move |tx| {
-            let mut findings = find(tx)?;
-            findings.extend(gaps(tx, now)?);
-            Ok::<_, StoreError>(findings)
-        })
-        .await?;
-    let compared = store
-        .write(move |tx| {
-            close_gaps(tx, now)?;
-            put_on_sale(tx, now)?;
-            let mut new = 0;
-            for finding in &findings {
-                new += usize::from(exception::raise(tx, finding, now)?);
-            }
-            Ok::<_, StoreError>(new)
-        })
-        .await?;
-    Ok(reviewed + compared)
+    let changes = store.read(move |tx| changes(tx, now)).await?;
+    if changes == Changes::default() {
+        return Ok(reviewed);
+    }
+    Ok(reviewed + store.write(move |tx| write(tx, &changes, now)).await?)
 }

@@ -25,7 +25,9 @@ use crate::exception::close_by_itself;
 use crate::ingest::{self, Inspected, Place};
 use crate::publish;
 use crate::report::{behind, behind_subject};
-use crate::store::{Row, Store, StoreError, Tx, card, exception, item, policy, root, settlement, tender_reference};
+use crate::store::{
+    Row, Store, StoreError, Tx, card, exception, item, journal, policy, root, settlement, tender_reference,
+};
 
 /// Entries looked at before what was found is written: some tens of milliseconds.
 const BATCH: i64 = 2_000;
@@ -60,11 +62,22 @@ pub struct Batch {
     /// Sales of cards that turned out to be undone.
     pub undone: Vec<EntryId>,
     /// Loads of which nobody can say yet whether the balance after them was too high.
-    pub doubts: Vec<EntryId>,
+    pub doubts: Vec<Doubt>,
     /// What receipts did with references that count once, in order.
     references: Vec<ReferenceUse>,
     /// Cards that count as unsold and whose account value came back to.
     came_back: Vec<(CardNumber, EntryId)>,
+}
+
+/// A load of which nobody can say yet whether the balance after it was too high.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// Its entry.
+    pub id: EntryId,
+    /// The entry's stamp.
+    pub stamp: Stamp,
+    /// The journals that are not here up to that stamp, of stores that may have spent of the account; at least one.
+    pub behind: Vec<(StoreId, Epoch)>,
 }
 
 /// What became of loads in doubt.
@@ -72,8 +85,10 @@ pub struct Batch {
 struct Doubts {
     /// Those after which the balance was too high.
     findings: Vec<Finding>,
-    /// Those of which it is certain now, also that it was not.
-    certain: Vec<EntryId>,
+    /// All that were looked at.
+    looked_at: Vec<EntryId>,
+    /// Those of them that still wait for other journals.
+    left: Vec<Doubt>,
 }
 
 fn settle(tx: &mut Tx<'_>, doubts: &Doubts, now: Instant) -> Result<usize, StoreError> {
@@ -81,11 +96,31 @@ fn settle(tx: &mut Tx<'_>, doubts: &Doubts, now: Instant) -> Result<usize, Store
     for finding in &doubts.findings {
         new += usize::from(exception::raise(tx, finding, now)?);
     }
-    for id in &doubts.certain {
+    for id in &doubts.looked_at {
         let values = [(&id.store).into(), id.epoch.into(), id.seq.into()];
         tx.execute("DELETE FROM review_doubt WHERE store_id = $1 AND epoch = $2 AND seq = $3", &values)?;
     }
+    doubts.left.iter().try_for_each(|doubt| keep(tx, doubt))?;
     Ok(new)
+}
+
+fn keep(tx: &mut Tx<'_>, doubt: &Doubt) -> Result<(), StoreError> {
+    let Doubt { id, stamp, behind } = doubt;
+    for (store, epoch) in behind {
+        tx.execute(
+            "INSERT INTO review_doubt (store_id, epoch, seq, stamp, behind_store, behind_epoch) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (store_id, epoch, seq, behind_store, behind_epoch) DO NOTHING",
+            &[
+                (&id.store).into(),
+                id.epoch.into(),
+                id.seq.into(),
+                (*stamp).into(),
+                store.into(),
+                (*epoch).into(),
+            ],
+        )?;
+    }
+    Ok(())
 }
 
 /// What a receipt did with a reference that counts once.
@@ -121,12 +156,7 @@ pub fn save(tx: &mut Tx<'_>, batch: &Batch, now: Instant) -> Result<Option<usize
             }
         }
     }
-    for id in &batch.doubts {
-        tx.execute(
-            "INSERT INTO review_doubt (store_id, epoch, seq) VALUES ($1, $2, $3) ON CONFLICT (store_id, epoch, seq) DO NOTHING",
-            &[(&id.store).into(), id.epoch.into(), id.seq.into()],
-        )?;
-    }
+    batch.doubts.iter().try_for_each(|doubt| keep(tx, doubt))?;
     for used in &batch.references {
         new += usize::from(compare(tx, used, now)?);
     }
@@ -203,26 +233,28 @@ pub fn find(tx: &mut Tx<'_>) -> Result<Option<Batch>, StoreError> {
     Ok(Some(review.batch))
 }
 
-/// Looks again at loads in doubt. Changes nothing.
+/// Looks again at loads in doubt for which a journal has come that they waited for. Changes nothing.
 fn find_doubts(tx: &mut Tx<'_>) -> Result<Doubts, StoreError> {
-    let sql = "SELECT store_id, epoch, seq FROM review_doubt ORDER BY store_id, epoch, seq LIMIT $1";
-    let doubts = tx.query(sql, &[DOUBTS_MAX.into()], read_id)?;
-    if doubts.is_empty() {
+    let looked_at = tx.query(
+        "SELECT DISTINCT review_doubt.store_id, review_doubt.epoch, review_doubt.seq FROM journal \
+         JOIN review_doubt ON review_doubt.behind_store = journal.store_id AND review_doubt.behind_epoch = journal.epoch \
+         AND review_doubt.stamp <= journal.stamp LIMIT $1",
+        &[DOUBTS_MAX.into()],
+        read_id,
+    )?;
+    if looked_at.is_empty() {
         return Ok(Doubts::default());
     }
-    let (mut review, mut certain) = (Review::new(tx, 0, 0)?, Vec::new());
-    for id in doubts {
+    let mut review = Review::new(tx, 0, 0)?;
+    for &id in &looked_at {
         if let Some((header, Body::CardSale(load) | Body::CardReload(load))) = review.open(tx, id)? {
             let broken = review.look_at_balance(tx, id, &header, &load)?;
             if !broken.lines.is_empty() {
                 review.raise(Class::LimitBroken, id, id.to_string(), broken.entry(id));
             }
         }
-        if review.batch.doubts.pop().is_none() {
-            certain.push(id);
-        }
     }
-    Ok(Doubts { findings: review.batch.findings, certain })
+    Ok(Doubts { findings: review.batch.findings, looked_at, left: review.batch.doubts })
 }
 
 fn read_id(row: &Row<'_>) -> Result<EntryId, StoreError> {
@@ -483,9 +515,10 @@ impl Review {
         if here <= balance_max {
             return Ok(Evidence::default());
         }
-        let least = here.saturating_sub(unseen_at_most(tx, load.account, unit, header.stamp)?);
+        let (unseen, behind) = unseen_at_most(tx, load.account, unit, header.stamp)?;
+        let least = here.saturating_sub(unseen);
         if least <= balance_max {
-            self.batch.doubts.push(id);
+            self.batch.doubts.push(Doubt { id, stamp: header.stamp, behind });
             return Ok(Evidence::default());
         }
         let found = if least == here { here.to_string() } else { format!("{least} or more") };
@@ -493,8 +526,14 @@ impl Review {
     }
 }
 
-/// How much of an account can have been spent up to a stamp by entries that are not here: what those stores hold whose journals are not here so far.
-fn unseen_at_most(tx: &mut Tx<'_>, account: AccountId, unit: Unit, stamp: Stamp) -> Result<i64, StoreError> {
+/// How much of an account can have been spent up to a stamp by entries that are not here: what those stores hold whose journals are not here so far. Gives
+/// those journals too.
+fn unseen_at_most(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    unit: Unit,
+    stamp: Stamp,
+) -> Result<(i64, Vec<(StoreId, Epoch)>), StoreError> {
     // Granted by the hub itself; the rest by what is here of the store's journal. What it released later than that, it holds no more: the sum is safe.
     let holders = tx.query(
         "SELECT holder.store_id, holder.epoch, COALESCE(allotment.granted_minor, 0) + COALESCE(counted.loaded_minor, 0) \
@@ -511,22 +550,15 @@ fn unseen_at_most(tx: &mut Tx<'_>, account: AccountId, unit: Unit, stamp: Stamp)
             Ok::<_, StoreError>((row.parsed::<StoreId>(0, "allotment", "store_id")?, epoch, row.integer(2)?))
         },
     )?;
-    let mut unseen = 0_i64;
+    let (mut unseen, mut behind) = (0_i64, Vec::new());
     for (store, epoch, held_minor) in holders {
-        if held_minor > 0 && !is_here_through(tx, store, epoch, stamp)? {
+        // Everything is here that a store wrote up to a stamp when an entry of that stamp or a later one is: its stamps rise along its journal.
+        if held_minor > 0 && journal::find(tx, store, epoch)?.stamp < stamp {
             unseen = unseen.saturating_add(held_minor);
+            behind.push((store, epoch));
         }
     }
-    Ok(unseen)
-}
-
-/// Whether everything is here that a store wrote up to a stamp: its stamps rise along its journal.
-fn is_here_through(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, stamp: Stamp) -> Result<bool, StoreError> {
-    let sql = "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 ORDER BY seq DESC LIMIT 1";
-    let last = tx.query_one(sql, &[(&store).into(), epoch.into()], |row| {
-        Ok::<_, StoreError>(EntryView::decode(row.bytes(0)?).ok().map(|view| view.header.stamp))
-    })?;
-    Ok(last.flatten().is_some_and(|last| last >= stamp))
+    Ok((unseen, behind))
 }
 
 /// Whether an operation was undone: that happens at the same store, on the same day, later.

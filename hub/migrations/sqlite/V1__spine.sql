@@ -313,6 +313,8 @@ CREATE TABLE journal (
     forked INTEGER NOT NULL CHECK (forked IN (0, 1)),
     -- The position of the last seal: the next one must begin after it.
     sealed_seq INTEGER NOT NULL DEFAULT 0,
+    -- Of the last entry whose header could be read.
+    stamp INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (store_id, epoch)
 ) STRICT;
 
@@ -498,13 +500,18 @@ CREATE TABLE exception (
 ) STRICT;
 CREATE INDEX exception_by_state ON exception (state, exception_no);
 
--- Loads of which nobody can say yet whether the balance after them was too high: a store whose journal is behind may have spent of it.
+-- Loads of which nobody can say yet whether the balance after them was too high: stores whose journals are behind may have spent of it. A row for each journal
+-- that is waited for; the load is looked at again when one of them has come up to its stamp.
 CREATE TABLE review_doubt (
     store_id TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    PRIMARY KEY (store_id, epoch, seq)
+    stamp INTEGER NOT NULL,
+    behind_store TEXT NOT NULL,
+    behind_epoch INTEGER NOT NULL,
+    PRIMARY KEY (store_id, epoch, seq, behind_store, behind_epoch)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX review_doubt_by_behind ON review_doubt (behind_store, behind_epoch, stamp);
 
 -- Everything that ever happened to an exception, in order.
 CREATE TABLE exception_change (

@@ -38,13 +38,17 @@ pub fn pool(tx: &mut Tx<'_>, purse: Purse) -> Result<(Pool, Stamp), StoreError> 
 }
 
 fn read_pool(row: &Row<'_>) -> Result<(Pool, Stamp), StoreError> {
-    let pool = Pool {
+    Ok((pool_of(row)?, Stamp(row.integer(4)?)))
+}
+
+/// Reads a pool from the first columns of a row: loaded, spent, granted, released.
+pub(super) fn pool_of(row: &Row<'_>) -> Result<Pool, StoreError> {
+    Ok(Pool {
         loaded_minor: row.integer(0)?,
         spent_minor: row.integer(1)?,
         granted_minor: row.integer(2)?,
         released_minor: row.integer(3)?,
-    };
-    Ok((pool, Stamp(row.integer(4)?)))
+    })
 }
 
 /// Writes the hub's counters of a purse.

@@ -5,8 +5,10 @@
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq};
 use huitong_protocol::movement::MovementRef;
 use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
+use super::allotment;
 use super::engine::{Row, StoreError, Tx};
 
 /// Where a claim is.
@@ -176,6 +178,27 @@ pub fn page(tx: &mut Tx<'_>, is_all: bool, after: i64, limit: usize) -> Result<V
         &[after.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
         read,
     )
+}
+
+/// The open claims on accounts whose points lie in head office's pool, oldest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn payable(tx: &mut Tx<'_>) -> Result<Vec<i64>, StoreError> {
+    let mut payable = Vec::new();
+    tx.for_each(
+        "SELECT pool.loaded_minor, pool.spent_minor, pool.granted_minor, pool.released_minor, points_claim.claim_no \
+         FROM points_claim JOIN pool ON pool.account_id = points_claim.account_id AND pool.unit = $1 \
+         WHERE waived_by IS NULL AND settled_points < points ORDER BY claim_no",
+        &[Unit::Points.into()],
+        |row| {
+            if allotment::pool_of(row)?.free() > 0 {
+                payable.push(row.integer(4)?);
+            }
+            Ok::<_, StoreError>(())
+        },
+    )?;
+    Ok(payable)
 }
 
 /// Writes that points of a claim were taken back.

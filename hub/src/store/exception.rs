@@ -101,6 +101,18 @@ pub struct Exception {
     pub raised_at_ms: Instant,
 }
 
+impl Exception {
+    /// Whether it says what was found: somebody still has it, or has accepted this very fact.
+    fn says(&self, finding: &Finding) -> bool {
+        match &self.state {
+            State::Resolved { resolution, .. } => {
+                *resolution == Resolution::Accepted && self.evidence.is_same_fact(&finding.evidence)
+            }
+            State::Open | State::Assigned { .. } => true,
+        }
+    }
+}
+
 /// What happened to an exception.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -150,16 +162,12 @@ pub struct Changed {
 /// [`StoreError`].
 pub fn raise(tx: &mut Tx<'_>, finding: &Finding, now: Instant) -> Result<bool, StoreError> {
     let (class, subject) = (finding.class.as_str(), finding.subject.as_str());
-    let held =
-        tx.query_one(&format!("{EXCEPTION} WHERE class = $1 AND subject = $2"), &[class.into(), subject.into()], read)?;
+    let held = held(tx, finding)?;
     let evidence = serde_json::to_string(&finding.evidence)
         .map_err(|why| StoreError::Rule { operation: "raise an exception", fault: why.to_string() })?;
     let (number, change) = match held {
+        Some(held) if held.says(finding) => return Ok(false),
         Some(held) => {
-            let State::Resolved { resolution, .. } = held.state else { return Ok(false) };
-            if resolution == Resolution::Accepted && held.evidence.is_same_fact(&finding.evidence) {
-                return Ok(false);
-            }
             tx.execute_one(
                 "raise an exception again",
                 "exception",
@@ -205,6 +213,22 @@ pub fn raise(tx: &mut Tx<'_>, finding: &Finding, now: Instant) -> Result<bool, S
         );
     }
     Ok(true)
+}
+
+fn held(tx: &mut Tx<'_>, finding: &Finding) -> Result<Option<Exception>, StoreError> {
+    tx.query_one(
+        &format!("{EXCEPTION} WHERE class = $1 AND subject = $2"),
+        &[finding.class.as_str().into(), finding.subject.as_str().into()],
+        read,
+    )
+}
+
+/// Whether [`raise`] would change anything.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_news(tx: &mut Tx<'_>, finding: &Finding) -> Result<bool, StoreError> {
+    Ok(held(tx, finding)?.is_none_or(|held| !held.says(finding)))
 }
 
 /// Which exceptions to list.

@@ -23,6 +23,8 @@ pub struct Journal {
     pub forked: bool,
     /// The position of the last seal.
     pub sealed: Seq,
+    /// The stamp of the last entry whose header could be read: what the store wrote up to it is here, as stamps rise along a journal.
+    pub stamp: Stamp,
 }
 
 fn seq(number: i64) -> Seq {
@@ -44,17 +46,18 @@ fn hash(row: &Row<'_>, column: usize, table: &'static str) -> Result<Hash, Store
 /// [`StoreError`].
 pub fn find(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Journal, StoreError> {
     let found = tx.query_one(
-        "SELECT seq, hash, forked, sealed_seq FROM journal WHERE store_id = $1 AND epoch = $2",
+        "SELECT seq, hash, forked, sealed_seq, stamp FROM journal WHERE store_id = $1 AND epoch = $2",
         &[(&store).into(), epoch.into()],
         |row| {
             Ok::<_, StoreError>(Journal {
                 head: Head { seq: seq(row.integer(0)?), hash: hash(row, 1, "journal")? },
                 forked: row.integer(2)? == 1,
                 sealed: seq(row.integer(3)?),
+                stamp: Stamp(row.integer(4)?),
             })
         },
     )?;
-    Ok(found.unwrap_or(Journal { head: Head::START, forked: false, sealed: Seq::ZERO }))
+    Ok(found.unwrap_or(Journal { head: Head::START, forked: false, sealed: Seq::ZERO, stamp: Stamp::ZERO }))
 }
 
 /// Writes where a journal stands.
@@ -65,9 +68,9 @@ pub fn put(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, journal: &Journal) -> 
     tx.execute_one(
         "write a journal's head",
         "journal",
-        "INSERT INTO journal (store_id, epoch, seq, hash, forked, sealed_seq) VALUES ($1, $2, $3, $4, $5, $6) \
+        "INSERT INTO journal (store_id, epoch, seq, hash, forked, sealed_seq, stamp) VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (store_id, epoch) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, forked = excluded.forked, \
-         sealed_seq = excluded.sealed_seq",
+         sealed_seq = excluded.sealed_seq, stamp = excluded.stamp",
         &[
             (&store).into(),
             epoch.into(),
@@ -75,6 +78,7 @@ pub fn put(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, journal: &Journal) -> 
             (&journal.head.hash).into(),
             journal.forked.into(),
             journal.sealed.into(),
+            journal.stamp.into(),
         ],
     )
 }

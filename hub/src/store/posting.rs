@@ -87,7 +87,7 @@ pub fn post(
     };
     let entry = Entry { header, body: Body::HubPosting(posting) };
     let bytes = entry.encode();
-    found.head = found.head.push(&bytes);
+    (found.head, found.stamp) = (found.head.push(&bytes), stamp);
     let ingested_no = journal::take_ingested_no(tx, 1)?;
     journal::append(tx, entry.header.id(), found.head.hash, ingested_no, Some(&entry.header), &bytes)?;
     journal::put(tx, StoreId::HUB, EPOCH, &found)?;

@@ -9,7 +9,7 @@ use huitong_protocol::journal::Head;
 use huitong_protocol::movement::{Direction, PostedMovement};
 use huitong_protocol::reconcile;
 use huitong_protocol::seal::Tally;
-use huitong_protocol::time::BusinessDay;
+use huitong_protocol::time::{BusinessDay, Stamp};
 use huitong_protocol::wire::to_msgpack;
 
 use super::points::Owed;
@@ -53,6 +53,7 @@ struct Journal {
     place: Place,
     head: Head,
     sealed: Seq,
+    stamp: Stamp,
 }
 
 /// One entry as its row states it.
@@ -99,7 +100,7 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
 
 fn journals(tx: &mut Tx<'_>) -> Result<Vec<Journal>, StoreError> {
     let Some(hub) = root::hub_or_none(tx)? else { return Ok(Vec::new()) };
-    tx.query("SELECT store_id, epoch, seq, hash, sealed_seq FROM journal ORDER BY store_id, epoch", &[], |row| {
+    tx.query("SELECT store_id, epoch, seq, hash, sealed_seq, stamp FROM journal ORDER BY store_id, epoch", &[], |row| {
         let store: StoreId = row.parsed(0, "journal", "store_id")?;
         let hash = Hash::from_slice(row.bytes(3)?).map_err(|why| StoreError::Value {
             table: "journal",
@@ -116,6 +117,7 @@ fn journals(tx: &mut Tx<'_>) -> Result<Vec<Journal>, StoreError> {
             },
             head: Head { seq: seq(row.integer(2)?), hash },
             sealed: seq(row.integer(4)?),
+            stamp: Stamp(row.integer(5)?),
         })
     })
 }
@@ -142,7 +144,7 @@ const PAGE_ENTRIES: i64 = 1_000;
 impl Walk {
     fn journal(&mut self, tx: &mut Tx<'_>, journal: &Journal, reader: &mut MovementReader) -> Result<(), StoreError> {
         let Place { store, epoch, .. } = journal.place;
-        let (mut head, mut sealed) = (Head::START, Seq::ZERO);
+        let (mut head, mut sealed, mut stamp) = (Head::START, Seq::ZERO, Stamp::ZERO);
         let (mut tally, mut fits) = (Tally::default(), true);
         let mut after = 0_i64;
         loop {
@@ -166,6 +168,7 @@ impl Walk {
                 // What was stored goes on, so that one bad entry is one finding and not the rest of the journal.
                 head = Head { seq: id.seq, hash: Hash::from_slice(&row.hash).unwrap_or(next.hash) };
                 let inspected = inspect(&journal.place, id.seq, &row.bytes);
+                stamp = inspected.header.as_ref().map_or(stamp, |header| header.stamp);
                 self.entry(id, row, inspected.header.as_ref());
                 self.projections(tx, id, row, &inspected, reader)?;
                 if let (Some(Body::Seal(seal)), None, Some(_)) = (&inspected.body, &inspected.fault, &inspected.header)
@@ -192,6 +195,7 @@ impl Walk {
         let name = format!("{store}-{epoch}");
         self.chains.equal("journal", &name, "seq", journal.head.seq, head.seq);
         self.chains.equal("journal", &name, "hash", journal.head.hash, head.hash);
+        self.chains.equal("journal", &name, "stamp", journal.stamp.0, stamp.0);
         if store != StoreId::HUB {
             self.seals.equal("journal", &name, "sealed_seq", journal.sealed, sealed);
         }

@@ -1,4 +1,6 @@
-//! Points that stores leave to head office: whose they are when a card changes hands.
+//! Points that stores leave to head office: whose they are when a card changes hands, and that nobody looks in vain at what cannot move.
+
+use std::time::Duration;
 
 use huitong_hub::schedule::Job;
 use huitong_hub::worker;
@@ -141,4 +143,51 @@ async fn fill(world: &World, amount_minor: i64) {
     let put =
         world.hub.store.write(move |tx| huitong_hub::store::allotment::put_pool(tx, purse, &side.pool, Stamp::ZERO));
     put.await.unwrap();
+}
+
+/// Does the job while somebody else holds the writer: it must not ask for it.
+async fn job_without_writing(world: &World) -> String {
+    let other = rusqlite::Connection::open(world.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let said = tokio::time::timeout(Duration::from_secs(15), job(world)).await;
+    other.execute_batch("ROLLBACK").unwrap();
+    said.expect("the job waits for the writer, and there is nothing to write")
+}
+
+#[tokio::test]
+async fn what_cannot_move_is_looked_at_without_the_writer_and_what_can_is_moved() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    write_at(&mut store, 0, earning(2, 9));
+    upload(&store, 0, 1).await;
+    job(&world).await;
+    const MANY: &str = "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 10000) ";
+    for rows in [
+        // Cards that stores report as sold, half of them; the others nobody knows.
+        "INSERT INTO card (number, product, account_id, status, status_stamp, sold_stamp, version) \
+         SELECT '7' || printf('%011d', n), 'SV', 1000 + n, 'active', 5, 5, 1 FROM many WHERE n % 2 = 0",
+        "INSERT INTO deferred_earning (store_id, epoch, seq, stamp, card, business_day, points, back_points, is_parked, state) \
+         SELECT 'S2', 1, n, 9, '7' || printf('%011d', n), '2026-11-22', 10, 0, 0, 'waiting' FROM many",
+        // Half of the accounts had points, which are all at some store.
+        "INSERT INTO pool (account_id, unit, loaded_minor, spent_minor, granted_minor, released_minor, stamp) \
+         SELECT 1000 + n, 'points', 50, 10, 45, 5, 1 FROM many WHERE n % 2 = 0",
+        "INSERT INTO points_claim (claim_no, account_id, store_id, epoch, seq, idx, business_day, points, settled_points) \
+         SELECT n, 1000 + n, 'S2', 1, n, 0, '2026-11-22', 10, 0 FROM many",
+        // Loads that wait for a store that is silent.
+        "INSERT INTO review_doubt (store_id, epoch, seq, stamp, behind_store, behind_epoch) SELECT 'S1', 1, n, 9, 'S2', 1 FROM many",
+    ] {
+        let statement = format!("{MANY}{rows}");
+        world.hub.store.write(move |tx| tx.execute(&statement, &[])).await.unwrap();
+    }
+    let idle = "0 new findings, 0 deferred points given, 0 claimed points taken back";
+    assert_eq!(job_without_writing(&world).await, idle);
+    // One card's sale comes, one account's points come back to the pool.
+    sql(&world, "UPDATE card SET sold_stamp = NULL WHERE number = '700000000002'").await;
+    sql(&world, "UPDATE pool SET released_minor = 12 WHERE account_id = 1004").await;
+    // What was given lies in the pool too, and pays the claim on its account.
+    assert_eq!(job(&world).await, "0 new findings, 10 deferred points given, 17 claimed points taken back");
+    assert_eq!(job(&world).await, idle, "what head office has posted is reviewed");
+    assert_eq!(job_without_writing(&world).await, idle, "and that was all");
+    let open = "SELECT COUNT(*) FROM points_claim WHERE settled_points > 0";
+    assert_eq!(world.read(|tx| tx.query_one(open, &[], |row| row.integer(0))).await, Some(2));
 }

@@ -81,6 +81,10 @@ impl World {
         self.folder.path().join("policy.key")
     }
 
+    pub(crate) fn database(&self) -> std::path::PathBuf {
+        self.folder.path().join("hub.db")
+    }
+
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
