@@ -1,16 +1,14 @@
 //! Claims: points that are missing, and what finance gives up.
 
-use axum::extract::{OriginalUri, Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::caller::{Asked, Caller, Said};
-use super::exceptions::number;
+use super::caller::{Asked, Said};
+use super::numbered::Numbered;
+use super::page::Listing;
 use super::problem::Problem;
-use super::{answer, page};
 use crate::actor::Permission;
 use crate::claim as rules;
-use crate::hub::Hub;
 use crate::store::claim as rows;
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -22,17 +20,9 @@ pub(super) struct List {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    OriginalUri(uri): OriginalUri,
-    caller: Caller,
-    Asked(asked): Asked<List>,
-) -> Result<Response, Problem> {
-    caller.allow(Permission::ReadMembers)?;
-    let limit = page::limit(asked.limit)?;
-    let after = page::after::<i64>(asked.cursor.as_deref())?.unwrap_or(0);
-    let rows = hub.store.read(move |tx| rows::page(tx, asked.all, after, limit + 1)).await?;
-    page::page(&uri, rows, limit, |row| row.number.to_string())
+pub(super) async fn list(listing: Listing, Asked(asked): Asked<List>) -> Result<Response, Problem> {
+    let part = listing.allow(Permission::ReadMembers, asked.cursor, asked.limit)?;
+    part.page(move |tx, after, limit| rows::page(tx, asked.all, after.unwrap_or(0), limit), |row| row.number).await
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -41,13 +31,6 @@ pub(super) struct Waive {
     note: String,
 }
 
-pub(super) async fn waive(
-    State(hub): State<Hub>,
-    Path(no): Path<String>,
-    caller: Caller,
-    Said(said): Said<Waive>,
-) -> Result<Response, Problem> {
-    let actor = caller.allow(Permission::WaiveClaims)?;
-    let (no, now) = (number(&no)?, hub.now());
-    answer::json(&hub.store.write(move |tx| rules::waive(tx, &actor, no, &said.note, now)).await?)
+pub(super) async fn waive(claim: Numbered, Said(said): Said<Waive>) -> Result<Response, Problem> {
+    claim.decide(Permission::WaiveClaims, move |tx, actor, no, now| rules::waive(tx, actor, no, &said.note, now)).await
 }

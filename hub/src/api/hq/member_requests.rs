@@ -1,16 +1,16 @@
 //! Member requests: what stores ask about members, and what two people decide. Each write says what should be so; the same again changes nothing.
 
-use axum::extract::{OriginalUri, Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::caller::{Asked, Caller, Said};
-use super::exceptions::number;
+use super::answer;
+use super::caller::{Asked, Said};
+use super::numbered::Numbered;
+use super::page::Listing;
 use super::problem::Problem;
-use super::{answer, page};
-use crate::actor::Permission;
-use crate::hub::Hub;
+use crate::actor::{Actor, Permission};
 use crate::member_request as rules;
+use crate::store::Tx;
 
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,23 +21,13 @@ pub(super) struct List {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    OriginalUri(uri): OriginalUri,
-    caller: Caller,
-    Asked(asked): Asked<List>,
-) -> Result<Response, Problem> {
-    caller.allow(Permission::ReviewMembers)?;
-    let limit = page::limit(asked.limit)?;
-    let after = page::after::<i64>(asked.cursor.as_deref())?.unwrap_or(0);
-    let rows = hub.store.read(move |tx| rules::list(tx, asked.all, after, limit + 1)).await?;
-    page::page(&uri, rows, limit, |row| row.number.to_string())
+pub(super) async fn list(listing: Listing, Asked(asked): Asked<List>) -> Result<Response, Problem> {
+    let part = listing.allow(Permission::ReviewMembers, asked.cursor, asked.limit)?;
+    part.page(move |tx, after, limit| rules::list(tx, asked.all, after.unwrap_or(0), limit), |row| row.number).await
 }
 
-pub(super) async fn show(State(hub): State<Hub>, Path(no): Path<String>, caller: Caller) -> Result<Response, Problem> {
-    caller.allow(Permission::ReviewMembers)?;
-    let no = number(&no)?;
-    answer::json(&hub.store.read(move |tx| rules::show(tx, no)).await?)
+pub(super) async fn show(request: Numbered) -> Result<Response, Problem> {
+    request.look(Permission::ReviewMembers, rules::show).await
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -47,15 +37,10 @@ pub(super) struct Approve {
     note: String,
 }
 
-pub(super) async fn approve(
-    State(hub): State<Hub>,
-    Path(no): Path<String>,
-    caller: Caller,
-    Said(said): Said<Approve>,
-) -> Result<Response, Problem> {
-    let actor = caller.allow(Permission::ReviewMembers)?;
-    let (no, now) = (number(&no)?, hub.now());
-    answer::json(&hub.store.write(move |tx| rules::approve(tx, &actor, no, &said.note, now)).await??)
+pub(super) async fn approve(request: Numbered, Said(said): Said<Approve>) -> Result<Response, Problem> {
+    let approve = move |tx: &mut Tx<'_>, actor: &Actor, no, now| rules::approve(tx, actor, no, &said.note, now);
+    // That it was found to be another's double is written down, and answered as a refusal.
+    answer::json(&request.write(Permission::ReviewMembers, approve).await??)
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -64,13 +49,7 @@ pub(super) struct Refuse {
     note: String,
 }
 
-pub(super) async fn refuse(
-    State(hub): State<Hub>,
-    Path(no): Path<String>,
-    caller: Caller,
-    Said(said): Said<Refuse>,
-) -> Result<Response, Problem> {
-    let actor = caller.allow(Permission::ReviewMembers)?;
-    let (no, now) = (number(&no)?, hub.now());
-    answer::json(&hub.store.write(move |tx| rules::refuse(tx, &actor, no, &said.note, now)).await?)
+pub(super) async fn refuse(request: Numbered, Said(said): Said<Refuse>) -> Result<Response, Problem> {
+    let refuse = move |tx: &mut Tx<'_>, actor: &Actor, no, now| rules::refuse(tx, actor, no, &said.note, now);
+    request.decide(Permission::ReviewMembers, refuse).await
 }

@@ -16,6 +16,7 @@ mod exceptions;
 mod frame;
 mod member_requests;
 mod members;
+mod numbered;
 mod page;
 mod parameters;
 mod policies;
@@ -50,7 +51,7 @@ use crate::store::claim::Claim;
 use crate::store::exception::Exception;
 use crate::verification;
 use document::{look, started, text, write};
-use page::Page;
+use page::{Page, Plain};
 use routes::Routes;
 
 pub use problem::Code;
@@ -68,7 +69,7 @@ fn table() -> Routes {
     use Code::{NotAcceptable, NotFound, Refused};
     Routes::new()
         .get("/status", status::look, look::<Overview>("How things stand.", &[]))
-        .get("/stores", stores::list, look::<Page<stores::Row>>("Stores.", &[]).query::<stores::List>())
+        .get("/stores", stores::list, look::<Page<stores::Row>>("Stores.", &[]).query::<Plain>())
         .get("/days", days::list, look::<Page<CalendarDay>>("Business days, store by day.", &[]).query::<days::List>())
         .get(
             "/exceptions",
@@ -91,11 +92,7 @@ fn table() -> Routes {
             exceptions::reopen,
             write::<exceptions::Reopen, Dossier>("Opens an exception again."),
         )
-        .get(
-            "/settlements",
-            settlements::list,
-            look::<Page<SignedRun>>("Settlement runs.", &[]).query::<settlements::List>(),
-        )
+        .get("/settlements", settlements::list, look::<Page<SignedRun>>("Settlement runs.", &[]).query::<Plain>())
         .post(
             "/settlements",
             settlements::run,
@@ -181,7 +178,7 @@ fn table() -> Routes {
             parameters::refuse,
             write::<parameters::Decide, ProposalSheet>("Refuses a proposal."),
         )
-        .get("/policies", policies::list, look::<Page<Published>>("Published policies.", &[]).query::<policies::List>())
+        .get("/policies", policies::list, look::<Page<Published>>("Published policies.", &[]).query::<Plain>())
         .get("/policies/{version}", policies::show, look::<PolicyDocument>("A policy with its document.", &[NotFound]))
         .get("/verify", verify::look, look::<verification::Status>("Where the proof is.", &[]))
         .post(
@@ -189,7 +186,7 @@ fn table() -> Routes {
             verify::start,
             started::<verification::Status>("Starts to prove that everything follows from the journals."),
         )
-        .get("/audit", audit::list, look::<Page<Deed>>("Who did what.", &[]).query::<audit::List>())
+        .get("/audit", audit::list, look::<Page<Deed>>("Who did what.", &[]).query::<Plain>())
 }
 
 /// Every route under [`AT`].

@@ -1,19 +1,22 @@
 //! Parameters of stores: proposals, and what a second person says of them. Publishing what was approved needs the signing key, which is not the API's.
 
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use huitong_protocol::id::StoreId;
+use huitong_protocol::wire::Proposal;
 use serde::Deserialize;
 
+use super::answer;
 use super::caller::{Asked, Caller, Said};
-use super::exceptions::number;
+use super::numbered::Numbered;
+use super::page::Listing;
 use super::problem::Problem;
-use super::{answer, page};
-use crate::actor::Permission;
+use crate::actor::{Actor, Permission};
 use crate::hub::Hub;
 use crate::parameters as rules;
 use crate::store::parameters as rows;
+use crate::store::{StoreError, Tx};
 
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -23,18 +26,13 @@ pub(super) struct List {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    OriginalUri(uri): OriginalUri,
-    caller: Caller,
-    Asked(asked): Asked<List>,
-) -> Result<Response, Problem> {
-    caller.allow(Permission::Read)?;
-    let limit = page::limit(asked.limit)?;
-    let before = page::after::<u64>(asked.cursor.as_deref())?;
-    let kept = hub.store.read(move |tx| rows::page(tx, asked.store, before, limit + 1)).await?;
-    let proposals = kept.into_iter().map(|kept| kept.proposal).collect();
-    page::page(&uri, proposals, limit, |proposal: &huitong_protocol::wire::Proposal| proposal.number.to_string())
+pub(super) async fn list(listing: Listing, Asked(asked): Asked<List>) -> Result<Response, Problem> {
+    let part = listing.allow(Permission::Read, asked.cursor, asked.limit)?;
+    let read = move |tx: &mut Tx<'_>, before, limit| {
+        let kept = rows::page(tx, asked.store, before, limit)?;
+        Ok::<Vec<Proposal>, StoreError>(kept.into_iter().map(|kept| kept.proposal).collect())
+    };
+    part.page(read, |proposal| proposal.number).await
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -55,10 +53,8 @@ pub(super) async fn propose(
     answer::json_with(StatusCode::CREATED, &taken)
 }
 
-pub(super) async fn show(State(hub): State<Hub>, Path(no): Path<String>, caller: Caller) -> Result<Response, Problem> {
-    caller.allow(Permission::Read)?;
-    let no = number(&no)?.unsigned_abs();
-    answer::json(&hub.store.read(move |tx| rules::show(tx, no)).await?)
+pub(super) async fn show(proposal: Numbered) -> Result<Response, Problem> {
+    proposal.look(Permission::Read, |tx, no| rules::show(tx, no.unsigned_abs())).await
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -68,24 +64,16 @@ pub(super) struct Decide {
     note: String,
 }
 
-pub(super) async fn approve(
-    State(hub): State<Hub>,
-    Path(no): Path<String>,
-    caller: Caller,
-    Said(said): Said<Decide>,
-) -> Result<Response, Problem> {
-    let actor = caller.allow(Permission::DecideParameters)?;
-    let (no, now) = (number(&no)?.unsigned_abs(), hub.now());
-    answer::json(&hub.store.write(move |tx| rules::approve(tx, &actor, no, &said.note, now)).await?)
+pub(super) async fn approve(proposal: Numbered, Said(said): Said<Decide>) -> Result<Response, Problem> {
+    let approve = move |tx: &mut Tx<'_>, actor: &Actor, no: i64, now| {
+        rules::approve(tx, actor, no.unsigned_abs(), &said.note, now)
+    };
+    proposal.decide(Permission::DecideParameters, approve).await
 }
 
-pub(super) async fn refuse(
-    State(hub): State<Hub>,
-    Path(no): Path<String>,
-    caller: Caller,
-    Said(said): Said<Decide>,
-) -> Result<Response, Problem> {
-    let actor = caller.allow(Permission::DecideParameters)?;
-    let (no, now) = (number(&no)?.unsigned_abs(), hub.now());
-    answer::json(&hub.store.write(move |tx| rules::refuse(tx, &actor, no, &said.note, now)).await?)
+pub(super) async fn refuse(proposal: Numbered, Said(said): Said<Decide>) -> Result<Response, Problem> {
+    let refuse = move |tx: &mut Tx<'_>, actor: &Actor, no: i64, now| {
+        rules::refuse(tx, actor, no.unsigned_abs(), &said.note, now)
+    };
+    proposal.decide(Permission::DecideParameters, refuse).await
 }

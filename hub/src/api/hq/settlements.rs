@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use huitong_protocol::settlement::agreement::Scheme;
@@ -13,36 +13,22 @@ use huitong_protocol::time::BusinessDay;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
+use super::answer;
 use super::caller::{Asked, Caller, Said};
-use super::exceptions::number;
+use super::numbered::Numbered;
+use super::page::{Listing, Plain};
 use super::problem::{Code, Problem};
-use super::{answer, page};
-use crate::actor::Permission;
+use crate::actor::{Actor, Permission};
 use crate::approval::{self, Wanted};
 use crate::export as books;
 use crate::hub::Hub;
 use crate::settle::SettleError;
 use crate::store::Tx;
 
-#[derive(Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct List {
-    cursor: Option<String>,
-    limit: Option<usize>,
-}
-
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    OriginalUri(uri): OriginalUri,
-    caller: Caller,
-    Asked(asked): Asked<List>,
-) -> Result<Response, Problem> {
-    caller.allow(Permission::Read)?;
-    let limit = page::limit(asked.limit)?;
-    let after = page::after::<i64>(asked.cursor.as_deref())?;
-    let after = RunId(after.unwrap_or(0));
-    let rows = hub.store.read(move |tx| approval::page(tx, after, limit + 1)).await?;
-    page::page(&uri, rows, limit, |run| run.record.run.id.to_string())
+pub(super) async fn list(listing: Listing, Asked(asked): Asked<Plain>) -> Result<Response, Problem> {
+    let part = listing.allow_plain(Permission::Read, asked)?;
+    let read = |tx: &mut Tx<'_>, after: Option<i64>, limit| approval::page(tx, RunId(after.unwrap_or(0)), limit);
+    part.page(read, |run| run.record.run.id.0).await
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -52,15 +38,8 @@ pub(super) struct Show {
     by_legal_entity: bool,
 }
 
-pub(super) async fn show(
-    State(hub): State<Hub>,
-    Path(run): Path<String>,
-    caller: Caller,
-    Asked(asked): Asked<Show>,
-) -> Result<Response, Problem> {
-    caller.allow(Permission::Read)?;
-    let id = RunId(number(&run)?);
-    answer::json(&hub.store.read(move |tx| approval::sheet(tx, id, asked.by_legal_entity)).await?)
+pub(super) async fn show(run: Numbered, Asked(asked): Asked<Show>) -> Result<Response, Problem> {
+    run.look(Permission::Read, move |tx, no| approval::sheet(tx, RunId(no), asked.by_legal_entity)).await
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -114,25 +93,15 @@ pub(super) struct Approve {
     note: String,
 }
 
-pub(super) async fn approve(
-    State(hub): State<Hub>,
-    Path(run): Path<String>,
-    caller: Caller,
-    Said(said): Said<Approve>,
-) -> Result<Response, Problem> {
-    let actor = caller.allow(Permission::Approve)?;
-    let (id, now) = (RunId(number(&run)?), hub.now());
-    answer::json(&hub.store.write(move |tx| approval::approve(tx, &actor, id, &said.note, now)).await?)
+pub(super) async fn approve(run: Numbered, Said(said): Said<Approve>) -> Result<Response, Problem> {
+    let approve =
+        move |tx: &mut Tx<'_>, actor: &Actor, no, now| approval::approve(tx, actor, RunId(no), &said.note, now);
+    run.decide(Permission::Approve, approve).await
 }
 
-pub(super) async fn export(
-    State(hub): State<Hub>,
-    Path(run): Path<String>,
-    caller: Caller,
-) -> Result<Response, Problem> {
-    caller.allow(Permission::Read)?;
-    let id = RunId(number(&run)?);
-    let csv = hub.store.read(move |tx| books::csv(tx, id)).await?;
+pub(super) async fn export(run: Numbered) -> Result<Response, Problem> {
+    let export = |tx: &mut Tx<'_>, no| Ok::<_, SettleError>((RunId(no), books::csv(tx, RunId(no))?));
+    let (id, csv) = run.read(Permission::Read, export).await?;
     let mut response = answer::whole(StatusCode::OK, "text/csv; charset=utf-8", csv);
     if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"settlement-{id}.csv\"")) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::answer;
 use super::caller::{Asked, Caller};
-use super::exceptions::number;
+use super::numbered::number;
 use super::problem::{Code, Problem};
 use crate::actor::Permission;
 use crate::hub::Hub;

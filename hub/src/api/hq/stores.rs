@@ -1,25 +1,16 @@
 //! Stores.
 
-use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use huitong_protocol::id::StoreId;
 use huitong_protocol::organisation::Store;
 use huitong_protocol::time::Instant;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::caller::{Asked, Caller};
-use super::page;
+use super::caller::Asked;
+use super::page::{self, Listing, Plain};
 use super::problem::Problem;
 use crate::actor::Permission;
-use crate::hub::Hub;
-use crate::store::{StoreError, device, organisation};
-
-#[derive(Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct List {
-    cursor: Option<String>,
-    limit: Option<usize>,
-}
+use crate::store::{StoreError, Tx, device, organisation};
 
 /// A store, and when it was heard.
 #[derive(Serialize, schemars::JsonSchema)]
@@ -31,25 +22,17 @@ pub(super) struct Row {
     last_seen_ms: Option<Instant>,
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    OriginalUri(uri): OriginalUri,
-    caller: Caller,
-    Asked(asked): Asked<List>,
-) -> Result<Response, Problem> {
-    caller.allow(Permission::Read)?;
-    let limit = page::limit(asked.limit)?;
-    let after = page::after::<StoreId>(asked.cursor.as_deref())?;
-    let (stores, seen) =
-        hub.store.read(|tx| Ok::<_, StoreError>((organisation::stores(tx)?, device::last_seen_all(tx)?))).await?;
-    let rows = page::rest(stores, after.as_ref(), limit, |store| store.id);
-    let rows = rows
-        .into_iter()
-        .map(|store| {
+pub(super) async fn list(listing: Listing, Asked(asked): Asked<Plain>) -> Result<Response, Problem> {
+    let part = listing.allow_plain(Permission::Read, asked)?;
+    let hub = part.hub.clone();
+    let read = move |tx: &mut Tx<'_>, after: Option<StoreId>, limit| {
+        let (stores, seen) = (organisation::stores(tx)?, device::last_seen_all(tx)?);
+        let rows = page::rest(stores, after.as_ref(), limit, |store| store.id).into_iter().map(|store| {
             // What this life of the hub has heard is fresher than what is written down.
             let last_seen_ms = hub.heard_at(store.id).max(seen.get(&store.id).copied());
             Row { store, last_seen_ms }
-        })
-        .collect();
-    page::page(&uri, rows, limit, |row: &Row| row.store.id.to_string())
+        });
+        Ok::<Vec<Row>, StoreError>(rows.collect())
+    };
+    part.page(read, |row| row.store.id).await
 }
