@@ -51,8 +51,6 @@ pub struct Shared {
     pub tasks: TaskTracker,
     /// Policies compiled for re-rating.
     pub books: Arc<Mutex<Books>>,
-    /// Held while a settlement run is computed for head office's API: a read of minutes, of which there must not be as many as readers.
-    pub settling: Arc<tokio::sync::Mutex<()>>,
     /// Tokens whose use is being written down.
     noting: Mutex<HashSet<Hash>>,
     seen: Mutex<HashMap<StoreId, Instant>>,
@@ -90,7 +88,6 @@ impl Hub {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             books: Arc::default(),
-            settling: Arc::default(),
             noting: Mutex::default(),
             seen: Mutex::default(),
             policies: Mutex::default(),

@@ -27,6 +27,7 @@ pub mod hub;
 pub mod import;
 pub mod ingest;
 pub mod init;
+pub mod lock;
 pub mod make;
 pub mod member_request;
 pub mod note;

@@ -5,7 +5,7 @@
 //! apart from the database: without it no store takes another policy until it is enrolled anew. Invariant: a pair that stores trust, or are about
 //! to, is overwritten only by the one that it has announced itself; a lock beside the file lets one command at a time replace it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use huitong_protocol::bundle::{KeyAnnouncement, KeyId, PolicyKey, Signed};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
+use crate::lock::{self, beside};
 use crate::store::engine::{Store, StoreError, Tx};
 use crate::store::{policy, root};
 
@@ -217,26 +218,17 @@ fn check_trusted(tx: &mut Tx<'_>, signer: &PolicyPair) -> Result<(), StoreError>
     Err(StoreError::Rule { operation: "announce a policy key", fault })
 }
 
-/// A file beside the pair. Its whole name goes on, so that it is no other file whatever the pair is called.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
 fn next_path(path: &Path) -> PathBuf {
     beside(path, ".next")
 }
 
-/// Keeps others from replacing the pair until the lock is dropped. The file stays: who removed it could remove one that another holds by now.
+/// Keeps others from replacing the pair until the lock is dropped.
 fn lock(path: &Path) -> Result<File, KeyError> {
     let lock = beside(path, ".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&lock);
-    let file = file.map_err(|source| KeyError::File { action: "open", path: lock.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(KeyError::Busy(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(KeyError::File { action: "lock", path: lock, source }),
+    match lock::take(&lock) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(KeyError::Busy(path.to_owned())),
+        Err(source) => Err(KeyError::File { action: "lock", path: lock, source }),
     }
 }
 

@@ -13,8 +13,10 @@
 //! computed.
 
 mod spool;
+mod turn;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use huitong_protocol::id::{AccountId, Hash, StoreId};
 use huitong_protocol::money::Currency;
@@ -30,6 +32,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use self::spool::{Spool, Spooled};
+pub use self::turn::{Turn, turn};
 use crate::calendar::{self, Silent};
 use crate::horizon::{FarDay, Horizon};
 use crate::note::NoteFault;
@@ -76,6 +79,18 @@ pub enum SettleError {
     /// Something that it was computed from changed before it was booked.
     #[error("{0} while the run was computed; nothing was written\n  hint: make it again")]
     Overtaken(&'static str),
+    /// Another is being computed, here or by another process.
+    #[error("a run is being computed\n  hint: ask again when it is done")]
+    UnderWay,
+    /// It cannot be known whether another is being computed.
+    #[error("could not lock {path}; may this user write there?", path = .path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Its lines could not be kept aside.
     #[error("could not keep the lines of a run aside; is there room for temporary files?")]
     Aside(#[from] std::io::Error),
@@ -153,15 +168,18 @@ pub struct Plan {
     spooled: Spooled,
 }
 
-/// Makes a run. It waits for the disk: an async task says [`plan`] and [`book`] instead.
+/// Makes a run. It waits for the disk: an async task takes its [`turn`] and says [`plan`] and [`book`] instead.
 ///
 /// # Errors
 /// [`SettleError`]; nothing is written then.
 pub fn run(store: &Store, now: Instant, request: RunRequest, progress: &ProgressBar) -> Result<RunReport, SettleError> {
+    let turn = turn(store)?;
     let planned = store.read_blocking(|tx| plan(tx, now, request, progress));
     progress.finish_and_clear();
     let planned = planned?;
-    store.write_blocking(move |tx| book(tx, &planned))
+    let booked = store.write_blocking(move |tx| book(tx, &planned));
+    drop(turn);
+    booked
 }
 
 /// Computes a run from what is here now. Changes nothing.

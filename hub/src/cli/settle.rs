@@ -17,7 +17,7 @@ use super::output::table;
 use super::{Failure, Output, Place, World, actor, write_new_file};
 use crate::approval::{self, RunSheet, RunState, SignedRun, Wanted};
 use crate::export;
-use crate::settle::{RunReport, SettleError};
+use crate::settle::{RunReport, SettleError, turn};
 use crate::store::day::Resolution;
 
 #[derive(Debug, Subcommand)]
@@ -76,6 +76,7 @@ impl From<SettleError> for Failure {
             refused @ (SettleError::Refused { .. }
             | SettleError::NoRun(_)
             | SettleError::Note(_)
+            | SettleError::UnderWay
             | SettleError::Overtaken(_)) => Self::Refused(refused.to_string()),
             other => Self::Failed(other.into()),
         }
@@ -94,10 +95,11 @@ impl SettleCommand {
                     finality: if provisional { Finality::Provisional } else { Finality::Final },
                     day_to: to,
                 };
-                let plan = store.read_blocking(|tx| approval::plan(tx, wanted, now, &bar));
+                let result = turn(&store).and_then(|_turn| {
+                    let plan = store.read_blocking(|tx| approval::plan(tx, wanted, now, &bar))?;
+                    store.write_blocking(move |tx| approval::prepare(tx, &actor, &plan, now))
+                });
                 bar.finish_and_clear();
-                let result =
-                    plan.and_then(|plan| store.write_blocking(move |tx| approval::prepare(tx, &actor, &plan, now)));
                 store.close();
                 match result {
                     Ok(report) => out.show(&report, |text| show_report(text, &report))?,

@@ -542,6 +542,12 @@ impl Store {
         })
     }
 
+    /// Where the database is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.readers.path
+    }
+
     /// Runs a closure in a read transaction: everything it reads is of one moment.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use huitong_hub::api;
 use huitong_hub::config::HubConfig;
 use huitong_hub::hub::Hub;
+use huitong_hub::settle::turn;
 use huitong_hub::store::{StoreError, exception, hq_token};
 use huitong_protocol::reconcile::{Class, Finding};
 use huitong_protocol::settlement::agreement::Scheme;
@@ -374,22 +375,43 @@ async fn a_second_person_decides_on_a_stores_parameters() {
     assert_eq!(deeds.matches("parameters.approve").count(), 2, "{deeds}");
 }
 
-#[tokio::test]
-async fn one_run_is_computed_at_a_time() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_run_is_computed_at_a_time_whoever_asks() {
     let mut town = Town::new(Scheme::Pool);
     let [mut one, _two, _three] = day_one(&mut town);
     town.close(&mut one);
-    let hub = Hub::new(HubConfig::default(), town.store.clone(), town.clock()).await.unwrap();
-    let office = Office { router: api::router(hub.clone()), token: token(&town, "li") };
-    let computed = hub.settling.clone().try_lock_owned().unwrap();
+    let office = Office::of(&town, "li").await;
     let run = async || office.post("/settlements", json!({ "provisional": true })).await;
+    let under_way = turn(&town.store).unwrap();
     let refused = run().await;
     assert_eq!(refused.problem(), (409, "run_under_way".to_owned()), "{}", refused.text);
     assert_eq!(refused.json()["retryable"], true);
+    let (code, said) = town.say("settle run --provisional");
+    assert!(code == 3 && said.contains("a run is being computed"), "{code}: {said}");
     assert_eq!(office.get("/settlements").await.status, StatusCode::OK, "whoever looks is served meanwhile");
-    drop(computed);
-    assert_eq!(run().await.status, StatusCode::CREATED);
+    drop(under_way);
+    // The daemon and two command lines at once: one makes the run, and nobody's is computed in vain.
+    let (served, said) = tokio::join!(run(), async {
+        tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                let lines = [(); 2].map(|()| scope.spawn(|| town.say("settle run --provisional")));
+                lines.map(|line| line.join().unwrap())
+            })
+        })
+    });
+    let made = usize::from(served.status == StatusCode::CREATED)
+        + said.iter().filter(|(code, said)| *code == 0 && said.starts_with("Run 1:")).count();
+    let waits =
+        |text: &str| text.contains("a run is being computed") || text.contains("othing has arrived since run 1");
+    assert_eq!(made, 1, "{} {said:?}", served.text);
+    assert!(said.iter().all(|(_, said)| said.starts_with("Run 1:") || waits(said)), "{said:?}");
+    assert!(
+        served.status == StatusCode::CREATED || served.status == StatusCode::OK || waits(&served.text),
+        "{}",
+        served.text
+    );
     assert_eq!(run().await.status, StatusCode::OK, "nothing is left locked");
+    assert_eq!(office.get("/settlements").await.json()["items"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

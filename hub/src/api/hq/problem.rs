@@ -179,6 +179,7 @@ impl From<SettleError> for Problem {
             SettleError::NoRun(run) => Self::new(Code::NotFound, format!("there is no run {run}")),
             SettleError::Note(fault) => Self::field("note", fault),
             SettleError::Refused { fault, .. } => Self::new(Code::Refused, fault),
+            SettleError::UnderWay => Self::new(Code::RunUnderWay, "a run is being computed; ask again when it is done"),
             refused @ (SettleError::NothingNew(_) | SettleError::Overtaken(_)) => {
                 Self::new(Code::Refused, without_hint(&refused.to_string()))
             }

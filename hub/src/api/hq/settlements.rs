@@ -1,8 +1,7 @@
-//! Settlements: runs, their approval and their export. One run is computed at a time, so that whoever looks still finds a reader.
+//! Settlements: runs, their approval and their export. One run is computed at a time, so that whoever looks still finds a reader; the command line
+//! takes its turn with it.
 //!
 //! A run is defined by what has arrived: asking for one again when nothing has gives the last one, so that a lost answer costs nothing.
-
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -17,12 +16,12 @@ use super::answer;
 use super::caller::{Asked, Caller, Said};
 use super::numbered::Numbered;
 use super::page::{Listing, Plain};
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use crate::actor::{Actor, Permission};
 use crate::approval::{self, Wanted};
 use crate::export as books;
 use crate::hub::Hub;
-use crate::settle::SettleError;
+use crate::settle::{self, SettleError};
 use crate::store::Tx;
 
 pub(super) async fn list(listing: Listing, Asked(asked): Asked<Plain>) -> Result<Response, Problem> {
@@ -69,14 +68,14 @@ pub(super) async fn run(State(hub): State<Hub>, caller: Caller, Said(said): Said
         finality: if said.provisional { Finality::Provisional } else { Finality::Final },
         day_to: said.to,
     };
-    let Ok(alone) = Arc::clone(&hub.settling).try_lock_owned() else {
-        return Err(Problem::new(Code::RunUnderWay, "a run is being computed; ask again when it is done"));
-    };
+    let store = hub.store.clone();
     // The read goes on when its asker hangs up, and so does its turn.
-    let plan =
-        move |tx: &mut Tx<'_>| Ok::<_, SettleError>((approval::plan(tx, wanted, now, &ProgressBar::hidden())?, alone));
+    let plan = move |tx: &mut Tx<'_>| {
+        let turn = settle::turn(&store)?;
+        Ok::<_, SettleError>((approval::plan(tx, wanted, now, &ProgressBar::hidden())?, turn))
+    };
     let made = match hub.store.read(plan).await {
-        Ok((plan, _alone)) => hub.store.write(move |tx| approval::prepare(tx, &actor, &plan, now)).await,
+        Ok((plan, _turn)) => hub.store.write(move |tx| approval::prepare(tx, &actor, &plan, now)).await,
         Err(error) => Err(error),
     };
     match made {
