@@ -159,15 +159,16 @@ CREATE TABLE receipt (
 ) STRICT;
 CREATE INDEX receipt_parked ON receipt (seq) WHERE parked = 1;
 
--- What this store gave of points and what of it may still come back, by the entry that gave it.
+-- What this store gave of points and what of it may still come back, by the entry that gave it, as the policy said that priced the purchase.
 CREATE TABLE points_pending (
     seq INTEGER PRIMARY KEY,
     account INTEGER NOT NULL,
-    business_day TEXT NOT NULL,
+    confirmed_on TEXT NOT NULL,
+    may_burn INTEGER NOT NULL CHECK (may_burn IN (0, 1)),
     points INTEGER NOT NULL CHECK (points >= 0)
 ) STRICT;
-CREATE INDEX points_pending_by_account ON points_pending (account, business_day);
-CREATE INDEX points_pending_by_day ON points_pending (business_day);
+CREATE INDEX points_pending_by_account ON points_pending (account, confirmed_on);
+CREATE INDEX points_pending_by_day ON points_pending (confirmed_on);
 
 -- References of payments outside that may be used once only, each with the receipts that used it: a receipt that a till took on its own is never refused,
 -- so there may be several.

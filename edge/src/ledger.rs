@@ -5,6 +5,8 @@
 //! and not used is harmless. A refusal by the rules is an answer that is stored like any other. Sync, HTTP and the time are not here.
 
 mod day;
+#[cfg(test)]
+mod earning_tests;
 mod explanation;
 mod limits;
 mod look;
@@ -34,7 +36,6 @@ use huitong_protocol::entry::{Body, Sale};
 use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
-use huitong_protocol::points::PendingRule;
 use huitong_protocol::policy::Policy;
 use huitong_protocol::pricing::Verdict;
 use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, SalePrice, TotalBalance};
@@ -381,7 +382,7 @@ fn approve(
     plan: Plan,
     prepared: Option<&Prepared>,
 ) -> Result<Done, StoreError> {
-    let Plan { body, counters, cards, receipt: receipt_change, refunds, given, freed } = plan;
+    let Plan { body, counters, cards, receipt: receipt_change, refunds, given, points_pending, freed } = plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
     let mut price = None;
@@ -405,10 +406,9 @@ fn approve(
     keep_references(tx, policy, tx.head().seq.next(), &body, &freed)?;
     limits::count(tx, policy, &body, &given)?;
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
-    let rule = tx.chain().policy.as_ref().and_then(|policy| policy.policy.points.pending);
     let (day, moved) = (meta.business_day, body.movements().to_vec());
     let appended = tx.append(call.now, meta, body)?;
-    pending::note(tx, appended.id, day, &moved, rule.as_ref())?;
+    pending::note(tx, appended.id, &moved, points_pending)?;
     if let Order::EnrolMember(newcomer) = order {
         draft::insert(tx, &newcomer.enrolled, newcomer.birthday)?;
     }
@@ -419,7 +419,7 @@ fn approve(
             account: purse.account,
             unit: purse.unit,
             available_here_minor: counters.available_minor(),
-            pending_minor: pending_here(tx, purse, &counters, rule.as_ref(), day)?,
+            pending_minor: pending_here(tx, purse, &counters, policy, day)?,
         });
     }
     for (number, status) in cards {
@@ -450,16 +450,17 @@ fn approve(
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
 }
 
-/// What of a purse's points is pending here, where the policy has points wait.
+/// What of a purse's points is pending here, where the policy has points wait or had when they were earned.
 fn pending_here(
     tx: &ReadTx<'_>,
     purse: Purse,
     counters: &StoreCounters,
-    rule: Option<&PendingRule>,
+    policy: &Policy,
     today: Option<BusinessDay>,
 ) -> Result<Option<i64>, StoreError> {
-    let (Some(rule), Some(today), Unit::Points) = (rule, today, purse.unit) else { return Ok(None) };
-    Ok(Some(pending::of_account(tx, purse.account, rule, today)?.min(counters.available_minor())))
+    let (Some(today), Unit::Points) = (today, purse.unit) else { return Ok(None) };
+    let pending = pending::of_account(tx, purse.account, today)?.min(counters.available_minor());
+    Ok((pending > 0 || policy.points.pending.is_some()).then_some(pending))
 }
 
 /// How the price of a sale came about, when anything but the shelf price did.

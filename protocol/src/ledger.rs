@@ -6,6 +6,7 @@
 
 pub mod basket;
 mod card;
+pub mod earning;
 mod invoice;
 mod member;
 mod payment;
@@ -18,7 +19,7 @@ pub use invoice::register_invoice;
 pub use member::{Acquaintance, Promise, enrol_member, request_change};
 pub use payment::resolve_payment;
 pub use returns::{post_return, post_unreferenced_return};
-pub use sale::{multiplier, post_sale};
+pub use sale::post_sale;
 pub use void::{Standing, void};
 
 use crate::allotment::{Purse, Refusal, StoreCounters, StoreEvent, step};
@@ -28,6 +29,7 @@ use crate::entry::{Body, Earned, Sale, TenderLine};
 use crate::id::{AccountId, EntryId, PromotionId, StoreId};
 use crate::money::Currency;
 use crate::movement::{Direction, Movement, MovementKind, MovementRef};
+use crate::points::Pending;
 use crate::policy::{Policy, ReferenceRule, RefundRoute, Rung, Tender, TenderClass};
 use crate::till::Fault;
 use crate::time::BusinessDay;
@@ -129,6 +131,9 @@ pub struct ReceiptState {
     /// Whether the points of a parked sale were not given, as its card was no longer in use.
     #[serde(default)]
     pub points_waived: bool,
+    /// How long the points of a parked sale are pending, counted from the purchase; they are given when it is paid.
+    #[serde(default)]
+    pub points_pending: Option<Pending>,
     /// The tax invoice over it.
     #[serde(default)]
     pub invoice: Option<String>,
@@ -159,6 +164,8 @@ pub struct Plan {
     pub refunds: Vec<TenderLine>,
     /// What promotions gave away, below zero for what came back of it. The store counts those that it counts already.
     pub given: Vec<(PromotionId, i64)>,
+    /// How long the points that it gives are pending; nothing when they are confirmed at once.
+    pub points_pending: Option<Pending>,
     /// Vouchers and coupons of the receipt that went back to their owner whole: their references may be used again.
     pub freed: Vec<TenderLine>,
 }
@@ -430,6 +437,7 @@ impl<'a> Work<'a> {
             receipt: None,
             refunds: Vec::new(),
             given: Vec::new(),
+            points_pending: None,
             freed: Vec::new(),
         }
     }

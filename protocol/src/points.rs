@@ -56,20 +56,29 @@ const fn yes() -> bool {
 }
 
 impl PendingRule {
-    /// The longest time: a year. Stores remember no longer who earned what.
+    /// The longest time: a year.
     pub const DAYS_MAX: u16 = 366;
-
-    /// The last business day whose points are confirmed on a day.
-    #[must_use]
-    pub fn confirmed_through(&self, today: BusinessDay) -> BusinessDay {
-        BusinessDay::of(today.date().saturating_sub(i64::from(self.days).days()))
-    }
 
     /// The business day on which points that were earned on a day are confirmed.
     #[must_use]
     pub fn confirmed_on(&self, earned: BusinessDay) -> BusinessDay {
         BusinessDay::of(earned.date().saturating_add(i64::from(self.days).days()))
     }
+
+    /// What it says of the points of a purchase.
+    #[must_use]
+    pub fn of(&self, purchased: BusinessDay) -> Pending {
+        Pending { confirmed_on: self.confirmed_on(purchased), may_burn: self.may_burn }
+    }
+}
+
+/// What the policy that priced a purchase says of its points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pending {
+    /// The business day on which they are confirmed.
+    pub confirmed_on: BusinessDay,
+    /// Whether they may pay before.
+    pub may_burn: bool,
 }
 
 /// How points pay.
@@ -222,8 +231,7 @@ mod tests {
         let day = |text: &str| text.parse::<BusinessDay>().unwrap();
         let week = PendingRule { days: 7, may_burn: true };
         assert_eq!(week.confirmed_on(day("2026-11-22")), day("2026-11-29"));
-        assert_eq!(week.confirmed_through(day("2026-11-28")), day("2026-11-21"));
-        assert_eq!(week.confirmed_through(day("2026-11-29")), day("2026-11-22"));
+        assert_eq!(week.of(day("2026-12-28")), Pending { confirmed_on: day("2027-01-04"), may_burn: true });
     }
 
     proptest! {

@@ -210,6 +210,55 @@ async fn every_kind_of_price_is_the_same_when_head_office_prices_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_with_a_quote_costs_and_earns_by_the_policy_of_the_quote_and_head_office_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let town = town(folder.path(), START, "Asia/Shanghai").await;
+    let shop = town.shop("S1".parse().unwrap()).unwrap();
+    let card = cards::of_household(1);
+    huitong_tests::till::approved(shop.till.sell(next_key(), card, 100).await.unwrap()).unwrap();
+    let mut sale = json!({"currency": "CNY", "member_card": card.reveal(), "lines": [
+        {"sku": "coat", "quantity_thousandths": 1_000, "gross_minor": 15_990, "net_minor": 15_990},
+    ]});
+    let told = post(&shop, "/v1/quotes", &sale).await;
+    let total = told["total_minor"].as_i64().unwrap();
+    assert_eq!(told["earns_points"].as_i64(), Some(total * 3 / 2 / 100), "half as much again for gold: {told}");
+
+    let next = plan(folder.path(), START, "Asia/Shanghai")
+        .policy
+        .replace("earn = { per_minor = 100, points = 1,", "earn = { per_minor = 100, points = 3,")
+        .replace("earn_multiplier_ppm = 1500000", "earn_multiplier_ppm = 4000000")
+        .replace("pending = { days = 7,", "pending = { days = 30,")
+        // Head office knows its shelf by now.
+        .replace("6900000000017", "cigarettes");
+    let file = folder.path().join("next.toml");
+    std::fs::write(&file, next).unwrap();
+    let publish = ["policy", "publish", file.to_str().unwrap(), "--effective-from", "2026-11-22"];
+    assert_eq!(town.head_office(&publish).await.unwrap()["version"], 2);
+    shop.download().await.unwrap();
+    assert_eq!(shop.till.status().await.unwrap().policy_version, 2);
+
+    sale["tenders"] = json!([{"tender": "cash", "amount_minor": total}]);
+    let plain = post(&shop, "/v1/sales", &sale).await;
+    assert_eq!(plain["price"]["earned_points"].as_i64(), Some(total * 12 / 100), "{plain}");
+    sale["quote"] = told["quote"].clone();
+    let quoted = post(&shop, "/v1/sales", &sale).await;
+    assert_eq!(
+        (&quoted["price"]["policy_version"], &quoted["price"]["earned_points"]),
+        (&json!(1), &told["earns_points"])
+    );
+    for (sold, confirmed_on) in [(&quoted, "2026-11-29"), (&plain, "2026-12-22")] {
+        let receipt = shop.till.receipt(sold["entry"].as_str().unwrap().parse().unwrap(), 40).await.unwrap();
+        assert!(receipt.contains(confirmed_on), "{receipt}");
+    }
+    shop.upload_all().await.unwrap();
+    assert_eq!(rerate::run(&town.hub, town.clock.read()).await.unwrap().same, 2);
+    assert_eq!(town.head_office(&["exception", "list"]).await.unwrap(), json!([]));
+    assert_eq!(town.verify().await.unwrap(), Vec::<String>::new());
+    drop(shop);
+    town.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quote_does_not_outlive_a_change_of_the_clocks() {
     let folder = tempfile::tempdir().unwrap();
     // 01:55 on 1 November 2026 in New York; five minutes later it is one o'clock again.

@@ -5,7 +5,7 @@ use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::entry::{Body, Entry};
 use huitong_protocol::id::{AccountId, OperationId, PromotionId, TenderCode};
 use huitong_protocol::member::PointsHere;
-use huitong_protocol::points::{PendingRule, PointsRules};
+use huitong_protocol::points::PointsRules;
 use huitong_protocol::till::{BalanceHere, CardState, ParkedSale, TotalBalance};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
@@ -148,10 +148,6 @@ impl Ledger {
         committed.open_day.or_else(|| committed.identity.as_ref()?.business_day(now))
     }
 
-    fn pending_rule(&self) -> Option<PendingRule> {
-        self.store().committed().policy.as_ref().and_then(|policy| policy.policy.points.pending)
-    }
-
     /// The points of an account at this store, where the policy has any.
     ///
     /// # Errors
@@ -163,12 +159,13 @@ impl Ledger {
         today: BusinessDay,
     ) -> Result<Option<PointsHere>, StoreError> {
         let committed = self.store().committed();
-        if committed.policy.as_ref().is_none_or(|policy| policy.policy.points == PointsRules::default()) {
+        let Some(policy) = committed.policy.as_ref().filter(|policy| policy.policy.points != PointsRules::default())
+        else {
             return Ok(None);
-        }
+        };
         let purse = Purse { account, unit: Unit::Points };
         let counters = allotment::get(tx, purse)?;
-        let pending = pending_here(tx, purse, &counters, self.pending_rule().as_ref(), Some(today))?.unwrap_or(0);
+        let pending = pending_here(tx, purse, &counters, &policy.policy, Some(today))?.unwrap_or(0);
         Ok(Some(PointsHere { confirmed: counters.available_minor().saturating_sub(pending), pending }))
     }
 
@@ -179,13 +176,17 @@ impl Ledger {
         today: Option<BusinessDay>,
     ) -> Result<Option<(Card, Vec<BalanceHere>)>, StoreError> {
         let Some(card) = card::find(tx, number)? else { return Ok(None) };
-        let (rule, mut balances) = (self.pending_rule(), Vec::new());
+        let (committed, mut balances) = (self.store().committed(), Vec::new());
         for (purse, counters) in allotment::of_account(tx, card.account)? {
+            let pending_minor = match committed.policy.as_ref() {
+                Some(policy) => pending_here(tx, purse, &counters, &policy.policy, today)?,
+                None => None,
+            };
             balances.push(BalanceHere {
                 account: purse.account,
                 unit: purse.unit,
                 available_here_minor: counters.available_minor(),
-                pending_minor: pending_here(tx, purse, &counters, rule.as_ref(), today)?,
+                pending_minor,
             });
         }
         Ok(Some((card, balances)))

@@ -170,7 +170,7 @@ impl Order {
         Ok(match self {
             Self::SellCard { card, request } => {
                 let (cards, mut holdings) = one(*card)?;
-                add_points(tx, cards.iter().map(|card| card.account), policy, &mut holdings)?;
+                add_points(tx, cards.iter().map(|card| card.account), &mut holdings)?;
                 core::sell_card(&situation, *card, &cards, draft::promise(tx, *card)?, &holdings, request)
             }
             Self::ReloadCard { card, request } => {
@@ -193,15 +193,15 @@ impl Order {
                     }
                     let (cards, mut holdings) =
                         rows(tx, request.tenders.iter().filter_map(|line| line.card), unit, None)?;
-                    add_points(
-                        tx,
-                        cards.iter().map(|card| card.account).chain(match basket.earner {
+                    // The policy that priced it may have points where the one in force has none.
+                    if basket.terms.is_some() || policy.points != PointsRules::default() {
+                        let earner = match basket.earner {
                             Some(Earner::Here(_, account)) => Some(account),
                             _ => None,
-                        }),
-                        policy,
-                        &mut holdings,
-                    )?;
+                        };
+                        let accounts = cards.iter().map(|card| card.account).chain(earner);
+                        add_points(tx, accounts, &mut holdings)?;
+                    }
                     core::post_sale(&situation, &cards, &holdings, request, basket)
                 }
                 // A closed store says so before anything else.
@@ -221,7 +221,7 @@ impl Order {
                     // Cards are looked at as they are now: one that was sold may be stopped, one that paid may be out of use.
                     let (cards, mut holdings) = rows(tx, cards_of(&entry).into_iter(), unit, Some(&entry))?;
                     // Also for its points: who buys the card next must find it empty.
-                    add_points(tx, cards.iter().map(|card| card.account), policy, &mut holdings)?;
+                    add_points(tx, cards.iter().map(|card| card.account), &mut holdings)?;
                     let undone =
                         |standing| core::void(&situation, &entry, &state, standing, &cards, &holdings, request);
                     match (&entry.body, undone(&Standing::default())) {
@@ -417,21 +417,17 @@ fn cards_of(entry: &Entry) -> Vec<CardNumber> {
     }
 }
 
-/// Adds the points of accounts, where the policy has any.
+/// Adds the points of accounts, and what of them may not pay yet.
 fn add_points(
     tx: &WriteTx<'_>,
     accounts: impl Iterator<Item = AccountId>,
-    policy: &Policy,
     holdings: &mut Holdings,
 ) -> Result<(), StoreError> {
-    if policy.points == PointsRules::default() {
-        return Ok(());
-    }
     for account in accounts {
         let purse = Purse { account, unit: Unit::Points };
         holdings.put(purse, allotment::get(tx, purse)?);
-        if let (Some(rule), Some(today)) = (policy.points.pending.filter(|rule| !rule.may_burn), tx.chain().open_day) {
-            holdings.put_pending(account, pending::of_account(tx, account, &rule, today)?);
+        if let Some(today) = tx.chain().open_day {
+            holdings.put_pending(account, pending::barred(tx, account, today)?);
         }
     }
     Ok(())

@@ -6,9 +6,9 @@
 
 use huitong_protocol::card::{CardNumber, CardStatus};
 use huitong_protocol::decline::{Decline, DeclineCode};
-use huitong_protocol::id::{MemberId, StoreId};
+use huitong_protocol::id::MemberId;
+use huitong_protocol::ledger::Decision;
 use huitong_protocol::ledger::basket::{Earner, Known, Priced, PricedBasket, Prices, Sent, as_taken, price_basket};
-use huitong_protocol::ledger::{Decision, multiplier};
 use huitong_protocol::member::Member;
 use huitong_protocol::pricing::{Considered, PricedLine, Shopper};
 use huitong_protocol::quote::{Asked, QuoteKey, QuoteToken};
@@ -102,7 +102,7 @@ impl Ledger {
                     policy_version: policy.version,
                     expires_at_ms: expires_at(policy, now),
                     total_minor: basket.total_minor,
-                    earns_points: earns_points(policy, identity.store.id, day, &basket)?,
+                    earns_points: earns_points(&basket)?,
                     lines,
                     trace,
                 })))
@@ -142,7 +142,14 @@ impl Ledger {
                 }
                 let known = known(tx, &frame, &question)?;
                 let moment = (taken_at, identity.offset(taken_at));
-                Ok::<_, StoreError>(Some(as_taken(prices(in_force), identity.store.id, moment, question.sent, known)))
+                Ok::<_, StoreError>(Some(as_taken(
+                    prices(in_force),
+                    identity.store.id,
+                    day,
+                    moment,
+                    question.sent,
+                    known,
+                )))
             })?;
             let prepared = |basket| Prepared { day: committed.open_day, basket, explained: Default::default() };
             return Ok(basket.map(prepared));
@@ -281,17 +288,11 @@ fn earner(tx: &ReadTx<'_>, shown: Option<CardNumber>, member: Option<&Member>) -
 }
 
 /// What a basket earns when all of it is paid with tenders that earn.
-fn earns_points(
-    policy: &PolicyInForce,
-    store: StoreId,
-    day: BusinessDay,
-    basket: &PricedBasket,
-) -> Result<Option<i64>, Fault> {
-    let (Some(rule), Some(_)) = (&policy.policy.points.earn, basket.earner) else { return Ok(None) };
+fn earns_points(basket: &PricedBasket) -> Result<Option<i64>, Fault> {
+    let Some(terms) = &basket.terms else { return Ok(None) };
     let earning = basket.lines.iter().zip(&basket.earns_points).filter(|&(_, &earns)| earns);
     let base_minor = earning.map(|(line, _)| line.net_minor).sum();
-    let points = rule.points_of(base_minor, multiplier(&policy.policy, store, Some(day), basket));
-    points.map(Some).map_err(|error| Fault::new("lines", error.to_string()))
+    terms.points_of(base_minor).map(Some).map_err(|error| Fault::new("lines", error.to_string()))
 }
 
 fn quote_key(tx: &ReadTx<'_>) -> Result<QuoteKey, StoreError> {

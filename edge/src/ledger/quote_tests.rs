@@ -13,7 +13,7 @@ use super::testing::*;
 use crate::store::{allotment, journal as entries, member, replica};
 
 /// What the shop's policy gives, beside the tenders of every test: members save 5 % with gold, tea 10.00 in the morning, 满 100 减 20, points.
-const PROMOTIONS: &str = r#"
+pub(super) const PROMOTIONS: &str = r#"
 [pricing]
 quote_valid_minutes = 15
 
@@ -86,7 +86,7 @@ fn gold() -> Member {
     .unwrap()
 }
 
-async fn shop() -> Shop {
+pub(super) async fn shop() -> Shop {
     let shop = Shop::new().await;
     let document = format!("{POLICY}{PROMOTIONS}");
     shop.store
@@ -108,17 +108,17 @@ async fn shop() -> Shop {
     shop
 }
 
-fn goods(sku: &str, gross_minor: i64) -> Value {
+pub(super) fn goods(sku: &str, gross_minor: i64) -> Value {
     json!({"sku": sku, "quantity_thousandths": 1_000, "gross_minor": gross_minor, "net_minor": gross_minor})
 }
 
-async fn quote(shop: &Shop, ask: &Value) -> Value {
+pub(super) async fn quote(shop: &Shop, ask: &Value) -> Value {
     let reply = shop.post(T1, "/v1/quotes", ask).await;
     assert_eq!(reply.json["decision"], "quoted", "{}", reply.json);
     reply.json
 }
 
-fn sold(shop: &Shop) -> Entry {
+pub(super) fn sold(shop: &Shop) -> Entry {
     let all = shop.store.read(|tx| entries::entries_after(tx, Seq::ZERO, 10_000, usize::MAX)).unwrap();
     let entry = Entry::decode(&all.last().unwrap().bytes).unwrap();
     let Body::Sale(sale) = &entry.body else { panic!("a sale, not {}", entry.header.kind) };
@@ -129,7 +129,7 @@ fn sold(shop: &Shop) -> Entry {
     entry
 }
 
-fn points(shop: &Shop) -> i64 {
+pub(super) fn points(shop: &Shop) -> i64 {
     let purse = huitong_protocol::allotment::Purse { account: account(1), unit: huitong_protocol::unit::Unit::Points };
     shop.store.read(|tx| allotment::get(tx, purse)).unwrap().available_minor()
 }

@@ -143,8 +143,8 @@ pub struct Held {
     pub last_move_ms: Instant,
 }
 
-/// Purses that hold more than `park_minor` and last moved at or before an instant, longest at rest first. Points of which some were earned after `kept`
-/// are left out: they stay here until they are confirmed.
+/// Purses that hold more than `park_minor` and last moved at or before an instant, longest at rest first. Points of which some may not pay
+/// yet on the business day `today` are left out: they stay here until they are confirmed.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
@@ -152,7 +152,7 @@ pub fn idle_since(
     tx: &ReadTx<'_>,
     before: Instant,
     park_minor: i64,
-    kept: Option<BusinessDay>,
+    today: Option<BusinessDay>,
     limit: usize,
 ) -> Result<Vec<Held>, StoreError> {
     tx.all(
@@ -160,9 +160,10 @@ pub fn idle_since(
         "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, last_move_ms
          FROM allotment WHERE available_minor > 0 AND available_minor > ?1 AND last_move_ms <= ?2
          AND (?4 IS NULL OR unit <> 'points' OR NOT EXISTS (SELECT 1 FROM points_pending
-           WHERE points_pending.account = allotment.account AND points_pending.business_day > ?4 AND points_pending.points > 0))
+           WHERE points_pending.account = allotment.account AND points_pending.confirmed_on > ?4
+           AND points_pending.may_burn = 0 AND points_pending.points > 0))
          ORDER BY last_move_ms LIMIT ?3",
-        (park_minor, before.0, column(limit as u64), kept.map(|day| day.to_string())),
+        (park_minor, before.0, column(limit as u64), today.map(|day| day.to_string())),
         |row| {
             let (purse, counters) = (read_purse(row, 0)?, read_counters(row, 2)?);
             Ok(Held { purse, counters, last_move_ms: Instant(cell(row, 6)?) })
@@ -177,9 +178,9 @@ pub fn idle_since(
 pub fn longest_idle(
     tx: &ReadTx<'_>,
     park_minor: i64,
-    kept: Option<BusinessDay>,
+    today: Option<BusinessDay>,
 ) -> Result<Option<Instant>, StoreError> {
-    Ok(idle_since(tx, Instant(i64::MAX), park_minor, kept, 1)?.first().map(|held| held.last_move_ms))
+    Ok(idle_since(tx, Instant(i64::MAX), park_minor, today, 1)?.first().map(|held| held.last_move_ms))
 }
 
 /// Adopts grants: writes one Allotment entry for those that are new, nothing when none is. Grants are totals, so old and doubled ones change nothing.

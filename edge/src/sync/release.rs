@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use huitong_protocol::allotment::Purse;
-use huitong_protocol::points::PendingRule;
 use huitong_protocol::policy::{AllotmentRules, Release};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
@@ -53,10 +52,9 @@ fn scope(rules: &AllotmentRules, is_open: bool) -> Scope {
     }
 }
 
-/// Whether pending points stay here, as they may not pay before they are confirmed, and the day by which that is told.
-fn kept(chain: &Chain) -> Option<(PendingRule, BusinessDay)> {
-    let rule = chain.policy.as_ref().and_then(|policy| policy.policy.points.pending).filter(|rule| !rule.may_burn)?;
-    Some((rule, chain.open_day.or(chain.closed_day)?))
+/// The business day by which is told which points stay here, as they may not pay before they are confirmed.
+fn today(chain: &Chain) -> Option<BusinessDay> {
+    chain.open_day.or(chain.closed_day)
 }
 
 /// Releases what policy says, in as many entries as it takes. The report is the caller's.
@@ -72,7 +70,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
     };
     let rules = &in_force.policy.allotment;
     let (scope, park_minor) = (scope(rules, committed.open_day.is_some()), rules.park_minor);
-    let kept = kept(&committed).map(|(rule, today)| rule.confirmed_through(today));
+    let today = today(&committed);
     if cursor.looked != Some((scope, park_minor)) {
         *cursor = Cursor { looked: Some((scope, park_minor)), ..Cursor::default() };
     }
@@ -105,7 +103,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
             loop {
                 let before = now.plus_ms(-idle_ms);
                 let found =
-                    link.store.read(|tx| allotment::idle_since(tx, before, park_minor, kept, RELEASE_ACCOUNTS_MAX))?;
+                    link.store.read(|tx| allotment::idle_since(tx, before, park_minor, today, RELEASE_ACCOUNTS_MAX))?;
                 let is_all = found.len() < RELEASE_ACCOUNTS_MAX;
                 let purses = found.into_iter().map(|held| held.purse).collect();
                 // What is in use stays among the idle, and would be found again and again.
@@ -114,7 +112,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
                     break;
                 }
             }
-            let oldest = link.store.read(|tx| allotment::longest_idle(tx, park_minor, kept))?;
+            let oldest = link.store.read(|tx| allotment::longest_idle(tx, park_minor, today))?;
             // With nothing to wait for, the next commit's account is idle a whole span from now at the earliest.
             let due = oldest.unwrap_or(now).plus_ms(idle_ms);
             cursor.next_due = Some(due.max(now.plus_ms(LOOK_MS_MIN)));
@@ -169,11 +167,11 @@ async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i6
                     left.push(purse);
                     continue;
                 }
-                let pending_minor = match (purse.unit, kept(tx.chain())) {
-                    (Unit::Points, Some((rule, today))) => pending::of_account(tx, purse.account, &rule, today)?,
+                let barred = match (purse.unit, today(tx.chain())) {
+                    (Unit::Points, Some(today)) => pending::barred(tx, purse.account, today)?,
                     _ => 0,
                 };
-                let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor.max(pending_minor));
+                let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor.max(barred));
                 if amount_minor > 0 {
                     amounts.push((purse, amount_minor));
                 }

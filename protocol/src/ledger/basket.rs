@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::earning::EarnTerms;
 use super::{Decide, Decision, faulty};
 use crate::card::CardNumber;
 use crate::decline::{Decline, DeclineCode};
@@ -88,6 +89,8 @@ pub struct PricedBasket {
     pub shopper: Option<Shopper>,
     /// Whose account earns points.
     pub earner: Option<Earner>,
+    /// By which terms it earns them; nothing when nobody does, or nothing earns.
+    pub terms: Option<EarnTerms>,
     /// The coupons shown.
     pub coupons: Vec<CouponCode>,
     /// The store's own promotions that it does not get because less is left of their budgets.
@@ -162,6 +165,7 @@ pub fn price_basket(
         earns_points.push(priced.earns_points);
     }
     let basket = PricedBasket {
+        terms: earner.and_then(|_| EarnTerms::of(prices.policy, store, &at, shopper.as_ref())),
         lines,
         earns_points,
         total_minor: priced.total_minor,
@@ -184,6 +188,7 @@ pub fn price_basket(
 pub fn as_taken(
     prices: Prices<'_>,
     store: StoreId,
+    day: BusinessDay,
     (taken_at, priced_offset): (Instant, CivilOffset),
     sent: Sent<'_>,
     known: Known,
@@ -207,11 +212,14 @@ pub fn as_taken(
         let quiet = |source: DiscountSource| matches!(source, DiscountSource::Promotion { promotion } if quiet.contains(&promotion));
         !line.flags.no_points && !kept_out(&line.sku) && !line.discounts.iter().any(|discount| quiet(discount.source))
     };
+    let at = CivilMoment::of(day, taken_at, priced_offset);
+    let shopper = known.shopper;
     Ok(PricedBasket {
+        terms: known.earner.and_then(|_| EarnTerms::of(prices.policy, store, &at, shopper.as_ref())),
         earns_points: lines.iter().map(earns).collect(),
         lines,
         total_minor,
-        shopper: known.shopper,
+        shopper,
         earner: known.earner,
         coupons: coupons.to_vec(),
         budgets_spent: Vec::new(),

@@ -65,6 +65,7 @@ pub fn resolve_payment(
                 };
                 let body = Payment { of, currency: sale.currency, tender, movements: work.movements.clone() };
                 let mut plan = work.plan(Body::Payment(body));
+                plan.points_pending = state.points_pending;
                 plan.receipt = Some(ReceiptChange::Paid { of, state });
                 Ok(plan)
             }

@@ -12,14 +12,12 @@ use crate::allotment::{Purse, StoreCounters};
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, DeferredEarning, Earned, Sale, TenderLine};
-use crate::id::{PromotionId, StoreId};
-use crate::money::{Ppm, split};
+use crate::id::PromotionId;
+use crate::money::split;
 use crate::movement::{Movement, MovementKind};
 use crate::points::BurnRule;
-use crate::policy::{Policy, Tender, TenderClass, multiplied};
-use crate::pricing::CivilMoment;
+use crate::policy::{Policy, Tender, TenderClass};
 use crate::till::{AMOUNT_MINOR_MAX, PostSale};
-use crate::time::BusinessDay;
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
@@ -88,9 +86,14 @@ pub fn post_sale(
         let given = own_given(situation, &sale);
         let mut plan = work.plan(Body::Sale(sale));
         plan.given = given;
+        let rule = basket.terms.as_ref().and_then(|terms| terms.pending);
+        let points_pending = rule.zip(situation.day).map(|(rule, today)| rule.of(today));
         if request.payment_unknown.is_some() {
-            plan.receipt =
-                Some(ReceiptChange::Made { state: ReceiptState { parked: true, ..ReceiptState::default() } });
+            // Its points are given when it is paid, maybe under yet another policy.
+            let state = ReceiptState { parked: true, points_pending, ..ReceiptState::default() };
+            plan.receipt = Some(ReceiptChange::Made { state });
+        } else {
+            plan.points_pending = points_pending;
         }
         Ok(plan)
     })())
@@ -243,14 +246,12 @@ enum Earning {
 
 /// The points of a sale, put onto the account that earns where this store knows it. Those of a sale whose payment is not known wait until it is.
 fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Tender]) -> Decide<Option<Earning>> {
-    let policy = work.situation.policy;
-    let (Some(rule), Some(earner)) = (&policy.points.earn, basket.earner) else { return Ok(None) };
+    let (Some(terms), Some(earner)) = (&basket.terms, basket.earner) else { return Ok(None) };
     let lines = indexes(basket.earns_points.iter().copied());
-    let tenders = indexes(tenders.iter().map(|tender| tender.earns_points));
+    let tenders = indexes(tenders.iter().map(|tender| terms.earns_with(tender)));
     let paid = |tender: u16| lines.iter().map(move |&line| sale.allocation[usize::from(tender)][usize::from(line)]);
     let base_minor: i64 = tenders.iter().flat_map(|&tender| paid(tender)).sum();
-    let points = rule.points_of(base_minor, multiplier(policy, work.situation.store, work.situation.day, basket));
-    let Some(points) = points.ok().filter(|&points| points <= AMOUNT_MINOR_MAX) else {
+    let Some(points) = terms.points_of(base_minor).ok().filter(|&points| points <= AMOUNT_MINOR_MAX) else {
         return faulty("lines", "earn more points than can be counted");
     };
     if points == 0 {
@@ -270,21 +271,6 @@ fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Ten
 /// The positions of what is so.
 fn indexes(flags: impl Iterator<Item = bool>) -> Vec<u16> {
     (0_u16..).zip(flags).filter(|&(_, is)| is).map(|(index, _)| index).collect()
-}
-
-/// What points are multiplied with: by the shopper's tier, once for whom the policy has none, and by what the store has set for itself at the moment at
-/// which the basket was priced.
-#[must_use]
-pub fn multiplier(policy: &Policy, store: StoreId, day: Option<BusinessDay>, basket: &PricedBasket) -> Ppm {
-    let tier = basket.shopper.as_ref().and_then(|shopper| shopper.tier);
-    let tier = policy.tiers.iter().find(|known| Some(known.code) == tier);
-    let by_tier = tier.map_or(Ppm::ONE, |tier| tier.earn_multiplier_ppm);
-    let own = policy.stores.get(&store).and_then(|own| own.points.as_ref());
-    let (Some(own), Some(day)) = (own, day) else { return by_tier };
-    match own.when.is_open(&CivilMoment::of(day, basket.priced_at, basket.priced_offset)) {
-        true => multiplied(by_tier, own.multiplier_ppm),
-        false => by_tier,
-    }
 }
 
 /// What the sale gives by the store's own promotions, which the store counts.

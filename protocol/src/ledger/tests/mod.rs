@@ -195,10 +195,10 @@ impl Shop {
         };
         let store = "S1".parse().unwrap();
         let offset = CivilOffset::new(480).unwrap();
+        let day = self.day.unwrap_or("2026-11-22".parse().unwrap());
         let basket = match request.taken_at_ms {
-            Some(taken_at) => basket::as_taken(prices, store, (taken_at, offset), request.into(), known),
+            Some(taken_at) => basket::as_taken(prices, store, day, (taken_at, offset), request.into(), known),
             None => {
-                let day = self.day.unwrap_or("2026-11-22".parse().unwrap());
                 let priced = basket::price_basket(prices, store, day, (NOON, offset), request.into(), known);
                 priced.map(|priced| priced.basket)
             }
