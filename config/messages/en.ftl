@@ -139,7 +139,7 @@ decline-points_limit = points may pay only from a least number on and up to a pa
     .action = Take no more than `available_here_minor` in points, or none, and the rest with another tender.
 
 decline-card_scope = the card does not pay in this store or for so much of these goods
-    .why = The card's product names the stores and goods that it pays for; `available_here_minor` is what of this basket it may pay, when that is anything.
+    .why = The card's product names the stores and goods that it pays for; `available_here_minor` is what of this basket it may pay beside the other cards, when that is anything.
     .action = Take at most that much from the card and the rest with another tender.
 
 decline-spend_limit = the card may not pay so much of one receipt or of one day

@@ -139,7 +139,7 @@ decline-points_limit = 积分支付低于最低积分数，或超过小票可用
     .action = 积分支付不超过 `available_here_minor`，或不用积分，其余改用其他方式支付。
 
 decline-card_scope = 此卡不能在本店使用，或不能支付这些商品的这么多金额
-    .why = 卡产品规定了可用的门店和商品；若可部分支付，`available_here_minor` 是本单可用此卡支付的金额。
+    .why = 卡产品规定了可用的门店和商品；若可部分支付，`available_here_minor` 是本单在其他卡之外可用此卡支付的金额。
     .action = 此卡支付不超过该金额，其余改用其他方式支付。
 
 decline-spend_limit = 超过此卡单笔或当日的支付限额

@@ -4,6 +4,7 @@
 //! [`Decision::AskHub`] says and decides again. Amounts of an allotment change only through `allotment::step`. Reading, writing, stamps and
 //! sequence numbers are not here. Invariant: a plan's movements and its counters say the same, and its tenders sum to its total.
 
+mod allocation;
 pub mod basket;
 mod card;
 pub mod earning;

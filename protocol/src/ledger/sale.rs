@@ -1,8 +1,9 @@
 //! A sale: a priced basket paid with any mix of tenders, and the points that it earns.
 //!
-//! Which tender paid which part of which line is decided here, once; returns read it and never compute it again.
+//! Which tender paid which part of which line is `allocation`'s to say, by which rule points are counted `earning`'s.
 
-use super::basket::{Earner, PricedBasket, basket_line, given, paid};
+use super::allocation::allocate;
+use super::basket::{Earner, PricedBasket, given, paid};
 use super::invoice::by_rate;
 use super::{
     Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, refuse,
@@ -11,9 +12,8 @@ use super::{
 use crate::allotment::{Purse, StoreCounters};
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
-use crate::entry::{Body, DeferredEarning, Earned, Sale, TenderLine};
+use crate::entry::{Body, DeferredEarning, Earned, Sale};
 use crate::id::PromotionId;
-use crate::money::split;
 use crate::movement::{Movement, MovementKind};
 use crate::points::BurnRule;
 use crate::policy::{Policy, Tender, TenderClass};
@@ -52,8 +52,7 @@ pub fn post_sale(
         if !needs.is_empty() {
             return Err(Decision::AskHub(needs)); // One call for all cards of the basket.
         }
-        let payable = payable(situation, cards, request, basket, &tenders);
-        let allocation = allocate(request, basket, &payable)?;
+        let allocation = allocate(situation, cards, request, basket, &tenders)?;
         let mut sale = Sale {
             currency: request.currency,
             member: request.member,
@@ -278,77 +277,4 @@ fn own_given(situation: &Situation<'_>, sale: &Sale) -> Vec<(PromotionId, i64)> 
     let Some(own) = situation.policy.stores.get(&situation.store) else { return Vec::new() };
     let given = given(sale.lines.iter().flat_map(|line| &line.discounts));
     given.into_iter().filter(|(id, _)| own.promotion(*id).is_some()).collect()
-}
-
-/// Which lines a tender may pay, and why it may not pay the others.
-struct Payable {
-    /// Per line; `None` when it may pay all.
-    lines: Option<Vec<bool>>,
-    /// What it may pay of the basket.
-    most_minor: i64,
-    /// The card whose product keeps it from some lines that other stored value may pay.
-    scoped: Option<CardNumber>,
-}
-
-/// Which lines each tender may pay. Only stored value is kept from any: by a flag of the goods, or by the scope of the card's product.
-fn payable(
-    situation: &Situation<'_>,
-    cards: &[Card],
-    request: &PostSale,
-    basket: &PricedBasket,
-    tenders: &[&Tender],
-) -> Vec<Payable> {
-    let net_minor = |at: usize| basket.lines[at].net_minor;
-    let of_tender = |(line, tender): (&TenderLine, &&Tender)| {
-        if tender.class != TenderClass::StoredValue {
-            return Payable { lines: None, most_minor: basket.total_minor, scoped: None };
-        }
-        let card = line.card.and_then(|number| cards.iter().find(|card| card.number == number));
-        let scope = card.and_then(|card| situation.policy.product(card)).map(|product| &product.scope);
-        let goods = scope.filter(|scope| !scope.is_for_all_goods()).map(|scope| &scope.goods);
-        let open: Vec<bool> = basket.lines.iter().map(|line| !line.flags.no_stored_value).collect();
-        let lines: Vec<bool> = match goods {
-            Some(goods) => {
-                let among = goods.selection();
-                open.iter().zip(&basket.lines).map(|(open, line)| *open && among.selects(&basket_line(line))).collect()
-            }
-            None => open.clone(),
-        };
-        let most_minor = (0..lines.len()).filter(|&at| lines[at]).map(net_minor).sum();
-        Payable { scoped: line.card.filter(|_| lines != open), lines: Some(lines), most_minor }
-    };
-    request.tenders.iter().zip(tenders).map(of_tender).collect()
-}
-
-/// Which part of each line each tender pays. Stored value goes first, the card that may pay least before others, and only to lines that it may pay; each
-/// tender takes its share of what is left of the lines by largest remainder, the last one takes the rest, so that rows sum to tenders and columns
-/// to lines, to the cent.
-fn allocate(request: &PostSale, basket: &PricedBasket, payable: &[Payable]) -> Decide<Vec<Vec<i64>>> {
-    let mut left: Vec<i64> = basket.lines.iter().map(|line| line.net_minor).collect();
-    let mut allocation = vec![Vec::new(); request.tenders.len()];
-    let mut order: Vec<usize> = (0..request.tenders.len()).collect();
-    order.sort_by_key(|&at| (payable[at].lines.is_none(), payable[at].most_minor));
-    for at in order {
-        let may_pay = |line: usize| payable[at].lines.as_ref().is_none_or(|lines| lines[line]);
-        let weights: Vec<i64> =
-            left.iter().enumerate().map(|(line, &rest)| if may_pay(line) { rest } else { 0 }).collect();
-        let (amount_minor, most_minor) = (request.tenders[at].amount_minor, weights.iter().sum::<i64>());
-        if most_minor < amount_minor {
-            let unit = Unit::Money(request.currency);
-            return Err(match payable[at].scoped {
-                Some(card) => Decision::over_limit(DeclineCode::CardScope, card, unit, most_minor, amount_minor),
-                None => Decision::declined(DeclineCode::TenderNotAllowed),
-            });
-        }
-        let Ok(parts) = split(amount_minor, &weights) else {
-            return faulty(format!("tenders[{at}].amount_minor"), "cannot be shared out over the lines");
-        };
-        for (rest, part) in left.iter_mut().zip(&parts) {
-            *rest -= part;
-            assert!(*rest >= 0, "a tender never pays more of a line than is left of it");
-        }
-        allocation[at] = parts;
-    }
-    assert!(left.iter().all(|&rest| rest == 0), "the tenders pay every line in full");
-    Ok(allocation)
 }

@@ -20,6 +20,7 @@ use crate::till::{
 };
 use crate::time::{CivilOffset, Instant, Stamp};
 
+mod allocation;
 mod card;
 mod invoice;
 mod limits;
