@@ -5,8 +5,6 @@
 //! and not used is harmless. A refusal by the rules is an answer that is stored like any other. Sync, HTTP and the time are not here.
 
 mod day;
-#[cfg(test)]
-mod earning_tests;
 mod explanation;
 mod limits;
 mod look;
@@ -23,6 +21,8 @@ mod simulation;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod told_tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,7 +5,7 @@
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, Entry, TenderLine};
 use huitong_protocol::id::{AccountId, PromotionId, StoreId};
-use huitong_protocol::ledger::basket::{PricedBasket, given};
+use huitong_protocol::ledger::basket::PricedBasket;
 use huitong_protocol::money::Ppm;
 use huitong_protocol::policy::{Act, Operation, Policy, Product, TenderClass};
 use huitong_protocol::till::TillLine;
@@ -68,19 +68,18 @@ pub(super) fn budgets_left(
     budgets(policy, store).map(|(id, budget_minor)| Ok((id, budget_minor - budget::given(tx, id)?))).collect()
 }
 
-/// Whether a basket gives more than is left now: it was priced before another sale was written.
-pub(super) fn is_over_budget(
-    tx: &ReadTx<'_>,
-    policy: &Policy,
-    store: StoreId,
-    basket: &PricedBasket,
-) -> Result<bool, StoreError> {
-    if budgets(policy, store).next().is_none() {
+/// Whether a basket gives more than is left now: it was priced before another sale was written. Its budgets are those of the policy that priced it.
+pub(super) fn is_over_budget(tx: &WriteTx<'_>, store: StoreId, basket: &PricedBasket) -> Result<bool, StoreError> {
+    if basket.own_given.is_empty() {
         return Ok(false);
     }
-    let given = given(basket.lines.iter().flat_map(|line| &line.discounts));
-    let left = budgets_left(tx, policy, store)?;
-    Ok(left.iter().any(|(id, left_minor)| given.get(id).is_some_and(|taken_minor| taken_minor > left_minor)))
+    // One that went while the sale waited for its turn: what it gave cannot be judged any more, so it is priced anew.
+    let Some(policy) = tx.chain().policy_of(basket.policy_version) else { return Ok(true) };
+    let left = budgets_left(tx, &policy.policy, store)?;
+    let is_over = |&(id, taken_minor): &(PromotionId, i64)| {
+        left.iter().any(|&(known, left_minor)| known == id && taken_minor > left_minor)
+    };
+    Ok(basket.own_given.iter().any(is_over))
 }
 
 /// What the accounts of a sale have spent today, of products with a limit per day.

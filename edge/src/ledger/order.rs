@@ -187,7 +187,7 @@ impl Order {
                         // A day was opened or closed since it was priced.
                         return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteChanged))));
                     }
-                    if !is_taken && limits::is_over_budget(tx, policy, situation.store, basket)? {
+                    if !is_taken && limits::is_over_budget(tx, situation.store, basket)? {
                         // Another till took it since it was priced.
                         return Ok(Decision::Declined(Box::new(Decline::new(DeclineCode::QuoteChanged))));
                     }

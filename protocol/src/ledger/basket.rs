@@ -95,6 +95,8 @@ pub struct PricedBasket {
     pub coupons: Vec<CouponCode>,
     /// The store's own promotions that it does not get because less is left of their budgets.
     pub budgets_spent: Vec<PromotionId>,
+    /// What the store's own promotions give, which the store counts against their budgets.
+    pub own_given: Vec<(PromotionId, i64)>,
     /// What came off the basket as a whole.
     pub markdowns: Vec<Markdown>,
     /// The policy that priced it.
@@ -166,6 +168,7 @@ pub fn price_basket(
     }
     let basket = PricedBasket {
         terms: earner.and_then(|_| EarnTerms::of(prices.policy, store, &at, shopper.as_ref())),
+        own_given: own_given(prices.policy, store, &lines),
         lines,
         earns_points,
         total_minor: priced.total_minor,
@@ -217,6 +220,7 @@ pub fn as_taken(
     Ok(PricedBasket {
         terms: known.earner.and_then(|_| EarnTerms::of(prices.policy, store, &at, shopper.as_ref())),
         earns_points: lines.iter().map(earns).collect(),
+        own_given: own_given(prices.policy, store, &lines),
         lines,
         total_minor,
         shopper,
@@ -239,6 +243,13 @@ pub fn given<'a>(discounts: impl Iterator<Item = &'a Discount>) -> BTreeMap<Prom
         }
     }
     given
+}
+
+/// What each of the store's own promotions gives.
+fn own_given(policy: &Policy, store: StoreId, lines: &[SaleLine]) -> Vec<(PromotionId, i64)> {
+    let Some(own) = policy.stores.get(&store) else { return Vec::new() };
+    let given = given(lines.iter().flat_map(|line| &line.discounts));
+    given.into_iter().filter(|(id, _)| own.promotion(*id).is_some()).collect()
 }
 
 /// What the engine asks of a line.

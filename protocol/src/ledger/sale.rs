@@ -3,7 +3,7 @@
 //! Which tender paid which part of which line is `allocation`'s to say, by which rule points are counted `earning`'s.
 
 use super::allocation::allocate;
-use super::basket::{Earner, PricedBasket, given, paid};
+use super::basket::{Earner, PricedBasket, paid};
 use super::invoice::by_rate;
 use super::{
     Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, refuse,
@@ -13,7 +13,6 @@ use crate::allotment::{Purse, StoreCounters};
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, DeferredEarning, Earned, Sale};
-use crate::id::PromotionId;
 use crate::movement::{Movement, MovementKind};
 use crate::points::BurnRule;
 use crate::policy::{Policy, Tender, TenderClass};
@@ -82,9 +81,8 @@ pub fn post_sale(
             None => {}
         }
         sale.movements.clone_from(&work.movements);
-        let given = own_given(situation, &sale);
         let mut plan = work.plan(Body::Sale(sale));
-        plan.given = given;
+        plan.given.clone_from(&basket.own_given);
         let rule = basket.terms.as_ref().and_then(|terms| terms.pending);
         let points_pending = rule.zip(situation.day).map(|(rule, today)| rule.of(today));
         if request.payment_unknown.is_some() {
@@ -270,11 +268,4 @@ fn earn(work: &mut Work<'_>, sale: &Sale, basket: &PricedBasket, tenders: &[&Ten
 /// The positions of what is so.
 fn indexes(flags: impl Iterator<Item = bool>) -> Vec<u16> {
     (0_u16..).zip(flags).filter(|&(_, is)| is).map(|(index, _)| index).collect()
-}
-
-/// What the sale gives by the store's own promotions, which the store counts.
-fn own_given(situation: &Situation<'_>, sale: &Sale) -> Vec<(PromotionId, i64)> {
-    let Some(own) = situation.policy.stores.get(&situation.store) else { return Vec::new() };
-    let given = given(sale.lines.iter().flat_map(|line| &line.discounts));
-    given.into_iter().filter(|(id, _)| own.promotion(*id).is_some()).collect()
 }

@@ -1,6 +1,9 @@
-//! Points as they were told: a basket earns by the policy that priced it, whatever took force before it was paid.
+//! What was told with a price: points, and the budgets of the store's own promotions, follow the policy that priced a basket, whatever took force before it
+//! was paid.
 
+use huitong_protocol::bundle::Bundle;
 use huitong_protocol::entry::Body;
+use huitong_protocol::wire::{DatasetPage, DatasetRow};
 use serde_json::{Value, json};
 
 use super::quote_tests::{PROMOTIONS, goods, points, quote, shop, sold};
@@ -23,7 +26,10 @@ fn generous() -> String {
 }
 
 async fn takes_force(shop: &Shop, version: u64, document: &str) {
-    let next = policy_page(version, "2026-01-01", document);
+    take(shop, version, policy_page(version, "2026-01-01", document)).await;
+}
+
+async fn take(shop: &Shop, version: u64, next: DatasetPage) {
     shop.store.write(move |tx| replica::apply_page(tx, &next).map(drop)).await.unwrap();
     assert_eq!(shop.store.committed().policy.as_ref().unwrap().version, version);
 }
@@ -136,4 +142,41 @@ async fn a_parked_sale_that_is_paid_late_gives_the_points_that_were_told_pending
     shop.post(T1, &second, &outcome).await.approved();
     assert_eq!(told(&shop).await, (2 * 169, Some(0)), "two days after the purchase, not after the payment");
     shop.post(T1, "/v1/sales", &by_points(2 * 169)).await.approved();
+}
+
+#[tokio::test]
+async fn a_budget_counts_what_was_quoted_before_its_promotion_was_taken_away() {
+    const BOUNDS: &str = r#"
+[store_parameters.promotions]
+count_max = 1
+days_max = 3
+share_ppm_max = 200000
+budget_minor_max = 1000
+"#;
+    const OWN: &str = r#"
+[[S1.promotions]]
+id = "S1-ALL"
+name = "店庆八折"
+give = { kind = "percent_off", percent_ppm = 200000 }
+when = { from = "2026-11-22", to = "2026-11-22" }
+budget_minor = 300
+"#;
+    let shop = shop().await;
+    let from = "2026-01-01".parse().unwrap();
+    let bundle = Bundle::new("G1".parse().unwrap(), 3, from, policy_key().id(), format!("{POLICY}{BOUNDS}"));
+    let signed = sign(bundle.with_parameters(OWN.to_owned()).encode());
+    take(&shop, 3, DatasetPage { rows: vec![DatasetRow::Policy(signed)], ..policy_page(3, "2026-01-01", POLICY) })
+        .await;
+    let ask = json!({"currency": "CNY", "lines": [goods("tea", 1_000)]});
+    let (first, second) = (quote(&shop, &ask).await, quote(&shop, &ask).await);
+    assert_eq!((&first["total_minor"], &second["total_minor"]), (&json!(800), &json!(800)));
+    takes_force(&shop, 4, POLICY).await;
+    let mut basket = sale(&[goods("tea", 1_000)], &[cash(800)]);
+    basket["quote"] = first["quote"].clone();
+    let receipt = shop.post(T1, "/v1/sales", &basket).await.approved();
+    // The budget is enough for one of them, and goes on in later policies.
+    basket["quote"] = second["quote"].clone();
+    shop.post(T1, "/v1/sales", &basket).await.declined("quote_changed");
+    shop.void(&receipt["entry"]).await.approved();
+    shop.post(T1, "/v1/sales", &basket).await.approved();
 }
