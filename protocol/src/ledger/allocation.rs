@@ -234,9 +234,9 @@ impl<'a> Table<'a> {
                 return Some(Path { steps: back.collect(), last: taker, end });
             }
             for column in open() {
-                for payer in 0..self.rows.len() {
-                    if payer != at && reached[payer].is_none() && self.rows[payer][column] > 0 {
-                        reached[payer] = Some(Step { payer, taker, column });
+                for (payer, (row, how)) in self.rows.iter().zip(&mut reached).enumerate() {
+                    if payer != at && how.is_none() && row[column] > 0 {
+                        *how = Some(Step { payer, taker, column });
                         next.push_back(payer);
                     }
                 }
