@@ -146,9 +146,9 @@ decline-spend_limit = the card may not pay so much of one receipt or of one day
     .why = The card's product limits what one receipt, and one business day at this store, may take. `available_here_minor` is what is left of it.
     .action = Take at most that much from the card and the rest with another tender. A new business day has a new limit.
 
-decline-offline_limit = the line to head office has been down so long that the card may pay only up to a limit
-    .why = The card has an owner who may have reported it lost, and this store has not heard of it for as long as a rung of the policy's ladder says. Its value is not in question.
-    .action = Take at most `available_here_minor` from the card, or another tender. Once the line is up the sale goes through.
+decline-offline_limit = this store has not learnt for so long which cards were reported lost that the card may pay only up to a limit
+    .why = The card has an owner who may have reported it lost, and this store has not had the newest cards from head office for as long as a rung of the policy's ladder says. Its value is not in question.
+    .action = Take at most `available_here_minor` from the card, or another tender. Once head office answers again the sale goes through. `cards.age_ms` and `ladder` in the status say how old what the store knows is, and what it limits.
 
 decline-role_denied = your role does not allow this; call somebody whose role does
     .why = The policy's permissions give this operation, or this amount, to other roles: `roles` in the answer names them. None means that nobody may.

@@ -215,8 +215,9 @@ CREATE TABLE sync_state (
     acknowledged_seq INTEGER NOT NULL,
     acknowledged_hash BLOB NOT NULL,
     reported_change_no INTEGER NOT NULL,
-    -- When the hub last confirmed that the store has the newest policies, as far as it is written down.
-    policy_confirmed_ms INTEGER
+    -- When the store last knew that the hub had no newer policies, and no newer cards, as far as it is written down.
+    policies_confirmed_ms INTEGER,
+    cards_confirmed_ms INTEGER
 ) STRICT;
 INSERT INTO sync_state (id, acknowledged_seq, acknowledged_hash, reported_change_no) VALUES (1, 0, zeroblob(32), 0);
 

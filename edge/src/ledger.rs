@@ -114,8 +114,8 @@ pub struct Call {
     pub permissions: Permissions,
     /// The edge's clock when the request came in.
     pub now: Instant,
-    /// When the hub was last heard.
-    pub hub_heard_at: Option<Instant>,
+    /// How old what the store knows of cards is, `None` when nobody ever said that it was the newest.
+    pub cards_age_ms: Option<i64>,
 }
 
 /// The answer to an operation, as stored.

@@ -50,7 +50,7 @@ pub fn rung_words(rung: &Rung) -> String {
     let limits = [limit("minor units", rung.value_minor_max), limit("points", rung.points_max)];
     let limits: Vec<String> = limits.into_iter().flatten().collect();
     format!(
-        "head office has not been heard for {} minutes or more: a card that can be reported lost pays {} of a receipt",
+        "for {} minutes or more head office has not said which cards were reported lost: one that can be pays {} of a receipt",
         rung.after_minutes,
         limits.join(" and ")
     )

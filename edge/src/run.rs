@@ -28,7 +28,7 @@ use crate::ledger::{Call, Ledger, Order, keep_quote_key};
 use crate::line::Line;
 use crate::schedule::{Job, Schedule, Work};
 use crate::store::identity::Identity;
-use crate::store::{Store, StoreError, StoreOptions, operation, till};
+use crate::store::{Store, StoreError, StoreOptions, operation, sync_state, till};
 use crate::sync::api::SyncControl;
 use crate::sync::download::Downloaded;
 use crate::sync::grant::HubAtCall;
@@ -161,6 +161,8 @@ impl Edge {
         let store = open_store(&config.data_dir, &config.store)?;
         let identity = store.committed().identity.clone().ok_or(StoreError::NotEnrolled)?;
         keep_quote_key(&store, random_bytes()?).await?;
+        let now = clock.now();
+        store.write(move |tx| sync_state::confirmed_by(tx, now)).await?;
         let key = StoreKey::open(&config.data_dir)?;
         let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
 
@@ -469,7 +471,7 @@ impl Jobs {
             terminal: local_terminal(),
             permissions: Permissions::ALL,
             now: self.clock.now(),
-            hub_heard_at: None,
+            cards_age_ms: None,
         };
         let closed = self.ledger.execute(call, Order::CloseDay(CloseDay::default())).await;
         match closed {

@@ -99,7 +99,7 @@ pub enum DeclineCode {
     CardScope,
     /// The card may not pay so much of one receipt, or no more here today.
     SpendLimit,
-    /// Head office has not been heard for so long that the card may pay less of a receipt: it may have been reported lost.
+    /// What the store knows of cards is so old that the card may pay less of a receipt: it may have been reported lost.
     OfflineLimit,
     /// Neither the operator's role nor that of who approved allows it; the decline names the roles that do.
     RoleDenied,
@@ -159,7 +159,7 @@ impl DeclineCode {
             Self::CardScope => "the card does not pay in this store or for so much of these goods",
             Self::SpendLimit => "the card may not pay so much of one receipt or of one day",
             Self::OfflineLimit => {
-                "the line to head office has been down so long that the card may pay only up to a limit"
+                "this store has not learnt for so long which cards were reported lost that the card may pay only up to a limit"
             }
             Self::RoleDenied => "your role does not allow this; call somebody whose role does",
         }

@@ -381,7 +381,7 @@ may = ["load_card", "markdown", "void"]
     assert_eq!(loaded["decision"], "approved", "loads are never limited: {loaded}");
     let status = send(&shop, Method::GET, "/v1/status", &Value::Null).await.1;
     assert_eq!(status["ladder"]["value_minor_max"], 500, "{status}");
-    assert!(status["alarms"].to_string().contains("has not been heard"), "{status}");
+    assert!(status["alarms"].to_string().contains("which cards were reported lost"), "{status}");
     shop.wire.cut(false);
     shop.download().await.unwrap();
     assert_eq!(post(&shop, "/v1/sales", &spend(501)).await["decision"], "approved");

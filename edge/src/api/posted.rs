@@ -54,9 +54,9 @@ impl FromRequest<Api> for Posted {
         }
         let body_hash = Hash(*hasher.update(&body).finalize().as_bytes());
         let now = api.clock().now();
-        let hub_heard_at = api.shared.line.heard_at();
+        let cards_age_ms = api.shared.line.cards.age_ms(now);
         let call =
-            Call { operation, body_hash, terminal: till.terminal, permissions: till.permissions, now, hub_heard_at };
+            Call { operation, body_hash, terminal: till.terminal, permissions: till.permissions, now, cards_age_ms };
         let language = parts.extensions.get().copied().unwrap_or(api.shared.language);
         Ok(Self { call, till, body, language })
     }

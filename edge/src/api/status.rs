@@ -34,6 +34,15 @@ pub(super) struct PolicyStatus {
     refused: Vec<RefusedPolicy>,
 }
 
+/// How old what the store knows of cards is: the ladder of the policy goes by it.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct CardsStatus {
+    /// When the store last knew that head office had no news of cards, as of one that was reported lost. An answer to anything else is none of that.
+    confirmed_at_ms: Option<Instant>,
+    /// How long ago that is, by the edge's clock; after the clock was set back behind it, since the first look after that.
+    age_ms: Option<i64>,
+}
+
 /// The status with what people should look at.
 #[derive(Serialize, schemars::JsonSchema)]
 pub(super) struct Status {
@@ -41,7 +50,9 @@ pub(super) struct Status {
     edge: EdgeStatus,
     /// The policy in force, and what is known of newer ones.
     policy: PolicyStatus,
-    /// What the ladder of the policy limits now, because head office has not been heard for so long.
+    /// What is known of cards.
+    cards: CardsStatus,
+    /// What the ladder of the policy limits now, because what the store knows of cards is so old.
     ladder: Option<Rung>,
     /// In words, empty when all is well.
     alarms: Vec<String>,
@@ -59,8 +70,9 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
     })?;
     alarms.extend(committed.policy_refused.iter().map(ToString::to_string));
     let (line, now) = (&api.shared.line, api.clock().now());
-    let confirmed_at_ms = line.policy_confirmed_at();
-    let age_ms = confirmed_at_ms.map(|at| now.0.saturating_sub(at.0).max(0));
+    // The age first: it takes what is ahead of the clock for now.
+    let (age_ms, confirmed_at_ms) = (line.policies.age_ms(now), line.policies.at());
+    let cards = CardsStatus { age_ms: line.cards.age_ms(now), confirmed_at_ms: line.cards.at() };
     let stale = age_ms.is_none_or(|age_ms| age_ms > api.shared.policy_stale_after.as_ms());
     if stale && committed.policy.is_some() {
         let since = confirmed_at_ms.map_or_else(|| "never".to_owned(), |at| format!("last at {at}"));
@@ -70,8 +82,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
     if let Some(in_force) = &committed.policy {
         let days = Days { open: committed.open_day, unanswered, differing };
         alarms.extend(reminders(identity, &in_force.policy, days, now));
-        let silent_ms = line.heard_at().map(|heard| now.0.saturating_sub(heard.0));
-        ladder = in_force.policy.ladder.rung(silent_ms).copied();
+        ladder = in_force.policy.ladder.rung(cards.age_ms).copied();
         alarms.extend(ladder.as_ref().map(rung_words));
     }
     let policy = PolicyStatus {
@@ -99,7 +110,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         insecure_http: api.shared.insecure_http,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Json(Status { edge, policy, ladder, alarms }).into_response())
+    Ok(Json(Status { edge, policy, cards, ladder, alarms }).into_response())
 }
 
 /// Alive: the process answers.

@@ -155,14 +155,13 @@ impl Order {
             return Ok(Decision::Declined(Box::new(decline)));
         }
         let identity = tx.identity()?;
-        let silent_ms = call.hub_heard_at.map(|heard| call.now.0.saturating_sub(heard.0));
         let spent_today = limits::spent_today(tx, policy, self)?;
         let situation = Situation {
             store: identity.store.id,
             policy,
             day: tx.chain().open_day,
             hub,
-            rung: policy.ladder.rung(silent_ms),
+            rung: policy.ladder.rung(call.cards_age_ms),
             spent_today: &spent_today,
         };
         let unit = Unit::Money(policy.currency);

@@ -346,7 +346,8 @@ impl Shop {
         let asks: Arc<dyn Hub> = hub.clone();
         let ledger = Arc::new(Ledger::new(store.clone(), asks));
         let line = Arc::new(Line::default());
-        line.policy_was_confirmed(Some(MORNING));
+        line.policies.resume(Some(MORNING));
+        line.cards.resume(Some(MORNING));
         let api =
             Api::new(Arc::clone(&ledger), clock.clone(), Arc::clone(&line), &crate::config::EdgeConfig::default());
         let api = router(api, Router::new());

@@ -60,21 +60,53 @@ pub fn reported(tx: &mut WriteTx<'_>, change_no: i64) -> Result<(), StoreError> 
     )
 }
 
-/// When the hub last confirmed that the store has the newest policies, as far as it was written down.
-///
-/// # Errors
-/// [`StoreError`] of the engine.
-pub fn policy_confirmed(tx: &ReadTx<'_>) -> Result<Option<Instant>, StoreError> {
-    let sql = "SELECT policy_confirmed_ms FROM sync_state WHERE id = 1";
-    let at: Option<Option<i64>> = tx.one("read when policies were confirmed", sql, [], |row| cell(row, 0))?;
-    Ok(at.flatten().map(Instant))
+/// When the hub last had nothing newer than the store, as far as it was written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfirmedAt {
+    /// Of the policies.
+    pub policies: Option<Instant>,
+    /// Of the cards.
+    pub cards: Option<Instant>,
 }
 
-/// Writes down that the hub confirmed the store's policies.
+/// Reads when policies and cards were confirmed.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn confirm_policy(tx: &mut WriteTx<'_>, at: Instant) -> Result<(), StoreError> {
-    let sql = "UPDATE sync_state SET policy_confirmed_ms = ?1 WHERE id = 1";
+pub fn confirmed(tx: &ReadTx<'_>) -> Result<ConfirmedAt, StoreError> {
+    let sql = "SELECT policies_confirmed_ms, cards_confirmed_ms FROM sync_state WHERE id = 1";
+    let at = tx.one("read when policies and cards were confirmed", sql, [], |row| {
+        let (policies, cards): (Option<i64>, Option<i64>) = (cell(row, 0)?, cell(row, 1)?);
+        Ok(ConfirmedAt { policies: policies.map(Instant), cards: cards.map(Instant) })
+    })?;
+    at.ok_or(StoreError::Rows { operation: "read when policies and cards were confirmed", rows: 0 })
+}
+
+/// Writes down when the hub had no newer policies.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn confirm_policies(tx: &mut WriteTx<'_>, at: Instant) -> Result<(), StoreError> {
+    let sql = "UPDATE sync_state SET policies_confirmed_ms = ?1 WHERE id = 1";
     tx.execute_one("keep when policies were confirmed", sql, [at.0])
+}
+
+/// Writes down when the hub had no newer cards.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn confirm_cards(tx: &mut WriteTx<'_>, at: Instant) -> Result<(), StoreError> {
+    let sql = "UPDATE sync_state SET cards_confirmed_ms = ?1 WHERE id = 1";
+    tx.execute_one("keep when cards were confirmed", sql, [at.0])
+}
+
+/// Takes what is written down as ahead of the clock for now: the clock was set back, and a store that is started again and again without a line must
+/// not begin at zero each time.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn confirmed_by(tx: &mut WriteTx<'_>, now: Instant) -> Result<(), StoreError> {
+    let sql = "UPDATE sync_state SET policies_confirmed_ms = MIN(policies_confirmed_ms, ?1), \
+               cards_confirmed_ms = MIN(cards_confirmed_ms, ?1) WHERE id = 1";
+    tx.execute_one("keep confirmations within the clock", sql, [now.0])
 }

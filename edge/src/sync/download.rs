@@ -55,6 +55,14 @@ pub(super) fn is_behind(link: &Link, datasets: &[DatasetVersion]) -> Result<bool
     })
 }
 
+/// Whether the hub says of a dataset that this store has all of it.
+pub(super) fn is_newest(link: &Link, dataset: DatasetKind, datasets: &[DatasetVersion]) -> Result<bool, StoreError> {
+    match datasets.iter().find(|newest| newest.dataset == dataset) {
+        Some(newest) => Ok(!is_behind(link, std::slice::from_ref(newest))?),
+        None => Ok(false),
+    }
+}
+
 /// Fetches everything that is new, in the order in which datasets build on each other. None builds on the policies: what is wrong with them keeps
 /// neither prices nor cards from coming.
 ///
@@ -104,8 +112,10 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
 async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
     let mut after_version = link.store.read(|tx| replica::version(tx, dataset))?;
     let (mut rows, mut is_waiting, mut repeats) = (0, false, 0);
+    let mut asked_at;
     loop {
         let request = DatasetRequest { dataset, after_version, limit: link.config.download_rows_max };
+        asked_at = link.clock.now();
         let page: DatasetPage = link.call(path::DATASET, request).await?;
         let (more, through_version, count) = (page.more, page.through_version, page.rows.len() as u64);
         if page.dataset != dataset || through_version < after_version {
@@ -132,8 +142,10 @@ async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
             break;
         }
     }
-    if dataset == DatasetKind::Policies && !is_waiting {
-        link.policy_confirmed().await?;
+    match dataset {
+        DatasetKind::Policies if !is_waiting => link.policies_confirmed(asked_at).await?,
+        DatasetKind::Cards => link.cards_confirmed(asked_at).await?,
+        _ => {}
     }
     Ok(rows)
 }

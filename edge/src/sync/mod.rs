@@ -9,6 +9,8 @@ pub mod circuit;
 pub mod download;
 pub mod grant;
 pub mod hub_client;
+#[cfg(test)]
+mod ladder_tests;
 pub mod parameters;
 #[cfg(test)]
 mod policy_tests;
@@ -52,7 +54,10 @@ use crate::store::{Store, StoreError, allotment, policy, sync_state};
 const NOTE_AFTER: Duration = Duration::from_secs(2);
 
 /// How often it is written down that policies are the newest; what status shows is exact while the daemon runs.
-const NOTE_POLICY_EVERY_MS: i64 = 3_600_000;
+const NOTE_POLICIES_EVERY_MS: i64 = 3_600_000;
+
+/// The same of cards. After a restart without a line the ladder takes them for up to this much older than they are; its rungs count in minutes.
+const NOTE_CARDS_EVERY_MS: i64 = 300_000;
 
 /// What a session was told last, by its number.
 type ToldPolicy = Option<(u64, PolicyState)>;
@@ -132,8 +137,9 @@ impl Link {
         line: Arc<Line>,
     ) -> Result<Arc<Self>, StoreError> {
         let (state, confirmed) =
-            store.read(|tx| Ok::<_, StoreError>((sync_state::get(tx)?, sync_state::policy_confirmed(tx)?)))?;
-        line.policy_was_confirmed(confirmed);
+            store.read(|tx| Ok::<_, StoreError>((sync_state::get(tx)?, sync_state::confirmed(tx)?)))?;
+        line.policies.resume(confirmed.policies);
+        line.cards.resume(confirmed.cards);
         Ok(Arc::new(Self {
             circuit: Circuit::new(line.clone(), config.retry_min.duration()),
             reported: Reported::starting_at(state.reported_change_no),
@@ -245,13 +251,20 @@ impl Link {
         }
     }
 
-    /// The hub has no newer policies than the store.
-    pub(crate) async fn policy_confirmed(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        if self.line.policy_confirmed(now, NOTE_POLICY_EVERY_MS) {
-            self.store.write(move |tx| sync_state::confirm_policy(tx, now)).await?;
+    /// At an instant the hub had no newer policies than the store.
+    pub(crate) async fn policies_confirmed(&self, at: Instant) -> Result<(), StoreError> {
+        match self.line.policies.confirm(at, self.clock.now(), NOTE_POLICIES_EVERY_MS) {
+            Some(at) => self.store.write(move |tx| sync_state::confirm_policies(tx, at)).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// At an instant the hub had no newer cards than the store.
+    pub(crate) async fn cards_confirmed(&self, at: Instant) -> Result<(), StoreError> {
+        match self.line.cards.confirm(at, self.clock.now(), NOTE_CARDS_EVERY_MS) {
+            Some(at) => self.store.write(move |tx| sync_state::confirm_cards(tx, at)).await,
+            None => Ok(()),
+        }
     }
 
     fn failed(&self, path: &'static str, error: CallError) -> SyncError {

@@ -3,7 +3,6 @@
 use huitong_protocol::bundle::{Bundle, KeyAnnouncement, KeyId, PolicyFault, PolicyKey, PolicyState, Signed};
 use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, path};
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use tower::ServiceExt as _;
 
 use super::testing::{MORNING, Shop, card};
 use crate::ledger::testing::{POLICY, policy_key, sign, signed_policy};
@@ -38,14 +37,6 @@ fn publish(shop: &Shop, signed: Signed) {
     shop.office.with(|office| office.publish(DatasetKind::Policies, DatasetRow::Policy(signed)));
 }
 
-async fn status(shop: &Shop) -> serde_json::Value {
-    let token = format!("Bearer {}", shop.token);
-    let request = axum::http::Request::get("/v1/status").header("authorization", token);
-    let response = shop.edge.router().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
-    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    serde_json::from_slice(&bytes).unwrap()
-}
-
 #[tokio::test]
 async fn what_is_not_the_groups_own_changes_nothing_and_is_told() {
     let ours = policy_key().id();
@@ -75,7 +66,7 @@ async fn what_is_not_the_groups_own_changes_nothing_and_is_told() {
             told.refused.iter().map(|refused| (refused.version, refused.fault)).collect();
         assert_eq!(why, [(2, fault)]);
         shop.reload(1, 100).await;
-        let status = status(&shop).await;
+        let status = shop.status().await;
         assert_eq!(
             (&status["policy"]["version"], &status["policy"]["refused"][0]["fault"]),
             (&1.into(), &fault.as_str().into())
@@ -145,7 +136,7 @@ async fn a_bad_one_does_not_hold_up_a_good_one_after_it() {
     assert_eq!(done.versions[0].version, 3);
     let told = last_told(&shop);
     assert_eq!((told.held, told.in_force), (3, 3));
-    assert_eq!(status(&shop).await["policy"]["confirmed_at_ms"], MORNING.0 + 1, "nothing newer is left");
+    assert_eq!(shop.status().await["policy"]["confirmed_at_ms"], MORNING.0 + 1, "nothing newer is left");
     let heard = shop.office.with(|office| office.policy_states.iter().any(|state| !state.refused.is_empty()));
     assert!(heard, "the hub was told of the bad one before it was settled");
 }
@@ -191,7 +182,7 @@ async fn a_new_key_is_believed_on_the_word_of_the_old_one() {
     publish(&shop, signed_by(&new, bundle("G1", 4, key.id())));
     shop.edge.download().await.unwrap();
     assert_eq!(last_told(&shop), PolicyState { held: 4, in_force: 4, refused: Vec::new() });
-    assert_eq!(status(&shop).await["policy"]["key"], key.id().as_str());
+    assert_eq!(shop.status().await["policy"]["key"], key.id().as_str());
     // The old key is over.
     publish(&shop, sign(bundle("G1", 5, policy_key().id())));
     shop.edge.download().await.unwrap();
@@ -214,11 +205,11 @@ async fn a_page_that_promises_more_than_it_holds_moves_nothing() {
 #[tokio::test]
 async fn a_stale_policy_is_called_stale_and_stops_nothing() {
     let shop = Shop::new(AT_CLOSE, 0).await;
-    let fresh = status(&shop).await;
+    let fresh = shop.status().await;
     assert_eq!((&fresh["policy"]["stale"], &fresh["policy"]["effective_from"]), (&false.into(), &"2026-01-01".into()));
     shop.office.with(|office| office.cut.extend([path::HELLO, path::POLL, path::DATASET, path::REPORT]));
     shop.clock.wind(TWO_DAYS_MS);
-    let stale = status(&shop).await;
+    let stale = shop.status().await;
     assert_eq!((&stale["policy"]["stale"], &stale["policy"]["age_ms"]), (&true.into(), &TWO_DAYS_MS.into()));
     assert!(stale["alarms"].to_string().contains("the policy is stale"), "{stale}");
     shop.reload(1, 100).await;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use huitong_protocol::allotment::Purse;
+use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Answer, DatasetKind, DatasetVersion, Poll, Polled, Recall, SyncFault, path};
 
 use super::session::CallError;
@@ -62,7 +63,7 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
         give_back(link, &recalls).await?;
     }
     received.through = recalls_through;
-    announced(link, &datasets).await
+    announced(link, &datasets, link.clock.now()).await
 }
 
 /// One poll, in the session that is live when it begins.
@@ -70,7 +71,7 @@ async fn ask(link: &Link, received: &mut Received) -> Result<Answer<Polled>, Syn
     let live = link.live().await?;
     if received.session != live.number {
         *received = Received { session: live.number, through: 0 };
-        announced(link, &live.welcome.datasets).await?;
+        announced(link, &live.welcome.datasets, live.greeted_at).await?;
     }
     let wait = link.config.poll_wait;
     let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through };
@@ -88,17 +89,17 @@ async fn give_back(link: &Link, recalls: &[Recall]) -> Result<(), SyncError> {
     report::send(link).await
 }
 
-/// Wakes the download when the hub has more than this store, and notes when its policies are the newest.
-async fn announced(link: &Link, datasets: &[DatasetVersion]) -> Result<(), SyncError> {
-    if !download::is_behind(link, &of_policies(datasets))? {
-        link.policy_confirmed().await?;
+/// Wakes the download when the hub has more than this store, and notes when its policies and its cards are the newest. Any other answer of the hub says
+/// nothing about them.
+async fn announced(link: &Link, datasets: &[DatasetVersion], at: Instant) -> Result<(), SyncError> {
+    if download::is_newest(link, DatasetKind::Policies, datasets)? {
+        link.policies_confirmed(at).await?;
+    }
+    if download::is_newest(link, DatasetKind::Cards, datasets)? {
+        link.cards_confirmed(at).await?;
     }
     if download::is_behind(link, datasets)? {
         link.news.notify_one();
     }
     Ok(())
-}
-
-fn of_policies(datasets: &[DatasetVersion]) -> Vec<DatasetVersion> {
-    datasets.iter().filter(|newest| newest.dataset == DatasetKind::Policies).copied().collect()
 }

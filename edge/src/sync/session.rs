@@ -10,6 +10,7 @@ use bytes::Bytes;
 use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::id::{Epoch, GroupId, StoreId};
 use huitong_protocol::journal::Head;
+use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{
     Answer, Hello, PROTOCOL_VERSION, Refused, Report, Request, SyncFault, Welcome, from_msgpack, header, path,
     signed_text, to_msgpack,
@@ -91,6 +92,8 @@ pub struct Live {
     pub number: u64,
     /// The hub's words.
     pub welcome: Welcome,
+    /// By the store's clock, when it was asked for them: what they say is not older.
+    pub greeted_at: Instant,
     nonce: Arc<AtomicU64>,
 }
 
@@ -149,9 +152,10 @@ impl Session {
         if let Some(live) = live.as_ref() {
             return Ok(live.clone());
         }
+        let greeted_at = self.clock.now();
         let welcome = self.hello().await?;
         let number = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-        let begun = Live { number, welcome, nonce: Arc::new(AtomicU64::new(1)) };
+        let begun = Live { number, welcome, greeted_at, nonce: Arc::new(AtomicU64::new(1)) };
         *live = Some(begun.clone());
         Ok(begun)
     }

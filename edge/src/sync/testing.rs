@@ -550,6 +550,14 @@ impl Shop {
         serde_json::from_slice(&bytes).unwrap()
     }
 
+    pub(crate) async fn status(&self) -> Value {
+        let token = format!("Bearer {}", self.token);
+        let request = HttpRequest::get("/v1/status").header("authorization", token).body(Body::empty()).unwrap();
+        let response = self.edge.router().oneshot(request).await.unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
     pub(crate) async fn reload(&self, n: i64, amount_minor: i64) {
         let tenders = json!([{"tender": "cash", "amount_minor": amount_minor}]);
         let body = json!({"currency": "CNY", "amount_minor": amount_minor, "tenders": tenders});

@@ -1,7 +1,8 @@
-//! Ladder: what a store that has not heard from head office for a while still lets a card pay.
+//! Ladder: what a store that has not learnt for a while which cards were reported lost still lets a card pay.
 //!
 //! Value is safe without it: a store never spends what it does not hold. What grows with silence is the chance that a card was reported lost elsewhere
-//! and nobody here knows. So each rung limits what one receipt may take from a card that can be reported lost, from some age of the last contact on. Loads, money from
+//! and nobody here knows. So each rung limits what one receipt may take from a card that can be reported lost, from some age of the store's knowledge of
+//! cards on: since it last had all that head office published of them. Head office's answers to anything else make that no younger. Loads, money from
 //! outside, promotions and points earned are never limited. A store on a rung asks the hub before it refuses. Invariant of a valid ladder: the longer the
 //! silence, the less it lets pass.
 
@@ -14,7 +15,7 @@ use crate::till::AMOUNT_MINOR_MAX;
 const AFTER_MINUTES_MAX: u32 = 366 * 24 * 60;
 const MINUTE_MS: i64 = 60_000;
 
-/// What changes with the age of the last contact. Without rungs, nothing does.
+/// What changes with the age of the store's knowledge of cards. Without rungs, nothing does.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LadderRules {
@@ -26,7 +27,7 @@ pub struct LadderRules {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
-    /// From this age of the last contact on, in minutes.
+    /// From this age of the store's knowledge of cards on, in minutes.
     pub after_minutes: u32,
     /// The most that one receipt may take of a card's stored value; 0 refuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +41,7 @@ pub struct Rung {
 }
 
 impl LadderRules {
-    /// The rung of a store whose last contact has this age; `None` as age means that there never was one.
+    /// The rung of a store whose knowledge of cards has this age; `None` as age means that it never had any.
     #[must_use]
     pub fn rung(&self, age_ms: Option<i64>) -> Option<&Rung> {
         let Some(age_ms) = age_ms else { return self.rungs.last() };
@@ -91,12 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn the_rung_follows_the_age_of_the_last_contact() {
+    fn the_rung_follows_the_age() {
         let ladder = LadderRules { rungs: vec![rung(60, Some(500)), rung(120, Some(0))] };
         let at = |age_ms| ladder.rung(age_ms).and_then(|rung| rung.value_minor_max);
         assert_eq!([Some(-5), Some(0), Some(3_599_999)].map(at), [None; 3]);
         assert_eq!([Some(3_600_000), Some(7_199_999)].map(at), [Some(500); 2]);
-        assert_eq!([Some(7_200_000), Some(i64::MAX), None].map(at), [Some(0); 3], "never heard is the longest silence");
+        assert_eq!([Some(7_200_000), Some(i64::MAX), None].map(at), [Some(0); 3], "never is the longest silence");
         assert_eq!(LadderRules::default().rung(None), None);
     }
 

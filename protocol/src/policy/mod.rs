@@ -83,7 +83,7 @@ pub struct Policy {
     /// Whose word counts about goods.
     #[serde(default)]
     pub items: ItemRules,
-    /// What a store does that has not heard from head office for a while.
+    /// What a store does that has not learnt for a while which cards were reported lost.
     #[serde(default)]
     pub ladder: LadderRules,
     /// Business days.

@@ -1,0 +1,110 @@
+//! The ladder at a store whose head office answers, and yet has said nothing of cards for a while: what counts is how old that is.
+
+use std::sync::Arc;
+
+use huitong_protocol::card::{Card, CardStatus};
+use huitong_protocol::time::Stamp;
+use huitong_protocol::wire::{DatasetKind, DatasetRow, path};
+use serde_json::{Value, json};
+
+use super::testing::{FakeOffice, MORNING, Shop, card, document_row};
+use crate::ledger::testing::POLICY;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// An office whose policy lets cards pay 2.00 of a receipt after an hour. Nobody is asked about a card: those calls never come through.
+fn office() -> Arc<FakeOffice> {
+    let office = FakeOffice::new();
+    let ladder = "[allotment]\nrelease = { when = \"at_close\" }\n[ladder]\nrungs = [{ after_minutes = 60, value_minor_max = 200, bearer_cards = true }]\n";
+    office.with(|office| {
+        office.publish(DatasetKind::Policies, document_row(1, &format!("{POLICY}\n{ladder}")));
+        office.publish(DatasetKind::Cards, DatasetRow::Card(card(1)));
+        office.cut.insert(path::GRANT);
+    });
+    office
+}
+
+async fn shop() -> Shop {
+    let shop = Shop::with(office(), |_| {}).await;
+    shop.reload(1, 5_000).await;
+    shop
+}
+
+/// A card is reported lost, and nothing of the dataset arrives. Returns when the store was told that there is news.
+async fn lose_card_2(shop: &Shop) {
+    let polls = shop.office.with(|office| {
+        office.cut.insert(path::DATASET);
+        let lost = Card { status: CardStatus::Lost, status_stamp: Stamp(2), ..card(2) };
+        office.publish(DatasetKind::Cards, DatasetRow::Card(lost));
+        office.count(path::POLL)
+    });
+    // The poll that was on its way may still say that there is nothing; the one after it does not, and the third comes when that one was read.
+    shop.office.until("the store polls on", |office| office.count(path::POLL) >= polls + 3).await;
+}
+
+#[tokio::test]
+async fn answers_of_a_hub_whose_cards_do_not_come_leave_the_store_as_old_as_its_cards() {
+    let shop = shop().await;
+    lose_card_2(&shop).await;
+    shop.clock.wind(HOUR_MS - 1);
+    assert_eq!(shop.spend(1, 201).await["decision"], "approved", "not yet");
+    shop.clock.wind(1);
+    // Reports are taken, polls are answered: the line is as good as can be.
+    shop.edge.wait_reported().await.unwrap();
+    let polls = shop.office.with(|office| office.count(path::POLL));
+    shop.office.until("the store polls on", |office| office.count(path::POLL) >= polls + 3).await;
+    let seen = shop.status().await;
+    assert_eq!((&seen["hub_online"], &seen["ladder"]["value_minor_max"]), (&json!(true), &json!(200)), "{seen}");
+    assert_eq!(seen["cards"], json!({"confirmed_at_ms": MORNING, "age_ms": HOUR_MS}), "{seen}");
+    assert!(seen["alarms"].to_string().contains("which cards were reported lost"), "{seen}");
+    let declined = shop.spend(1, 201).await;
+    assert_eq!(
+        (&declined["code"], &declined["available_here_minor"]),
+        (&json!("offline_limit"), &json!(200)),
+        "{declined}"
+    );
+    assert_eq!(shop.spend(1, 200).await["decision"], "approved");
+
+    shop.office.with(|office| office.cut.remove(path::DATASET));
+    shop.edge.download().await.unwrap();
+    assert_eq!(shop.spend(1, 201).await["decision"], "approved", "the store knows all cards again");
+    let seen = shop.status().await;
+    assert_eq!((&seen["ladder"], &seen["cards"]["age_ms"]), (&Value::Null, &json!(0)), "{seen}");
+    shop.edge.close().await;
+}
+
+#[tokio::test]
+async fn a_restart_makes_no_store_younger_and_a_poll_with_nothing_new_does() {
+    let shop = shop().await;
+    let cut = [path::HELLO, path::POLL, path::REPORT, path::UPLOAD, path::DATASET];
+    let line = |shop: &Shop, is_cut: bool| {
+        shop.office.with(|office| match is_cut {
+            true => office.cut.extend(cut),
+            false => office.cut.retain(|path| !cut.contains(path)),
+        });
+    };
+    line(&shop, true);
+    shop.clock.wind(HOUR_MS - 1);
+    let shop = shop.restart().await;
+    assert_eq!(shop.status().await["cards"]["age_ms"], HOUR_MS - 1, "as old as before");
+    shop.clock.wind(1);
+    assert_eq!(shop.spend(1, 201).await["code"], "offline_limit");
+    // The clock was an hour and a half ahead. From here on it is known how much older the store gets, also over a restart.
+    shop.clock.wind(-3 * HOUR_MS / 2);
+    assert_eq!(shop.status().await["cards"]["age_ms"], 0);
+    let shop = shop.restart().await;
+    shop.clock.wind(HOUR_MS / 2);
+    let shop = shop.restart().await;
+    shop.clock.wind(HOUR_MS / 2);
+    assert_eq!(shop.status().await["cards"]["age_ms"], HOUR_MS, "neither below zero nor again and again from zero");
+    assert_eq!(shop.spend(1, 201).await["code"], "offline_limit");
+
+    let downloads = shop.office.with(|office| office.count(path::DATASET));
+    line(&shop, false);
+    shop.edge.reconnect().await.unwrap();
+    let polls = shop.office.with(|office| office.count(path::POLL));
+    shop.office.until("the store polls", |office| office.count(path::POLL) >= polls + 2).await;
+    assert_eq!(shop.spend(1, 201).await["decision"], "approved");
+    assert_eq!(shop.office.with(|office| office.count(path::DATASET)), downloads, "there was nothing to fetch");
+    shop.edge.close().await;
+}
