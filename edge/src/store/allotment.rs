@@ -171,6 +171,17 @@ pub fn idle_since(
     )
 }
 
+/// Whether a purse last moved at or before an instant.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn is_idle_since(tx: &ReadTx<'_>, purse: Purse, before: Instant) -> Result<bool, StoreError> {
+    let sql = "SELECT last_move_ms FROM allotment WHERE account = ?1 AND unit = ?2";
+    let key = (purse.account.get(), purse.unit.as_str());
+    let last_move_ms: Option<i64> = tx.one("read when a purse moved", sql, key, |row| cell(row, 0))?;
+    Ok(last_move_ms.is_none_or(|at_ms| at_ms <= before.0))
+}
+
 /// When the purse that has rested longest, of those that hold more than `park_minor`, last moved.
 ///
 /// # Errors

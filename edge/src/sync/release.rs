@@ -2,7 +2,8 @@
 //!
 //! Only while the line is up: value released into a dead line would be nowhere for the member who stands here. After the close of the day the
 //! customers are gone, and everything above the parked amount goes back under every policy. Invariant: what is released was available in the
-//! transaction that wrote it, and a release is one journal entry for many accounts, reported right after. A purse in use is left alone.
+//! transaction that wrote it, and the policy had it released in that moment: a sale, or the opening of a day, may come between the look and the write.
+//! A release is one journal entry for many accounts, reported right after. A purse in use is left alone.
 
 use std::sync::Arc;
 
@@ -29,6 +30,15 @@ enum Scope {
     Everything,
     /// Purses without a movement for this long.
     Idle { idle_ms: i64 },
+}
+
+/// Why something is released.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cause {
+    /// Another store needs it.
+    Recall,
+    /// The policy has it go, as long as the scope is the one under which it was found.
+    Policy { scope: Scope, park_minor: i64 },
 }
 
 /// How far releases have come.
@@ -74,12 +84,13 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
     if cursor.looked != Some((scope, park_minor)) {
         *cursor = Cursor { looked: Some((scope, park_minor)), ..Cursor::default() };
     }
+    let cause = Cause::Policy { scope, park_minor };
     match scope {
         Scope::Nothing => {}
         Scope::Everything => {
             // Kept until it is done: when the writer is too busy they are tried again, and nothing else would find them.
             let waiting = cursor.in_use.clone();
-            cursor.in_use = give_back(link, now, waiting, park_minor).await?;
+            cursor.in_use = give_back(link, now, waiting, cause).await?;
             // What is released changes too, and is seen once more, at the parked amount.
             while cursor.seen_change_no < link.store.committed().change_no {
                 let after = cursor.seen_change_no;
@@ -89,7 +100,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
                     break;
                 };
                 let above = found.iter().filter(|(_, line)| line.counters.releasable_minor(park_minor) > 0);
-                let left = give_back(link, now, above.map(|(_, line)| line.purse()).collect(), park_minor).await?;
+                let left = give_back(link, now, above.map(|(_, line)| line.purse()).collect(), cause).await?;
                 cursor.in_use.extend(left);
                 cursor.seen_change_no = last;
             }
@@ -107,7 +118,7 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
                 let is_all = found.len() < RELEASE_ACCOUNTS_MAX;
                 let purses = found.into_iter().map(|held| held.purse).collect();
                 // What is in use stays among the idle, and would be found again and again.
-                let left = give_back(link, now, purses, park_minor).await?;
+                let left = give_back(link, now, purses, cause).await?;
                 if is_all || !left.is_empty() {
                     break;
                 }
@@ -147,13 +158,13 @@ pub async fn recalled(link: &Link, recalls: &[Recall]) -> Result<(), SyncError> 
         Ok::<_, StoreError>(holding)
     })?;
     for purses in purses.chunks(RELEASE_ACCOUNTS_MAX) {
-        give_back(link, now, purses.to_vec(), 0).await?;
+        give_back(link, now, purses.to_vec(), Cause::Recall).await?;
     }
     Ok(())
 }
 
-/// One entry for all purses that still hold more than `park_minor` when the writer comes to it. Gives those that were left as they are in use.
-async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i64) -> Result<Vec<Purse>, StoreError> {
+/// One entry for all purses that may still go when the writer comes to it. Gives those that were left: as they are in use, or as the scope has changed.
+async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, cause: Cause) -> Result<Vec<Purse>, StoreError> {
     if purses.is_empty() {
         return Ok(purses);
     }
@@ -162,10 +173,27 @@ async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, park_minor: i6
         .store
         .write(move |tx| {
             let (mut amounts, mut left) = (Vec::with_capacity(purses.len()), Vec::new());
+            let (park_minor, moved_by) = match cause {
+                Cause::Recall => (0, None),
+                Cause::Policy { scope: found_under, park_minor } => {
+                    let rules = tx.chain().policy.as_ref().map(|in_force| &in_force.policy.allotment);
+                    let scope = rules.map(|rules| scope(rules, tx.chain().open_day.is_some()));
+                    match scope {
+                        Some(scope) if scope != found_under => return Ok((0, purses)),
+                        Some(Scope::Idle { idle_ms }) => (park_minor, Some(now.plus_ms(-idle_ms))),
+                        _ => (park_minor, None),
+                    }
+                }
+            };
             for purse in purses {
                 if in_use.holds(purse) {
                     left.push(purse);
                     continue;
+                }
+                if let Some(before) = moved_by
+                    && !allotment::is_idle_since(tx, purse, before)?
+                {
+                    continue; // Somebody came back.
                 }
                 let barred = match (purse.unit, today(tx.chain())) {
                     (Unit::Points, Some(today)) => pending::barred(tx, purse.account, today)?,

@@ -1,5 +1,6 @@
 //! Sync in shop words: an edge, a head office, and a wire between them that fails in every way a wire can.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use huitong_protocol::allotment::{HubEvent, step};
@@ -17,6 +18,7 @@ use super::testing::{
 use super::{Link, SyncError, release};
 use crate::config::SyncConfig;
 use crate::identity::StoreKey;
+use crate::ledger::{Call, Ledger, Order};
 use crate::run::{self, Edge, EdgeError};
 use crate::schedule::Job;
 use crate::store::{Store, StoreError, allotment, sync_state};
@@ -209,14 +211,7 @@ async fn value_that_waited_for_a_customer_is_released_also_when_the_writer_was_b
     while shop.edge.reconnect().await.is_ok() {}
     shop.reload(1, 500).await;
     shop.edge.close().await;
-    // The same store without its tasks, so that nothing is tried but what is tried here.
-    let store = run::open_store(shop.folder.path(), &Default::default()).unwrap();
-    let identity = store.committed().identity.clone().unwrap();
-    let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
-    let key = StoreKey::open(shop.folder.path()).unwrap();
-    let (head, clock) = (store.clone(), Arc::new(shop.clock.clone()));
-    let session = Session::new(shop.office.clone(), key, enrolment, clock.clone(), move || head.head());
-    let link = Link::new(store.clone(), session, clock, SyncConfig::default(), Arc::default()).unwrap();
+    let (store, link) = still(shop.folder.path(), &shop.office, &shop.clock);
 
     let waiting = store.in_use().hold(vec![purse(1)]);
     release::by_policy(&link).await.unwrap();
@@ -229,6 +224,86 @@ async fn value_that_waited_for_a_customer_is_released_also_when_the_writer_was_b
     }
     let held = store.read(|tx| allotment::get(tx, purse(1))).unwrap();
     assert_eq!(held.available_minor(), 0);
+}
+
+/// A store that is its tasks' no more, so that nothing is tried but what a test tries.
+fn still(folder: &std::path::Path, office: &Arc<FakeOffice>, clock: &HandClock) -> (Store, Arc<Link>) {
+    let store = run::open_store(folder, &Default::default()).unwrap();
+    let identity = store.committed().identity.clone().unwrap();
+    let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
+    let (key, head, clock) = (StoreKey::open(folder).unwrap(), store.clone(), Arc::new(clock.clone()));
+    let session = Session::new(office.clone(), key, enrolment, clock.clone(), move || head.head());
+    let link = Link::new(store.clone(), session, clock, SyncConfig::default(), Arc::default()).unwrap();
+    (store, link)
+}
+
+/// Has the writer do something, and meanwhile lets a release look: it sees what was before, and is written after it.
+async fn release_after<T>(store: &Store, link: &Link, first: impl Future<Output = T>) -> T {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut busy = std::pin::pin!(store.write(move |_| {
+        let _ = released.recv();
+        Ok::<_, StoreError>(())
+    }));
+    let mut first = std::pin::pin!(first);
+    let mut look = std::pin::pin!(release::by_policy(link));
+    // Polled once, each is in the writer's queue.
+    let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(busy.as_mut().poll(context).is_pending());
+    assert!(first.as_mut().poll(context).is_pending());
+    assert!(look.as_mut().poll(context).is_pending(), "there is something to release");
+    drop(release);
+    busy.await.unwrap();
+    let done = first.await;
+    look.await.unwrap();
+    done
+}
+
+#[tokio::test]
+async fn who_comes_back_while_their_value_is_being_released_keeps_it() {
+    let shop = Shop::new(WHEN_IDLE, 0).await;
+    shop.reload(1, 500).await;
+    shop.reload(2, 70).await;
+    shop.edge.close().await;
+    shop.clock.wind(15 * 60_000);
+    let (store, link) = still(shop.folder.path(), &shop.office, &shop.clock);
+    let now = crate::clock::Clock::now(&shop.clock);
+    let sale = store.write(move |tx| {
+        let mut counters = allotment::get(tx, purse(1))?;
+        counters.spent_minor += 50;
+        allotment::put(tx, purse(1), counters, tx.chain().stamp, now)
+    });
+    release_after(&store, &link, sale).await.unwrap();
+    let held = store
+        .read(|tx| Ok::<_, StoreError>((allotment::get(tx, purse(1))?, allotment::get(tx, purse(2))?)))
+        .map(|(one, two)| (one.available_minor(), two.available_minor()));
+    assert_eq!(held.unwrap(), (450, 0), "the first was here this very moment");
+}
+
+#[tokio::test]
+async fn a_day_that_opens_while_the_nights_value_is_being_released_keeps_it() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 500).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| office.cut.extend([path::REPORT, path::POLL, path::GRANT, path::UPLOAD, path::HELLO]));
+    while shop.edge.reconnect().await.is_ok() {}
+    shop.close_day().await;
+    shop.edge.close().await;
+    shop.clock.wind(24 * 3_600_000);
+    let (store, link) = still(shop.folder.path(), &shop.office, &shop.clock);
+    let hub = super::grant::HubAtCall::new(link.clone(), Default::default());
+    let ledger = Ledger::new(store.clone(), Arc::new(hub));
+    let call = Call {
+        operation: huitong_protocol::id::OperationId(uuid::Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0001)),
+        body_hash: huitong_protocol::id::Hash::of(b"open"),
+        terminal: "T1".parse().unwrap(),
+        permissions: Permissions::ALL,
+        now: crate::clock::Clock::now(&shop.clock),
+        cards_age_ms: None,
+    };
+    release_after(&store, &link, ledger.execute(call, Order::OpenDay(Default::default()))).await.unwrap();
+    assert!(store.committed().open_day.is_some());
+    let held = store.read(|tx| allotment::get(tx, purse(1))).unwrap();
+    assert_eq!(held.available_minor(), 500, "it goes back when this day closes");
 }
 
 #[tokio::test]
