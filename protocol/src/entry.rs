@@ -255,11 +255,18 @@ pub struct CardSale {
     /// What may stand on an invoice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invoiceable: Vec<Invoiceable>,
+    /// The member who bought it, as the till said: it is theirs from then on. Not of one that is loaded again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
+    /// The id under which whoever bought it was enrolled at this store: it is theirs when head office makes a member of them. Not of one that is loaded
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<DraftId>,
     /// What moved.
     pub movements: Vec<Movement>,
 }
 
-/// A card loaded again. The fields are those of a card sale.
+/// A card loaded again. The fields are those of a card sale, without a buyer.
 pub type CardReload = CardSale;
 
 /// A card's status changed at the store.

@@ -99,6 +99,8 @@ fn bodies() -> Vec<Body> {
         bonus_minor: 100,
         tenders: vec![tender("cash")],
         invoiceable: vec![Invoiceable { tax_code: Some("601".to_owned()), tax_ppm: 0, invoiceable_minor: 12_345 }],
+        member: Some(MemberId::new(7).unwrap()),
+        draft: Some(text("01935000-0000-7000-8000-000000000001")),
         movements: vec![movement(MovementKind::CardSale), movement(MovementKind::Bonus)],
     };
     let line = SaleLine {
@@ -141,7 +143,7 @@ fn bodies() -> Vec<Body> {
     };
     vec![
         Body::CardSale(load.clone()),
-        Body::CardReload(load),
+        Body::CardReload(CardSale { member: None, draft: None, ..load }),
         Body::CardStatus(CardStatusChange {
             card: card(),
             account: account(),

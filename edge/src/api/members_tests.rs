@@ -4,13 +4,14 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use huitong_protocol::card::{Card, CardStatus};
-use huitong_protocol::id::MemberId;
+use huitong_protocol::entry::Body;
+use huitong_protocol::id::{EntryId, MemberId};
 use huitong_protocol::member::{DraftOutcome, Member, Phone, PhoneKey};
 use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow};
 use serde_json::{Value, json};
 
 use crate::ledger::testing::*;
-use crate::store::replica;
+use crate::store::{journal, replica};
 
 const PHONE: &str = "13800135678";
 
@@ -214,6 +215,32 @@ async fn enrol_with(shop: &Shop, n: i64) -> Value {
     shop.post(T1, "/v1/members", &form).await.approved()["operation"].clone()
 }
 
+/// Whom the entry of a sale names.
+fn buyer(shop: &Shop, sold: &Value) -> (Option<MemberId>, Option<Value>) {
+    let entry: EntryId = sold["entry"].as_str().unwrap().parse().unwrap();
+    let entry = shop.store.read(|tx| journal::decoded(tx, entry.seq)).unwrap().unwrap();
+    let Body::CardSale(sale) = entry.body else { panic!("{entry:?}") };
+    (sale.member, sale.draft.map(|draft| draft.to_string().into()))
+}
+
+#[tokio::test]
+async fn a_card_is_sold_to_a_member_or_a_draft_that_the_store_knows() {
+    let shop = shop().await;
+    let consent = json!({"version": "1", "given_at_ms": 1_795_312_800_000_i64});
+    let form = json!({"name": "王五", "phone": "13900000009", "consent": consent});
+    let draft = shop.post(T1, "/v1/members", &form).await.approved()["operation"].clone();
+    let nobody = json!("01930000-0000-7000-8000-00000000abcd");
+    for (field, who) in [("member", json!(77)), ("draft", nobody)] {
+        let problem = sell_to(&shop, 12, field, &who).await.problem(422, "field_invalid");
+        assert_eq!(problem["field"], field, "{problem}");
+    }
+    // Nothing was half done: it is on the rack.
+    let sold = sell_to(&shop, 12, "draft", &draft).await.approved();
+    assert_eq!(buyer(&shop, &sold), (None, Some(draft)), "any card, also one that the form did not name");
+    let sold = sell_to(&shop, 13, "member", &json!(1)).await.approved();
+    assert_eq!(buyer(&shop, &sold), (MemberId::new(1).ok(), None));
+}
+
 /// Sells a card to somebody: a field of the request with whom it names.
 async fn sell_to(shop: &Shop, n: i64, field: &str, who: &Value) -> Reply {
     let mut request = load(500);
@@ -227,9 +254,14 @@ async fn a_card_that_somebody_was_enrolled_with_is_sold_to_nobody_else_until_the
     let draft = enrol_with(&shop, 12).await;
     shop.sell(12, 500).await.declined("card_has_member");
     let sold = sell_to(&shop, 12, "draft", &draft).await.approved();
+    assert_eq!(buyer(&shop, &sold), (None, Some(draft.clone())), "head office learns whose it is from the sale");
     shop.void(&sold["entry"]).await.approved();
     shop.get(T1, &format!("/v1/members?card={}", number(12))).await.problem(404, "member_unknown");
-    shop.sell(12, 500).await.approved();
+    assert_eq!(
+        buyer(&shop, &shop.sell(12, 500).await.approved()),
+        (None, None),
+        "whoever buys it next is somebody else"
+    );
 
     // Head office has made a member of them before they bought it.
     let draft = enrol_with(&shop, 13).await;
@@ -237,7 +269,8 @@ async fn a_card_that_somebody_was_enrolled_with_is_sold_to_nobody_else_until_the
     publish(&shop, DatasetKind::MemberDrafts, 1, vec![DatasetRow::MemberDraft(outcome)]).await;
     shop.sell(13, 500).await.declined("card_has_member");
     sell_to(&shop, 13, "member", &json!(1)).await.declined("card_has_member");
-    sell_to(&shop, 13, "member", &json!(2)).await.approved();
+    let sold = sell_to(&shop, 13, "member", &json!(2)).await.approved();
+    assert_eq!(buyer(&shop, &sold), (MemberId::new(2).ok(), Some(draft)), "the member, and what was promised to them");
 
     // Head office refused them.
     let draft = enrol_with(&shop, 14).await;

@@ -10,8 +10,8 @@ use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, S
 use huitong_protocol::points::PointsRules;
 use huitong_protocol::policy::Policy;
 use huitong_protocol::till::{
-    CloseDay, FreezeCard, FromTill, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice,
-    ResolvePayment, Said, VoidOperation,
+    CloseDay, Fault, FreezeCard, FromTill, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn,
+    RegisterInvoice, ResolvePayment, Said, VoidOperation,
 };
 use huitong_protocol::unit::Unit;
 
@@ -19,7 +19,8 @@ use super::member::{Newcomer, Wish, acquaintance};
 use super::pricing::Prepared;
 use super::{Call, limits};
 use crate::store::{
-    EntryMeta, StoreError, WriteTx, allotment, card, draft, journal, operation, pending, receipt, tender_reference,
+    EntryMeta, StoreError, WriteTx, allotment, card, draft, journal, member, operation, pending, receipt,
+    tender_reference,
 };
 
 /// An operation that a till named: by its receipt number or by its operation id.
@@ -170,7 +171,15 @@ impl Order {
             Self::SellCard { card, request } => {
                 let (cards, mut holdings) = one(*card)?;
                 add_points(tx, cards.iter().map(|card| card.account), &mut holdings)?;
-                core::sell_card(&situation, *card, &cards, draft::promise(tx, *card)?, &holdings, request)
+                let promised = draft::promise(tx, *card)?;
+                match core::sell_card(&situation, *card, &cards, promised, &holdings, request) {
+                    // Only of a sale that nothing else refuses.
+                    Decision::Approved(plan) => match buyer_fault(tx, &cards, promised, request)? {
+                        Some(fault) => Decision::Faulty(fault),
+                        None => Decision::Approved(plan),
+                    },
+                    decision => decision,
+                }
             }
             Self::ReloadCard { card, request } => {
                 let (cards, holdings) = one(*card)?;
@@ -309,12 +318,7 @@ impl Order {
     }
 
     /// The operation that this one refers to. Only the store's own journal is looked at.
-    fn original(
-        &self,
-        tx: &WriteTx<'_>,
-        of: Reference,
-        fault: Option<huitong_protocol::till::Fault>,
-    ) -> Result<Original, StoreError> {
+    fn original(&self, tx: &WriteTx<'_>, of: Reference, fault: Option<Fault>) -> Result<Original, StoreError> {
         if let Some(fault) = fault {
             return Ok(Original::Refused(Decision::Faulty(fault)));
         }
@@ -339,6 +343,35 @@ impl Order {
             }
             None => declined(DeclineCode::ReceiptUnknown),
         }
+    }
+}
+
+/// What is wrong with the buyer of a card: somebody whom this store does not know would be its owner for head office. Whose it is already was known to
+/// somebody.
+fn buyer_fault(
+    tx: &WriteTx<'_>,
+    cards: &[Card],
+    promised: Option<core::Promise>,
+    request: &LoadCard,
+) -> Result<Option<Fault>, StoreError> {
+    if let Some(id) = request.member {
+        let is_theirs = cards.iter().any(|card| card.member == Some(id))
+            || promised.is_some_and(|promise| promise.member == Some(id));
+        return Ok(match member::find(tx, id)? {
+            _ if is_theirs => None,
+            Some(member) if member.active => None,
+            Some(_) => Some(Fault::new("member", "is of somebody who is no member any more; leave it out")),
+            None => Some(Fault::new(
+                "member",
+                "is of nobody whom this store knows; look them up, or enrol them and say draft",
+            )),
+        });
+    }
+    match &request.draft {
+        Some(draft) if draft::find(tx, draft)?.is_none() => {
+            Ok(Some(Fault::new("draft", "is not the id of an operation that enrolled somebody at this store")))
+        }
+        _ => Ok(None),
     }
 }
 

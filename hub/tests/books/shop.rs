@@ -232,6 +232,8 @@ impl Town {
             bonus_minor: 0,
             tenders: Vec::new(),
             invoiceable: Vec::new(),
+            member: None,
+            draft: None,
             movements: vec![Self::movement(card.account, kind, amount_minor)],
         };
         let body = if kind == MovementKind::CardSale { Body::CardSale(body) } else { Body::CardReload(body) };

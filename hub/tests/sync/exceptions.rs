@@ -57,6 +57,8 @@ pub(crate) fn sold(account_no: i64, amount_minor: i64) -> Body {
         bonus_minor: 0,
         tenders: Vec::new(),
         invoiceable: Vec::new(),
+        member: None,
+        draft: None,
         movements: vec![movement],
     })
 }

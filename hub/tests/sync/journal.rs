@@ -41,6 +41,8 @@ pub(crate) fn reload(amount_minor: i64) -> Body {
         bonus_minor: 0,
         tenders: Vec::new(),
         invoiceable: Vec::new(),
+        member: None,
+        draft: None,
         movements: vec![movement(MovementKind::Reload, amount_minor)],
     })
 }

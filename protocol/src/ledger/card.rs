@@ -14,7 +14,8 @@ use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
 /// Sells a card with its initial load. Decided offline only at the store to which the card is allocated. A card that is somebody's, or that `promised` says
-/// was named when somebody was enrolled, is sold only to them: who bought it would spend what head office writes down as theirs.
+/// was named when somebody was enrolled, is sold only to them: who bought it would spend what head office writes down as theirs. The entry carries the buyer
+/// that the request names, so that head office makes the card theirs and nobody else's.
 #[must_use]
 pub fn sell_card(
     situation: &Situation<'_>,
@@ -55,7 +56,9 @@ pub fn sell_card(
         }
         limits(situation, card, unit, holdings, request)?;
         load(&mut work, card, unit, MovementKind::CardSale, request)?;
-        let body = load_body(card, request, &work);
+        // Sold to the member under whose draft it was kept, it is sold under that draft too.
+        let body =
+            CardSale { member: request.member, draft: draft.or(request.draft), ..load_body(card, request, &work) };
         let mut plan = work.plan(Body::CardSale(body));
         plan.cards = vec![(number, CardStatus::Active)];
         Ok(plan)
@@ -121,6 +124,8 @@ fn load_body(card: &Card, request: &LoadCard, work: &Work<'_>) -> CardSale {
         bonus_minor: request.bonus_minor,
         tenders: request.tenders.clone(),
         invoiceable: invoiceable(work.situation.policy, card, request),
+        member: None,
+        draft: None,
         movements: work.movements.clone(),
     }
 }

@@ -27,10 +27,11 @@ requests! {
         /// How it is paid; sums to `amount_minor`.
         #[serde(default)]
         pub tenders: Vec<TenderLine>,
-        /// The member who buys it. A card that is a member's, or was promised to one, is sold to nobody else. Not said when a card is loaded again.
+        /// The member who buys it: it is theirs from then on. A card that is a member's, or was promised to one, is sold to nobody else. Not said when a
+        /// card is loaded again.
         #[serde(default)]
         pub member: Option<MemberId>,
-        /// The id under which the buyer was enrolled here, whether head office has made a member of it or not. As `member`.
+        /// In place of `member`: the id under which the buyer was enrolled here, whether head office has made a member of it or not.
         #[serde(default)]
         pub draft: Option<DraftId>,
     }
@@ -48,6 +49,9 @@ impl LoadCard {
         let named = [(self.member.is_some(), "member"), (self.draft.is_some(), "draft")];
         if let Some((_, field)) = named.into_iter().find(|(is_said, _)| least > 0 && *is_said) {
             return Err(Fault::new(field, "is said of a card that is sold; leave it out of one that is loaded again"));
+        }
+        if self.member.is_some() && self.draft.is_some() {
+            return Err(Fault::new("draft", "is said beside member; say one of them"));
         }
         let paid = sum(self.tenders.iter().map(|line| line.amount_minor)).unwrap_or(i64::MAX);
         if paid != self.amount_minor {

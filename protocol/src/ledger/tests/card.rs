@@ -52,35 +52,46 @@ fn a_blank_card_that_is_somebodys_is_sold_to_them_alone() {
         let shop = Shop::new(vec![Card { member: of, ..card(1, CardStatus::Blank) }]);
         let request = LoadCard { member, draft, ..load_request(100, 0) };
         match sell_card(&shop.situation(), number(1), &shop.cards, promised, &shop.holdings, &request) {
-            Decision::Approved(_) => None,
-            refused => Some(declined(refused).code),
+            Decision::Approved(plan) => {
+                let Body::CardSale(sold) = plan.body else { panic!("{:?}", plan.body) };
+                Ok((sold.member, sold.draft))
+            }
+            refused => Err(declined(refused).code),
         }
     };
-    let taken = Some(DeclineCode::CardHasMember);
+    let taken = Err(DeclineCode::CardHasMember);
+    let stranger = DraftId(OperationId(uuid::Uuid::from_u128(8)));
     let waiting = Some(Promise { draft, member: None });
     let accepted = Some(Promise { draft, member: Some(owner) });
     for (of, promised, member, named, expected) in [
         (Some(owner), None, None, None, taken),
         (Some(owner), None, Some(other), None, taken),
-        (Some(owner), None, Some(owner), None, None),
+        (Some(owner), None, Some(owner), None, Ok((Some(owner), None))),
         (None, waiting, None, None, taken),
         (None, waiting, Some(owner), None, taken),
-        (None, waiting, None, Some(DraftId(OperationId(uuid::Uuid::from_u128(8)))), taken),
-        (None, waiting, None, Some(draft), None),
+        (None, waiting, None, Some(stranger), taken),
+        (None, waiting, None, Some(draft), Ok((None, Some(draft)))),
         (None, accepted, None, None, taken),
-        (None, accepted, Some(owner), None, None),
-        (None, accepted, None, Some(draft), None),
+        // Whoever names the member fulfils what was promised to the draft.
+        (None, accepted, Some(owner), None, Ok((Some(owner), Some(draft)))),
+        (None, accepted, None, Some(draft), Ok((None, Some(draft)))),
         // Head office found that it is another's.
         (Some(other), accepted, None, Some(draft), taken),
-        (Some(other), accepted, Some(other), None, None),
-        // Nobody's: whom it is sold to is not for the sale to say.
-        (None, None, Some(other), None, None),
+        (Some(other), accepted, Some(other), None, Ok((Some(other), None))),
+        // Nobody's: theirs who buy it, and nobody's when they are not named.
+        (None, None, Some(other), None, Ok((Some(other), None))),
+        (None, None, None, Some(stranger), Ok((None, Some(stranger)))),
+        (None, None, None, None, Ok((None, None))),
     ] {
         assert_eq!(sell(of, promised, member, named), expected, "{of:?} {promised:?} {member:?} {named:?}");
     }
     let shop = Shop::new(vec![card(1, CardStatus::Active)]);
     let named = LoadCard { member: Some(owner), ..load_request(100, 0) };
     assert_eq!(faulty_field(reload_card(&shop.situation(), number(1), &shop.cards, &shop.holdings, &named)), "member");
+    let shop = Shop::new(vec![card(1, CardStatus::Blank)]);
+    let both = LoadCard { member: Some(owner), draft: Some(draft), ..load_request(100, 0) };
+    let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &both);
+    assert_eq!(faulty_field(sold), "draft");
 }
 
 #[test]
