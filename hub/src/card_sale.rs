@@ -5,7 +5,8 @@
 
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::entry::{Body, EntryView};
-use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, MemberId, Seq};
+use huitong_protocol::member::DraftId;
 use huitong_protocol::time::{Instant, Stamp};
 
 use crate::review::is_undone;
@@ -20,6 +21,10 @@ pub struct CardSale {
     pub stamp: Stamp,
     /// When it was, by the store's clock.
     pub at_ms: Instant,
+    /// The member to whom it was sold, when the store knew them.
+    pub member: Option<MemberId>,
+    /// The draft of somebody who was just enrolled at the store, and to whom it was sold.
+    pub draft: Option<DraftId>,
     /// Whether it was voided, as far as is known here.
     pub is_undone: bool,
 }
@@ -53,16 +58,18 @@ pub fn of_card(tx: &mut Tx<'_>, number: CardNumber, account: AccountId) -> Resul
                 seq: Seq(u64::try_from(seq).unwrap_or(0)),
             };
             let Ok(view) = EntryView::decode(row.bytes(3)?) else { return Ok::<_, StoreError>(None) };
-            let is_of_card = matches!(view.body(), Ok(Body::CardSale(sale)) if sale.card == number);
-            Ok(is_of_card.then_some((id, view.header)))
+            Ok(match view.body() {
+                Ok(Body::CardSale(sale)) if sale.card == number => Some((id, view.header, sale.member, sale.draft)),
+                _ => None,
+            })
         },
     )?;
     let mut found: Vec<_> = found.into_iter().flatten().collect();
-    found.sort_by_key(|(id, header)| (header.stamp, *id));
+    found.sort_by_key(|(id, header, ..)| (header.stamp, *id));
     let mut sales = Vec::with_capacity(found.len());
-    for (id, header) in found {
+    for (id, header, member, draft) in found {
         let is_undone = is_undone(tx, id, &header)?;
-        sales.push(CardSale { id, stamp: header.stamp, at_ms: header.at_ms, is_undone });
+        sales.push(CardSale { id, stamp: header.stamp, at_ms: header.at_ms, member, draft, is_undone });
     }
     Ok(sales)
 }

@@ -491,7 +491,7 @@ fn append(
                 day::open(tx, place.store, day, place.epoch, ingested_no)?;
             }
         }
-        Body::CardSale(body) => member_request::sold(tx, id, body.card, now)?,
+        Body::CardSale(body) => member_request::sold(tx, id, body, now)?,
         Body::Void(body) if body.of_kind == "card_sale" => member_request::sale_undone(tx, id, body.of, now)?,
         Body::MemberEnrolled(body) => member_request::take_enrolment(tx, (ingested_no, id), header, body, now)?,
         Body::MemberChangeRequested(body) => member_request::take_change(tx, (ingested_no, id), header, body)?,

@@ -154,6 +154,45 @@ async fn who_is_enrolled_without_a_line_is_served_at_once_and_becomes_a_member_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_sold_to_a_member_is_theirs_everywhere_until_they_give_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let town = town(folder.path()).await;
+    import(&town, folder.path(), "member", &format!("number,name,phone\n8800001,张三,{PHONE}\n")).await;
+    let (one, two) = (town.shop("S1".parse().unwrap()).unwrap(), town.shop("S2".parse().unwrap()).unwrap());
+    one.download().await.unwrap();
+    one.till.open_day(key(0), None).await.unwrap();
+    let card = cards::of_household(1);
+    let known = async || {
+        one.upload_all().await.unwrap();
+        one.download().await.unwrap();
+        two.download().await.unwrap();
+        let path = format!("/v1/members?card={}", card.reveal());
+        let found = two.till.send(Method::GET, &path, None, Vec::new()).await.unwrap().json::<Value>().unwrap();
+        found["number"].as_str().map(str::to_owned)
+    };
+    let tenders = json!([{"tender": "cash", "amount_minor": 1_000}]);
+    let mut load = json!({"currency": "CNY", "amount_minor": 1_000, "tenders": tenders});
+    let sell = format!("/v1/cards/{}/sell", card.reveal());
+    load["member"] = json!(77);
+    let refused = post(&one, &sell, 1, &load).await;
+    assert_eq!((refused.status, refused.json::<Value>().unwrap()["field"].as_str()), (422, Some("member")));
+    load["member"] = json!(look(&one, &format!("phone={PHONE}")).await.member);
+    let sold: Value = post(&one, &sell, 2, &load).await.json().unwrap();
+    assert_eq!(known().await.as_deref(), Some("8800001"), "{sold}");
+
+    let void = format!("/v1/operations/{}/void", sold["entry"].as_str().unwrap());
+    let undone: Value = post(&one, &void, 3, &json!({"reason": "wrong card"})).await.json().unwrap();
+    assert_eq!(undone["decision"], "approved", "{undone}");
+    assert_eq!(known().await, None, "it is on the rack again");
+    load.as_object_mut().unwrap().remove("member");
+    let sold: Value = post(&one, &sell, 4, &load).await.json().unwrap();
+    assert_eq!(sold["decision"], "approved", "{sold}");
+    assert_eq!(known().await, None, "it is whoever's who bought it, and nobody said who that is");
+    drop((one, two));
+    town.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_done_when_two_people_have_approved_it_and_reaches_every_store() {
     let folder = tempfile::tempdir().unwrap();
     let town = town(folder.path()).await;

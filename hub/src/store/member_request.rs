@@ -239,6 +239,15 @@ pub fn find(tx: &mut Tx<'_>, number: i64) -> Result<Option<Request>, StoreError>
     tx.query_one(&format!("SELECT {COLUMNS} FROM member_request WHERE request_no = $1"), &[number.into()], read)
 }
 
+/// The enrolment under a draft.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find_by_draft(tx: &mut Tx<'_>, draft: DraftId) -> Result<Option<Request>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM member_request WHERE draft = $1");
+    tx.query_one(&sql, &[draft.0.0.as_bytes().as_slice().into()], read)
+}
+
 /// The accepted enrolments that name a card, the newest first.
 ///
 /// # Errors

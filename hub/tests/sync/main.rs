@@ -8,6 +8,7 @@ mod exceptions;
 mod fake;
 mod faults;
 mod journal;
+mod member_cards;
 mod members;
 mod policy;
 mod rerate;
