@@ -140,7 +140,9 @@ impl Store {
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        // In one transaction with the note that says so: a power cut between the two would leave a database that never opens again.
         embedded::migrations::runner()
+            .set_grouped(true)
             .run(&mut connection)
             .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })?;
         let chain = load(&ReadTx { connection: &connection })?;

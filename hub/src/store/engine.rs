@@ -513,7 +513,9 @@ impl Store {
     /// [`StoreError::Open`] and [`StoreError::Migrate`].
     pub fn open(path: &Path, readers: usize) -> Result<Self, StoreError> {
         let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        // In one transaction with the note that says so: a crash between the two would leave a database that never opens again.
         embedded::migrations::runner()
+            .set_grouped(true)
             .run(&mut connection)
             .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })?;
         Self::start(connection, path, readers)
