@@ -98,8 +98,11 @@ impl Readers {
             reader.moment = Some(Moment::begin(commits));
         }
         let result = work(&ReadTx { connection: &reader.connection });
-        if sees == Sees::Now || result.is_err() || self.commits.load(Ordering::Relaxed) != commits {
-            reader.end()?;
+        if (sees == Sees::Now || result.is_err() || self.commits.load(Ordering::Relaxed) != commits)
+            && let Err(error) = reader.end()
+        {
+            // A disk that fails ends the transaction by itself: what the closure was told is the cause. Such a connection is not kept.
+            return result.and(Err(error.into()));
         }
         // More threads than wished may read at the same time; what they opened beyond the wish is closed again.
         let mut idle = lock(&self.idle);
