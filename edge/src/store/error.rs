@@ -45,6 +45,25 @@ pub enum StoreError {
         #[source]
         source: Box<refinery::Error>,
     },
+    /// The engine does not keep a log.
+    #[error(
+        "the database {path} could not be switched to its log and stays in mode {mode:?}; is the disk full or failing?"
+    )]
+    NoLog {
+        /// The database.
+        path: PathBuf,
+        /// How the engine would write instead.
+        mode: String,
+    },
+    /// The log could not be written again.
+    #[error("could not write the database's log {path} again; is the disk full or failing?")]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The writer's thread could not be started.
     #[error("could not start the database's writer")]
     Thread(#[source] std::io::Error),

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod in_use;
 pub mod item;
 pub mod journal;
+mod log;
 pub mod member;
 pub mod operation;
 pub mod pending;
@@ -70,11 +71,24 @@ pub struct StoreOptions {
     pub cache_kib: u32,
     /// How many pages the log may have before the idle writer copies it back.
     pub checkpoint_pages: i32,
+    /// What the database stands on, when it is not this machine's file system: tests put a disk there that fails. Nothing configures it.
+    pub disk: Option<Disk>,
+}
+
+/// A disk below the database that is not this machine's.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk {
+    /// The name under which its file system (VFS) is registered with the engine.
+    pub vfs: &'static str,
+    /// What the engine syncs (`PRAGMA synchronous`). Anything but `FULL` loses acknowledged operations: tests prove that they would notice.
+    pub synchronous: &'static str,
+    /// Writes a file's bytes again in their places and syncs them; see [`Store::open`].
+    pub rewrite: fn(&Path) -> std::io::Result<()>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { readers: 4, cache_kib: 8_192, checkpoint_pages: 1_000 }
+        Self { readers: 4, cache_kib: 8_192, checkpoint_pages: 1_000, disk: None }
     }
 }
 
@@ -130,21 +144,28 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Store {
-    /// Opens or makes the database, brings its schema up to date, reads where its chain ends and starts the writer.
+    /// Opens or makes the database, writes what its log shows once more, brings its schema up to date, reads where its chain ends and starts the
+    /// writer.
+    ///
+    /// After an fsync that failed, the operating system may show bytes that are not on the disk and that no later fsync would write: an operation
+    /// acknowledged behind them would be gone with the next power cut. Written again they are like any others. That goes for the log; the database
+    /// itself is written from the log, which is kept until the database was synced, and it is copied back here once, so that not even the first page
+    /// of a new database stands on an fsync that failed.
     ///
     /// # Errors
     /// [`StoreError::Open`], [`StoreError::Migrate`], or what is wrong with what is stored.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         let mut connection =
             connect(path, &options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let synchronous = options.disk.map_or("FULL", |disk| disk.synchronous);
+        log::switch_on(&connection, path, synchronous)?;
+        log::settle(&connection, path, options.disk.map_or(log::rewrite as fn(&Path) -> _, |disk| disk.rewrite))?;
         // In one transaction with the note that says so: a power cut between the two would leave a database that never opens again.
         embedded::migrations::runner()
             .set_grouped(true)
             .run(&mut connection)
             .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })?;
+        log::copy_back(&connection)?;
         let chain = load(&ReadTx { connection: &connection })?;
         let (committed_by, committed) = watch::channel(Arc::new(Committed::new(chain.clone())));
         let (failed_by, failed) = watch::channel(false);
@@ -271,7 +292,11 @@ impl Drop for Inner {
 
 fn connect(path: &Path, options: &StoreOptions, flags: OpenFlags) -> Result<Connection, StoreError> {
     let open = || {
-        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match options.disk {
+            None => Connection::open_with_flags(path, flags)?,
+            Some(disk) => Connection::open_with_flags_and_vfs(path, flags, disk.vfs)?,
+        };
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         connection.execute_batch(&format!(

@@ -2,20 +2,22 @@
 //!
 //! Each job runs in its own savepoint: an error rolls back that job alone, its part of the chain included. Replies go out after COMMIT. A COMMIT
 //! that fails, and any damage that the engine reports, fails the whole batch: nothing in it was answered as done, the writer stops, and the daemon
-//! with it, as nobody knows what is on the disk. Checkpoints are the writer's too, after the replies and when nothing waits.
+//! with it, as nobody knows what is on the disk. Checkpoints are the writer's too, after the replies and when nothing waits; one that the disk fails
+//! stops the writer as well. After a failure nothing more is written, not even to close: to try again after a failed fsync proves nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
 use super::error::take_damage;
 use super::reader::Readers;
 use super::tx::{Chain, ReadTx, WriteTx};
-use super::{Committed, StoreError, StoreOptions};
+use super::{Committed, StoreError, StoreOptions, log};
 
 /// How many jobs share one transaction at most: by then the fsync costs each of them next to nothing.
 const BATCH_MAX: usize = 256;
@@ -114,7 +116,7 @@ impl Writer {
                         "Stopping: a batch could not be made durable"
                     );
                     // The writer's end must be known before anybody is answered, else a retry could be queued and never served.
-                    self.failed.send_replace(true);
+                    self.fail();
                     batch.drain(..).for_each(|job| job.finish(Err(StoreError::NotDurable)));
                     return;
                 }
@@ -123,10 +125,24 @@ impl Writer {
                 waiting =
                     self.wal_pages.load(Ordering::Relaxed) < self.checkpoint_pages.saturating_mul(CHECKPOINT_OVERDUE);
             }
-            if !waiting {
-                self.checkpoint();
+            if !waiting && let Err(error) = self.checkpoint() {
+                // What was answered is in the log, and the log was synced. What became of the database's file nobody knows.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "Stopping: the database's log could not be copied back"
+                );
+                self.fail();
+                return;
             }
         }
+    }
+
+    /// Says that the disk failed, and sees to it that closing writes nothing: the next start begins with what is on the disk.
+    fn fail(&self) {
+        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "The database's log will be copied back to close");
+        }
+        self.failed.send_replace(true);
     }
 
     /// Takes what waits already; true when more may wait.
@@ -187,16 +203,13 @@ impl Writer {
         statement.execute([]).map_err(StoreError::during(operation)).map(drop)
     }
 
-    /// Copies the log back into the database while nobody waits. Passive: it never waits for a reader and never makes one wait.
-    fn checkpoint(&self) {
+    /// Copies the log back into the database while nobody waits.
+    fn checkpoint(&self) -> Result<(), StoreError> {
         if self.wal_pages.load(Ordering::Relaxed) < self.checkpoint_pages {
-            return;
+            return Ok(());
         }
         self.wal_pages.store(0, Ordering::Relaxed);
         self.readers.let_go();
-        // A checkpoint that fails loses nothing: what is in the log stays there, and the next commit says how large it is.
-        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "Could not copy the database's log back");
-        }
+        log::copy_back(&self.connection)
     }
 }
