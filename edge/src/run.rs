@@ -88,7 +88,9 @@ pub enum EdgeError {
     #[error("the store daemon was closed")]
     Stopped,
     /// The disk failed; what was acknowledged is safe.
-    #[error("the database could not be written any more; nothing that was answered is lost")]
+    #[error(
+        "the disk failed: the database could not be written any more. Nothing that was answered is lost; look at the disk and start the daemon again"
+    )]
     Disk,
 }
 

@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 
 use crate::clock::SystemClock;
 use crate::config::{EdgeConfig, check};
+use crate::run::EdgeError;
 
 /// Done.
 pub const EXIT_DONE: u8 = 0;
@@ -39,7 +40,10 @@ pub const EXIT_USAGE: u8 = 2;
 /// The store or the hub refused: a decline, a missing permission, a token that is not known.
 pub const EXIT_REFUSED: u8 = 3;
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 command line not understood, 3 refused or declined, 78 fault in the configuration.";
+/// The disk failed under the daemon. What was answered is safe; to start it again is right, and shows whether the disk is well.
+pub const EXIT_DISK: u8 = 74;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 command line not understood, 3 refused or declined, 74 the disk failed under the daemon (start it again), 78 fault in the configuration.";
 
 /// The store daemon of Huitong: trades beside the tills whether or not head office can be reached.
 #[derive(Parser, Debug)]
@@ -236,7 +240,10 @@ fn report(failure: &Failure, as_json: bool, err: &mut dyn Write) -> u8 {
             (EXIT_REFUSED, json!({ "refused": why, "answer": answer }), format!("refused: {why}"))
         }
         // `{:#}` is the message with its causes.
-        Failure::Other(error) => (EXIT_FAILED, json!({ "error": format!("{error:#}") }), format!("error: {error:#}")),
+        Failure::Other(error) => {
+            let code = if matches!(error.downcast_ref(), Some(EdgeError::Disk)) { EXIT_DISK } else { EXIT_FAILED };
+            (code, json!({ "error": format!("{error:#}") }), format!("error: {error:#}"))
+        }
     };
     let text = if as_json { value.to_string() } else { text };
     // When nobody can be told, the code still says it.
