@@ -6,6 +6,7 @@ mod claims;
 mod conformity;
 mod crash;
 mod demo;
+mod disk;
 mod enrolment;
 mod explain;
 mod lines;

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod clock;
 pub mod command;
 pub mod demo;
+pub mod disk;
 pub mod documents;
 pub mod memory;
 pub mod process;
