@@ -9,6 +9,7 @@ mod demo;
 mod disk;
 mod enrolment;
 mod explain;
+mod kill;
 mod lines;
 mod openapi;
 mod parameters;

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod documents;
 pub mod memory;
 pub mod process;
+pub mod proxy;
 pub mod replay;
 pub mod scenario;
 pub mod shopkeeper;

@@ -77,13 +77,40 @@ impl Daemon {
     /// # Errors
     /// When it ends, or is not ready in time; with the end of its log.
     pub async fn start(name: &str, data: &Path, address: SocketAddr, args: &[String]) -> anyhow::Result<Self> {
+        Self::start_by(tokio::process::Command::new(program(name)?), name, data, address, args).await
+    }
+
+    /// As [`Daemon::start`], in a shell that lets no file grow beyond so many KiB: writes beyond fail, as on a full disk.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub async fn start_limited(
+        name: &str,
+        data: &Path,
+        address: SocketAddr,
+        args: &[String],
+        file_kib_max: u32,
+    ) -> anyhow::Result<Self> {
+        let mut shell = tokio::process::Command::new("bash");
+        // The signal that comes with the limit is ignored, so that the write itself fails.
+        shell.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {file_kib_max}; exec \"$0\" \"$@\"")).arg(program(name)?);
+        Self::start_by(shell, name, data, address, args).await
+    }
+
+    async fn start_by(
+        mut starter: tokio::process::Command,
+        name: &str,
+        data: &Path,
+        address: SocketAddr,
+        args: &[String],
+    ) -> anyhow::Result<Self> {
         let log = data.join("daemon.log");
         let file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .with_context(|| format!("could not open {}", log.display()))?;
-        let child = tokio::process::Command::new(program(name)?)
+        let child = starter
             .arg("--data")
             .arg(data)
             .args(args)
@@ -123,6 +150,16 @@ impl Daemon {
     /// When the operating system does not.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("could not kill a daemon")
+    }
+
+    /// Waits until it ends by itself, and gives its status and the end of its log.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ended(mut self) -> anyhow::Result<(std::process::ExitStatus, String)> {
+        let status =
+            tokio::time::timeout(READY_WITHIN, self.child.wait()).await.context("the daemon did not end")??;
+        Ok((status, self.log_end()))
     }
 
     fn log_end(&self) -> String {
