@@ -7,7 +7,7 @@ use huitong_tests::disk::storm::{Weather, weather};
 use huitong_tests::disk::sweep::{Extent, Mutant, sweep};
 
 /// Within so many ends of a day whatever breaks durability is noticed.
-const ENDS_UNTIL_NOTICED: u64 = 400;
+const ENDS_UNTIL_NOTICED: u64 = 120;
 
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
