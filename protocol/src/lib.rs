@@ -6,6 +6,7 @@
 pub mod allotment;
 pub mod bundle;
 pub mod card;
+pub mod continuity;
 pub mod decline;
 pub mod entry;
 pub mod funding;
@@ -29,6 +30,7 @@ mod schema;
 pub mod seal;
 pub mod settlement;
 pub mod statement;
+pub mod tenure;
 pub mod till;
 pub mod time;
 pub mod unit;

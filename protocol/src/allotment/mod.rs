@@ -11,19 +11,24 @@
 //! grants in flight + releases in flight = loads − spends` is an identity of the definitions, and none of its terms is ever negative
 //! (the demarcation protocol, Barbará and Garcia-Molina 1991, with the counters of Balegas et al. 2015).
 //!
-//! [`step`] is the only place where a counter changes. Edge, hub and simulator load counters, call it, and store what it returned.
+//! [`step`] is the only place where a counter changes. Edge, hub and simulator load counters, call it, and store what it returned. The proof needs
+//! more than arithmetic: that a store has not forgotten (`crate::continuity`) and that an epoch is lived once (`crate::tenure`).
 //! Lots, bonus, draw order and expiry are not here: they are the hub's fold (`settlement::lot`).
 
 mod hub;
+pub mod rule;
 mod store;
+mod suspense;
 
 pub use hub::{HubEvent, HubSide, Line, Pool};
 pub use store::{StoreCounters, StoreEvent};
+pub use suspense::{Fenced, FencedEvent, Suspense};
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::AccountId;
 use crate::unit::Unit;
+use rule::{Care, Sound};
 
 /// What one counter belongs to, within a store and epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -82,7 +87,7 @@ pub trait Side: Sized {
     ///
     /// # Errors
     /// [`Refusal`]; the state is unchanged.
-    fn apply(&self, event: Self::Event) -> Result<Self, Refusal>;
+    fn apply<C: Care>(&self, care: &C, event: Self::Event) -> Result<Self, Refusal>;
 }
 
 /// The one function that changes counters, for both sides and both units.
@@ -90,7 +95,15 @@ pub trait Side: Sized {
 /// # Errors
 /// [`Refusal`] says why nothing changed.
 pub fn step<S: Side>(side: &S, event: S::Event) -> Result<S, Refusal> {
-    side.apply(event)
+    side.apply(&Sound, event)
+}
+
+/// As [`step`], for a simulation that takes a rule away.
+///
+/// # Errors
+/// [`Refusal`] says why nothing changed.
+pub fn step_with<S: Side, C: Care>(care: &C, side: &S, event: S::Event) -> Result<S, Refusal> {
+    side.apply(care, event)
 }
 
 fn positive(amount_minor: i64) -> Result<i64, Refusal> {

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rule::{Care, Rule};
 use super::{Refusal, Side, positive, raise};
 
 /// The four counters that a store writes for one purse in one epoch. Each only rises.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreCounters {
     /// The largest `granted` the store has stored.
@@ -73,9 +74,9 @@ impl StoreCounters {
             && self.released_minor >= earlier.released_minor
     }
 
-    fn lowered_by(&self, amount_minor: i64) -> Result<(), Refusal> {
+    fn lowered_by(&self, amount_minor: i64, is_checked: bool) -> Result<(), Refusal> {
         let needed_minor = positive(amount_minor)?;
-        if self.available() < i128::from(needed_minor) {
+        if is_checked && self.available() < i128::from(needed_minor) {
             return Err(Refusal::Insufficient { available_minor: self.available_minor(), needed_minor });
         }
         Ok(())
@@ -85,16 +86,16 @@ impl StoreCounters {
 impl Side for StoreCounters {
     type Event = StoreEvent;
 
-    fn apply(&self, event: StoreEvent) -> Result<Self, Refusal> {
+    fn apply<C: Care>(&self, care: &C, event: StoreEvent) -> Result<Self, Refusal> {
         let mut next = *self;
         match event {
             StoreEvent::Load { amount_minor } => next.loaded_minor = raise(self.loaded_minor, amount_minor)?,
             StoreEvent::Spend { amount_minor } => {
-                self.lowered_by(amount_minor)?;
+                self.lowered_by(amount_minor, care.keeps(Rule::SpendWithinHolding))?;
                 next.spent_minor = raise(self.spent_minor, amount_minor)?;
             }
             StoreEvent::Release { amount_minor } => {
-                self.lowered_by(amount_minor)?;
+                self.lowered_by(amount_minor, care.keeps(Rule::ReleaseWithinHolding))?;
                 next.released_minor = raise(self.released_minor, amount_minor)?;
             }
             StoreEvent::Adopt { granted_minor } => {
@@ -108,7 +109,7 @@ impl Side for StoreCounters {
         if next.available() > i128::from(i64::MAX) {
             return Err(Refusal::Overflow);
         }
-        assert!(next.available() >= 0, "I1: a store never has less than nothing");
+        assert!(!C::SOUND || next.available() >= 0, "I1: a store never has less than nothing");
         assert!(next.covers(self), "counters only rise");
         Ok(next)
     }

@@ -1,0 +1,108 @@
+//! Suspense: value that an epoch held when it was fenced.
+//!
+//! Nobody knows what a lost store still spent, so what it held is neither in the pool nor with a store: it waits. The epoch's journal may turn up late
+//! and say what became of it. Or finance decides: the group pays the member back from its risk account, which is a new load (Σ spends ≤ Σ loads then
+//! holds whatever the lost store did), and the group's loss is at most what was paid. Nothing here returns value because time went by.
+
+use serde::{Deserialize, Serialize};
+
+use super::rule::Care;
+use super::{HubEvent, HubSide, Line, Pool, Refusal, Side, StoreCounters, positive, raise, step_with};
+
+/// What the hub did about one fenced line. It only rises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Suspense {
+    /// Paid back to the account from the group's risk account.
+    pub repaid_minor: i64,
+}
+
+/// A line of a fenced epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Fenced {
+    /// Over all stores.
+    pub pool: Pool,
+    /// Of the epoch that ended.
+    pub line: Line,
+    /// What was done about it.
+    pub suspense: Suspense,
+}
+
+/// What can happen to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FencedEvent {
+    /// The epoch's journal turned up, or more of it: its totals, recomputed from entries whose chain was proved.
+    Journal {
+        /// The totals at its end.
+        counters: StoreCounters,
+    },
+    /// Finance pays the account back from the risk account.
+    Repay {
+        /// Above zero, at most what waits.
+        amount_minor: i64,
+    },
+}
+
+impl Fenced {
+    /// What still waits: what the epoch held as far as the hub knows, less what was paid back.
+    #[must_use]
+    pub fn waiting_minor(&self) -> i64 {
+        let waiting = self.line.held() - i128::from(self.suspense.repaid_minor);
+        i64::try_from(waiting.max(0)).unwrap_or(i64::MAX)
+    }
+
+    /// What was paid back although the journal says that it was spent: the group's loss.
+    #[must_use]
+    pub fn loss_minor(&self) -> i64 {
+        let loss = i128::from(self.suspense.repaid_minor) - self.line.held();
+        i64::try_from(loss.max(0)).unwrap_or(i64::MAX)
+    }
+}
+
+impl Side for Fenced {
+    type Event = FencedEvent;
+
+    fn apply<C: Care>(&self, care: &C, event: FencedEvent) -> Result<Self, Refusal> {
+        let mut next = *self;
+        match event {
+            FencedEvent::Journal { counters } => {
+                let side = HubSide { pool: self.pool, line: self.line };
+                let side = step_with(care, &side, HubEvent::Report { counters })?;
+                (next.pool, next.line) = (side.pool, side.line);
+            }
+            FencedEvent::Repay { amount_minor } => {
+                let needed_minor = positive(amount_minor)?;
+                let available_minor = self.waiting_minor();
+                if available_minor < needed_minor {
+                    return Err(Refusal::Insufficient { available_minor, needed_minor });
+                }
+                next.suspense.repaid_minor = raise(self.suspense.repaid_minor, amount_minor)?;
+                next.pool.loaded_minor = raise(self.pool.loaded_minor, amount_minor)?;
+            }
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::step;
+    use super::*;
+
+    #[test]
+    fn what_a_lost_store_held_waits_and_is_paid_back_once() {
+        let seen = StoreCounters { adopted_minor: 80, loaded_minor: 0, spent_minor: 30, released_minor: 0 };
+        let pool = Pool { loaded_minor: 100, spent_minor: 0, granted_minor: 80, released_minor: 0 };
+        let fenced = Fenced { pool, line: Line { granted_minor: 80, seen }, suspense: Suspense::default() };
+        assert_eq!((fenced.waiting_minor(), fenced.pool.free_minor()), (50, 20));
+        let repaid = step(&fenced, FencedEvent::Repay { amount_minor: 50 }).unwrap();
+        assert_eq!((repaid.waiting_minor(), repaid.pool.free_minor()), (0, 70));
+        let again = step(&repaid, FencedEvent::Repay { amount_minor: 1 });
+        assert_eq!(again, Err(Refusal::Insufficient { available_minor: 0, needed_minor: 1 }));
+
+        // The disk turns up: 20 more were spent there, and 10 given back.
+        let late = StoreCounters { spent_minor: 50, released_minor: 10, ..seen };
+        let known = step(&repaid, FencedEvent::Journal { counters: late }).unwrap();
+        assert_eq!((known.pool.free_minor(), known.loss_minor(), known.waiting_minor()), (80, 30, 0));
+        assert_eq!(step(&known, FencedEvent::Journal { counters: seen }), Ok(known), "an earlier part changes nothing");
+    }
+}

@@ -1,0 +1,244 @@
+//! Tenure: one epoch of a store, as the hub keeps it: whether it is the living one, how far it was heard, and whose turn it is to speak.
+//!
+//! An epoch is minted by the hub alone, in answer to a nonce that only the asking process knows, and lived by one database. A turn of the ratchet that
+//! somebody else used says that there are two: a copy. Whether the store's journal still contains what the hub heard of it is for the store to say, which
+//! has the newest end of it (`crate::continuity::compare` with what the welcome says): a hello may be overtaken by the reports that it sent before. The hub
+//! itself may have been restored: it then begins a new life, and grants nothing until it has heard every living epoch again ([`Recovery`]).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::allotment::rule::{Care, Rule};
+use crate::id::{Epoch, StoreId};
+use crate::journal::Head;
+
+/// Whether an epoch is lived.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is the store's own, and may be granted value.
+    Living,
+    /// It ended: what it says of value is not heard, and what it held waits in suspense.
+    Fenced,
+}
+
+/// The hub's half of the sync ratchet. A store says hello with the turn that it was given last and a nonce that it wrote down before; the hub gives it
+/// the next turn. Saying hello again with the same nonce (the answer was lost) gets the same turn; anybody else with a used turn is a copy.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Ratchet {
+    /// The turn that was given last.
+    pub turn: u64,
+    /// The turns that were shown last and the nonce that each was shown with, oldest first. By these a hello that the network brings late is told from
+    /// a copy's.
+    shown: VecDeque<(u64, u64)>,
+}
+
+/// How many turns are remembered. Of an earlier one the hub cannot say who shows it, so it only does not answer with a turn.
+const SHOWN_MAX: usize = 64;
+
+/// Who shows a turn.
+enum Shows {
+    /// The store, on its turn.
+    Next,
+    /// The store, whose answer was lost.
+    Again,
+    /// The network: a hello that was answered, and that the store went on from. Or a copy of long ago.
+    Late,
+    /// A turn that was never given.
+    Ahead,
+    /// Somebody else.
+    Copy,
+}
+
+impl Ratchet {
+    fn shows(&self, turn: u64, nonce: u64) -> Shows {
+        if turn >= self.turn {
+            return if turn == self.turn { Shows::Next } else { Shows::Ahead };
+        }
+        match self.shown.iter().find(|known| known.0 == turn) {
+            Some(&(_, known)) if known != nonce => Shows::Copy,
+            Some(_) if turn + 1 == self.turn => Shows::Again,
+            _ => Shows::Late,
+        }
+    }
+
+    fn turned(&self, turn: u64, nonce: u64) -> Self {
+        let mut shown = self.shown.clone();
+        shown.push_back((turn, nonce));
+        if shown.len() > SHOWN_MAX {
+            shown.pop_front();
+        }
+        Self { turn: turn.saturating_add(1), shown }
+    }
+}
+
+/// What a store says to begin a session, as far as continuity goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Greeting {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The turn that it was given last.
+    pub turn: u64,
+    /// Written down before this hello was sent, and kept until it is answered.
+    pub nonce: u64,
+}
+
+/// Why a store is not listened to. It stops moving value, and asks for a new epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotContinuous {
+    /// The epoch is not the living one.
+    #[error("epoch {shown} is not the living one, {living}")]
+    NotLiving {
+        /// What it says.
+        shown: Epoch,
+        /// The one that is.
+        living: Epoch,
+    },
+    /// A hello that was answered before. Nothing follows from it when the network brings it again; a store that still waits for its answer is a copy.
+    #[error("turn {shown} was answered before")]
+    Late {
+        /// What it says.
+        shown: u64,
+    },
+    /// Somebody else used its turn.
+    #[error("turn {shown} was used by another copy of the store; {given} was given last")]
+    Copied {
+        /// What it says.
+        shown: u64,
+        /// The hub's last.
+        given: u64,
+    },
+}
+
+/// One epoch of a store at the hub.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tenure {
+    /// Which.
+    pub epoch: Epoch,
+    /// Whether it is lived.
+    pub standing: Standing,
+    /// The end of the journal as it was heard last.
+    pub heard: Head,
+    /// Whose turn it is.
+    pub ratchet: Ratchet,
+}
+
+impl Tenure {
+    /// A new epoch.
+    #[must_use]
+    pub fn mint(epoch: Epoch) -> Self {
+        Self { epoch, standing: Standing::Living, heard: Head::START, ratchet: Ratchet::default() }
+    }
+
+    /// Judges a hello. `recovers` says that the hub was restored and may know less than the store. Gives the tenure as it is to be kept before the turn
+    /// in it is answered.
+    ///
+    /// # Errors
+    /// [`NotContinuous`]: nothing changed.
+    pub fn greet(&self, care: &impl Care, greeting: &Greeting, recovers: bool) -> Result<Self, NotContinuous> {
+        if greeting.epoch != self.epoch || self.standing != Standing::Living {
+            return Err(NotContinuous::NotLiving { shown: greeting.epoch, living: self.epoch });
+        }
+        let (given, shown, nonce) = (self.ratchet.turn, greeting.turn, greeting.nonce);
+        let next = || self.ratchet.turned(shown, nonce);
+        let ratchet = match self.ratchet.shows(shown, nonce) {
+            Shows::Next => next(),
+            Shows::Again => self.ratchet.clone(),
+            Shows::Late => return Err(NotContinuous::Late { shown }),
+            // A restored hub has forgotten the last turns that it gave.
+            Shows::Ahead if recovers => next(),
+            Shows::Ahead | Shows::Copy if !care.keeps(Rule::RatchetTurnsOnce) => next(),
+            Shows::Ahead | Shows::Copy => return Err(NotContinuous::Copied { shown, given }),
+        };
+        Ok(Self { ratchet, ..self.clone() })
+    }
+}
+
+/// A hub that was restored from a backup, until it has heard every living epoch again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovery {
+    waiting: BTreeSet<(StoreId, Epoch)>,
+}
+
+impl Recovery {
+    /// Begins, with all living epochs.
+    #[must_use]
+    pub fn begin(living: impl IntoIterator<Item = (StoreId, Epoch)>) -> Self {
+        Self { waiting: living.into_iter().collect() }
+    }
+
+    /// An epoch told all its counters to this life of the hub, or a person fenced it.
+    pub fn settled(&mut self, store: StoreId, epoch: Epoch) {
+        self.waiting.remove(&(store, epoch));
+    }
+
+    /// Whether an epoch is still waited for.
+    #[must_use]
+    pub fn waits_for(&self, store: StoreId, epoch: Epoch) -> bool {
+        self.waiting.contains(&(store, epoch))
+    }
+
+    /// Whether value may be granted and taken at the hub.
+    #[must_use]
+    pub fn may_grant(&self, care: &impl Care) -> bool {
+        self.waiting.is_empty() || !care.keeps(Rule::RecoveryWaits)
+    }
+
+    /// Who is waited for.
+    pub fn waiting(&self) -> impl Iterator<Item = &(StoreId, Epoch)> {
+        self.waiting.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::allotment::rule::Sound;
+
+    fn greeting(turn: u64, nonce: u64) -> Greeting {
+        Greeting { epoch: Epoch(1), turn, nonce }
+    }
+
+    #[test]
+    fn a_lost_answer_is_repeated_and_a_second_user_of_a_turn_is_a_copy() {
+        let start = Tenure::mint(Epoch(1));
+        let first = start.greet(&Sound, &greeting(0, 71), false).unwrap();
+        assert_eq!(first.ratchet.turn, 1);
+        assert_eq!(first.greet(&Sound, &greeting(0, 71), false), Ok(first.clone()));
+        assert_eq!(first.ratchet.turn, 1);
+        let copy = first.greet(&Sound, &greeting(0, 99), false);
+        assert_eq!(copy, Err(NotContinuous::Copied { shown: 0, given: 1 }));
+        let second = first.greet(&Sound, &greeting(1, 72), false).unwrap();
+        assert_eq!(second.ratchet.turn, 2);
+        let late = second.greet(&Sound, &greeting(0, 71), false);
+        assert_eq!(late, Err(NotContinuous::Late { shown: 0 }), "the network brings the first hello again");
+        assert!(matches!(
+            second.greet(&Sound, &greeting(0, 99), false),
+            Err(NotContinuous::Copied { shown: 0, given: 2 })
+        ));
+        assert!(second.greet(&Sound, &greeting(7, 73), false).is_err(), "a turn that was never given");
+        // A hub that was restored follows the store.
+        assert_eq!(first.greet(&Sound, &greeting(7, 73), true).unwrap().ratchet.turn, 8);
+    }
+
+    #[test]
+    fn an_epoch_that_ended_is_not_heard() {
+        let fenced = Tenure { standing: Standing::Fenced, ..Tenure::mint(Epoch(1)) };
+        let ended = fenced.greet(&Sound, &greeting(0, 1), false);
+        assert_eq!(ended, Err(NotContinuous::NotLiving { shown: Epoch(1), living: Epoch(1) }));
+        let next = Tenure::mint(Epoch(2)).greet(&Sound, &greeting(0, 1), false);
+        assert_eq!(next, Err(NotContinuous::NotLiving { shown: Epoch(1), living: Epoch(2) }));
+    }
+
+    #[test]
+    fn a_restored_hub_grants_when_it_has_heard_everybody() {
+        let store = |code: &str| code.parse::<StoreId>().unwrap();
+        let mut recovery = Recovery::begin([(store("S1"), Epoch(1)), (store("S2"), Epoch(4))]);
+        recovery.settled(store("S1"), Epoch(1));
+        recovery.settled(store("S2"), Epoch(3));
+        assert!(!recovery.may_grant(&Sound) && recovery.waits_for(store("S2"), Epoch(4)));
+        recovery.settled(store("S2"), Epoch(4));
+        assert!(recovery.may_grant(&Sound) && recovery.waiting().next().is_none());
+    }
+}
