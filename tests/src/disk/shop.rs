@@ -223,7 +223,8 @@ impl Shop {
         let clock = Arc::new(SetClock(AtomicI64::new(MORNING.0)));
         let ledger = Arc::new(Ledger::new(store.clone(), Arc::new(HeadOffice { granted: Mutex::default() })));
         let line = Arc::new(Line::default());
-        line.policy_was_confirmed(Some(MORNING));
+        line.policies.resume(Some(MORNING));
+        line.cards.resume(Some(MORNING));
         let api = Api::new(ledger, clock.clone(), line, &EdgeConfig::default());
         Ok(Self { mount, store, routes: router(api, Router::new()), clock })
     }
