@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod replay;
 pub mod scenario;
 pub mod shopkeeper;
+pub mod simulation;
 pub mod till;
 pub mod town;
 pub mod wire;

@@ -1,0 +1,273 @@
+//! Hub: head office's database and its running process.
+
+use std::collections::BTreeSet;
+
+use huitong_protocol::allotment::rule::{Care as _, Rule};
+use huitong_protocol::allotment::{Fenced, FencedEvent, HubEvent, HubSide, Line, Pool, Suspense, step_with};
+use huitong_protocol::id::Epoch;
+use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::{Greeting, NotContinuous, Standing, Tenure};
+
+use super::Mutant;
+use super::message::{Account, Message, Report, Site};
+
+/// One epoch of a store.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its tenure.
+    pub tenure: Tenure,
+    /// What it was asked for with.
+    pub nonce: u64,
+    /// Per account.
+    pub lines: Vec<Line>,
+    /// Per account, once fenced.
+    pub suspense: Vec<Suspense>,
+}
+
+/// Head office's database.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Per account.
+    pub pools: Vec<Pool>,
+    /// Per store, its epochs in their order.
+    pub stores: Vec<Vec<Held>>,
+    /// The hub's life: one more after each restore.
+    pub life: u64,
+    /// Living epochs that this life has not heard.
+    pub waiting: BTreeSet<(Site, Epoch)>,
+}
+
+/// What a transaction gave.
+#[derive(Default)]
+pub struct Done {
+    /// To be sent after the commit.
+    pub send: Vec<Message>,
+    /// Accounts to be audited.
+    pub touched: Vec<Account>,
+    /// Paid back from the risk account.
+    pub repaid: Vec<(Account, i64)>,
+}
+
+impl Disk {
+    /// A hub with value on its accounts, and nobody enrolled.
+    #[must_use]
+    pub fn new(stores: usize, accounts: usize, loaded_minor: i64) -> Self {
+        let pool = Pool { loaded_minor, ..Pool::default() };
+        Self { pools: vec![pool; accounts], stores: vec![Vec::new(); stores], life: 1, waiting: BTreeSet::new() }
+    }
+
+    fn may_grant(&self, care: &Mutant) -> bool {
+        self.waiting.is_empty() || !care.keeps(Rule::RecoveryWaits)
+    }
+
+    fn of_epoch(&mut self, site: Site, epoch: Epoch) -> Option<&mut Held> {
+        self.stores[site].iter_mut().find(|held| held.tenure.epoch == epoch)
+    }
+
+    /// Mints an epoch, and fences the one before.
+    pub fn enrol(&mut self, care: &Mutant, site: Site, copy: usize, (nonce, token): (u64, usize), done: &mut Done) {
+        let known = self.stores[site].iter().find(|held| held.nonce == nonce).map(|held| held.tenure.epoch);
+        if known.is_none() && token != self.stores[site].len() {
+            return;
+        }
+        let epoch = known.unwrap_or_else(|| {
+            let last = self.stores[site].last().map_or(0, |held| held.tenure.epoch.0);
+            self.fence(care, site, done);
+            let accounts = self.pools.len();
+            self.stores[site].push(Held {
+                tenure: Tenure::mint(Epoch(last + 1)),
+                nonce,
+                lines: vec![Line::default(); accounts],
+                suspense: vec![Suspense::default(); accounts],
+            });
+            Epoch(last + 1)
+        });
+        done.send.push(Message::Enrolled { site, copy, nonce, epoch, life: self.life });
+    }
+
+    /// Ends the living epoch of a store.
+    pub fn fence(&mut self, care: &Mutant, site: Site, done: &mut Done) {
+        let Some(held) = self.stores[site].last_mut().filter(|held| held.tenure.standing == Standing::Living) else {
+            return;
+        };
+        held.tenure.standing = Standing::Fenced;
+        let epoch = held.tenure.epoch;
+        self.waiting.remove(&(site, epoch));
+        for account in 0..self.pools.len() {
+            done.touched.push(account);
+            if !care.keeps(Rule::SuspenseIsNoPool) {
+                let Some(line) = self.of_epoch(site, epoch).map(|held| held.lines[account]) else { continue };
+                self.pools[account].released_minor += i64::try_from(line.held().max(0)).unwrap_or(0);
+            }
+        }
+    }
+
+    /// Finance pays an account back what a fenced epoch held.
+    pub fn repay(&mut self, care: &Mutant, site: Site, account: Account, done: &mut Done) {
+        let pool = self.pools[account];
+        for held in self.stores[site].iter_mut().filter(|held| held.tenure.standing == Standing::Fenced) {
+            let side = Fenced { pool, line: held.lines[account], suspense: held.suspense[account] };
+            let amount_minor = side.waiting_minor();
+            if let Ok(next) = step_with(care, &side, FencedEvent::Repay { amount_minor }) {
+                (self.pools[account], held.suspense[account]) = (next.pool, next.suspense);
+                done.repaid.push((account, amount_minor));
+                done.touched.push(account);
+                return;
+            }
+        }
+    }
+
+    /// A store begins a session.
+    pub fn greet(&mut self, care: &Mutant, site: Site, copy: usize, greeting: &Greeting, done: &mut Done) {
+        let (life, epoch) = (self.life, greeting.epoch);
+        let recovers = self.waiting.contains(&(site, epoch));
+        let unheard = Message::Unheard { site, copy, epoch, nonce: Some(greeting.nonce) };
+        let Some(living) = self.stores[site].last_mut() else { return done.send.push(unheard) };
+        let is_fenced_epoch = living.tenure.epoch != epoch && !care.keeps(Rule::EpochIsFenced);
+        match living.tenure.greet(care, greeting, recovers) {
+            Ok(tenure) => {
+                let heard = tenure.heard;
+                let (turn, nonce) = (tenure.ratchet.turn, greeting.nonce);
+                living.tenure = tenure;
+                done.send.push(Message::Welcome { site, copy, epoch, nonce, turn, life, heard });
+            }
+            Err(_) if is_fenced_epoch => {
+                let (turn, nonce, heard) = (greeting.turn + 1, greeting.nonce, Head::START);
+                done.send.push(Message::Welcome { site, copy, epoch, nonce, turn, life, heard });
+            }
+            // Of two copies neither can be believed. What an epoch was granted that a restored hub has not heard is a person's to answer for.
+            Err(NotContinuous::Copied { .. }) if !recovers => {
+                self.fence(care, site, done);
+                done.send.push(unheard);
+            }
+            Err(_) => done.send.push(unheard),
+        }
+    }
+
+    /// A store's totals arrive, perhaps with a need.
+    pub fn reported(&mut self, care: &Mutant, report: &Report, done: &mut Done) {
+        let &Report { site, copy, epoch, life, turn, head, ref counters, needs } = report;
+        if life != self.life {
+            done.send.push(Message::Again { site, copy });
+        }
+        let recovers = self.waiting.contains(&(site, epoch)) && life == self.life;
+        let is_waited_for = self.waiting.contains(&(site, epoch)) && care.keeps(Rule::RecoveryWaits);
+        let mut pools = std::mem::take(&mut self.pools);
+        let known = self
+            .of_epoch(site, epoch)
+            .filter(|held| held.tenure.standing == Standing::Living || !care.keeps(Rule::EpochIsFenced));
+        let Some(held) = known else {
+            self.pools = pools;
+            return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
+        };
+        if is_waited_for && !recovers {
+            self.pools = pools;
+            return;
+        }
+        if turn != held.tenure.ratchet.turn && care.keeps(Rule::ReportOfOwnSession) {
+            self.pools = pools;
+            return done.send.push(Message::Again { site, copy });
+        }
+        for (account, &counters) in counters.iter().enumerate() {
+            let side = HubSide { pool: pools[account], line: held.lines[account] };
+            let event = if recovers { HubEvent::Recover { counters } } else { HubEvent::Report { counters } };
+            if let Ok(next) = step_with(care, &side, event)
+                && next != side
+            {
+                (pools[account], held.lines[account]) = (next.pool, next.line);
+                done.touched.push(account);
+            }
+        }
+        if head.seq > held.tenure.heard.seq {
+            held.tenure.heard = head;
+        }
+        self.pools = pools;
+        if recovers {
+            self.waiting.remove(&(site, epoch));
+        }
+        if let Some((account, missing_minor)) = needs {
+            self.give(care, (site, copy, epoch), account, missing_minor, done);
+        }
+    }
+
+    /// Grants what is missing, or asks other stores for it.
+    pub fn give(
+        &mut self,
+        care: &Mutant,
+        (site, copy, epoch): (Site, usize, Epoch),
+        account: Account,
+        missing_minor: i64,
+        done: &mut Done,
+    ) {
+        if !self.may_grant(care) {
+            return;
+        }
+        let (life, pool) = (self.life, self.pools[account]);
+        let turn = self.of_epoch(site, epoch).map_or(0, |held| held.tenure.ratchet.turn);
+        let is_free = pool.free_minor() >= missing_minor || !care.keeps(Rule::GrantWithinPool);
+        if !is_free {
+            for other in (0..self.stores.len()).filter(|&other| other != site) {
+                done.send.push(Message::Recall { site: other, account });
+                if !care.keeps(Rule::RecallIsNoRelease)
+                    && let Some(line) = self.stores[other].last_mut().map(|held| &mut held.lines[account])
+                    && line.held() > 0
+                {
+                    let amount_minor = i64::try_from(line.held()).unwrap_or(0);
+                    line.seen.released_minor += amount_minor;
+                    self.pools[account].released_minor += amount_minor;
+                }
+            }
+        }
+        let amount_minor = if is_free { missing_minor } else { self.pools[account].free_minor() };
+        let pool = self.pools[account];
+        let Some(held) = self.of_epoch(site, epoch) else { return };
+        let side = HubSide { pool, line: held.lines[account] };
+        let Ok(next) = step_with(care, &side, HubEvent::Grant { amount_minor }) else {
+            // Nothing is free; what was granted before may have been lost on its way.
+            let granted_minor = held.lines[account].granted_minor;
+            return done.send.push(Message::Grant {
+                site,
+                copy,
+                epoch,
+                life,
+                turn,
+                account,
+                granted_minor,
+                part_minor: 0,
+            });
+        };
+        held.lines[account] = next.line;
+        self.pools[account] = next.pool;
+        done.touched.push(account);
+        let granted_minor = next.line.granted_minor;
+        done.send.push(Message::Grant {
+            site,
+            copy,
+            epoch,
+            life,
+            turn,
+            account,
+            granted_minor,
+            part_minor: amount_minor,
+        });
+    }
+
+    /// Takes value off at head office.
+    pub fn spend(&mut self, care: &Mutant, account: Account, amount_minor: i64, done: &mut Done) -> bool {
+        if !self.may_grant(care) {
+            return false;
+        }
+        let side = HubSide { pool: self.pools[account], ..HubSide::default() };
+        done.touched.push(account);
+        step_with(care, &side, HubEvent::Spend { amount_minor }).map(|next| self.pools[account] = next.pool).is_ok()
+    }
+
+    /// Tired of waiting for a store, takes its value back: what a sound hub never does.
+    pub fn reclaim(&mut self, site: Site, account: Account, done: &mut Done) {
+        let Some(line) = self.stores[site].last_mut().map(|held| &mut held.lines[account]) else { return };
+        let held_minor = i64::try_from(line.held().max(0)).unwrap_or(0);
+        line.granted_minor -= held_minor;
+        self.pools[account].granted_minor -= held_minor;
+        done.touched.push(account);
+    }
+}

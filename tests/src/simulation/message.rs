@@ -1,0 +1,189 @@
+//! Messages between tills, stores and the hub, as far as value goes.
+
+use huitong_protocol::allotment::StoreCounters;
+use huitong_protocol::id::Epoch;
+use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::Greeting;
+use huitong_protocol::till::Witness;
+
+/// An account, by its place.
+pub type Account = usize;
+/// A store, by its place.
+pub type Site = usize;
+/// A till of a store, by its place.
+pub type Till = usize;
+
+/// The name of an operation: the till that asks and its own number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct OpId {
+    /// The store whose till it is.
+    pub site: Site,
+    /// The till.
+    pub till: Till,
+    /// Its number there.
+    pub number: u32,
+}
+
+/// What a till wants.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Want {
+    /// A sale without stored value.
+    Trade,
+    /// Value onto an account.
+    Load(Account, i64),
+    /// Goods paid with an account.
+    Spend(Account, i64),
+}
+
+/// What a till was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Done.
+    Done,
+    /// Not done, for good.
+    Declined,
+}
+
+/// Everything that travels.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A till asks, or only shows what it saw.
+    Ask {
+        /// Whose till.
+        site: Site,
+        /// Which.
+        till: Till,
+        /// What it wants.
+        want: Option<(OpId, Want)>,
+        /// The highest position that it saw.
+        witness: Option<Witness>,
+    },
+    /// The answer to a till.
+    Answer {
+        /// Whose till.
+        site: Site,
+        /// Which.
+        till: Till,
+        /// What it was told of which operation.
+        told: Option<(OpId, Told)>,
+        /// The journal's end.
+        witness: Witness,
+    },
+    /// A process without an epoch asks for one.
+    Enrol {
+        /// Whose process.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+        /// Known to this process alone.
+        nonce: u64,
+        /// The one-time token that a person got at head office: how many epochs there were then.
+        token: usize,
+    },
+    /// The hub minted an epoch.
+    Enrolled {
+        /// For whom.
+        site: Site,
+        /// Which of two copies asked.
+        copy: usize,
+        /// What was asked with.
+        nonce: u64,
+        /// The epoch.
+        epoch: Epoch,
+        /// The hub's life.
+        life: u64,
+    },
+    /// A store begins a session.
+    Hello {
+        /// Who.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+        /// What it says.
+        greeting: Greeting,
+    },
+    /// The hub's answer.
+    Welcome {
+        /// To whom.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+        /// The epoch that was greeted.
+        epoch: Epoch,
+        /// The nonce of the hello.
+        nonce: u64,
+        /// The next turn.
+        turn: u64,
+        /// The hub's life.
+        life: u64,
+        /// How far the hub heard the store.
+        heard: Head,
+    },
+    /// The hub does not listen to this store.
+    Unheard {
+        /// To whom.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+        /// The epoch that it said.
+        epoch: Epoch,
+        /// The nonce of the hello that this answers; none when it answers a report.
+        nonce: Option<u64>,
+    },
+    /// The hub has begun another life, or does not know the session: say hello again.
+    Again {
+        /// To whom.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+    },
+    /// A store's totals, and what it needs.
+    Report(Report),
+    /// Value for a store.
+    Grant {
+        /// To whom.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+        /// The epoch that it is for.
+        epoch: Epoch,
+        /// The hub's life.
+        life: u64,
+        /// The session that it is for.
+        turn: u64,
+        /// Of which account.
+        account: Account,
+        /// The total.
+        granted_minor: i64,
+        /// The last part of it, which a sound store does not look at.
+        part_minor: i64,
+    },
+    /// The hub asks for value back.
+    Recall {
+        /// From whom.
+        site: Site,
+        /// Of which account.
+        account: Account,
+    },
+}
+
+/// A store's totals, and what it needs.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Who.
+    pub site: Site,
+    /// Which of two copies.
+    pub copy: usize,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The hub's life that it met.
+    pub life: u64,
+    /// The turn of its session.
+    pub turn: u64,
+    /// The end of its journal.
+    pub head: Head,
+    /// All its counters.
+    pub counters: Vec<StoreCounters>,
+    /// An account that lacks so much.
+    pub needs: Option<(Account, i64)>,
+}

@@ -1,0 +1,481 @@
+//! Store: a store's database and its running process.
+//!
+//! A transaction is a closure over the database that gives what is to be sent; the world decides whether the machine dies before or after its commit.
+
+use std::collections::HashMap;
+
+use huitong_protocol::allotment::rule::{Care as _, Rule};
+use huitong_protocol::allotment::{StoreCounters, StoreEvent, step_with};
+use huitong_protocol::continuity::{Continuity, Seen, compare};
+use huitong_protocol::id::{Epoch, Seq};
+use huitong_protocol::journal::{Head, link};
+use huitong_protocol::tenure::Greeting;
+use huitong_protocol::till::Witness;
+
+use super::Mutant;
+use super::message::{Account, Message, OpId, Report, Site, Till, Told, Want};
+
+/// What a commit did, for the audit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Effect {
+    /// The operation.
+    pub id: OpId,
+    /// What it did.
+    pub want: Want,
+}
+
+/// A store's database. What only grows is kept apart, so that a transaction can be undone by cutting it.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The epoch that it lives; none before its enrolment.
+    pub epoch: Option<Epoch>,
+    /// Counters per account.
+    pub counters: Vec<StoreCounters>,
+    /// The journal: the chain's hashes by position.
+    pub chain: Vec<Head>,
+    /// Operations and what was told, in their order.
+    pub told: Vec<(OpId, Want, Told)>,
+    /// The highest life of the hub that it met.
+    pub life: u64,
+    /// Its turn of the ratchet.
+    pub turn: u64,
+    /// The nonce of a hello that is not answered yet.
+    pub greeted: Option<u64>,
+    /// It is proved to have forgotten something, or the hub does not hear it.
+    pub is_quarantined: bool,
+    known: HashMap<OpId, Told>,
+}
+
+/// What a transaction may have to be put back to.
+struct Before {
+    counters: Vec<StoreCounters>,
+    chain: usize,
+    told: usize,
+    life: u64,
+    turn: u64,
+    greeted: Option<u64>,
+    is_quarantined: bool,
+}
+
+impl Disk {
+    /// An empty one.
+    #[must_use]
+    pub fn new(accounts: usize) -> Self {
+        Self {
+            epoch: None,
+            counters: vec![StoreCounters::default(); accounts],
+            chain: Vec::new(),
+            told: Vec::new(),
+            life: 0,
+            turn: 0,
+            greeted: None,
+            is_quarantined: false,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The end of its journal.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.chain.last().copied().unwrap_or(Head::START)
+    }
+
+    /// Its end as tills are shown it.
+    #[must_use]
+    pub fn witness(&self) -> Option<Witness> {
+        self.epoch.map(|epoch| Witness { epoch, head: self.head() })
+    }
+
+    /// Whether it contains a witness, in truth.
+    #[must_use]
+    pub fn contains(&self, witness: &Witness) -> bool {
+        match self.epoch {
+            None => true,
+            Some(epoch) if witness.epoch != epoch => witness.epoch < epoch,
+            Some(_) => witness.head.seq == Seq::ZERO || self.at(witness.head.seq) == Some(witness.head),
+        }
+    }
+
+    fn at(&self, seq: Seq) -> Option<Head> {
+        let place = usize::try_from(seq.0.checked_sub(1)?).ok()?;
+        self.chain.get(place).copied()
+    }
+
+    /// Writes an entry. As in a real journal no two entries are the same, unless they say the same of the same operation.
+    fn append(&mut self, entry: &impl std::hash::Hash) {
+        let head = self.head();
+        let mut content = std::hash::DefaultHasher::new();
+        entry.hash(&mut content);
+        let content = std::hash::Hasher::finish(&content).to_le_bytes();
+        self.chain.push(Head { seq: head.seq.next(), hash: link(head.hash, &content) });
+    }
+
+    fn before(&self) -> Before {
+        Before {
+            counters: self.counters.clone(),
+            chain: self.chain.len(),
+            told: self.told.len(),
+            life: self.life,
+            turn: self.turn,
+            greeted: self.greeted,
+            is_quarantined: self.is_quarantined,
+        }
+    }
+
+    fn undo(&mut self, before: Before) {
+        self.counters = before.counters;
+        self.chain.truncate(before.chain);
+        for (id, _, _) in self.told.drain(before.told..) {
+            self.known.remove(&id);
+        }
+        (self.life, self.turn, self.greeted) = (before.life, before.turn, before.greeted);
+        self.is_quarantined = before.is_quarantined;
+    }
+}
+
+/// What a transaction gave.
+#[derive(Default)]
+pub struct Done {
+    /// To be sent after the commit.
+    pub send: Vec<Message>,
+    /// What it did.
+    pub effects: Vec<Effect>,
+    /// Accounts to be audited.
+    pub touched: Vec<Account>,
+}
+
+/// When a machine dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crash {
+    /// It does not.
+    No,
+    /// Before the commit.
+    Before,
+    /// After the commit, before anything is sent.
+    After,
+}
+
+/// Who can say that a database is the one that answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Prover {
+    /// A till: it brings the highest position that it saw.
+    Till(Till),
+    /// The hub: it says how far it heard.
+    Hub,
+}
+
+fn begin(tills: usize) -> Continuity<Prover> {
+    Continuity::begin((0..tills).map(Prover::Till).chain([Prover::Hub]))
+}
+
+/// A machine with a database.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Whose.
+    pub site: Site,
+    /// Which of two copies.
+    pub copy: usize,
+    /// Its database.
+    pub disk: Disk,
+    /// What the process knows of its continuity.
+    pub continuity: Continuity<Prover>,
+    /// Whether the hub has welcomed this process.
+    pub has_session: bool,
+    /// What this process asked an epoch with.
+    pub nonce: Option<u64>,
+    /// Spends that wait for a grant, with who asked.
+    pub waiting: Vec<(Till, OpId, Account, i64)>,
+    /// Whether its database was put back to an earlier one, or copied, and not enrolled since.
+    pub is_copy: bool,
+}
+
+impl Machine {
+    /// Starts a process on a database.
+    #[must_use]
+    pub fn start(site: Site, copy: usize, disk: Disk, tills: usize) -> Self {
+        let continuity = begin(tills);
+        let (has_session, nonce, waiting) = (false, None, Vec::new());
+        Self { site, copy, disk, continuity, has_session, nonce, waiting, is_copy: false }
+    }
+
+    /// The process dies and starts again.
+    pub fn restart(&mut self, tills: usize) {
+        self.continuity = begin(tills);
+        self.has_session = false;
+        self.nonce = None;
+        self.waiting.clear();
+    }
+
+    /// Runs a transaction, with a machine that may die.
+    pub fn transact(
+        &mut self,
+        care: &Mutant,
+        crash: Crash,
+        tills: usize,
+        work: impl FnOnce(&mut Self, &mut Done),
+    ) -> Done {
+        let before = (crash == Crash::Before).then(|| self.disk.before());
+        let mut done = Done::default();
+        work(self, &mut done);
+        if let Some(before) = before {
+            self.disk.undo(before);
+            done.effects.clear();
+        }
+        if crash != Crash::No {
+            let replies_stay = crash == Crash::Before && !care.keeps(Rule::ReplyAfterCommit);
+            done.send.retain(|message| replies_stay && matches!(message, Message::Answer { .. }));
+            self.restart(tills);
+        }
+        done
+    }
+
+    /// Whether value may move here.
+    #[must_use]
+    pub fn may_move_value(&self) -> bool {
+        self.disk.epoch.is_some() && !self.disk.is_quarantined && self.continuity.may_move_value()
+    }
+
+    fn may_speak(&self, care: &Mutant) -> bool {
+        self.disk.epoch.is_some() && (self.may_move_value() || !care.keeps(Rule::UnprovedIsSilent))
+    }
+
+    fn answer(&self, till: Till, told: Option<(OpId, Told)>, done: &mut Done) {
+        if let Some(witness) = self.disk.witness() {
+            done.send.push(Message::Answer { site: self.site, till, told, witness });
+        }
+    }
+
+    /// A till asks.
+    pub fn asked(
+        &mut self,
+        care: &Mutant,
+        till: Till,
+        want: Option<(OpId, Want)>,
+        shown: Option<Witness>,
+        done: &mut Done,
+    ) {
+        let Some(own) = self.disk.witness() else { return };
+        if let Some(shown) = &shown {
+            let hash_at = |seq| Ok::<_, std::convert::Infallible>(self.disk.at(seq).map(|head| head.hash));
+            let Ok(seen) = compare(care, &own, shown, hash_at);
+            self.prove(care, Prover::Till(till), seen);
+        } else {
+            self.prove(care, Prover::Till(till), Seen::Inside);
+        }
+        let Some((id, want)) = want else { return self.answer(till, None, done) };
+        if care.keeps(Rule::OperationsAreOnce)
+            && let Some(&told) = self.disk.known.get(&id)
+        {
+            return self.answer(till, Some((id, told)), done);
+        }
+        match want {
+            Want::Trade => {
+                self.disk.append(&(id, want));
+                self.tell(till, id, want, Told::Done, done);
+            }
+            Want::Load(account, amount_minor) => {
+                if self.disk.is_quarantined {
+                    return self.tell(till, id, want, Told::Declined, done);
+                }
+                let event = StoreEvent::Load { amount_minor };
+                let told = self.count(care, Some(id), account, event, done);
+                self.tell(till, id, want, told, done);
+            }
+            Want::Spend(account, amount_minor) => {
+                if !self.may_move_value() {
+                    return self.tell(till, id, want, Told::Declined, done);
+                }
+                let has_minor = self.disk.counters[account].available_minor();
+                let lacks = care.keeps(Rule::SpendWithinHolding) && has_minor < amount_minor;
+                if lacks && self.has_session && !self.waiting.iter().any(|waiting| waiting.1 == id) {
+                    self.waiting.push((till, id, account, amount_minor));
+                    return self.report(care, Some((account, amount_minor - has_minor)), done);
+                }
+                if !lacks || !self.has_session {
+                    let told = self.count(care, Some(id), account, StoreEvent::Spend { amount_minor }, done);
+                    self.tell(till, id, want, told, done);
+                }
+            }
+        }
+    }
+
+    fn prove(&mut self, care: &Mutant, prover: Prover, seen: Seen) {
+        let known = std::mem::replace(&mut self.continuity, Continuity::Proved);
+        self.continuity = known.shown(care, prover, seen);
+        if !care.keeps(Rule::HubProvesStart) {
+            let known = std::mem::replace(&mut self.continuity, Continuity::Proved);
+            self.continuity = known.excused(care, Prover::Hub);
+        }
+        if let Continuity::Broken(_) = self.continuity {
+            self.disk.is_quarantined = true;
+        }
+    }
+
+    fn count(
+        &mut self,
+        care: &Mutant,
+        what: Option<OpId>,
+        account: Account,
+        event: StoreEvent,
+        done: &mut Done,
+    ) -> Told {
+        done.touched.push(account);
+        match step_with(care, &self.disk.counters[account], event) {
+            Ok(next) => {
+                self.disk.counters[account] = next;
+                self.disk.append(&(what, account, next));
+                Told::Done
+            }
+            Err(_) => Told::Declined,
+        }
+    }
+
+    fn tell(&mut self, till: Till, id: OpId, want: Want, told: Told, done: &mut Done) {
+        if told == Told::Done {
+            done.effects.push(Effect { id, want });
+        }
+        self.disk.told.push((id, want, told));
+        self.disk.known.insert(id, told);
+        self.waiting.retain(|waiting| waiting.1 != id);
+        self.answer(till, Some((id, told)), done);
+    }
+
+    /// Waited long enough: the offline answer.
+    pub fn give_up(&mut self, care: &Mutant, done: &mut Done) {
+        for (till, id, account, amount_minor) in std::mem::take(&mut self.waiting) {
+            self.settle(care, till, id, account, amount_minor, done);
+        }
+    }
+
+    fn settle(&mut self, care: &Mutant, till: Till, id: OpId, account: Account, amount_minor: i64, done: &mut Done) {
+        if care.keeps(Rule::OperationsAreOnce) && self.disk.known.contains_key(&id) {
+            return;
+        }
+        let told = if self.may_move_value() {
+            self.count(care, Some(id), account, StoreEvent::Spend { amount_minor }, done)
+        } else {
+            Told::Declined
+        };
+        self.tell(till, id, Want::Spend(account, amount_minor), told, done);
+    }
+
+    /// Tells the hub all totals.
+    pub fn report(&self, care: &Mutant, needs: Option<(Account, i64)>, done: &mut Done) {
+        let (Some(epoch), true) = (self.disk.epoch, self.has_session && self.may_speak(care)) else { return };
+        done.send.push(Message::Report(Report {
+            site: self.site,
+            copy: self.copy,
+            epoch,
+            life: self.disk.life,
+            turn: self.disk.turn,
+            head: self.disk.head(),
+            counters: self.disk.counters.clone(),
+            needs,
+        }));
+    }
+
+    /// Gives value back.
+    pub fn release(&mut self, care: &Mutant, account: Account, amount_minor: i64, done: &mut Done) {
+        if !self.may_speak(care) {
+            return;
+        }
+        self.count(care, None, account, StoreEvent::Release { amount_minor }, done);
+        self.report(care, None, done);
+    }
+
+    /// The hub wants value back: all that nobody waits for.
+    pub fn recalled(&mut self, care: &Mutant, account: Account, done: &mut Done) {
+        if self.waiting.iter().any(|waiting| waiting.2 == account) {
+            return;
+        }
+        let releasable_minor = self.disk.counters[account].releasable_minor(0);
+        if releasable_minor > 0 {
+            self.release(care, account, releasable_minor, done);
+        } else {
+            self.report(care, None, done);
+        }
+    }
+
+    /// A grant arrives.
+    pub fn granted(
+        &mut self,
+        care: &Mutant,
+        (epoch, life, turn): (Epoch, u64, u64),
+        account: Account,
+        (granted_minor, part_minor): (i64, i64),
+        done: &mut Done,
+    ) {
+        let Some(own) = self.disk.epoch else { return };
+        let is_own = self.has_session && (own, self.disk.life, self.disk.turn) == (epoch, life, turn);
+        if (!is_own && care.keeps(Rule::GrantOfOwnSession)) || !self.may_speak(care) {
+            return;
+        }
+        let counters = self.disk.counters[account];
+        let total = if care.keeps(Rule::GrantsAreTotals) { granted_minor } else { counters.adopted_minor + part_minor };
+        let Ok(next) = step_with(care, &counters, StoreEvent::Adopt { granted_minor: total }) else { return };
+        done.touched.push(account);
+        if next != counters {
+            self.disk.counters[account] = next;
+            self.disk.append(&("adopt", account, total));
+        }
+        let (served, waiting) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting: &(Till, OpId, Account, i64)| {
+                waiting.2 == account && next.available_minor() >= waiting.3
+            });
+        self.waiting = waiting;
+        for (till, id, account, amount_minor) in served {
+            self.settle(care, till, id, account, amount_minor, done);
+        }
+        self.report(care, None, done);
+    }
+
+    /// Begins a session. What is sent was written down before.
+    pub fn hello(&mut self, nonce: u64, done: &mut Done) {
+        let Some(epoch) = self.disk.epoch else { return };
+        if self.disk.is_quarantined {
+            return;
+        }
+        let nonce = *self.disk.greeted.get_or_insert(nonce);
+        let greeting = Greeting { epoch, turn: self.disk.turn, nonce };
+        done.send.push(Message::Hello { site: self.site, copy: self.copy, greeting });
+    }
+
+    /// The hub welcomes. Gives whether a session begins.
+    pub fn welcomed(&mut self, care: &Mutant, epoch: Epoch, nonce: u64, turn: u64, life: u64, heard: Head) -> bool {
+        if self.disk.epoch != Some(epoch) || self.disk.greeted != Some(nonce) || life < self.disk.life {
+            return false;
+        }
+        let own = Witness { epoch, head: self.disk.head() };
+        let hash_at = |seq| Ok::<_, std::convert::Infallible>(self.disk.at(seq).map(|head| head.hash));
+        let Ok(seen) = compare(care, &own, &Witness { epoch, head: heard }, hash_at);
+        self.prove(care, Prover::Hub, seen);
+        if self.disk.is_quarantined {
+            return false;
+        }
+        (self.disk.turn, self.disk.life, self.disk.greeted) = (turn, life, None);
+        self.has_session = true;
+        true
+    }
+
+    /// The hub does not hear this epoch.
+    pub fn unheard(&mut self, epoch: Epoch, nonce: Option<u64>) {
+        if self.disk.epoch != Some(epoch) || (nonce.is_some() && self.disk.greeted != nonce) {
+            return;
+        }
+        self.disk.is_quarantined = true;
+        self.has_session = false;
+    }
+
+    /// An epoch was minted. Begins it with nothing, if it is this process that asked. Gives whether it does.
+    pub fn enrolled(&mut self, care: &Mutant, nonce: u64, epoch: Epoch, life: u64) -> bool {
+        let is_later = self.disk.epoch.is_none_or(|own| own < epoch);
+        if self.nonce != Some(nonce) && (care.keeps(Rule::EpochByNonce) || !is_later) {
+            return false;
+        }
+        self.disk = Disk { epoch: Some(epoch), life, ..Disk::new(self.disk.counters.len()) };
+        (self.nonce, self.has_session, self.is_copy) = (None, false, false);
+        self.waiting.clear();
+        self.continuity = Continuity::Proved;
+        true
+    }
+}

@@ -1,0 +1,33 @@
+//! Till: writes an operation down before it asks, asks until it is told, and brings back the highest position that it saw.
+
+use huitong_protocol::till::Witness;
+
+use super::message::{OpId, Told, Want};
+
+/// A till's memory, which survives everything here.
+#[derive(Clone, Debug, Default)]
+pub struct TillNode {
+    /// What it waits for.
+    pub pending: Option<(OpId, Want)>,
+    /// How many operations it began.
+    pub begun: u32,
+    /// The highest position that it saw.
+    pub witness: Option<Witness>,
+}
+
+impl TillNode {
+    /// Takes an answer. Gives the operation that it ends.
+    pub fn hear(&mut self, told: Option<(OpId, Told)>, witness: Witness) -> Option<(OpId, Want, Told)> {
+        let is_newer = |seen: &Witness| (witness.epoch, witness.head.seq) > (seen.epoch, seen.head.seq);
+        if self.witness.as_ref().is_none_or(is_newer) {
+            self.witness = Some(witness);
+        }
+        let (id, told) = told?;
+        let (pending, want) = self.pending?;
+        if pending != id {
+            return None;
+        }
+        self.pending = None;
+        Some((id, want, told))
+    }
+}

@@ -1,0 +1,626 @@
+//! World: everything there is in a run, and the one thing that happens in a step.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use huitong_protocol::allotment::rule::{Care as _, Rule};
+use huitong_protocol::id::Epoch;
+use huitong_protocol::tenure::Standing;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::audit::{Audit, Violation};
+use super::hub;
+use super::message::{Message, OpId, Report, Told, Want};
+use super::store::{self, Crash, Disk, Machine};
+use super::till::TillNode;
+use super::{Mutant, Settings};
+
+/// What every account has at the beginning.
+const LOADED_MINOR: i64 = 200;
+/// The dearest operation.
+const AMOUNT_MAX_MINOR: i64 = 60;
+/// Messages under way at most: the network loses the oldest beyond it.
+const WIRE_MAX: usize = 400;
+/// Backups kept per node.
+const IMAGES_MAX: usize = 3;
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    /// Steps done.
+    pub steps: u64,
+    /// Things that were broken, lost, doubled or delayed on purpose.
+    pub faults: u64,
+    /// Operations that tills were told are done.
+    pub done: u64,
+    /// What must never be, when it was.
+    pub violation: Option<String>,
+    /// The steps before it.
+    pub trace: Vec<String>,
+}
+
+/// A run.
+pub struct World {
+    care: Mutant,
+    settings: Settings,
+    random: StdRng,
+    hub: hub::Disk,
+    hub_images: Vec<hub::Disk>,
+    machines: Vec<Vec<Machine>>,
+    images: Vec<Vec<Disk>>,
+    tills: Vec<Vec<TillNode>>,
+    /// Stores without a line to the hub.
+    cut: Vec<bool>,
+    wire: Vec<Message>,
+    audit: Audit,
+    /// Nothing was ever lost: books must balance exactly.
+    is_exact: bool,
+    /// What a restored hub forgot to have granted, per store and account.
+    forgotten_minor: Vec<Vec<i64>>,
+    /// Welcomes of each copy since a store was copied.
+    welcomes: Vec<[u32; 2]>,
+    outcome: Outcome,
+    trace: VecDeque<String>,
+    is_calm: bool,
+}
+
+impl World {
+    /// A world at rest.
+    #[must_use]
+    pub fn new(settings: &Settings, care: Mutant, seed: u64) -> Self {
+        let (stores, accounts) = (settings.stores, settings.accounts);
+        let machine = |site| Machine::start(site, 0, Disk::new(accounts), settings.tills);
+        Self {
+            care,
+            settings: settings.clone(),
+            random: StdRng::seed_from_u64(seed),
+            hub: hub::Disk::new(stores, accounts, LOADED_MINOR),
+            hub_images: Vec::new(),
+            machines: (0..stores).map(|site| vec![machine(site)]).collect(),
+            images: vec![Vec::new(); stores],
+            tills: vec![vec![TillNode::default(); settings.tills]; stores],
+            cut: vec![false; stores],
+            wire: Vec::new(),
+            audit: Audit::new(stores, accounts, LOADED_MINOR),
+            // Every other world only has a bad network and dying processes, so that not a cent may be missing in it.
+            is_exact: seed.is_multiple_of(2),
+            forgotten_minor: vec![Vec::new(); stores],
+            welcomes: vec![[0; 2]; stores],
+            outcome: Outcome::default(),
+            trace: VecDeque::new(),
+            is_calm: false,
+        }
+    }
+
+    /// Lives through so many steps, then lets the storm end and all that is under way arrive.
+    #[must_use]
+    pub fn live(mut self, steps: u64) -> Outcome {
+        for _ in 0..steps {
+            if let Err(violation) = self.step() {
+                return self.end(Some(violation));
+            }
+        }
+        match self.calm_down() {
+            Ok(()) => self.end(None),
+            Err(violation) => self.end(Some(violation)),
+        }
+    }
+
+    fn end(mut self, violation: Option<Violation>) -> Outcome {
+        self.outcome.violation = violation.map(|violation| violation.0);
+        self.outcome.trace = self.trace.into();
+        self.outcome
+    }
+
+    fn note(&mut self, words: impl FnOnce() -> String) {
+        if self.settings.trace {
+            if self.trace.len() >= self.settings.trace_lines {
+                self.trace.pop_front();
+            }
+            let line = format!("{:>7} {}", self.outcome.steps, words());
+            self.trace.push_back(line);
+        }
+    }
+
+    fn chance(&mut self, per_mille: u32) -> bool {
+        !self.is_calm && self.random.random_range(0..1_000) < per_mille
+    }
+
+    fn pick(&mut self, count: usize) -> usize {
+        self.random.random_range(0..count)
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        self.outcome.steps += 1;
+        match self.random.random_range(0..1_000_u32) {
+            0..=559 => self.deliver(),
+            560..=759 => self.till_acts(),
+            760..=969 => self.node_acts(),
+            970..=975 if self.settings.has_disasters && !self.is_exact => self.disaster(),
+            _ => self.trouble(),
+        }
+    }
+
+    fn send(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            if self.chance(self.settings.loss_per_mille) {
+                self.outcome.faults += 1;
+                continue;
+            }
+            if self.chance(self.settings.duplicate_per_mille) {
+                self.outcome.faults += 1;
+                self.wire.push(message.clone());
+            }
+            self.wire.push(message);
+        }
+        while self.wire.len() > WIRE_MAX {
+            self.wire.swap_remove(0);
+        }
+    }
+
+    fn crash(&mut self) -> Crash {
+        if !self.chance(self.settings.crash_per_mille) {
+            return Crash::No;
+        }
+        self.outcome.faults += 1;
+        if self.random.random() { Crash::Before } else { Crash::After }
+    }
+
+    /// Runs a transaction of a machine, and the audit of what it touched.
+    fn at_store(
+        &mut self,
+        site: usize,
+        copy: usize,
+        work: impl FnOnce(&mut Machine, &Mutant, &mut store::Done),
+    ) -> Result<(), Violation> {
+        let crash = self.crash();
+        let (care, tills) = (self.care, self.settings.tills);
+        let Some(machine) = self.machines[site].get_mut(copy) else { return Ok(()) };
+        let done = machine.transact(&care, crash, tills, |machine, done| work(machine, &care, done));
+        let epoch = machine.disk.epoch.unwrap_or(Epoch(0));
+        if crash != Crash::No {
+            self.note(|| format!("store {site}.{copy} dies, {crash:?} its commit"));
+        }
+        for effect in done.effects {
+            self.note(|| format!("store {site}.{copy} commits {:?}", effect));
+            self.audit.committed(copy, epoch, effect)?;
+        }
+        self.send(done.send);
+        done.touched.into_iter().try_for_each(|account| self.check(account))
+    }
+
+    fn at_hub(&mut self, work: impl FnOnce(&mut hub::Disk, &Mutant, &mut hub::Done)) -> Result<(), Violation> {
+        let crash = self.crash();
+        let before = (crash == Crash::Before).then(|| self.hub.clone());
+        let mut done = hub::Done::default();
+        work(&mut self.hub, &self.care, &mut done);
+        if let Some(before) = before {
+            self.hub = before;
+            done.repaid.clear();
+        }
+        if crash != Crash::No {
+            self.note(|| format!("the hub dies, {crash:?} its commit"));
+            let grants_stay = crash == Crash::Before && !self.care.keeps(Rule::GrantAfterCommit);
+            done.send.retain(|message| grants_stay && matches!(message, Message::Grant { .. }));
+        }
+        for (account, amount_minor) in done.repaid {
+            self.audit.repaid(account, amount_minor);
+        }
+        self.send(done.send);
+        done.touched.into_iter().try_for_each(|account| self.check(account))
+    }
+
+    fn check(&self, account: usize) -> Result<(), Violation> {
+        self.audit.check(account, &self.hub, &self.machines, &self.tills, self.is_exact)
+    }
+
+    fn check_all(&self) -> Result<(), Violation> {
+        (0..self.settings.accounts).try_for_each(|account| self.check(account))
+    }
+
+    fn till_acts(&mut self) -> Result<(), Violation> {
+        let (site, till) = (self.pick(self.settings.stores), self.pick(self.settings.tills));
+        let amount_minor = self.random.random_range(1..=AMOUNT_MAX_MINOR);
+        let account = self.pick(self.settings.accounts);
+        let kind = self.random.random_range(0..10_u32);
+        let node = &mut self.tills[site][till];
+        if node.pending.is_none() && !self.is_calm && kind != 9 {
+            let want = match kind {
+                0 => Want::Trade,
+                1..=2 => Want::Load(account, amount_minor),
+                _ => Want::Spend(account, amount_minor),
+            };
+            node.begun += 1;
+            node.pending = Some((OpId { site, till, number: node.begun }, want));
+        }
+        let ask = Message::Ask { site, till, want: node.pending, witness: node.witness };
+        self.send(vec![ask]);
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<(), Violation> {
+        if self.wire.is_empty() {
+            return self.till_acts();
+        }
+        let place = self.pick(self.wire.len());
+        let message = self.wire.swap_remove(place);
+        let crosses = match &message {
+            Message::Ask { .. } | Message::Answer { .. } => None,
+            Message::Enrol { site, .. }
+            | Message::Enrolled { site, .. }
+            | Message::Hello { site, .. }
+            | Message::Welcome { site, .. }
+            | Message::Unheard { site, .. }
+            | Message::Again { site, .. }
+            | Message::Report(Report { site, .. })
+            | Message::Grant { site, .. }
+            | Message::Recall { site, .. } => Some(*site),
+        };
+        if crosses.is_some_and(|site| self.cut[site]) {
+            self.outcome.faults += 1;
+            return Ok(());
+        }
+        self.note(|| format!("arrives: {message:?}"));
+        self.arrive(message)
+    }
+
+    fn arrive(&mut self, message: Message) -> Result<(), Violation> {
+        match message {
+            Message::Ask { site, till, want, witness } => {
+                let copies = self.machines[site].len();
+                let copy = self.pick(copies);
+                self.at_store(site, copy, |machine, care, done| machine.asked(care, till, want, witness, done))
+            }
+            Message::Answer { site, till, told, witness } => {
+                if let Some((id, want, told)) = self.tills[site][till].hear(told, witness)
+                    && told == Told::Done
+                {
+                    self.outcome.done += 1;
+                    self.audit.told(id, want);
+                    if let Want::Load(account, _) | Want::Spend(account, _) = want {
+                        return self.check(account);
+                    }
+                }
+                Ok(())
+            }
+            Message::Enrol { site, copy, nonce, token } => {
+                self.answer_for(site)?;
+                self.hub_images.clear();
+                self.at_hub(|hub, care, done| hub.enrol(care, site, copy, (nonce, token), done))
+            }
+            Message::Enrolled { site, copy, nonce, epoch, life } => {
+                // It wipes the database, so it is no transaction that can be undone: a machine that dies before its commit has not begun.
+                let (crash, care, tills) = (self.crash(), self.care, self.settings.tills);
+                let Some(machine) = self.machines[site].get_mut(copy) else { return Ok(()) };
+                let before = (crash != Crash::Before).then(|| machine.disk.clone());
+                let began = before.is_some() && machine.enrolled(&care, nonce, epoch, life);
+                if crash != Crash::No {
+                    machine.restart(tills);
+                }
+                match before.filter(|_| began) {
+                    Some(before) => {
+                        self.forget(copy, &before);
+                        self.check_all()
+                    }
+                    None => Ok(()),
+                }
+            }
+            Message::Hello { site, copy, greeting } => {
+                self.at_hub(|hub, care, done| hub.greet(care, site, copy, &greeting, done))
+            }
+            Message::Welcome { site, copy, epoch, nonce, turn, life, heard } => {
+                let mut began = false;
+                self.at_store(site, copy, |machine, care, _| {
+                    began = machine.welcomed(care, epoch, nonce, turn, life, heard);
+                })?;
+                if began { self.noticed(site, copy) } else { Ok(()) }
+            }
+            Message::Unheard { site, copy, epoch, nonce } => {
+                self.at_store(site, copy, |machine, _, _| machine.unheard(epoch, nonce))
+            }
+            Message::Again { site, copy } => self.at_store(site, copy, |machine, _, _| machine.has_session = false),
+            Message::Report(report) => self.at_hub(|hub, care, done| hub.reported(care, &report, done)),
+            Message::Grant { site, copy, epoch, life, turn, account, granted_minor, part_minor } => {
+                let value = (granted_minor, part_minor);
+                self.at_store(site, copy, |machine, care, done| {
+                    machine.granted(care, (epoch, life, turn), account, value, done)
+                })
+            }
+            Message::Recall { site, account } => {
+                self.at_store(site, 0, |machine, care, done| machine.recalled(care, account, done))
+            }
+        }
+    }
+
+    /// Both copies of a store were welcomed, and welcomed again: the ratchet let a copy live.
+    fn noticed(&mut self, site: usize, copy: usize) -> Result<(), Violation> {
+        if self.machines[site].len() < 2 || !self.machines[site][copy].has_session {
+            return Ok(());
+        }
+        self.welcomes[site][copy] += 1;
+        let epochs = (self.machines[site][0].disk.epoch, self.machines[site][1].disk.epoch);
+        if epochs.0 == epochs.1 && self.welcomes[site][copy] == 1 {
+            self.audit.copy_welcomed(site, &self.machines[site][copy], &self.hub);
+        }
+        if epochs.0 == epochs.1 && self.welcomes[site].iter().all(|&times| times >= 2) {
+            return Err(Violation(format!("two copies of store {site} were welcomed again and again")));
+        }
+        Ok(())
+    }
+
+    /// A database is no more.
+    fn forget(&mut self, copy: usize, disk: &Disk) {
+        let epoch = disk.epoch.unwrap_or(Epoch(0));
+        for &(id, want, told) in &disk.told {
+            if told == Told::Done {
+                self.audit.lost(copy, epoch, id, want);
+            }
+        }
+    }
+
+    fn node_acts(&mut self) -> Result<(), Violation> {
+        let site = self.pick(self.settings.stores);
+        let copies = self.machines[site].len();
+        let (copy, account) = (self.pick(copies), self.pick(self.settings.accounts));
+        let (nonce, amount_minor) = (self.random.random(), self.random.random_range(1..=AMOUNT_MAX_MINOR));
+        let machine = &mut self.machines[site][copy];
+        if machine.disk.epoch.is_none() || machine.disk.is_quarantined {
+            // A person enrols the store again.
+            let nonce = *machine.nonce.get_or_insert(nonce);
+            let token = self.hub.stores[site].len();
+            self.send(vec![Message::Enrol { site, copy, nonce, token }]);
+            return Ok(());
+        }
+        match self.random.random_range(0..10_u32) {
+            0..=2 if !machine.has_session => self.at_store(site, copy, |machine, _, done| machine.hello(nonce, done)),
+            0..=1 => self.at_store(site, copy, |machine, care, done| machine.report(care, None, done)),
+            2 => self.at_store(site, copy, |machine, _, done| machine.hello(nonce, done)),
+            3..=5 => self.at_store(site, copy, |machine, care, done| {
+                let most_minor = machine.disk.counters[account].available_minor();
+                let amount_minor =
+                    if care.keeps(Rule::ReleaseWithinHolding) { most_minor.min(amount_minor) } else { amount_minor };
+                machine.release(care, account, amount_minor, done);
+            }),
+            6..=8 => self.at_store(site, copy, Machine::give_up),
+            _ if !self.care.keeps(Rule::NoTimeoutReturns) && self.cut[site] => {
+                self.at_hub(|hub, _, done| hub.reclaim(site, account, done))
+            }
+            _ if self.is_calm => Ok(()),
+            _ => {
+                // A spend at head office counts as soon as it is committed.
+                let mut done = hub::Done::default();
+                if self.hub.spend(&self.care, account, amount_minor, &mut done) {
+                    self.audit.hub_spent(account, amount_minor);
+                }
+                self.check(account)
+            }
+        }
+    }
+
+    /// What happens on any day: a line breaks or comes back, a process dies, a message is not what it was.
+    fn trouble(&mut self) -> Result<(), Violation> {
+        if self.is_calm {
+            return Ok(());
+        }
+        let site = self.pick(self.settings.stores);
+        self.outcome.faults += 1;
+        match self.random.random_range(0..8_u32) {
+            0..=1 => self.cut[site] = true,
+            2..=4 => self.cut[site] = false,
+            5 => {
+                let tills = self.settings.tills;
+                self.machines[site].iter_mut().for_each(|machine| machine.restart(tills));
+                self.note(|| format!("store {site} restarts"));
+            }
+            6 => return self.garbled(site),
+            _ => {
+                self.wire.truncate(self.wire.len() / 2);
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody sends a report that no store made: it says that more was adopted than ever granted, and gives it back.
+    fn garbled(&mut self, site: usize) -> Result<(), Violation> {
+        let machine = &self.machines[site][0];
+        let Some(epoch) = machine.disk.epoch.filter(|_| self.hub.waiting.is_empty()) else { return Ok(()) };
+        let mut counters = machine.disk.counters.clone();
+        let account = self.random.random_range(0..counters.len());
+        let granted_minor = self.hub.stores[site]
+            .iter()
+            .find(|held| held.tenure.epoch == epoch)
+            .map_or(0, |held| held.lines[account].granted_minor);
+        let more_minor = granted_minor - counters[account].adopted_minor + 7;
+        counters[account].adopted_minor += more_minor;
+        counters[account].released_minor += more_minor;
+        let (head, turn) = (machine.disk.head(), machine.disk.turn);
+        let life = self.hub.life;
+        self.note(|| format!("a forged report of store {site}: {counters:?}"));
+        let report = Report { site, copy: 0, epoch, life, turn, head, counters, needs: None };
+        self.at_hub(|hub, care, done| hub.reported(care, &report, done))
+    }
+
+    /// What happens once in years: a disk is lost, a backup put back, a machine copied, the hub restored, a store given up.
+    fn disaster(&mut self) -> Result<(), Violation> {
+        if self.is_calm {
+            return Ok(());
+        }
+        let site = self.pick(self.settings.stores);
+        let kind = self.random.random_range(0..12_u32);
+        if kind <= 3 {
+            self.take_images(site);
+            return Ok(());
+        }
+        if kind == 4 {
+            return self.restore_hub();
+        }
+        self.outcome.faults += 1;
+        self.hub_images.clear();
+        let (tills, accounts) = (self.settings.tills, self.settings.accounts);
+        match kind {
+            5 => {
+                self.note(|| format!("store {site} loses its disk"));
+                self.replace(site, Disk::new(accounts), false);
+            }
+            6..=7 => {
+                if let Some(image) = self.images[site].pop() {
+                    self.note(|| format!("store {site} is put back to position {}", image.head().seq));
+                    self.replace(site, image, true);
+                }
+            }
+            8 if self.settings.has_copies && self.machines[site].len() == 1 => {
+                let machine = &self.machines[site][0];
+                if machine.disk.greeted.is_none() && machine.disk.epoch.is_some() && !machine.disk.is_quarantined {
+                    self.note(|| format!("store {site} is copied"));
+                    self.audit.copied(site, &self.machines[site][0], &self.hub);
+                    let disk = self.machines[site][0].disk.clone();
+                    self.machines[site].push(Machine { is_copy: true, ..Machine::start(site, 1, disk, tills) });
+                    self.welcomes[site] = [0; 2];
+                }
+            }
+            9 if self.machines[site].len() == 2 => {
+                self.note(|| format!("the copy of store {site} is switched off"));
+                if let Some(machine) = self.machines[site].pop() {
+                    self.forget(1, &machine.disk);
+                }
+            }
+            10 => {
+                self.note(|| format!("store {site} is fenced"));
+                self.answer_for(site)?;
+                return self.at_hub(|hub, care, done| hub.fence(care, site, done));
+            }
+            11 => {
+                let account = self.pick(accounts);
+                return self.at_hub(|hub, care, done| hub.repay(care, site, account, done));
+            }
+            _ => {}
+        }
+        self.check_all()
+    }
+
+    fn replace(&mut self, site: usize, disk: Disk, is_copy: bool) {
+        let tills = self.settings.tills;
+        let machine = Machine { is_copy, ..Machine::start(site, 0, disk, tills) };
+        let old = std::mem::replace(&mut self.machines[site][0], machine);
+        self.forget(0, &old.disk);
+        let disk = &self.machines[site][0].disk;
+        let epoch = disk.epoch.unwrap_or(Epoch(0));
+        for &(id, want, told) in &disk.told {
+            if told == Told::Done {
+                self.audit.stands_again(0, epoch, id, want);
+            }
+        }
+    }
+
+    fn take_images(&mut self, site: usize) {
+        let is_whole = |machines: &Vec<Machine>| {
+            machines
+                .iter()
+                .all(|machine| !machine.is_copy && !machine.disk.is_quarantined && machine.disk.epoch.is_some())
+        };
+        if self.images[site].len() < IMAGES_MAX && is_whole(&self.machines[site]) {
+            self.images[site].push(self.machines[site][0].disk.clone());
+        }
+        if self.hub_images.len() < IMAGES_MAX && self.machines.iter().all(is_whole) && self.hub.waiting.is_empty() {
+            self.hub_images.push(self.hub.clone());
+        }
+    }
+
+    /// A person ends an epoch that a restored hub has not heard, and answers for what the hub forgot to have granted to it.
+    fn answer_for(&mut self, site: usize) -> Result<(), Violation> {
+        if !self.hub.waiting.iter().any(|waiting| waiting.0 == site) {
+            return Ok(());
+        }
+        self.note(|| format!("a person answers for store {site}"));
+        let forgotten_minor = std::mem::take(&mut self.forgotten_minor[site]);
+        self.audit.answered_for(&forgotten_minor);
+        self.at_hub(|hub, care, done| hub.fence(care, site, done))
+    }
+
+    /// The hub's database is put back to a backup. What stands in its log on another disk is not forgotten: its life, the epochs, and its own postings.
+    fn restore_hub(&mut self) -> Result<(), Violation> {
+        let Some(image) = self.hub_images.pop() else { return Ok(()) };
+        self.outcome.faults += 1;
+        self.note(|| "the hub is put back to a backup".to_owned());
+        self.hub_images.clear();
+        let log = std::mem::replace(&mut self.hub, image);
+        self.hub.life = log.life + 1;
+        for (account, pool) in log.pools.iter().enumerate() {
+            self.hub.pools[account].loaded_minor = pool.loaded_minor;
+            self.hub.pools[account].spent_minor = pool.spent_minor;
+        }
+        for (site, epochs) in self.hub.stores.iter().enumerate() {
+            let Some(held) = epochs.last().filter(|held| held.tenure.standing == Standing::Living) else { continue };
+            self.hub.waiting.insert((site, held.tenure.epoch));
+            let Some(known) = log.stores[site].last() else { continue };
+            let lines = known.lines.iter().zip(&held.lines);
+            self.forgotten_minor[site] = lines.map(|(known, held)| known.granted_minor - held.granted_minor).collect();
+        }
+        self.check_all()
+    }
+
+    /// Faults stop; everything under way arrives; every operation that was begun is told.
+    fn calm_down(&mut self) -> Result<(), Violation> {
+        self.is_calm = true;
+        self.cut.fill(false);
+        let (stores, tills) = (self.settings.stores, self.settings.tills);
+        for _ in 0..60 {
+            for site in 0..stores {
+                while self.machines[site].len() > 1 {
+                    if let Some(machine) = self.machines[site].pop() {
+                        self.forget(1, &machine.disk);
+                    }
+                }
+                for till in 0..tills {
+                    let node = &self.tills[site][till];
+                    let ask = Message::Ask { site, till, want: node.pending, witness: node.witness };
+                    self.arrive(ask)?;
+                }
+                self.drain()?;
+                let nonce = self.random.random();
+                let machine = &mut self.machines[site][0];
+                if machine.disk.epoch.is_none() || machine.disk.is_quarantined {
+                    let nonce = *machine.nonce.get_or_insert(nonce);
+                    let token = self.hub.stores[site].len();
+                    self.arrive(Message::Enrol { site, copy: 0, nonce, token })?;
+                } else if !machine.has_session {
+                    self.at_store(site, 0, |machine, _, done| machine.hello(nonce, done))?;
+                }
+                self.drain()?;
+                self.at_store(site, 0, |machine, care, done| machine.report(care, None, done))?;
+                self.drain()?;
+                self.at_store(site, 0, Machine::give_up)?;
+                self.drain()?;
+            }
+            self.check_all()?;
+            let pending = self.tills.iter().flatten().filter(|till| till.pending.is_some()).count();
+            let silent = self.machines.iter().flatten().filter(|machine| !machine.has_session).count();
+            if pending == 0 && silent == 0 && self.hub.waiting.is_empty() && self.wire.is_empty() {
+                return Ok(());
+            }
+        }
+        let words = format!(
+            "after the faults stopped: pending {:?}, sessions {:?}, the hub waits for {:?}, {} messages",
+            self.tills.iter().flatten().filter_map(|till| till.pending).collect::<Vec<_>>(),
+            self.machines.iter().flatten().map(|machine| machine.has_session).collect::<Vec<_>>(),
+            self.hub.waiting,
+            self.wire.len()
+        );
+        Err(Violation(words))
+    }
+
+    fn drain(&mut self) -> Result<(), Violation> {
+        for _ in 0..10_000 {
+            let Some(message) = self.wire.pop() else { return Ok(()) };
+            self.arrive(message)?;
+        }
+        Err(Violation("messages never end".to_owned()))
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
