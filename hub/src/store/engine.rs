@@ -68,6 +68,16 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The database cannot keep a log on this disk, without which a power cut could take the last commit back.
+    #[error(
+        "could not switch {path} to a log (it stays in mode {mode}); is the disk full, failing, or one of another machine?"
+    )]
+    NoLog {
+        /// The database.
+        path: PathBuf,
+        /// What it is in.
+        mode: String,
+    },
     /// A row that should be there is not, or a write touched another number of rows than meant.
     #[error("{operation} touched {rows} rows of {table}; {expected} was meant")]
     Rows {
@@ -699,10 +709,24 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(name)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(name)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    let mode = switch_to_log(&connection).map_err(name)?;
+    if mode != "wal" {
+        return Err(StoreError::NoLog { path: path.to_owned(), mode });
+    }
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")
         .map_err(name)?;
     Ok(connection)
+}
+
+/// To switch over is a commit of its own, which comes after the row that says `wal`: who reads only that row never hears that it failed.
+fn switch_to_log(connection: &Connection) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let (mut mode, mut rows) = (String::new(), statement.query([])?);
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    Ok(mode)
 }
 
 fn in_savepoint<T, E: From<StoreError>>(
@@ -886,6 +910,12 @@ mod tests {
             })
             .unwrap();
         assert_eq!(store.read_blocking(count).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_database_that_can_keep_no_log_is_not_opened() {
+        let opened = Store::open(Path::new(":memory:"), 1);
+        assert!(matches!(opened, Err(StoreError::NoLog { mode, .. }) if mode == "memory"));
     }
 
     #[tokio::test]
