@@ -18,7 +18,7 @@ use super::shop::BenchShop;
 use super::{Bar, Measured, Sizes, median, medians, place};
 
 const CONNECTIONS: [usize; 2] = [16, 64];
-const BAR: Bar = Bar::AtLeast(0.5);
+const BAR: Bar = Bar::AtLeast(0.75);
 const LIMIT: &str = "a handler that answers a constant of the same size, served by the same code in the same process: what HTTP itself costs here";
 
 /// Measures look-ups of random cards.

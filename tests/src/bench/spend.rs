@@ -21,7 +21,7 @@ use crate::till::approved;
 const CASES: [(usize, u64); 5] = [(1, 10), (4, 4), (16, 1), (64, 1), (256, 1)];
 /// The case with a bar.
 const TILLS_BAR: usize = 64;
-const BAR: Bar = Bar::AtLeast(0.3);
+const BAR: Bar = Bar::AtLeast(0.5);
 const LIMIT: &str = "the same rows written by a bare rusqlite loop to the same tables on the same disk, 64 a transaction, synchronous=FULL: what the engine and the disk allow";
 /// Spends of a transaction of the bare loop.
 const BATCH: u64 = 64;
