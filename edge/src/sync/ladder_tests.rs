@@ -108,3 +108,24 @@ async fn a_restart_makes_no_store_younger_and_a_poll_with_nothing_new_does() {
     assert_eq!(shop.office.with(|office| office.count(path::DATASET)), downloads, "there was nothing to fetch");
     shop.edge.close().await;
 }
+
+#[tokio::test]
+async fn an_answer_that_is_read_late_makes_the_store_no_younger_than_when_it_asked() {
+    let shop = shop().await;
+    let polls = shop.office.with(|office| {
+        office.held.insert(path::POLL);
+        office.count(path::POLL)
+    });
+    // The one that was under way may have got through; the next is answered, and the answer does not arrive.
+    shop.office.until("the store polls", |office| office.count(path::POLL) > polls).await;
+    shop.clock.wind(HOUR_MS);
+    shop.office.with(|office| {
+        office.cut.extend([path::POLL, path::HELLO]);
+        office.held.remove(path::POLL);
+    });
+    while shop.edge.is_online() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(shop.status().await["cards"]["age_ms"], HOUR_MS);
+    shop.edge.close().await;
+}

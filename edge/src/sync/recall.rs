@@ -48,7 +48,7 @@ pub(super) async fn poll(link: Arc<Link>) {
 }
 
 async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError> {
-    let answer = match ask(link, received).await {
+    let (answer, asked_at) = match ask(link, received).await {
         // The hub was started anew: hello, and once more.
         Err(SyncError::Call(CallError::Refused { fault: SyncFault::SessionUnknown, .. })) => {
             ask(link, received).await?
@@ -63,11 +63,12 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
         give_back(link, &recalls).await?;
     }
     received.through = recalls_through;
-    announced(link, &datasets, link.clock.now()).await
+    announced(link, &datasets, asked_at).await
 }
 
-/// One poll, in the session that is live when it begins.
-async fn ask(link: &Link, received: &mut Received) -> Result<Answer<Polled>, SyncError> {
+/// One poll, in the session that is live when it begins, and when it was asked: the machine may sleep before it reads the answer, and what the hub
+/// announces must not be taken for newer than it is.
+async fn ask(link: &Link, received: &mut Received) -> Result<(Answer<Polled>, Instant), SyncError> {
     let live = link.live().await?;
     if received.session != live.number {
         *received = Received { session: live.number, through: 0 };
@@ -75,7 +76,9 @@ async fn ask(link: &Link, received: &mut Received) -> Result<Answer<Polled>, Syn
     }
     let wait = link.config.poll_wait;
     let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through };
-    link.exchange_within(&live, path::POLL, &poll, wait.duration() + POLL_SLACK).await
+    let asked_at = link.clock.now();
+    let answer = link.exchange_within(&live, path::POLL, &poll, wait.duration() + POLL_SLACK).await?;
+    Ok((answer, asked_at))
 }
 
 /// Releases what was recalled and says so. A purse that had nothing is mentioned all the same: the hub waits for this store's word, and answers
