@@ -30,14 +30,11 @@ pub struct CardSale {
 }
 
 impl CardSale {
-    /// Whether it was before another entry: by their places in one journal, else by their stamps. A stamp follows its store's clock, so of two stores
-    /// whose clocks differ, what happened within that difference may be told the wrong way round; nothing that is recorded knows better.
+    /// Whether it was before another entry, by their stamps, which rise along a journal. A stamp follows its store's clock, so of two stores whose clocks
+    /// differ, what happened within that difference may be told the wrong way round; nothing that is recorded knows better.
     #[must_use]
     pub fn is_before(&self, other: EntryId, stamp: Stamp) -> bool {
-        match self.id.store == other.store {
-            true => (self.id.epoch, self.id.seq) < (other.epoch, other.seq),
-            false => (self.stamp, self.id) < (stamp, other),
-        }
+        (self.stamp, self.id) < (stamp, other)
     }
 }
 

@@ -14,7 +14,7 @@ use huitong_protocol::entry::{Body, Header};
 use huitong_protocol::id::{AccountId, EntryId};
 use huitong_protocol::movement::MovementRef;
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
-use huitong_protocol::time::Instant;
+use huitong_protocol::time::{Instant, Stamp};
 
 use crate::card_sale;
 use crate::exception::close_by_itself;
@@ -37,7 +37,8 @@ pub fn take(tx: &mut Tx<'_>, entry: EntryId, header: &Header, body: &Body, now: 
             let Some(deferred) = &sale.deferred else { return Ok(()) };
             let new = Deferred {
                 sale: entry,
-                stamp: header.stamp,
+                // A receipt that a till took while the store's machine was down was made when it was taken, not when it was posted.
+                stamp: sale.taken_at_ms.map_or(header.stamp, |taken| header.stamp.min(Stamp(taken.0))),
                 card: deferred.card,
                 business_day,
                 points: deferred.points,

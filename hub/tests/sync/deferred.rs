@@ -7,7 +7,7 @@ use huitong_hub::worker;
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, step};
 use huitong_protocol::card::{CardChange, CardStatus};
 use huitong_protocol::entry::{Body, DeferredEarning, Sale};
-use huitong_protocol::time::Stamp;
+use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 
 use crate::exceptions::{basket, sold, undone};
@@ -103,6 +103,27 @@ async fn what_was_earned_before_a_card_was_sold_again_is_nobodys() {
     upload(&one, 1, 3).await;
     assert!(job(&world).await.contains(" 3 deferred points given"));
     assert_eq!(states(&world).await, all(&[(1, "nobodys"), (2, "nobodys"), (3, "given")]));
+}
+
+#[tokio::test]
+async fn a_receipt_posted_late_earns_for_whoever_had_the_card_when_it_was_taken() {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
+    let taken = |points: i64, seconds: i64| {
+        let Body::Sale(sale) = earning(2, points) else { unreachable!("it is a sale") };
+        Body::Sale(Sale { taken_at_ms: Some(Instant(NINE + seconds * 1_000)), ..sale })
+    };
+    write_at(&mut one, 20, sold(2, 10));
+    // Both machines were down, at the other store and at the one that sold the card.
+    write_at(&mut two, 30, taken(1, 10));
+    write_at(&mut two, 30, taken(2, 25));
+    write_at(&mut one, 30, taken(3, 10));
+    one.stamp = NINE + 20_001;
+    report(&one, CardStatus::Active).await;
+    upload(&one, 0, 2).await;
+    upload(&two, 0, 2).await;
+    job(&world).await;
+    assert_eq!(states(&world).await, all(&[(1, "nobodys"), (2, "given"), (3, "nobodys")]));
 }
 
 #[tokio::test]
