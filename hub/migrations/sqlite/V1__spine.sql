@@ -345,6 +345,9 @@ CREATE TABLE entry (
 ) STRICT;
 CREATE UNIQUE INDEX entry_by_ingested_no ON entry (ingested_no);
 CREATE INDEX entry_by_operation ON entry (operation);
+-- Whether an operation was undone, and what a store sold since, must not need its whole journal.
+CREATE INDEX entry_void ON entry (store_id, epoch, business_day, seq) WHERE kind = 'void';
+CREATE INDEX entry_card_sale ON entry (store_id, epoch, seq) WHERE kind = 'card_sale';
 
 -- Which receipts used a payment reference that counts once: what review compares over all stores. The text is in capitals, as stores compare it.
 CREATE TABLE tender_reference (

@@ -248,12 +248,13 @@ fn buyer(tx: &mut Tx<'_>, sale: &CardSale) -> Result<Buyer, StoreError> {
         return Ok(match member::find_by_id(tx, id)? {
             Some(found) if found.member.active => Buyer::Member(id),
             Some(found) => Buyer::Unfit(format!(
-                "{} sold a card to member {}, who is not active, so it is nobody's",
+                "{} sold a card to member {}, who is not active, so they are without it",
                 sale.id, found.member.number
             )),
-            None => {
-                Buyer::Unfit(format!("{} sold a card to member id {id}, whom nobody knows, so it is nobody's", sale.id))
-            }
+            None => Buyer::Unfit(format!(
+                "{} sold a card to member id {id}, whom nobody knows, so they are without it",
+                sale.id
+            )),
         });
     }
     let Some(draft) = sale.draft else { return Ok(Buyer::Nobody) };
@@ -269,7 +270,7 @@ fn buyer(tx: &mut Tx<'_>, sale: &CardSale) -> Result<Buyer, StoreError> {
 /// The cards that were sold under a draft: its store sold them after the form was taken down.
 fn sold_under(tx: &mut Tx<'_>, form: EntryId, draft: DraftId) -> Result<Vec<CardNumber>, StoreError> {
     let sold = tx.query(
-        "SELECT bytes FROM entry WHERE store_id = $1 AND kind = 'card_sale' AND (epoch > $2 OR (epoch = $2 AND seq > $3))",
+        "SELECT bytes FROM entry WHERE store_id = $1 AND kind = 'card_sale' AND (epoch, seq) > ($2, $3)",
         &[(&form.store).into(), form.epoch.into(), form.seq.into()],
         |row| {
             Ok::<_, StoreError>(match EntryView::decode(row.bytes(0)?).map(|view| view.body()) {
