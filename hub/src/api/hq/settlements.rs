@@ -69,11 +69,11 @@ pub(super) async fn run(State(hub): State<Hub>, caller: Caller, Said(said): Said
         day_to: said.to,
     };
     let store = hub.store.clone();
+    // Who asks while another run is computed hears so at once, and takes no reader from those who look.
+    let turn = settle::turn(&store)?;
     // The read goes on when its asker hangs up, and so does its turn.
-    let plan = move |tx: &mut Tx<'_>| {
-        let turn = settle::turn(&store)?;
-        Ok::<_, SettleError>((approval::plan(tx, wanted, now, &ProgressBar::hidden())?, turn))
-    };
+    let plan =
+        move |tx: &mut Tx<'_>| Ok::<_, SettleError>((approval::plan(tx, wanted, now, &ProgressBar::hidden())?, turn));
     let made = match hub.store.read(plan).await {
         Ok((plan, _turn)) => hub.store.write(move |tx| approval::prepare(tx, &actor, &plan, now)).await,
         Err(error) => Err(error),
