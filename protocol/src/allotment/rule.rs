@@ -1,7 +1,8 @@
 //! Rules: what keeps stored value from being overspent, each with a name, so that a simulation can take one away and show that it is missed.
 //!
-//! Daemons keep all of them ([`Sound`]); the questions below are then constants, and cost nothing. Only a test gives another [`Care`]. A rule that can
-//! be taken away without anybody noticing is either not needed or not tested.
+//! Those about counters, witnesses and the ratchet are asked by the core itself: daemons keep them ([`Sound`]), as constants that cost nothing. The others
+//! are about what surrounds the core (commits, sessions, who is told what): the simulation's nodes ask them, and daemons must be built to keep them. Only
+//! a test gives another [`Care`]. A rule that can be taken away without anybody noticing is either not needed or not tested.
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {

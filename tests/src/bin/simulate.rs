@@ -9,7 +9,7 @@ use huitong_tests::simulation::run::{Report, Settings, run, shrink};
 use serde::Serialize;
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 nothing was wrong, or each mutant was caught; 2 usage; 3 something was wrong, or a mutant was not caught.
+Exit codes: 0 nothing was wrong, or each mutant was noticed; 2 usage; 3 something was wrong, or a mutant was not noticed.
 
 A seed lives the same life each time, with the same flags. Even seeds have a bad network and dying processes, and then not a cent may be missing; odd ones have
 lost disks, backups put back, copied stores, restored hubs and fenced stores as well. A mutant is the core with one of its rules taken away.";
@@ -120,8 +120,11 @@ fn main() -> ExitCode {
         let result = Told::of(&live(Some(rule)), Some(rule));
         if !arguments.json {
             match &result.violation {
-                Some(violation) => println!("{:24} caught in run {:>6}: {violation}", rule.as_str(), result.runs),
-                None => println!("{:24} NOT CAUGHT in {} runs", rule.as_str(), result.runs),
+                Some(violation) => {
+                    let seed = result.first_seed.unwrap_or_default();
+                    println!("{:24} noticed with seed {seed:>6}: {violation}", rule.as_str());
+                }
+                None => println!("{:24} NOT NOTICED in {} runs", rule.as_str(), result.runs),
             }
         }
         results.push(result);
@@ -130,7 +133,7 @@ fn main() -> ExitCode {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&results).expect("numbers and text"));
     } else {
-        println!("{caught} of {} mutants caught", results.len());
+        println!("{caught} of {} mutants noticed", results.len());
     }
     if caught == results.len() { ExitCode::SUCCESS } else { ExitCode::from(3) }
 }

@@ -20,7 +20,7 @@ use super::{Mutant, Settings};
 const LOADED_MINOR: i64 = 200;
 /// The dearest operation.
 const AMOUNT_MAX_MINOR: i64 = 60;
-/// Messages under way at most: the network loses the oldest beyond it.
+/// Messages under way at most: the network loses any beyond it.
 const WIRE_MAX: usize = 400;
 /// Backups kept per node.
 const IMAGES_MAX: usize = 3;
@@ -154,8 +154,10 @@ impl World {
             }
             self.wire.push(message);
         }
-        while self.wire.len() > WIRE_MAX {
-            self.wire.swap_remove(0);
+        while self.wire.len() > WIRE_MAX && !self.is_calm {
+            let place = self.pick(self.wire.len());
+            self.wire.swap_remove(place);
+            self.outcome.faults += 1;
         }
     }
 
