@@ -3,7 +3,8 @@
 //! A restored backup has forgotten spends that tills were told of, and would spend the same value again. No rule of arithmetic sees that, nor does the
 //! hub when the store was offline. But each answer carries the journal's end, and tills bring the highest one back: a journal that does not contain
 //! it is not the one that gave it. Since any till may be the one that saw most, **every** till has to show its witness after each start, before value
-//! moves, is released or is reported. Who forgot stays so until head office gives the store a new epoch.
+//! moves, is released or is reported; and the hub how far it heard the store, as no till may have seen what the hub was told. Who forgot stays so until
+//! head office gives the store a new epoch.
 //!
 //! Deliberately not here: where the journal is kept, and who the tills are.
 
@@ -62,19 +63,19 @@ pub fn compare<E>(
     Ok(if own_hash == Some(shown.head.hash) { Seen::Inside } else { Seen::Broken(Break::Differs) })
 }
 
-/// What a running store knows of its own continuity. `T` names a till.
+/// What a running store knows of its own continuity. `T` names who proves it: a till, or the hub.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Continuity<T> {
-    /// These tills have not shown their witness since the start.
+    /// These have not shown how far they saw the journal since the start.
     Unproved(BTreeSet<T>),
-    /// Every till has: the journal contains all that anybody was told.
+    /// All have: the journal contains all that anybody was told.
     Proved,
     /// The journal has forgotten something.
     Broken(Break),
 }
 
 impl<T: Copy + Ord> Continuity<T> {
-    /// At the start of the process, with the tills that may have been answered before.
+    /// At the start of the process, with whoever may have been answered before.
     #[must_use]
     pub fn begin(tills: impl IntoIterator<Item = T>) -> Self {
         Self::proved_by(tills.into_iter().collect())

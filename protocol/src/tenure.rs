@@ -3,14 +3,15 @@
 //! An epoch is minted by the hub alone, in answer to a nonce that only the asking process knows, and lived by one database. A turn of the ratchet that
 //! somebody else used says that there are two: a copy. Whether the store's journal still contains what the hub heard of it is for the store to say, which
 //! has the newest end of it (`crate::continuity::compare` with what the welcome says): a hello may be overtaken by the reports that it sent before. The hub
-//! itself may have been restored: it then begins a new life, and grants nothing until it has heard every living epoch again ([`Recovery`]).
+//! itself may have been restored: it then begins a new life, and grants nothing until it has heard every living epoch again. Who is waited for is its
+//! database's to know.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use crate::allotment::rule::{Care, Rule};
-use crate::id::{Epoch, StoreId};
+use crate::id::Epoch;
 use crate::journal::Head;
 
 /// Whether an epoch is lived.
@@ -155,42 +156,6 @@ impl Tenure {
     }
 }
 
-/// A hub that was restored from a backup, until it has heard every living epoch again.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Recovery {
-    waiting: BTreeSet<(StoreId, Epoch)>,
-}
-
-impl Recovery {
-    /// Begins, with all living epochs.
-    #[must_use]
-    pub fn begin(living: impl IntoIterator<Item = (StoreId, Epoch)>) -> Self {
-        Self { waiting: living.into_iter().collect() }
-    }
-
-    /// An epoch told all its counters to this life of the hub, or a person fenced it.
-    pub fn settled(&mut self, store: StoreId, epoch: Epoch) {
-        self.waiting.remove(&(store, epoch));
-    }
-
-    /// Whether an epoch is still waited for.
-    #[must_use]
-    pub fn waits_for(&self, store: StoreId, epoch: Epoch) -> bool {
-        self.waiting.contains(&(store, epoch))
-    }
-
-    /// Whether value may be granted and taken at the hub.
-    #[must_use]
-    pub fn may_grant(&self, care: &impl Care) -> bool {
-        self.waiting.is_empty() || !care.keeps(Rule::RecoveryWaits)
-    }
-
-    /// Who is waited for.
-    pub fn waiting(&self) -> impl Iterator<Item = &(StoreId, Epoch)> {
-        self.waiting.iter()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,16 +194,5 @@ mod tests {
         assert_eq!(ended, Err(NotContinuous::NotLiving { shown: Epoch(1), living: Epoch(1) }));
         let next = Tenure::mint(Epoch(2)).greet(&Sound, &greeting(0, 1), false);
         assert_eq!(next, Err(NotContinuous::NotLiving { shown: Epoch(1), living: Epoch(2) }));
-    }
-
-    #[test]
-    fn a_restored_hub_grants_when_it_has_heard_everybody() {
-        let store = |code: &str| code.parse::<StoreId>().unwrap();
-        let mut recovery = Recovery::begin([(store("S1"), Epoch(1)), (store("S2"), Epoch(4))]);
-        recovery.settled(store("S1"), Epoch(1));
-        recovery.settled(store("S2"), Epoch(3));
-        assert!(!recovery.may_grant(&Sound) && recovery.waits_for(store("S2"), Epoch(4)));
-        recovery.settled(store("S2"), Epoch(4));
-        assert!(recovery.may_grant(&Sound) && recovery.waiting().next().is_none());
     }
 }

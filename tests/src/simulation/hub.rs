@@ -222,34 +222,17 @@ impl Disk {
         let pool = self.pools[account];
         let Some(held) = self.of_epoch(site, epoch) else { return };
         let side = HubSide { pool, line: held.lines[account] };
-        let Ok(next) = step_with(care, &side, HubEvent::Grant { amount_minor }) else {
+        let (granted_minor, part_minor) = match step_with(care, &side, HubEvent::Grant { amount_minor }) {
+            Ok(next) => {
+                held.lines[account] = next.line;
+                self.pools[account] = next.pool;
+                done.touched.push(account);
+                (next.line.granted_minor, amount_minor)
+            }
             // Nothing is free; what was granted before may have been lost on its way.
-            let granted_minor = held.lines[account].granted_minor;
-            return done.send.push(Message::Grant {
-                site,
-                copy,
-                epoch,
-                life,
-                turn,
-                account,
-                granted_minor,
-                part_minor: 0,
-            });
+            Err(_) => (side.line.granted_minor, 0),
         };
-        held.lines[account] = next.line;
-        self.pools[account] = next.pool;
-        done.touched.push(account);
-        let granted_minor = next.line.granted_minor;
-        done.send.push(Message::Grant {
-            site,
-            copy,
-            epoch,
-            life,
-            turn,
-            account,
-            granted_minor,
-            part_minor: amount_minor,
-        });
+        done.send.push(Message::Grant { site, copy, epoch, life, turn, account, granted_minor, part_minor });
     }
 
     /// Takes value off at head office.
