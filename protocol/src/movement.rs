@@ -93,6 +93,8 @@ kinds! {
     AdjustIn = "adjust_in" In,
     /// A correction by head office that lowers.
     AdjustOut = "adjust_out" Out,
+    /// What a fenced epoch held, paid back from the group's risk account by a decision of finance.
+    SuspenseRepaid = "suspense_repaid" In,
 }
 
 impl fmt::Display for MovementKind {

@@ -391,6 +391,7 @@ impl Language {
             LegKind::CashOut => self.pick("paid out", "余额退款"),
             LegKind::AdjustIn => self.pick("corrections, raised", "调增"),
             LegKind::AdjustOut => self.pick("corrections, lowered", "调减"),
+            LegKind::SuspenseRepaid => self.pick("paid back for ended epochs", "挂账偿还"),
             LegKind::Commission => self.pick("load commission", "售卡佣金"),
             LegKind::CommissionClawback => self.pick("commission clawed back", "佣金追回"),
             LegKind::Fee => self.pick("acceptance fee", "受理手续费"),
@@ -409,6 +410,7 @@ impl Language {
             Party::Hub => self.pick("hub", "总部").into(),
             Party::Store(code) => code.to_string(),
             Party::Unattributed => self.pick("unattributed", "待归属").into(),
+            Party::Risk => self.pick("risk account", "风险账户").into(),
             other => other.to_string(),
         }
     }

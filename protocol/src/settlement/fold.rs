@@ -315,6 +315,10 @@ impl Account<'_> {
                 self.new_lot(book, number, LotKind::Principal, Party::Hub, Ppm(0));
                 self.entered(LegKind::AdjustIn, Party::Hub, day, amount);
             }
+            K::SuspenseRepaid => {
+                self.new_lot(book, number, LotKind::Principal, Party::Risk, Ppm(0));
+                self.entered(LegKind::SuspenseRepaid, Party::Risk, day, amount);
+            }
             K::SpendVoid | K::SpendReturn | K::UnreferencedReturn => self.give_back(book, number, movement, &agreement),
             K::Spend => {
                 book.draw(number, amount, Plan::Order(agreement.draw_order), None);

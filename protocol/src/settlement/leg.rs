@@ -74,6 +74,9 @@ leg_kinds! {
     AdjustIn = "adjust_in",
     /// Value taken by head office's correction: fifo, the lot's loader owes the hub; home, the home store.
     AdjustOut = "adjust_out",
+    /// What an ended epoch of a store held, paid back to its accounts: pool, the group's risk account owes the hub; home, it owes the home store; under fifo
+    /// it stands for the lot and owes whoever takes it.
+    SuspenseRepaid = "suspense_repaid",
     /// Commission on principal sold: the hub owes the loading store.
     Commission = "commission",
     /// Commission on principal that was paid out or voided: the loading store owes the hub.
