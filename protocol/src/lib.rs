@@ -19,6 +19,7 @@ pub mod money;
 pub mod movement;
 pub mod openapi;
 pub mod organisation;
+pub mod parking;
 pub mod party;
 pub mod points;
 pub mod policy;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Faults;
+use crate::parking::ParkingRules;
 
 /// When a store gives back what it need not keep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,16 +41,26 @@ pub struct AllotmentRules {
     pub park_minor: i64,
     /// How much a grant gives.
     pub grant: GrantSize,
+    /// Where value is parked overnight. A store keeps what is parked there instead of `park_minor`.
+    pub parking: ParkingRules,
 }
 
 impl Default for AllotmentRules {
     fn default() -> Self {
-        Self { release: Release::WhenIdle { minutes: 15 }, park_minor: 0, grant: GrantSize::Pool }
+        Self {
+            release: Release::WhenIdle { minutes: 15 },
+            park_minor: 0,
+            grant: GrantSize::Pool,
+            parking: ParkingRules::default(),
+        }
     }
 }
 
 pub(super) fn check(rules: &AllotmentRules, faults: &mut Faults) {
     if rules.park_minor < 0 {
         faults.add("allotment.park_minor", format!("is {}; it must not be negative", rules.park_minor));
+    }
+    for (field, fault) in rules.parking.faults() {
+        faults.add(format!("allotment.parking.{field}"), fault);
     }
 }
