@@ -154,6 +154,14 @@ decline-role_denied = your role does not allow this; call somebody whose role do
     .why = The policy's permissions give this operation, or this amount, to other roles: `roles` in the answer names them. None means that nobody may.
     .action = Call somebody with one of those roles and send their id as `approver`, or let them do it under their own.
 
+decline-value_unproved = stored value and points cannot pay until every till of the store and head office have been heard since its machine started
+    .why = After a restart of the machine nobody knows yet whether its database is the newest one: an old copy would spend the same value twice. Each till brings the last position that it saw, and head office says how far it heard the store. `awaited_tills` and `awaits_hub` in the answer name who is missing.
+    .action = Use each till that is named once; any request will do. Head office is asked by itself as soon as the line is up. For a till that is gone a person answers: huitong-edge till excuse, or revoke it. Take another tender meanwhile; loads and cash go on.
+
+decline-value_quarantined = stored value is stopped in this store until head office has enrolled it anew
+    .why = The store's database has forgotten something that a till or head office was told, or another copy of the store speaks to head office: an old backup was put back, or the machine was cloned. What its cards hold is safe at head office.
+    .action = Tell head office. `value.quarantine` in the status says since when and why. With a new token: stop the daemon, then huitong-edge enrol --replace. Cash sales, discounts and earning points go on.
+
 ## Requests without an answer: the till sent something that could not be decided. Nothing moved.
 
 problem-malformed = The request cannot be read.
@@ -210,9 +218,6 @@ problem-body_too_large = The body is too large.
 problem-unsupported_media_type = The body is not JSON by its content type.
     .why = The header `Content-Type` names something else.
     .action = Send `Content-Type: application/json`.
-problem-witness_unknown = The till has seen more of this store than the store remembers.
-    .why = The store's database is older than the answers that the till got: it was restored or copied.
-    .action = Stop selling stored value here and tell head office; the store is enrolled anew.
 problem-not_ready = The store cannot trade yet.
     .why = It is not enrolled, or has never had a policy.
     .action = Enrol it (huitong-edge enrol), then fetch the policy: huitong-edge sync now.
@@ -264,6 +269,12 @@ sync-token = The enrolment token is unknown, used or out of date.
 sync-fork = The store's entries contradict what the hub holds.
     .why = Two copies of the store's database have been running, or a backup was restored.
     .action = Stop both copies and keep both; enrol one anew and settle the exception `fork` or `store_behind`.
+sync-copied = Another copy of the store speaks to head office.
+    .why = The store's turn to speak was used by somebody else: its database was copied, or a backup was put back.
+    .action = Nothing of stored value is heard of this store. Stop and keep both copies, and enrol the store anew: huitong-edge enrol --replace.
+sync-fenced = Head office has ended this epoch of the store.
+    .why = A person ended it, or the store was enrolled anew, because its database was lost, copied or put back.
+    .action = Get a new token from head office, stop the daemon, then huitong-edge enrol --replace.
 sync-busy = The hub has too much to do.
     .why = Too many requests or segments at the same time.
     .action = Nothing; the store tries again after `Retry-After`.
@@ -297,6 +308,9 @@ exception-quarantined = An entry is kept and not used.
 exception-fork = A store has two journals.
     .why = Two copies of its database have been running: the same position holds two entries.
     .action = Stop both, keep both, enrol one again, and decide with the receipts which entries happened.
+exception-copied = Two copies of a store's database speak with its key.
+    .why = Its database was copied or put back from a backup, and both ran. Of two copies neither can be believed, so the epoch was ended at once.
+    .action = Stop both and keep both; enrol one again with a new token. What the epoch held waits: huitong-hub suspense show.
 exception-store_behind = A store has less than it gave to the hub before.
     .why = Its database was restored from a backup.
     .action = Enrol the store again; value that it held waits until that is done.

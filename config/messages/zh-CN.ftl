@@ -154,6 +154,14 @@ decline-role_denied = 您的岗位无权执行此操作，请找有权限的人�
     .why = 政策的权限把此操作或此金额授予其他岗位，回答中的 `roles` 列出这些岗位；为空表示无人有权。
     .action = 请该岗位人员到场，将其工号作为 `approver` 发送，或由其本人操作。
 
+decline-value_unproved = 本店主机启动后尚未与全部收银机和总部核对，储值和积分暂不能支付
+    .why = 主机重新启动后，尚不能确定数据库是最新的：旧副本会把同一笔储值用两次。每台收银机带来它最后见到的位置，总部告知已收到本店的位置。回答中的 `awaited_tills` 和 `awaits_hub` 列出尚未核对的一方。
+    .action = 在所列的每台收银机上操作一次即可，任何请求都行；线路恢复后会自动询问总部。收银机已不在的，由人员负责：huitong-edge till excuse，或撤销该机。其间请改用其他方式支付；充值和现金照常。
+
+decline-value_quarantined = 本店储值业务已停止，须由总部重新登记门店
+    .why = 门店数据库遗失了已告知收银机或总部的内容，或有门店的另一副本在与总部通信：恢复了旧备份，或复制了主机。卡内余额在总部是安全的。
+    .action = 通知总部。状态中的 `value.quarantine` 显示起始时间和原因。取得新令牌后停止服务，再执行 huitong-edge enrol --replace。现金销售、折扣和积分累积照常。
+
 ## 无法处理的请求：收银机发来的内容无法决定，资金没有变动。
 
 problem-malformed = 请求无法读取。
@@ -210,9 +218,6 @@ problem-body_too_large = 请求内容过大。
 problem-unsupported_media_type = 内容类型不是 JSON。
     .why = `Content-Type` 标明了其他类型。
     .action = 发送 `Content-Type: application/json`。
-problem-witness_unknown = 收银机见过的内容比门店记得的更多。
-    .why = 门店数据库比收银机得到的答复更旧：曾被恢复或复制。
-    .action = 停止在本店受理储值并通知总部；门店需重新登记。
 problem-not_ready = 门店尚不能营业。
     .why = 门店未登记，或从未得到政策。
     .action = 登记门店（huitong-edge enrol），然后获取政策：huitong-edge sync now。
@@ -264,6 +269,12 @@ sync-token = 登记令牌未知、已用或已过期。
 sync-fork = 门店的记录与总部所存矛盾。
     .why = 门店数据库有两个副本在运行，或恢复过备份。
     .action = 停止并保留两个副本；重新登记其中一个，并处理异常 `fork` 或 `store_behind`。
+sync-copied = 本店的另一副本在与总部通信。
+    .why = 本店的通信轮次已被他人使用：数据库被复制，或恢复了备份。
+    .action = 总部不再接受本店的储值消息。停止并保留两个副本，重新登记门店：huitong-edge enrol --replace。
+sync-fenced = 总部已结束本店的这一纪元。
+    .why = 因数据库丢失、被复制或被恢复，由人员结束，或门店已重新登记。
+    .action = 向总部取得新令牌，停止服务，再执行 huitong-edge enrol --replace。
 sync-busy = 总部过于繁忙。
     .why = 同时的请求或分段过多。
     .action = 无需处理，门店会在 `Retry-After` 后重试。
@@ -297,6 +308,9 @@ exception-quarantined = 有一条记录被保存但未采用。
 exception-fork = 一家门店有两份日志。
     .why = 其数据库有两个副本在运行：同一位置有两条记录。
     .action = 停止并保留两个副本，重新登记其中一个，凭小票确定哪些记录属实。
+exception-copied = 同一门店数据库的两个副本在用它的密钥通信。
+    .why = 数据库被复制或由备份恢复，且两者都在运行。两个副本都不可信，因此该期次已立即终止。
+    .action = 停止并保留两个副本；用新的令牌重新登记其中一个。该期次持有的价值在挂账中等待：huitong-hub suspense show。
 exception-store_behind = 门店现有的少于它曾交给总部的。
     .why = 其数据库从备份恢复。
     .action = 重新登记门店；在此之前它所持的金额暂停使用。

@@ -76,11 +76,49 @@ pub struct StoreConfig {
     pub readers: usize,
     /// Page cache of each connection, in KiB.
     pub cache_kib: u32,
+    /// Where the marker of the journal's end is kept.
+    pub marker_dir: MarkerDir,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { readers: 2, cache_kib: 16_384 }
+        Self { readers: 2, cache_kib: 16_384, marker_dir: MarkerDir::Auto }
+    }
+}
+
+/// Where the marker of the journal's end is kept: `auto`, `off` or a folder.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum MarkerDir {
+    /// In the machine's memory, where it mounts one for programs.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// In this folder.
+    At(PathBuf),
+}
+
+impl Serialize for MarkerDir {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Off => serializer.serialize_str("off"),
+            Self::At(folder) => folder.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MarkerDir {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            folder if Path::new(folder).is_absolute() => Ok(Self::At(PathBuf::from(folder))),
+            _ => Err(serde::de::Error::custom(format!(
+                "\"{text}\" is not a place for the marker; write \"auto\", \"off\" or the full path of a folder"
+            ))),
+        }
     }
 }
 
@@ -275,7 +313,7 @@ impl EdgeConfig {
         Self {
             data_dir: data_dir.to_owned(),
             api: ApiConfig { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), ..ApiConfig::default() },
-            store: StoreConfig { readers: 1, cache_kib: 256 },
+            store: StoreConfig { readers: 1, cache_kib: 256, ..StoreConfig::default() },
             sync: SyncConfig {
                 report_debounce: Millis::ZERO,
                 retry_min: Millis::ms(20),

@@ -43,11 +43,14 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Grant, Need};
 
+use crate::continuity::Keeper;
 use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
+use crate::store::tenure::HubTurn;
 use crate::store::{
     Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, operation, pending, receipt,
 };
+use crate::sync::may_take;
 use crate::till::Permissions;
 use order::keep_references;
 use pricing::Prepared;
@@ -75,6 +78,8 @@ pub enum HubReply {
     Answered {
         /// Grants to adopt.
         grants: Vec<Grant>,
+        /// The session that they were granted in.
+        turn: HubTurn,
         /// The cards asked for, as the hub has them; a card that is not here does not exist.
         cards: Vec<Card>,
         /// Value that could not be brought.
@@ -224,25 +229,42 @@ impl Ledger {
             _ => None,
         };
         let order = Arc::new((order, prepared));
-        let Question { needs, using } = match self.visit(call, &order, None).await? {
+        let Question { needs, using } = match self.visit(call, &order, None).await?.0 {
             Visit::Ask(question) => question,
             visit => return settled(visit),
         };
         let reply = self.hub.ask(needs, false).await;
         let brought = reply.purses();
-        let visit = self.visit(call, &order, Some(reply)).await.inspect_err(|_| self.hub.lost(brought))?;
+        let (visit, is_taken) = match self.visit(call, &order, Some(reply)).await {
+            Ok(visited) => visited,
+            Err(error) => {
+                self.hub.lost(brought);
+                return Err(error.into());
+            }
+        };
+        if !is_taken {
+            self.hub.lost(brought);
+        }
         drop(using);
         settled(visit)
     }
 
+    /// One visit to the writer, and whether the grants of the reply were taken.
     async fn visit(
         &self,
         call: Call,
         order: &Arc<(Order, Option<Prepared>)>,
         reply: Option<HubReply>,
-    ) -> Result<Visit, StoreError> {
+    ) -> Result<(Visit, bool), StoreError> {
         let (order, in_use) = (Arc::clone(order), Arc::clone(self.store.in_use()));
-        self.store.write(move |tx| visit(tx, &call, (&order.0, order.1.as_ref()), reply, &in_use)).await
+        let keeper = Arc::clone(self.store.continuity());
+        let work = move |tx: &mut WriteTx<'_>| {
+            let mut is_taken = true;
+            let place = Place { in_use: &in_use, keeper: &keeper };
+            let visit = visit(tx, &call, (&order.0, order.1.as_ref()), reply, place, &mut is_taken)?;
+            Ok((visit, is_taken))
+        };
+        self.store.write(work).await
     }
 
     fn enter(&self, operation: OperationId) -> Result<InFlight<'_>, LedgerError> {
@@ -284,12 +306,20 @@ fn settled(visit: Visit) -> Result<Answer, LedgerError> {
     }
 }
 
+/// What a decision looks at beside the database.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    in_use: &'a Arc<InUse>,
+    keeper: &'a Keeper,
+}
+
 fn visit(
     tx: &mut WriteTx<'_>,
     call: &Call,
     (order, prepared): (&Order, Option<&Prepared>),
     reply: Option<HubReply>,
-    in_use: &Arc<InUse>,
+    Place { in_use, keeper }: Place<'_>,
+    is_taken: &mut bool,
 ) -> Result<Visit, StoreError> {
     if let Some(known) = operation::find(tx, call.operation)? {
         if known.terminal != call.terminal || known.body_hash != call.body_hash {
@@ -302,11 +332,12 @@ fn visit(
         tx.identity()?;
         return Ok(Visit::NoPolicy);
     };
-    let hub = take_reply(tx, call.now, reply)?;
+    let hub = take_reply(tx, call.now, reply, keeper, is_taken)?;
+    let gate = keeper.gate(tx, tx.chain())?;
     let done = match order {
         Order::OpenDay(request) => day::open(tx, call, request)?,
         Order::CloseDay(request) => day::close(tx, call, request)?,
-        _ => match order.decide(tx, call, &policy.policy, &hub, prepared)? {
+        _ => match order.decide(tx, call, &policy.policy, (&hub, &gate), prepared)? {
             Decision::Approved(plan) => approve(tx, call, &policy.policy, order, *plan, prepared)?,
             Decision::Declined(decline) => Done::Declined(decline),
             Decision::AskHub(needs) => Done::Ask(needs),
@@ -354,24 +385,41 @@ fn purses(tx: &WriteTx<'_>, needs: &[Need]) -> Result<Vec<Purse>, StoreError> {
 }
 
 /// Stores what the hub sent, in the transaction that then decides with it.
-fn take_reply(tx: &mut WriteTx<'_>, now: Instant, reply: Option<HubReply>) -> Result<core::Hub, StoreError> {
-    let (grants, cards, elsewhere) = match reply {
+fn take_reply(
+    tx: &mut WriteTx<'_>,
+    now: Instant,
+    reply: Option<HubReply>,
+    keeper: &Keeper,
+    is_taken: &mut bool,
+) -> Result<core::Hub, StoreError> {
+    let (grants, turn, cards, elsewhere) = match reply {
         None => return Ok(core::Hub::NotAsked),
         Some(HubReply::Unreachable) => return Ok(core::Hub::Unreachable),
-        Some(HubReply::Answered { grants, cards, elsewhere, .. }) => (grants, cards, elsewhere),
+        Some(HubReply::Answered { grants, turn, cards, elsewhere, .. }) => (grants, turn, cards, elsewhere),
     };
-    take_news(tx, now, &grants, &cards)?;
+    *is_taken = take_news(tx, now, (&grants, turn), &cards, keeper)?;
     Ok(core::Hub::Answered { elsewhere })
 }
 
-/// Stores grants and cards of a hub's answer.
-fn take_news(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant], cards: &[Card]) -> Result<(), StoreError> {
-    match allotment::adopt_grants(tx, now, grants) {
-        // A grant that no hub can have made concerns that grant; the store goes on with what it has.
-        Err(StoreError::Rule { operation, fault }) => tracing::error!("Could not {operation}: {fault}"),
-        adopted => drop(adopted?),
+/// Stores grants and cards of a hub's answer. Gives whether the grants were taken: while value may not move, or when another session has begun
+/// meanwhile, they are not, and the hub must say them again.
+fn take_news(
+    tx: &mut WriteTx<'_>,
+    now: Instant,
+    (grants, turn): (&[Grant], HubTurn),
+    cards: &[Card],
+    keeper: &Keeper,
+) -> Result<bool, StoreError> {
+    let is_taken = grants.is_empty() || may_take(tx, keeper, turn)?;
+    if is_taken {
+        match allotment::adopt_grants(tx, now, grants) {
+            // A grant that no hub can have made concerns that grant; the store goes on with what it has.
+            Err(StoreError::Rule { operation, fault }) => tracing::error!("Could not {operation}: {fault}"),
+            adopted => drop(adopted?),
+        }
     }
-    cards.iter().try_for_each(|card| card::upsert_from_hub(tx, card, None))
+    cards.iter().try_for_each(|card| card::upsert_from_hub(tx, card, None))?;
+    Ok(is_taken)
 }
 
 fn approve(

@@ -22,10 +22,13 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{EdgeConfig, StoreConfig};
+pub use crate::continuity::LOCAL_TERMINAL;
+use crate::continuity::Marker;
 use crate::enrol::{EnrolError, enrol};
 use crate::identity::{KeyError, StoreKey, random_bytes, write_private};
 use crate::ledger::{Call, Ledger, Order, keep_quote_key};
 use crate::line::Line;
+use crate::replace::{ReplaceError, check_finished};
 use crate::schedule::{Job, Schedule, Work};
 use crate::store::identity::Identity;
 use crate::store::{Store, StoreError, StoreOptions, operation, sync_state, till};
@@ -47,8 +50,6 @@ const LOCK_FILE: &str = "edge.lock";
 pub const LOCAL_TOKEN_FILE: &str = "local.token";
 /// The file with the address where tills connect.
 pub const ADDRESS_FILE: &str = "api.addr";
-/// The terminal under which the machine's own command line and schedule work.
-pub const LOCAL_TERMINAL: &str = "LOCAL";
 /// How long tasks may take to end before they are left behind.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// Stored answers forgotten in one transaction: tills wait for the writer no longer than for a large basket.
@@ -78,6 +79,9 @@ pub enum EdgeError {
     /// The store could not be enrolled.
     #[error("could not enrol the store")]
     Enrol(#[from] EnrolError),
+    /// The store could not be replaced, or half is.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     /// The listener failed.
     #[error("could not serve the tills")]
     Serve(#[source] std::io::Error),
@@ -160,18 +164,20 @@ impl Edge {
     pub async fn start(parts: EdgeParts) -> Result<Self, EdgeError> {
         let EdgeParts { config, clock, hub_client, listener, heartbeat } = parts;
         let lock = lock(&config.data_dir)?;
+        check_finished(&config.data_dir)?;
         let store = open_store(&config.data_dir, &config.store)?;
         let identity = store.committed().identity.clone().ok_or(StoreError::NotEnrolled)?;
         keep_quote_key(&store, random_bytes()?).await?;
         let now = clock.now();
         store.write(move |tx| sync_state::confirmed_by(tx, now)).await?;
+        let marker = Marker::open(&config.store.marker_dir, &config.data_dir);
+        store.continuity().begin(&store, marker, now).await?;
         let key = StoreKey::open(&config.data_dir)?;
         let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
 
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let line = Arc::new(Line::default());
-        let head = store.clone();
-        let session = Session::new(hub_client, key, enrolment, clock.clone(), move || head.head());
+        let session = Session::new(hub_client, key, enrolment, clock.clone(), store.clone());
         let link = Link::new(store.clone(), session, clock.clone(), config.sync.clone(), line.clone())?;
         let ledger = Arc::new(Ledger::new(store.clone(), Arc::new(HubAtCall::new(link.clone(), tasks.clone()))));
         let work =
@@ -360,9 +366,11 @@ pub async fn enrol_alone(
     token: &str,
 ) -> Result<Arc<Identity>, EdgeError> {
     let _lock = lock(&config.data_dir)?;
+    check_finished(&config.data_dir)?;
     let store = open_store(&config.data_dir, &config.store)?;
     if store.committed().identity.is_none() {
-        enrol(&store, &config.data_dir, hub_client, token).await?;
+        let enrolled = enrol(&store, &config.data_dir, hub_client, token).await?;
+        Marker::open(&config.store.marker_dir, &config.data_dir).leave(enrolled.epoch);
     }
     Ok(store.committed().identity.clone().ok_or(StoreError::NotEnrolled)?)
 }

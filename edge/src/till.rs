@@ -59,13 +59,15 @@ pub struct Permissions {
     pub return_without_receipt: bool,
     /// Opening and closing the day, and running sync by hand.
     pub day: bool,
+    /// Answering for a till that is gone, so that stored value does not wait for it.
+    pub excuse: bool,
 }
 
 impl Permissions {
     /// Everything.
-    pub const ALL: Self = Self { return_without_receipt: true, day: true };
+    pub const ALL: Self = Self { return_without_receipt: true, day: true, excuse: true };
     /// The names, as the command line and the database write them.
-    pub const NAMES: &[&str] = &["return_without_receipt", "day"];
+    pub const NAMES: &[&str] = &["return_without_receipt", "day", "excuse"];
 
     /// Adds a permission by its name.
     ///
@@ -75,6 +77,7 @@ impl Permissions {
         match name {
             "return_without_receipt" => self.return_without_receipt = true,
             "day" => self.day = true,
+            "excuse" => self.excuse = true,
             _ => return Err(format!("is {name:?}; there are {}", Self::NAMES.join(", "))),
         }
         Ok(self)
@@ -83,7 +86,7 @@ impl Permissions {
 
 impl fmt::Display for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = [self.return_without_receipt, self.day];
+        let held = [self.return_without_receipt, self.day, self.excuse];
         let names = Self::NAMES.iter().zip(held).filter(|(_, held)| *held).map(|(name, _)| *name);
         f.write_str(&names.collect::<Vec<_>>().join(","))
     }

@@ -3,14 +3,14 @@
 //! Two sources meet here: the reports of the stores (pool and counters, current within seconds) and the journals (movements, lots and home store,
 //! complete when every store has uploaded). A difference between their balances is what has not arrived yet.
 
-use huitong_protocol::allotment::{Line, Pool, Purse, StoreCounters};
+use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, StoreCounters, Suspense};
 use huitong_protocol::card::Card;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::party::Party;
 use huitong_protocol::settlement::agreement::{Agreement, Agreements, Scheme};
 use huitong_protocol::settlement::fold::{FoldError, Folder, fold};
 use huitong_protocol::settlement::lot::{Lot, UnattributedDraw};
-use huitong_protocol::time::BusinessDay;
+use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
@@ -40,7 +40,7 @@ pub struct PurseView {
     pub pool: Pool,
     /// What may be granted.
     pub free_minor: i64,
-    /// Free and held by stores together.
+    /// Free, held by stores and waiting in suspense together.
     pub balance_minor: i64,
     /// What each store holds.
     pub stores: Vec<PurseAtStore>,
@@ -57,8 +57,14 @@ pub struct PurseAtStore {
     pub granted_minor: i64,
     /// The store's counters as last reported.
     pub seen: StoreCounters,
-    /// What it may spend, grants on their way included.
+    /// What it may spend, grants on their way included. Nothing, once the epoch has ended.
     pub held_minor: i64,
+    /// What waits for a decision, as the epoch has ended.
+    pub suspense_minor: i64,
+    /// What was paid back of it.
+    pub repaid_minor: i64,
+    /// When the store was last heard: what it did since then nobody knows.
+    pub last_seen_ms: Option<Instant>,
 }
 
 /// An account in full.
@@ -171,6 +177,8 @@ fn read_line(row: &Row<'_>) -> Result<(Unit, PurseAtStore), StoreError> {
         released_minor: row.integer(7)?,
     };
     let line = Line { granted_minor: row.integer(3)?, seen };
+    let (is_fenced, repaid_minor) = (row.maybe_integer(8)?.is_some(), row.integer(9)?);
+    let fenced = Fenced { pool: Pool::default(), line, suspense: Suspense { repaid_minor } };
     Ok((
         row.parsed(0, "allotment", "unit")?,
         PurseAtStore {
@@ -183,7 +191,10 @@ fn read_line(row: &Row<'_>) -> Result<(Unit, PurseAtStore), StoreError> {
             })?),
             granted_minor: line.granted_minor,
             seen,
-            held_minor: saturated(line.held()),
+            held_minor: if is_fenced { 0 } else { saturated(line.held()) },
+            suspense_minor: if is_fenced { fenced.waiting_minor() } else { 0 },
+            repaid_minor,
+            last_seen_ms: row.maybe_integer(10)?.map(Instant),
         },
     ))
 }
@@ -198,8 +209,12 @@ fn saturated(amount: i128) -> i64 {
 /// [`StoreError`].
 pub fn purses(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<PurseView>, StoreError> {
     let lines = tx.query(
-        "SELECT unit, store_id, epoch, granted_minor, adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment
-         WHERE account_id = $1 ORDER BY unit, store_id, epoch",
+        "SELECT a.unit, a.store_id, a.epoch, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, t.epoch,
+         COALESCE(s.repaid_minor, 0), d.last_seen_ms FROM allotment a
+         LEFT JOIN tenure t ON t.store_id = a.store_id AND t.epoch = a.epoch AND t.standing = 'fenced'
+         LEFT JOIN suspense s ON s.account_id = a.account_id AND s.unit = a.unit AND s.store_id = a.store_id AND s.epoch = a.epoch
+         LEFT JOIN device d ON d.store_id = a.store_id
+         WHERE a.account_id = $1 ORDER BY a.unit, a.store_id, a.epoch",
         &[account.into()],
         read_line,
     )?;
@@ -215,7 +230,8 @@ pub fn purses(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<PurseView>, Sto
             let (pool, _) = allotment::pool(tx, Purse { account, unit })?;
             let stores: Vec<PurseAtStore> =
                 lines.iter().filter(|(other, _)| *other == unit).map(|(_, line)| line.clone()).collect();
-            let held: i128 = stores.iter().map(|line| i128::from(line.held_minor)).sum();
+            let held: i128 =
+                stores.iter().map(|line| i128::from(line.held_minor) + i128::from(line.suspense_minor)).sum();
             Ok(PurseView {
                 unit,
                 pool,

@@ -61,6 +61,10 @@ pub enum Permission {
     DecideParameters,
     /// Start a verification.
     Verify,
+    /// End the epoch of a store.
+    Fence,
+    /// Ask for, and as a second person pay, what epochs held when they ended.
+    Repay,
 }
 
 /// Who does something.

@@ -21,6 +21,8 @@ pub struct HubConfig {
     pub data_dir: PathBuf,
     /// The file with the pair that signs policies; within `data_dir` unless it begins with a slash.
     pub policy_key: PathBuf,
+    /// The file that remembers, beside the database, what a restored backup would have forgotten; within `data_dir` unless it begins with a slash.
+    pub recovery_log: PathBuf,
     /// The language of sentences for people where a caller asks for none.
     pub language: Language,
     /// How many readers the database has at once.
@@ -50,6 +52,7 @@ impl Default for HubConfig {
             insecure_http: false,
             data_dir: PathBuf::from("huitong-hub"),
             policy_key: PathBuf::from("policy.key"),
+            recovery_log: PathBuf::from("recovery.log"),
             language: Language::English,
             readers: 4,
             recall_wait: Millis::seconds(2),
@@ -75,6 +78,12 @@ impl HubConfig {
     #[must_use]
     pub fn policy_key_file(&self) -> PathBuf {
         self.data_dir.join(&self.policy_key)
+    }
+
+    /// The file that remembers what a restored backup would have forgotten.
+    #[must_use]
+    pub fn recovery_log_file(&self) -> PathBuf {
+        self.data_dir.join(&self.recovery_log)
     }
 
     /// The first key that breaks a rule of the hub, with the reason and a way out.

@@ -1,6 +1,7 @@
 //! Enrolment: a one-time token becomes a device with a key made at the store. An epoch is minted here and nowhere else.
 //!
-//! Invariant: a token makes at most one epoch; asking again with the same key, after a lost answer, gives the same answer.
+//! Invariant: a token makes at most one epoch, and only the one after that which there was when it was made; asking again with the same key, after a lost
+//! answer, gives the same answer. The epoch before is fenced in the same transaction.
 
 use huitong_protocol::id::Epoch;
 use huitong_protocol::member::MemberKeys;
@@ -10,7 +11,8 @@ use huitong_protocol::wire::{Enrol, Enrolled, PROTOCOL_VERSION, SyncFault};
 use ring::signature::ED25519_PUBLIC_KEY_LEN;
 
 use crate::refusal::Refusal;
-use crate::store::{Tx, device, organisation, phone_key, policy, root, sealing_key};
+use crate::store::{Tx, device, organisation, phone_key, policy, root, sealing_key, tenure};
+use crate::{actor, fence};
 
 /// Whether the hub serves a protocol version: its own minor version and the one before.
 ///
@@ -46,6 +48,10 @@ pub fn check(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Checked, 
         Some(device) if token.used && device.public_key == request.public_key => Some(device.epoch),
         _ if token.used => return Err(refused("the enrolment token was used before")),
         _ if token.expires_at_ms < now => return Err(refused("the enrolment token is out of date")),
+        // Who has found an old token must not end the epoch that came after it.
+        _ if token.after != tenure::last(tx, token.store)? => {
+            return Err(refused("the store was enrolled again since the enrolment token was made"));
+        }
         _ => None,
     };
     Ok(Checked { store, enrolled })
@@ -75,6 +81,9 @@ pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled,
         None => {
             if !device::use_token(tx, &request.token, now)? {
                 return Err(refused("the enrolment token was used before"));
+            }
+            if let Some(before) = tenure::living(tx, store.id)? {
+                fence::end(tx, store.id, before, (actor::HUB, "the store was enrolled again"), now)?;
             }
             device::enrol(tx, store.id, &request.public_key, now)?
         }

@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::report::{self, Taken};
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted, StoreLine};
-use crate::store::{StoreError, Tx, card, device, journal};
+use crate::store::{StoreError, Tx, card, journal, tenure};
 
 /// What one look at the database gave.
 struct Attempt {
@@ -194,15 +194,18 @@ async fn accounts_of(hub: &Hub, request: &GrantRequest) -> Result<Vec<AccountId>
         .await
 }
 
-async fn look(hub: &Hub, look: Look) -> Result<Attempt, StoreError> {
+async fn look(hub: &Hub, look: Look) -> Result<Attempt, Refusal> {
     let (shared, look) = (hub.clone(), Arc::new(look));
     hub.store.write(move |tx| attempt(tx, &shared, &look)).await
 }
 
-fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreError> {
+fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, Refusal> {
     let taken = match &look.report {
         Some(report) => report::take(tx, &hub.root, look.caller, report, look.now)?,
-        None => Taken::default(),
+        None => {
+            report::admit(tx, look.caller)?;
+            Taken::default()
+        }
     };
     rows::count(tx, Counted::Recalls, look.recalls)?;
     let cards = resolve(tx, look)?;
@@ -217,8 +220,8 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
     };
     // Of two copies of a store neither gets value, until head office has looked into it and enrolled one again.
     let forked = !lacking.is_empty() && journal::find(tx, look.caller.store, look.caller.epoch)?.forked;
-    // Nor does an epoch that ended while its request was under way: nobody would ever report what it did with it.
-    let closed = forked || (!lacking.is_empty() && !device::is_current(tx, look.caller.store, look.caller.epoch)?);
+    // A hub that was restored has forgotten grants: what its pool shows may be with a store that it has not heard yet.
+    let closed = forked || (!lacking.is_empty() && tenure::recovers(tx)?);
     let size = if lacking.is_empty() { GrantSize::default() } else { hub.grant_size(tx, look.now)? };
     let (mut short, mut holders) = (BTreeMap::new(), Vec::new());
     for (purse, missing_minor) in lacking {
@@ -227,7 +230,9 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, StoreErro
             short.insert(purse, left_minor);
         }
         if left_minor > 0 && !closed {
-            holders.extend(others(tx, look.caller, purse)?.into_iter().map(|line| (line.store, purse)));
+            // What an ended epoch held nobody can give back; only people decide about it.
+            let living = others(tx, look.caller, purse)?.into_iter().filter(|line| line.suspense.is_none());
+            holders.extend(living.map(|line| (line.store, purse)));
         }
     }
     let by_number: BTreeMap<CardNumber, &Card> = cards.iter().map(|card| (card.number, card)).collect();
@@ -343,10 +348,10 @@ fn give(tx: &mut Tx<'_>, look: &Look, purse: Purse, missing_minor: i64, size: Gr
     Ok(missing_minor.saturating_sub(amount_minor).max(0))
 }
 
-/// Lines of other stores, and of the asker's epochs before this one, that hold something.
+/// Lines of other stores, and of the asker's epochs before this one, that hold something or for which something waits.
 fn others(tx: &mut Tx<'_>, caller: Caller, purse: Purse) -> Result<Vec<StoreLine>, StoreError> {
     let mut lines = rows::lines(tx, purse)?;
-    lines.retain(|other| (other.store, other.epoch) != (caller.store, caller.epoch) && other.line.held() > 0);
+    lines.retain(|other| (other.store, other.epoch) != (caller.store, caller.epoch) && other.holds() > 0);
     Ok(lines)
 }
 
@@ -359,7 +364,7 @@ fn places(
 ) -> Result<Vec<Elsewhere>, StoreError> {
     let mut places: Vec<Elsewhere> = Vec::new();
     for other in others(tx, caller, purse)? {
-        let held_minor = i64::try_from(other.line.held()).unwrap_or(i64::MAX);
+        let held_minor = i64::try_from(other.holds()).unwrap_or(i64::MAX);
         match places.iter_mut().find(|place| place.store == other.store) {
             Some(place) => place.held_minor = place.held_minor.saturating_add(held_minor),
             None => {
@@ -382,7 +387,7 @@ fn total(
     let Some(card) = card else { return Ok(nothing) };
     let purse = Purse { account: card.account, unit: need.unit };
     let free = rows::pool(tx, purse)?.0.free();
-    let held: i128 = rows::lines(tx, purse)?.iter().map(|line| line.line.held()).sum();
+    let held: i128 = rows::lines(tx, purse)?.iter().map(StoreLine::holds).sum();
     let balance_minor = i64::try_from(free + held).unwrap_or(i64::MAX);
     Ok(TotalBalance { balance_minor, elsewhere: places(tx, hub, look.caller, purse, need.card)?, ..nothing })
 }

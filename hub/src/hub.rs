@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::HubConfig;
 use crate::recall::Recalls;
+use crate::recovery;
 use crate::refusal::Refusals;
 use crate::report::Taken;
 use crate::rerate::Books;
@@ -178,6 +179,18 @@ impl Hub {
         if taken.card_stopped {
             self.recalls.hurry();
         }
+    }
+
+    /// Writes down, outside the database, what a restored backup of it would have forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remember(&self) -> Result<(), StoreError> {
+        let file = self.store.path().with_file_name("").join(&self.config.recovery_log);
+        let mark = self.store.read(recovery::mark).await?;
+        let written = tokio::task::spawn_blocking(move || recovery::remember(&file, &mark)).await;
+        let written = written.map_err(std::io::Error::other).flatten();
+        written.map_err(|fault| StoreError::Rule { operation: "write the recovery log", fault: fault.to_string() })
     }
 
     /// The newest version per dataset.

@@ -27,7 +27,7 @@ use crate::store::adoption::{self, Used};
 use crate::store::funding::{self as bearers, PostedFunding};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
 use crate::store::{StoreError, Tx, day, exception, organisation};
-use crate::{claim, deferred, horizon, member_request};
+use crate::{claim, deferred, horizon, member_request, suspense};
 
 /// What the packing adds to the entries of a segment at most.
 const PACKING_BYTES_MAX: usize = 5 + 5 * SEGMENT_ENTRIES_MAX;
@@ -183,6 +183,7 @@ fn is_of_a_store(kind: MovementKind) -> bool {
             | MovementKind::Expire
             | MovementKind::AdjustIn
             | MovementKind::AdjustOut
+            | MovementKind::SuspenseRepaid
     )
 }
 
@@ -323,6 +324,7 @@ pub fn take(
             place.store, place.epoch, journal.head.seq
         )));
     }
+    let held = journal.head.seq;
     let mut uploaded =
         Uploaded { journal_head: journal.head, missing: None, quarantined: Vec::new(), days: Vec::new() };
     if unpacked.previous.seq > journal.head.seq {
@@ -347,6 +349,9 @@ pub fn take(
         }
         journal.forked = fork.is_some();
         rows::put(tx, place.store, place.epoch, &journal)?;
+        if fork.is_none() && journal.head.seq > held {
+            suspense::take_journal(tx, place.store, place.epoch, now)?;
+        }
         if let Some(evidence) = fork {
             let subject = format!("{}-{}", place.store, place.epoch);
             raise(tx, place, Class::Fork, subject, evidence.clone(), now)?;

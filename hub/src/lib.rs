@@ -2,7 +2,7 @@
 //!
 //! `api` is what stores call and, under `/v1/hq`, the people and programs of head office. `session`, `enrol`, `report`, `grant`, `recall` and `ingest`
 //! are what stores reach by it; `reconcile`, `rerate`, `review` and `worker` look after what came in; `exception` and `approval` are what people do about
-//! it; `member_request`, `deferred` and `claim` are what stores leave to head office about members and their points; `store` keeps everything. Nothing
+//! it; `fence` and `suspense` are what becomes of an epoch that ends; `member_request`, `deferred` and `claim` are what stores leave to head office about members and their points; `store` keeps everything. Nothing
 //! below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
@@ -21,6 +21,7 @@ pub mod desk;
 pub mod enrol;
 pub mod exception;
 pub mod export;
+pub mod fence;
 pub mod grant;
 pub mod horizon;
 pub mod hub;
@@ -40,6 +41,7 @@ pub mod policy_key;
 pub mod publish;
 pub mod recall;
 pub mod reconcile;
+pub mod recovery;
 pub mod refold;
 pub mod refusal;
 pub mod report;
@@ -51,6 +53,7 @@ pub mod session;
 pub mod settle;
 pub mod statement;
 pub mod store;
+pub mod suspense;
 pub mod verification;
 pub mod verify;
 pub mod worker;

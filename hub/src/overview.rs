@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::calendar;
 use crate::store::exception::{self, Counts};
-use crate::store::{StoreError, Tx, organisation, root, settlement};
+use crate::store::{StoreError, Tx, organisation, root, settlement, tenure};
 
 /// How things stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -18,6 +18,10 @@ pub struct Overview {
     pub group: GroupId,
     /// What it counts in.
     pub currency: Currency,
+    /// Its life: one more after each restore of its database.
+    pub life: i64,
+    /// Epochs of stores that this life waits for: until the last was heard or ended, nothing is granted.
+    pub waited_for: Vec<String>,
     /// How many stores there are.
     pub stores: usize,
     /// The last business day that any store opened.
@@ -38,6 +42,8 @@ pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Overview, StoreError> {
         as_of_ms: now,
         group: hub.group,
         currency: hub.currency,
+        life: hub.incarnation,
+        waited_for: tenure::waited_for(tx)?.iter().map(|(store, epoch)| format!("{store}-{epoch}")).collect(),
         stores: organisation::stores(tx)?.len(),
         last_day: calendar::last_day(tx, now)?,
         settled_to: settlement::last_booked(tx)?.map(|record| record.run.day_to),

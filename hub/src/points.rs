@@ -9,7 +9,7 @@ use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 
-use crate::store::{StoreError, Tx, allotment, posting};
+use crate::store::{StoreError, Tx, allotment, posting, tenure};
 
 /// When and for what head office posts.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +58,10 @@ pub fn take_back(
     points: i64,
     of: Option<MovementRef>,
 ) -> Result<i64, StoreError> {
+    // What a restored hub's pool shows may be with a store that it has not heard yet.
+    if tenure::recovers(tx)? {
+        return Ok(0);
+    }
     let (pool, _) = allotment::take_pool(tx, Purse { account, unit: Unit::Points })?;
     let free = pool.free_minor().clamp(0, points);
     if free > 0 {

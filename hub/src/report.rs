@@ -1,14 +1,17 @@
 //! Report: what a store says of its counters and cards, taken into the hub's view line by line. A line that cannot be right is refused and recorded; the
 //! others are taken.
 //!
-//! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are.
+//! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are. Nor is an epoch heard that was ended, or
+//! another session than that of the last turn. A hub that was restored takes the first report of each epoch as it comes, since it has forgotten what it
+//! granted (`crate::recovery`).
 //!
 //! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
 
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Purse, Refusal as Step};
 use huitong_protocol::card::{Card, CardChange, CardStatus};
-use huitong_protocol::id::AccountId;
+use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
+use huitong_protocol::tenure::Standing;
 use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, SyncFault};
@@ -18,6 +21,7 @@ use crate::refusal::Refusal;
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
+use crate::store::tenure::{self, Standpoint};
 use crate::store::{StoreError, Tx, card, device, exception, journal};
 
 /// What became of a report.
@@ -47,17 +51,51 @@ pub fn check(caller: Caller, report: &Report) -> Result<(), Refusal> {
             )));
         }
     }
-    if i64::try_from(report.head.seq.0).is_err() {
-        return Err(Refusal::malformed(format!("report.head.seq: {} is no position of a journal", report.head.seq)));
+    for (field, seq) in [("head", report.head.seq), ("end", report.end.seq)] {
+        if i64::try_from(seq.0).is_err() {
+            return Err(Refusal::malformed(format!("report.{field}.seq: {seq} is no position of a journal")));
+        }
+    }
+    if report.end.seq < report.head.seq {
+        let words = format!("report.end.seq: is {}, before report.head.seq, {}", report.end.seq, report.head.seq);
+        return Err(Refusal::malformed(words));
     }
     Ok(())
+}
+
+/// Whether whoever asks is heard: a living epoch, in the session of the turn that was given last. Asked in the transaction that acts on what they say.
+///
+/// # Errors
+/// [`SyncFault::Fenced`], [`SyncFault::SessionUnknown`], [`SyncFault::StoreUnknown`].
+pub fn admit(tx: &mut Tx<'_>, caller: Caller) -> Result<Standpoint, Refusal> {
+    let at = tenure::standpoint(tx, caller.store, caller.epoch)?.ok_or_else(|| {
+        let words = format!("store {} was never enrolled here with epoch {}", caller.store, caller.epoch);
+        Refusal::new(SyncFault::StoreUnknown, words)
+    })?;
+    if at.standing != Standing::Living {
+        return Err(fenced(caller.store, caller.epoch));
+    }
+    if (at.turn, at.life) != (caller.turn, caller.life) {
+        let words = "the store has begun another session since; say hello again";
+        return Err(Refusal::new(SyncFault::SessionUnknown, words));
+    }
+    Ok(at)
+}
+
+/// The answer to an epoch that ended.
+#[must_use]
+pub fn fenced(store: StoreId, epoch: Epoch) -> Refusal {
+    let words =
+        format!("epoch {epoch} of store {store} was ended by head office; enrol the store again with a new token");
+    Refusal::new(SyncFault::Fenced, words)
 }
 
 /// Takes a checked report.
 ///
 /// # Errors
-/// [`StoreError`].
-pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: Instant) -> Result<Taken, StoreError> {
+/// As [`admit`]; nothing is changed then.
+pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: Instant) -> Result<Taken, Refusal> {
+    let at = admit(tx, caller)?;
     let mut taken = Taken::default();
     let (mut releases, mut changed) = (0, false);
     let forked = journal::find(tx, caller.store, caller.epoch)?.forked;
@@ -73,7 +111,7 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         if !line.stamp.is_plausible_at(now) {
             skew = skew.max(Some(line.stamp));
         }
-        match take_line(tx, root, caller, line, now)? {
+        match take_line(tx, root, (caller, at.is_waited_for), line, now)? {
             Ok(change) => {
                 releases += usize::from(change == Change::Released);
                 changed |= change != Change::None;
@@ -108,6 +146,14 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         exception::raise(tx, &finding, now)?;
     }
     device::reported(tx, caller.store, caller.epoch, report.head.seq, changed, now)?;
+    if report.end.seq > at.heard.seq {
+        tenure::hear(tx, caller.store, caller.epoch, &report.end)?;
+    }
+    // The last part of a report names its end as its head: all counters were told then.
+    let is_whole = report.head == report.end && report.end.seq >= at.heard.seq && taken.refused.is_empty();
+    if at.is_waited_for && is_whole {
+        tenure::told(tx, caller.store, caller.epoch)?;
+    }
     rows::count(tx, Counted::Reports, 1)?;
     rows::count(tx, Counted::Releases, releases)?;
     Ok(taken)
@@ -129,7 +175,7 @@ type Judged = Result<Change, (Class, String)>;
 fn take_line(
     tx: &mut Tx<'_>,
     root: &Root,
-    caller: Caller,
+    (caller, recovers): (Caller, bool),
     reported: &ReportLine,
     now: Instant,
 ) -> Result<Judged, StoreError> {
@@ -143,7 +189,9 @@ fn take_line(
         return Ok(Err((Class::ReportRefused, format!("account {} does not exist", purse.account))));
     }
     let before = HubSide { pool, line: held.unwrap_or_default() };
-    let after = match allotment::step(&before, HubEvent::Report { counters: reported.counters }) {
+    let counters = reported.counters;
+    let event = if recovers { HubEvent::Recover { counters } } else { HubEvent::Report { counters } };
+    let after = match allotment::step(&before, event) {
         Ok(after) => after,
         Err(refusal) => {
             let class = if refusal == Step::Diverged { Class::CounterBackwards } else { Class::ReportRefused };

@@ -1,6 +1,8 @@
 //! Session: who is asking. A store's key signs every request; a nonce is good once.
 //!
-//! Sessions live in memory: after a restart stores say hello again. What a signature covers is in `protocol::wire::signed_text`.
+//! Sessions live in memory: after a restart stores say hello again. What a signature covers is in `protocol::wire::signed_text`. A session belongs to the turn
+//! of the sync ratchet that its hello was given: once a later one was given it is over. Whether that is so the database says (`report::admit`), as an epoch
+//! may be ended beside the daemon.
 //! Invariant: nothing is done for a request whose signature, session and nonce were not checked here.
 
 use std::collections::{HashMap, VecDeque};
@@ -28,6 +30,10 @@ pub struct Caller {
     pub store: StoreId,
     /// Its incarnation.
     pub epoch: Epoch,
+    /// The turn of the sync ratchet that its session began with.
+    pub turn: u64,
+    /// The life of the hub that its session was begun with.
+    pub life: i64,
 }
 
 /// A request as far as its signature covers it.
@@ -118,9 +124,11 @@ impl Nonces {
 
 struct Session {
     name: String,
-    /// The hello that it was made for; the same one again replaces it instead of pushing out others.
+    /// The hello that it was made for; the same one again is given the same session, so that it pushes out no other.
     hello: Hash,
     epoch: Epoch,
+    turn: u64,
+    life: i64,
     public_key: Vec<u8>,
     nonces: Nonces,
 }
@@ -151,11 +159,11 @@ impl Sessions {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a session for a device whose hello was verified, and gives its name.
+    /// Opens a session for a device whose hello was verified and given a turn by a life of the hub, and gives its name. Sessions of earlier turns end.
     ///
     /// # Errors
-    /// [`SyncFault::Foreign`] when the store was enrolled again since the device was read, [`SyncFault::Internal`] when the machine has no random numbers.
-    pub fn open(&self, device: Device, hello: &Signed<'_>) -> Result<String, Refusal> {
+    /// [`SyncFault::Fenced`] when the store was enrolled again since the device was read, [`SyncFault::Internal`] when the machine has no random numbers.
+    pub fn open(&self, device: Device, (turn, life): (u64, i64), hello: &Signed<'_>) -> Result<String, Refusal> {
         let mut bytes = [0; SESSION_BYTES];
         self.random
             .fill(&mut bytes)
@@ -166,6 +174,8 @@ impl Sessions {
             name: name.clone(),
             hello,
             epoch: device.epoch,
+            turn,
+            life,
             public_key: device.public_key,
             nonces: Nonces::new(),
         };
@@ -173,9 +183,13 @@ impl Sessions {
         let OfStore { minted, open } = stores.entry(device.store).or_default();
         if let Some(minted) = minted.filter(|minted| device.epoch < *minted) {
             let words = format!("epoch: is {}; here it is {minted}", device.epoch);
-            return Err(Refusal::new(SyncFault::Foreign, words));
+            return Err(Refusal::new(SyncFault::Fenced, words));
         }
-        open.retain(|session| session.hello != hello);
+        open.retain(|session| (session.turn, session.life) >= (turn, life));
+        // The network brings a hello twice: the session that its store uses already is the answer again.
+        if let Some(same) = open.iter().find(|known| (known.hello, known.turn, known.life) == (hello, turn, life)) {
+            return Ok(same.name.clone());
+        }
         open.push_back(session);
         while open.len() > SESSIONS_PER_STORE_MAX {
             open.pop_front();
@@ -213,11 +227,13 @@ impl Sessions {
     pub fn prove(&self, signed: &Signed<'_>) -> Result<Caller, Refusal> {
         let unknown =
             || Refusal::new(SyncFault::SessionUnknown, "the session is not known here (any more); say hello again");
-        let (epoch, public_key) = {
+        let (caller, public_key) = {
             let stores = self.stores();
             let session =
                 stores.get(&signed.store).and_then(|of| of.open.iter().find(|session| session.name == signed.session));
-            session.map(|session| (session.epoch, session.public_key.clone())).ok_or_else(unknown)?
+            let session = session.ok_or_else(unknown)?;
+            let (epoch, turn, life) = (session.epoch, session.turn, session.life);
+            (Caller { store: signed.store, epoch, turn, life }, session.public_key.clone())
         };
         signed.verify(&public_key)?;
         let mut stores = self.stores();
@@ -226,7 +242,7 @@ impl Sessions {
             .and_then(|of| of.open.iter_mut().find(|session| session.name == signed.session))
             .ok_or_else(unknown)?;
         if session.nonces.take(signed.nonce) {
-            Ok(Caller { store: signed.store, epoch })
+            Ok(caller)
         } else {
             Err(Refusal::new(SyncFault::Replayed, format!("nonce {} was used before, or is too old", signed.nonce)))
         }
@@ -246,8 +262,8 @@ mod tests {
         // The device was read, then somebody enrolled the store again, then the session is opened.
         let read_before = device(1);
         sessions.minted(store, Epoch(2));
-        assert_eq!(sessions.open(read_before, &hello).unwrap_err().fault, SyncFault::Foreign);
-        sessions.open(device(2), &hello).unwrap();
+        assert_eq!(sessions.open(read_before, (1, 1), &hello).unwrap_err().fault, SyncFault::Fenced);
+        sessions.open(device(2), (1, 1), &hello).unwrap();
         sessions.minted(store, Epoch(2));
         sessions.minted(store, Epoch(1));
         assert_eq!(sessions.stores()[&store].open.len(), 1, "the same enrolment told again ends nothing");

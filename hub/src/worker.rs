@@ -114,6 +114,7 @@ pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreE
     match job {
         Job::Reconcile => {
             hub.note_heard().await?;
+            hub.remember().await?;
             let new = reconcile::run(&hub.store, now).await?;
             let given = deferred::credit(&hub.store, now).await?;
             let taken = claim::settle(&hub.store, hub.today(now), now).await?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::card::CardNumber;
-use crate::id::{RoleCode, StoreId};
+use crate::id::{RoleCode, StoreId, TerminalId};
 use crate::time::Instant;
 use crate::unit::Unit;
 
@@ -103,6 +103,10 @@ pub enum DeclineCode {
     OfflineLimit,
     /// Neither the operator's role nor that of who approved allows it; the decline names the roles that do.
     RoleDenied,
+    /// Since the store's machine started it is not proved that its database has forgotten nothing; the decline names who is waited for.
+    ValueUnproved,
+    /// The store's database has forgotten something: no value moves until the store is enrolled anew.
+    ValueQuarantined,
 }
 
 impl DeclineCode {
@@ -162,6 +166,10 @@ impl DeclineCode {
                 "this store has not learnt for so long which cards were reported lost that the card may pay only up to a limit"
             }
             Self::RoleDenied => "your role does not allow this; call somebody whose role does",
+            Self::ValueUnproved => {
+                "stored value and points cannot pay until every till of the store and head office have been heard since its machine started"
+            }
+            Self::ValueQuarantined => "stored value is stopped in this store until head office has enrolled it anew",
         }
     }
 }
@@ -204,6 +212,12 @@ pub struct Decline {
     /// Whose role allows it, for what the operator's does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleCode>,
+    /// The tills that are waited for before value may move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaited_tills: Vec<TerminalId>,
+    /// Whether head office is waited for before value may move.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_hub: bool,
 }
 
 impl Decline {
@@ -218,6 +232,8 @@ impl Decline {
             needed_minor: None,
             elsewhere: Vec::new(),
             roles: Vec::new(),
+            awaited_tills: Vec::new(),
+            awaits_hub: false,
         }
     }
 

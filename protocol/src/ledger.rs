@@ -8,6 +8,7 @@ mod allocation;
 pub mod basket;
 mod card;
 pub mod earning;
+mod gate;
 mod invoice;
 mod member;
 mod payment;
@@ -16,6 +17,7 @@ mod sale;
 mod void;
 
 pub use card::{freeze_card, reload_card, sell_card};
+pub use gate::ValueGate;
 pub use invoice::register_invoice;
 pub use member::{Acquaintance, Promise, enrol_member, request_change};
 pub use payment::resolve_payment;
@@ -66,6 +68,8 @@ pub struct Situation<'a> {
     pub rung: Option<&'a Rung>,
     /// What accounts of products with a limit per day have spent here on the open day.
     pub spent_today: &'a [(AccountId, i64)],
+    /// Whether stored value may move.
+    pub gate: &'a ValueGate,
 }
 
 /// The counters of the purses that an operation may touch. A purse without a row has none.
@@ -328,6 +332,7 @@ impl<'a> Work<'a> {
         amount_minor: i64,
         of: Option<MovementRef>,
     ) -> Decide<()> {
+        self.may_put_on(kind, None)?;
         let movement = Movement { account, unit, kind, amount_minor, of, origin_store: None, shortfall_minor: 0 };
         if amount_minor == 0 {
             self.movements.push(movement); // A card sold empty: the movement says where its home is.
@@ -341,6 +346,7 @@ impl<'a> Work<'a> {
 
     /// Takes value off; what is missing here is asked of the hub once. `short` is the refusal's code when all is said.
     fn take_off(&mut self, card: CardNumber, movement: Movement, short: DeclineCode) -> Decide<()> {
+        self.may_take_off(card)?;
         let (unit, needed_minor) = (movement.unit, movement.amount_minor);
         let purse = Purse { account: movement.account, unit };
         let refusal = match self.move_value(movement, StoreEvent::Spend { amount_minor: needed_minor }) {
@@ -377,20 +383,21 @@ impl<'a> Work<'a> {
             available_here_minor: Some(available_minor),
             needed_minor: Some(needed_minor),
             elsewhere,
-            roles: Vec::new(),
+            ..Decline::new(code)
         })))
     }
 
     /// Takes back points that were earned. Those that are not here are asked of the hub, once; what is spent is written down as missing, and goods come
-    /// back all the same.
+    /// back all the same. Through a gate that is not open none is taken, and all of them are missing.
     fn take_back_points(&mut self, earned: &Earned, points: i64, of: MovementRef) -> Decide<()> {
         if points == 0 {
             return Ok(());
         }
         let (account, unit) = (earned.account, Unit::Points);
         let purse = Purse { account, unit };
-        let here = self.holdings.get(purse).available_minor().clamp(0, points);
-        if here < points && *self.situation.hub == Hub::NotAsked {
+        let is_open = self.situation.gate.is_open();
+        let here = if is_open { self.holdings.get(purse).available_minor().clamp(0, points) } else { 0 };
+        if is_open && here < points && *self.situation.hub == Hub::NotAsked {
             let missing_minor = points - here;
             return Err(Decision::AskHub(vec![Need {
                 card: earned.card,

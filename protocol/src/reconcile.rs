@@ -121,6 +121,8 @@ classes! {
     Quarantined = "quarantined" Alarm "Update the hub when the kind or version is newer; otherwise ask the maker of the store's software.",
     /// Two journals of one store.
     Fork = "fork" Alarm "Two copies of the store's database have been running; stop both, keep both, and enrol one again.",
+    /// Two copies of one store's database.
+    Copied = "copied" Alarm "Stop both copies and keep both; enrol one of them again with a new token. What the epoch held waits in suspense (`suspense show`).",
     /// A store that has less than it gave to the hub before.
     StoreBehind = "store_behind" Alarm "The store's database was restored from a backup; enrol it again.",
     /// A seal that the hub cannot confirm.

@@ -170,6 +170,10 @@ pub struct Hello {
     pub epoch: Epoch,
     /// The end of its journal.
     pub head: Head,
+    /// The turn of the sync ratchet that it was given last; 0 before the first (see `tenure`).
+    pub turn: u64,
+    /// Written down before this hello was sent, and kept until it is answered.
+    pub turn_nonce: u64,
 }
 
 /// The hub's answer to a hello.
@@ -184,6 +188,10 @@ pub struct Welcome {
     pub server_time_ms: Instant,
     /// What the hub holds of the store's journal, without gap.
     pub journal_head: Head,
+    /// The next turn of the sync ratchet.
+    pub turn: u64,
+    /// How far the hub has heard of the store's journal, by reports too. A journal that does not contain it has forgotten something.
+    pub heard: Head,
     /// The newest version per dataset.
     pub datasets: Vec<DatasetVersion>,
 }
@@ -194,8 +202,10 @@ pub struct Welcome {
 pub struct Report {
     /// The incarnation.
     pub epoch: Epoch,
-    /// The journal's end when the report was made.
+    /// The journal's end when the report was made; of a part of a larger report the end as of the last whole one.
     pub head: Head,
+    /// The journal's end when the report was made, of a part too. By it the hub knows how far it heard the store.
+    pub end: Head,
     /// The largest stamp that the store has given.
     pub stamp: Stamp,
     /// Counters touched since the last report that the hub took.
@@ -672,6 +682,10 @@ pub enum SyncFault {
     Token,
     /// The entries contradict what the hub holds: a fork. An alarm is raised.
     Fork,
+    /// Another copy of the store has used its turn of the sync ratchet: no value moves until the store has a new epoch.
+    Copied,
+    /// The epoch was ended by head office: no value moves until the store has a new one.
+    Fenced,
     /// Too much at once; try again after the time in `Retry-After`.
     Busy,
     /// The hub could not do it; nothing was changed.

@@ -12,7 +12,8 @@ use huitong_protocol::funding::{self, Funding};
 use huitong_protocol::id::{EntryId, Epoch, OperationId, Seq, StoreId};
 use huitong_protocol::ledger::basket::{Known, Prices, Sent, price_basket};
 use huitong_protocol::ledger::{
-    Decision, Holdings, Hub, Plan, ReceiptChange, ReceiptState, Situation, Standing, post_return, post_sale, void,
+    Decision, Holdings, Hub, Plan, ReceiptChange, ReceiptState, Situation, Standing, ValueGate, post_return, post_sale,
+    void,
 };
 use huitong_protocol::money::Currency;
 use huitong_protocol::party::Party;
@@ -130,8 +131,15 @@ impl Shops {
     fn play(&mut self, story: &Story) {
         let store: StoreId = STORES[story.store].parse().unwrap();
         let (policy, holdings, hub) = (self.policy.clone(), Holdings::default(), Hub::Unreachable);
-        let situation =
-            |day| Situation { store, policy: &policy, day: Some(day), hub: &hub, rung: None, spent_today: &[] };
+        let situation = |day| Situation {
+            store,
+            policy: &policy,
+            day: Some(day),
+            hub: &hub,
+            rung: None,
+            spent_today: &[],
+            gate: &ValueGate::Open,
+        };
         let lines: Vec<TillLine> = story
             .lines
             .iter()

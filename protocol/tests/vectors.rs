@@ -342,6 +342,7 @@ fn report() -> Report {
     Report {
         epoch: Epoch(1),
         head: head(),
+        end: head(),
         stamp: Stamp(9),
         counters: vec![ReportLine { account: account(), unit: CNY, counters: counters(), stamp: Stamp(8) }],
         cards: vec![CardChange { number: card(), status: CardStatus::Active, stamp: Stamp(7) }],
@@ -459,8 +460,18 @@ fn sync_messages(vectors: &mut Vectors) {
             member_keys: MemberKeys { phone: PhoneKey::new([9; 32]), sealing: SealingKey::new([6; 32]) },
         },
     );
-    vectors
-        .add("hello", &Hello { protocol: (1, 0), group: text("HT"), store: text("S1"), epoch: Epoch(1), head: head() });
+    vectors.add(
+        "hello",
+        &Hello {
+            protocol: (1, 0),
+            group: text("HT"),
+            store: text("S1"),
+            epoch: Epoch(1),
+            head: head(),
+            turn: 3,
+            turn_nonce: 77,
+        },
+    );
     vectors.add(
         "welcome",
         &Welcome {
@@ -468,6 +479,8 @@ fn sync_messages(vectors: &mut Vectors) {
             hub_incarnation: 1,
             server_time_ms: Instant(10),
             journal_head: head(),
+            turn: 4,
+            heard: head(),
             datasets: versions.clone(),
         },
     );

@@ -16,7 +16,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::till::{
     Approved, AskQuote, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard,
     OpenDay, OperationState, Outcome, ParkedSale, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, Quote,
-    RegisterInvoice, ResolvePayment, TillLine, VoidOperation, WITNESS,
+    RegisterInvoice, ResolvePayment, TillLine, VoidOperation, WITNESS, WITNESS_NONE, Witness,
 };
 use huitong_protocol::time::BusinessDay;
 use serde::de::DeserializeOwned;
@@ -143,9 +143,7 @@ impl Till {
         if let Some(key) = key {
             request = request.header(IDEMPOTENCY_KEY, key.to_string());
         }
-        if let Some(witness) = witness {
-            request = request.header(WITNESS, witness);
-        }
+        request = request.header(WITNESS, witness.as_deref().unwrap_or(WITNESS_NONE));
         let reply = match &self.line {
             Line::Routes(router) => {
                 let request = request.uri(path).body(Body::from(body)).context("could not make a request")?;
@@ -173,7 +171,7 @@ impl Till {
         }
         if let Some(seen) = &reply.witness {
             let mut highest = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let position = |text: &str| text.split(':').nth(1).and_then(|seq| seq.parse::<u64>().ok()).unwrap_or(0);
+            let position = |text: &str| text.parse::<Witness>().map(|seen| (seen.epoch, seen.head.seq)).ok();
             if highest.as_deref().is_none_or(|known| position(known) <= position(seen)) {
                 *highest = Some(seen.clone());
             }

@@ -36,6 +36,17 @@ impl Till {
         }
         Err(Problem::new(Code::Forbidden, "this needs the permission `day`; pair the till with `--permit day`"))
     }
+
+    /// Refuses a till without the permission to answer for another.
+    ///
+    /// # Errors
+    /// The problem to answer.
+    pub fn may_excuse(&self) -> Result<(), Problem> {
+        if self.permissions.excuse {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, "this needs the permission `excuse`; pair the till with `--permit excuse`"))
+    }
 }
 
 /// The paired tills, in memory.
@@ -88,7 +99,7 @@ impl FromRequestParts<Api> for Till {
         let token = token.ok_or_else(refused)?;
         let now = api.clock().now();
         let till = api.shared.tills.find(api.store(), now, token)?.ok_or_else(refused)?;
-        witness::check(api, now, &till, &parts.headers).await?;
+        witness::take(api, now, &till, &parts.headers).await?;
         Ok(till)
     }
 }

@@ -15,15 +15,8 @@ use super::{Code, health, table};
 use crate::sync::api as sync;
 
 /// What may come of every request.
-const EVERY: &[Code] = &[
-    Code::Unauthorized,
-    Code::WitnessUnknown,
-    Code::FieldInvalid,
-    Code::NotReady,
-    Code::Busy,
-    Code::Storage,
-    Code::Internal,
-];
+const EVERY: &[Code] =
+    &[Code::Unauthorized, Code::FieldInvalid, Code::NotReady, Code::Busy, Code::Storage, Code::Internal];
 /// What may come besides of a request with a body.
 const OF_BODIES: &[Code] = &[Code::Malformed, Code::BodyTooLarge, Code::UnsupportedMediaType];
 /// What may come besides of an operation.
@@ -71,11 +64,13 @@ const ABOUT: About = About {
         ("code", "The item's SKU or one of its barcodes."),
         ("id", "The receipt's number, like S1-1-88, or the id of the operation."),
         ("name", "The name of the job."),
+        ("terminal", "The till's code."),
     ],
     headers: &[
         (
             "Huitong-Witness",
-            "The highest `Huitong-Witness` received of this store: one that its journal does not contain raises the alarm.",
+            "The highest `Huitong-Witness` received of this store, or `none` before the first. After a restart of the store's machine value waits for it; one that \
+             its journal does not contain stops all value and raises the alarm.",
         ),
         ("Accept-Language", "The language of sentences for people: en or zh-CN."),
     ],

@@ -21,6 +21,7 @@ mod sales;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tills;
 mod witness;
 mod words;
 
@@ -174,7 +175,6 @@ pub(crate) fn table() -> Routes {
             Operation::new("The receipt as text.").gives_text("text/plain").query::<operations::SlipQuery>().problems(
                 &problems(&[
                     Code::Unauthorized,
-                    Code::WitnessUnknown,
                     Code::FieldInvalid,
                     NotFound,
                     Code::NotReady,
@@ -195,6 +195,14 @@ pub(crate) fn table() -> Routes {
             "/v1/day/z",
             days::z,
             look::<DayReport>("The sealed totals of a closed day.", &[NotFound]).query::<days::DayQuery>(),
+        )
+        .post(
+            "/v1/tills/{terminal}/excuse",
+            tills::excuse,
+            ask::<tills::ExcuseTill, tills::TillExcused>(
+                "Answers for a till that is gone, so that stored value does not wait for its witness.",
+                &[NotFound, Code::Forbidden],
+            ),
         )
         .get("/v1/status", status::status, look::<status::Status>("How the store is.", &[]))
         .get("/v1/openapi.json", document::serve, Operation::new("This document.").gives::<serde_json::Value>().open())

@@ -54,8 +54,6 @@ pub enum Code {
     BodyTooLarge,
     /// The body is not JSON by its content type.
     UnsupportedMediaType,
-    /// The till has seen more of this store than the store remembers.
-    WitnessUnknown,
     /// The store is not enrolled or has no policy.
     NotReady,
     /// Too much at once.
@@ -89,7 +87,6 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Self::WitnessUnknown => ("witness_unknown", StatusCode::CONFLICT),
             Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
             Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE),
             Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE),

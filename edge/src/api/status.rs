@@ -4,6 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use huitong_protocol::bundle::{KeyId, PolicyKey, RefusedPolicy};
+use huitong_protocol::id::TerminalId;
+use huitong_protocol::ledger::ValueGate;
 use huitong_protocol::policy::Rung;
 use huitong_protocol::till::EdgeStatus;
 use huitong_protocol::time::{BusinessDay, Instant};
@@ -11,7 +13,8 @@ use serde::Serialize;
 
 use super::{Api, Code, Problem, Till};
 use crate::reminder::{Days, reminders, rung_words};
-use crate::store::{StoreError, allotment, day, policy, setting, sync_state};
+use crate::store::tenure::{Excused, Quarantine};
+use crate::store::{StoreError, allotment, day, policy, setting, sync_state, tenure};
 
 /// How the store stands with its policies. A stale one stays in force: trade never waits for head office.
 #[derive(Serialize, schemars::JsonSchema)]
@@ -54,8 +57,72 @@ pub(super) struct Status {
     cards: CardsStatus,
     /// What the ladder of the policy limits now, because what the store knows of cards is so old.
     ladder: Option<Rung>,
+    /// Whether stored value may move.
+    value: ValueStatus,
     /// In words, empty when all is well.
     alarms: Vec<String>,
+}
+
+/// Whether stored value may move, and what it waits for.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct ValueStatus {
+    /// Which of the three.
+    gate: GateName,
+    /// The tills that have not shown their witness since the machine was started.
+    awaited_tills: Vec<TerminalId>,
+    /// Whether head office has not said yet how far it heard the store.
+    awaits_hub: bool,
+    /// Since when and why no value moves at all.
+    quarantine: Option<Quarantine>,
+    /// The tills that somebody answered for in this epoch.
+    excused: Vec<Excused>,
+    /// Whether a restart of the daemon is proved without tills and head office, as long as the machine runs on.
+    marker: bool,
+}
+
+/// Names of the gate.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum GateName {
+    /// Value moves.
+    Open,
+    /// It comes in and does not go out before everybody who is waited for was heard.
+    Unproved,
+    /// It does not move until the store is enrolled anew.
+    Quarantined,
+}
+
+/// How the gate stands, and what people should do about it.
+fn value(api: &Api) -> Result<(ValueStatus, Option<String>), StoreError> {
+    let (committed, keeper) = (api.store().committed(), api.store().continuity());
+    let (gate, excused) =
+        api.store().read(|tx| Ok::<_, StoreError>((keeper.gate(tx, &committed)?, tenure::excused(tx)?)))?;
+    let quarantine = committed.quarantine.as_deref().cloned();
+    let (name, awaited_tills, awaits_hub) = match gate {
+        ValueGate::Open => (GateName::Open, Vec::new(), false),
+        ValueGate::Unproved { tills, hub } => (GateName::Unproved, tills, hub),
+        ValueGate::Quarantined => (GateName::Quarantined, Vec::new(), false),
+    };
+    let alarm = match (name, &quarantine) {
+        (GateName::Open, _) => None,
+        (GateName::Unproved, _) => {
+            let mut awaited: Vec<String> = awaited_tills.iter().map(|terminal| format!("till {terminal}")).collect();
+            awaited.extend(awaits_hub.then(|| "head office".to_owned()));
+            Some(format!(
+                "stored value waits for {}: use each till once; for one that is gone, a person answers with `huitong-edge till excuse`",
+                awaited.join(", ")
+            ))
+        }
+        (GateName::Quarantined, Some(Quarantine { since_ms, reason })) => Some(format!(
+            "stored value is stopped since {since_ms}: {reason}; was an old copy of the database put back? Tell head office, and enrol the store \
+             anew with its token: `huitong-edge enrol --replace`"
+        )),
+        (GateName::Quarantined, None) => {
+            Some("stored value is stopped, and the reason could not be written down; the log has it".to_owned())
+        }
+    };
+    let marker = keeper.marker_proves();
+    Ok((ValueStatus { gate: name, awaited_tills, awaits_hub, quarantine, excused, marker }, alarm))
 }
 
 pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Response, Problem> {
@@ -68,6 +135,8 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         let days = (day::first_unanswered(tx)?, day::first_differing(tx)?);
         Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key, days))
     })?;
+    let (value, alarm) = value(&api)?;
+    alarms.extend(alarm);
     alarms.extend(committed.policy_refused.iter().map(ToString::to_string));
     let (line, now) = (&api.shared.line, api.clock().now());
     // The age first: it takes what is ahead of the clock for now.
@@ -110,7 +179,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         insecure_http: api.shared.insecure_http,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Json(Status { edge, policy, cards, ladder, alarms }).into_response())
+    Ok(Json(Status { edge, policy, cards, ladder, value, alarms }).into_response())
 }
 
 /// Alive: the process answers.

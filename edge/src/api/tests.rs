@@ -153,7 +153,7 @@ async fn every_answer_carries_the_witness_of_what_it_tells() {
 }
 
 #[tokio::test]
-async fn a_till_that_has_seen_more_than_the_store_remembers_raises_the_alarm() {
+async fn a_till_that_has_seen_more_than_the_store_remembers_stops_value_and_nothing_else() {
     let shop = Shop::opened().await;
     let early = shop.reload(1, 100).await.witness();
     shop.reload(1, 100).await.approved();
@@ -175,19 +175,23 @@ async fn a_till_that_has_seen_more_than_the_store_remembers_raises_the_alarm() {
         format!("1:{}:{hash}", head.seq.0 - 1),
         early.replace("1:2:", "1:3:"),
     ];
-    for bad in unseen {
-        shop.send(show(&bad)).await.problem(409, "witness_unknown");
-    }
     for bad in ["", "1:2", "x:2:b3:00", &latest[..latest.len() - 1]] {
         assert_eq!(shop.send(show(bad)).await.problem(422, "field_invalid")["field"], "huitong-witness");
     }
-    assert_eq!(shop.store.head(), head, "no value moved");
-    let note = shop.store.read(|tx| setting::get(tx, setting::WITNESS_ALARM)).unwrap().unwrap();
+    assert_eq!(shop.get(T1, "/v1/status").await.json["value"]["gate"], "open");
+    for bad in unseen {
+        shop.send(show(&bad)).await.approved();
+    }
+    let status = shop.get(T1, "/v1/status").await.json;
+    assert_eq!((&status["value"]["gate"], status["alarms"].as_array().unwrap().len()), (&json!("quarantined"), 1));
+    let note = status["value"]["quarantine"]["reason"].as_str().unwrap();
     assert!(
         note.contains("till T1") && note.contains(&format!("1:{}:", head.seq.next())),
         "the first one stays: {note}"
     );
-    assert_eq!(shop.get(T1, "/v1/status").await.json["alarms"].as_array().unwrap().len(), 1);
+    shop.spend(T1, 1, 50).await.declined("value_quarantined");
+    shop.reload(1, 50).await.declined("value_quarantined");
+    shop.post(T2, "/v1/sales", &sale(&[line(5)], &[cash(5)])).await.approved();
 }
 
 #[tokio::test]

@@ -64,6 +64,15 @@ pub(super) fn worded(decided: Decided, language: Language) -> Result<Bytes, Prob
     let mut outcome: Outcome = serde_json::from_slice(&json).map_err(unreadable)?;
     if let Outcome::Declined { message, decline, .. } = &mut outcome {
         *message = sentence(decline.code, language);
+        if decline.awaits_hub || !decline.awaited_tills.is_empty() {
+            let (begin, between, end, hub) = match language {
+                Language::English => (" (still awaited: ", ", ", ")", "head office"),
+                Language::Chinese => ("（尚待：", "、", "）", "总部"),
+            };
+            let mut awaited: Vec<String> = decline.awaited_tills.iter().map(ToString::to_string).collect();
+            awaited.extend(decline.awaits_hub.then(|| hub.to_owned()));
+            *message = format!("{message}{begin}{}{end}", awaited.join(between));
+        }
     }
     serde_json::to_vec(&outcome).map(Bytes::from).map_err(unreadable)
 }

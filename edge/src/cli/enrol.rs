@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Done, Failure, Shell, render, toml_text};
 use crate::config::{EdgeConfig, check};
 use crate::enrol::EnrolError;
+use crate::replace::{Replaced, replace_alone};
 use crate::run::{EdgeError, enrol_alone, open_store};
 use crate::store::policy;
 use crate::sync::hub_client::{HttpHub, HubClient};
@@ -23,6 +24,10 @@ pub(super) struct Enrol {
     /// The one-time token that head office gave for this store
     #[arg(long, env = "HUITONG_EDGE_TOKEN", hide_env_values = true)]
     token: String,
+    /// Ends the epoch of a store that is in quarantine or was fenced and begins a new one; the daemon must stand still. Tills stay paired, and the old
+    /// database and key are kept beside the new ones
+    #[arg(long)]
+    replace: bool,
 }
 
 impl Enrol {
@@ -35,8 +40,14 @@ impl Enrol {
         check(&loaded)?;
         let config = loaded.value;
         let hub: Arc<dyn HubClient> = Arc::new(HttpHub::new(&config.sync.hub_url)?);
-        let enrolled = match enrol_alone(&config, &hub, &self.token).await {
-            Ok(enrolled) => enrolled,
+        let done = if self.replace {
+            replace_alone(&config, &hub, &self.token).await.map(|Replaced { identity, kept }| (identity, Some(kept)))
+        } else {
+            enrol_alone(&config, &hub, &self.token).await.map(|identity| (identity, None))
+        };
+        let (enrolled, kept) = match done {
+            Ok(done) => done,
+            Err(EdgeError::Replace(refused)) => return Err(Failure::Refused(refused.to_string(), None)),
             Err(EdgeError::Enrol(EnrolError::Call(CallError::Refused { fault, message }))) => {
                 return Err(Failure::Refused(message, Some(json!({ "fault": fault }))));
             }
@@ -44,8 +55,11 @@ impl Enrol {
         };
         // Compared with `huitong-hub policy key show`, it proves that the hub that answered is the group's.
         let key = policy_key(&config)?;
-        let value =
+        let mut value =
             json!({ "group": enrolled.group, "epoch": enrolled.epoch, "policy_key": key, "store": enrolled.store });
+        if let Some(kept) = kept {
+            value["old_database"] = json!(kept);
+        }
         shell.print(&value, |value| {
             format!("enrolled store {} ({})\n{}", enrolled.store.id, enrolled.store.name, render::lines(value))
         })

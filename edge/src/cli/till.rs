@@ -1,10 +1,12 @@
-//! `till`: which tills may use this store. Works on the database, beside a running daemon or without one.
+//! `till`: which tills may use this store. Works on the database, beside a running daemon or without one; a till is excused in the running daemon, as it
+//! is about this start of it.
 
 use anyhow::anyhow;
 use clap::Subcommand;
 use huitong_protocol::id::TerminalId;
 use serde_json::{Value, json};
 
+use super::api_client::ApiClient;
 use super::{Done, Failure, Shell, render};
 use crate::clock::Clock as _;
 use crate::run::{LOCAL_TERMINAL, open_store, pair};
@@ -19,12 +21,21 @@ pub(super) enum Till {
         /// The till's code
         #[arg(long, value_name = "CODE")]
         terminal: TerminalId,
-        /// What it may do beyond selling: return_without_receipt, day; may be repeated
+        /// What it may do beyond selling: return_without_receipt, day, excuse; may be repeated
         #[arg(long, value_name = "PERMISSION")]
         permit: Vec<String>,
     },
     /// Lists the tills
     List,
+    /// Answers for a till that is gone: stored value does not wait any more for what it saw. The running store is told
+    Excuse {
+        /// The till's code
+        #[arg(long, value_name = "CODE")]
+        terminal: TerminalId,
+        /// Who answers for it and why; stands in the log and in the status
+        #[arg(long, value_name = "WORDS")]
+        reason: String,
+    },
     /// Ends a till's token
     Revoke {
         /// The till's code
@@ -35,6 +46,14 @@ pub(super) enum Till {
 
 impl Till {
     pub(super) async fn execute(self, shell: &mut Shell<'_>) -> Done {
+        if let Self::Excuse { terminal, reason } = self {
+            let path = format!("/v1/tills/{terminal}/excuse");
+            let done = ApiClient::of(shell)?.post(&path, &json!({ "reason": reason })).await?;
+            return shell.print(&done, |done| match done["was_awaited"].as_bool() {
+                Some(true) => format!("stored value waits no more for {terminal}"),
+                _ => format!("stored value does not wait for {terminal}"),
+            });
+        }
         let config = shell.load()?.value;
         let store = open_store(&config.data_dir, &config.store)?;
         match self {
@@ -53,6 +72,7 @@ impl Till {
                     format!("paired {terminal}; put this token into the till now, it is not kept:\n{}", token.reveal())
                 })
             }
+            Self::Excuse { .. } => Ok(()),
             Self::List => {
                 let tills = store.read(till::list)?;
                 let rows: Vec<Value> = tills

@@ -1,5 +1,7 @@
 //! Look-ups: a card's state and balance, and what became of an operation. They move nothing; news from the hub is kept as it comes.
 
+use std::sync::Arc;
+
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardNumber};
 use huitong_protocol::entry::{Body, Entry};
@@ -52,8 +54,8 @@ impl Ledger {
         }
         let Some(unit) = self.unit() else { return Ok(CardLook::UnknownOffline) };
         let need = Need { card: number, unit, missing_minor: 0, purpose: Purpose::Look };
-        let (cards, grants, mut totals) = match self.hub.ask(vec![need], total).await {
-            HubReply::Answered { cards, grants, totals, .. } => (cards, grants, totals),
+        let (cards, grants, turn, mut totals) = match self.hub.ask(vec![need], total).await {
+            HubReply::Answered { cards, grants, turn, totals, .. } => (cards, grants, turn, totals),
             HubReply::Unreachable => {
                 return Ok(here.map_or(CardLook::UnknownOffline, |(card, balances)| {
                     CardLook::Known(Box::new(state(&card, &balances, Some(unit), None)))
@@ -63,8 +65,12 @@ impl Ledger {
         let known = here.as_ref().map(|(card, _)| card);
         if !grants.is_empty() || cards.iter().any(|card| Some(card) != known) {
             let brought = grants.iter().map(purse_of).collect();
-            let stored = self.store().write(move |tx| take_news(tx, now, &grants, &cards)).await;
-            stored.inspect_err(|_| self.hub.lost(brought))?;
+            let keeper = Arc::clone(self.store().continuity());
+            let stored = self.store().write(move |tx| take_news(tx, now, (&grants, turn), &cards, &keeper)).await;
+            if !matches!(stored, Ok(true)) {
+                self.hub.lost(brought);
+            }
+            stored?;
         }
         let total = if totals.is_empty() { None } else { Some(totals.swap_remove(0)) };
         let here = self.store().read(|tx| self.card_here(tx, number, today))?;

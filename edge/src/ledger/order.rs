@@ -144,7 +144,7 @@ impl Order {
         tx: &WriteTx<'_>,
         call: &Call,
         policy: &Policy,
-        hub: &core::Hub,
+        (hub, gate): (&core::Hub, &core::ValueGate),
         prepared: Option<&Prepared>,
     ) -> Result<Decision, StoreError> {
         // A receipt that was taken while this store was down is recorded as taken.
@@ -164,6 +164,7 @@ impl Order {
             hub,
             rung: policy.ladder.rung(call.cards_age_ms),
             spent_today: &spent_today,
+            gate,
         };
         let unit = Unit::Money(policy.currency);
         let one = |number: CardNumber| rows(tx, std::iter::once(number), unit, None);

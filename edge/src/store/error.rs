@@ -93,6 +93,9 @@ pub enum StoreError {
         /// What is wrong.
         fault: String,
     },
+    /// The marker of the journal's end could be neither written nor taken away.
+    #[error(transparent)]
+    Marker(crate::continuity::MarkerError),
     /// The store has not been enrolled: it has no name to write under.
     #[error("the store is not enrolled; run `huitong-edge enrol` first")]
     NotEnrolled,

@@ -26,6 +26,7 @@ pub mod replica;
 pub mod setting;
 pub mod sync_state;
 pub mod tender_reference;
+pub mod tenure;
 pub mod till;
 mod tx;
 mod writer;
@@ -46,6 +47,7 @@ use tokio::sync::{oneshot, watch};
 pub use error::StoreError;
 pub use tx::{Appended, Chain, EntryMeta, PolicyInForce, ReadTx, WriteTx};
 
+use crate::continuity::Keeper;
 use reader::{Readers, Sees};
 use writer::{Call, Job, Writer};
 
@@ -136,6 +138,7 @@ struct Inner {
     committed: watch::Receiver<Arc<Committed>>,
     failed: watch::Receiver<bool>,
     in_use: Arc<in_use::InUse>,
+    continuity: Arc<Keeper>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -171,7 +174,9 @@ impl Store {
         let (failed_by, failed) = watch::channel(false);
         let (jobs, queue) = mpsc::sync_channel(QUEUE_MAX);
         let readers = Arc::new(Readers::new(path.to_owned(), options));
-        let writer = Writer::new(connection, queue, chain, committed_by, failed_by, Arc::clone(&readers), options)?;
+        let continuity = Arc::new(Keeper::new(committed.clone()));
+        let sides = (Arc::clone(&readers), Arc::clone(&continuity));
+        let writer = Writer::new(connection, queue, chain, committed_by, failed_by, sides, options)?;
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .stack_size(WRITER_STACK_BYTES)
@@ -184,6 +189,7 @@ impl Store {
             committed,
             failed,
             in_use: Arc::default(),
+            continuity,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -192,6 +198,12 @@ impl Store {
     #[must_use]
     pub fn in_use(&self) -> &Arc<in_use::InUse> {
         &self.inner.in_use
+    }
+
+    /// What is known of the database's continuity.
+    #[must_use]
+    pub fn continuity(&self) -> &Arc<Keeper> {
+        &self.inner.continuity
     }
 
     /// Runs a closure in the writer's transaction, in its own savepoint, and answers after COMMIT. An error rolls the closure back alone. The
@@ -315,6 +327,7 @@ fn load(tx: &ReadTx<'_>) -> Result<Chain, StoreError> {
     (chain.head, chain.stamp) = journal::end(tx)?;
     (chain.open_day, chain.closed_day, chain.sealed_seq) = day::load(tx)?;
     chain.change_no = allotment::last_change_no(tx)?.max(card::last_change_no(tx)?);
+    (chain.quarantine, chain.hub_turn) = tenure::load(tx)?;
     replica::load(tx, &mut chain)?;
     Ok(chain)
 }

@@ -4,8 +4,6 @@ use super::{ReadTx, StoreError, WriteTx, cell};
 
 /// How the keys of alarms begin. An alarm's value says in words what people should look at; the status shows it until it is removed.
 pub const ALARM_PREFIX: &str = "alarm.";
-/// The alarm that a till showed a witness which this journal does not contain.
-pub const WITNESS_ALARM: &str = "alarm.witness";
 
 /// A setting.
 ///

@@ -63,6 +63,27 @@ pub fn pair(
     )
 }
 
+/// Takes over a till of an earlier database of this store as it was there; one that is known is left as it is.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn keep(tx: &mut WriteTx<'_>, till: &PairedTill) -> Result<(), StoreError> {
+    tx.execute(
+        "keep a till",
+        "INSERT INTO till (token_hash, terminal, permissions, paired_at_ms, revoked_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (token_hash) DO NOTHING",
+        (
+            &till.token_hash.0[..],
+            till.terminal.as_str(),
+            till.permissions.to_string(),
+            till.paired_at_ms.0,
+            till.revoked_at_ms.map(|at| at.0),
+        ),
+    )?;
+    tx.chain_mut().tills_version += 1;
+    Ok(())
+}
+
 /// Revokes a till's token; gives whether it had one.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use rusqlite::{CachedStatement, Connection, Params, Row};
 
 use super::StoreError;
 use super::identity::Identity;
+use super::tenure::{HubTurn, Quarantine};
 
 /// The policy that decides, with its version.
 #[derive(Debug)]
@@ -58,6 +59,10 @@ pub struct Chain {
     pub policy_held: u64,
     /// Published policies that were refused or cannot be used; the one before stays in force.
     pub policy_refused: Arc<[RefusedPolicy]>,
+    /// Since when and why no value moves, when the database has forgotten something.
+    pub quarantine: Option<Arc<Quarantine>>,
+    /// The session that the hub gave last.
+    pub hub_turn: HubTurn,
     /// What the replica holds.
     pub replica: ReplicaVersions,
     /// Numbers each change of an allotment or a card's status, so that reports can ask for what changed after one.
@@ -84,6 +89,8 @@ impl Chain {
             policy_versions: Arc::default(),
             policy_held: 0,
             policy_refused: Arc::new([]),
+            quarantine: None,
+            hub_turn: HubTurn::default(),
             replica: ReplicaVersions::default(),
             change_no: 0,
             tills_version: 0,

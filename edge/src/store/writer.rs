@@ -18,6 +18,7 @@ use super::error::take_damage;
 use super::reader::Readers;
 use super::tx::{Chain, ReadTx, WriteTx};
 use super::{Committed, StoreError, StoreOptions, log};
+use crate::continuity::Keeper;
 
 /// How many jobs share one transaction at most: by then the fsync costs each of them next to nothing.
 const BATCH_MAX: usize = 256;
@@ -73,6 +74,7 @@ pub(super) struct Writer {
     committed: watch::Sender<Arc<Committed>>,
     failed: watch::Sender<bool>,
     readers: Arc<Readers>,
+    continuity: Arc<Keeper>,
     wal_pages: Arc<AtomicI32>,
     checkpoint_pages: i32,
 }
@@ -84,7 +86,7 @@ impl Writer {
         chain: Chain,
         committed: watch::Sender<Arc<Committed>>,
         failed: watch::Sender<bool>,
-        readers: Arc<Readers>,
+        (readers, continuity): (Arc<Readers>, Arc<Keeper>),
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let wal_pages = Arc::new(AtomicI32::new(0));
@@ -97,7 +99,7 @@ impl Writer {
             }))
             .map_err(StoreError::during("watch the log's size"))?;
         let checkpoint_pages = options.checkpoint_pages;
-        Ok(Self { connection, jobs, chain, committed, failed, readers, wal_pages, checkpoint_pages })
+        Ok(Self { connection, jobs, chain, committed, failed, readers, continuity, wal_pages, checkpoint_pages })
     }
 
     /// Serves until every handle of the store is gone, or until the disk fails.
@@ -175,8 +177,13 @@ impl Writer {
         }
         self.readers.committed();
         if chain.revision != self.chain.revision {
+            let is_longer = chain.head != self.chain.head;
             self.chain = chain;
             self.committed.send_replace(Arc::new(Committed::new(self.chain.clone())));
+            if is_longer {
+                // Before anybody is told. A marker that stayed behind would prove a database that was put back to it.
+                self.continuity.mark(&self.chain).map_err(StoreError::Marker)?;
+            }
         }
         Ok(())
     }

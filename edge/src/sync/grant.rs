@@ -81,9 +81,9 @@ async fn ask(link: &Link, needs: Vec<Need>, totals: bool) -> HubReply {
     let ask = link.exchange::<_, GrantAnswer>(path::GRANT, GrantRequest { needs, totals }, timeout);
     // Over all: a hello may come first.
     let error = match tokio::time::timeout(timeout, ask).await {
-        Ok(Ok(answer)) => {
+        Ok(Ok((answer, turn))) => {
             let GrantAnswer { cards, elsewhere, totals } = answer.body;
-            return HubReply::Answered { grants: answer.grants, cards, elsewhere, totals };
+            return HubReply::Answered { grants: answer.grants, turn, cards, elsewhere, totals };
         }
         Ok(Err(error)) => error,
         Err(_) => {

@@ -47,8 +47,10 @@ use self::session::{CallError, Live, Session};
 use self::status::Notices;
 use crate::clock::Clock;
 use crate::config::SyncConfig;
+use crate::continuity::Keeper;
 use crate::line::Line;
-use crate::store::{Store, StoreError, allotment, policy, sync_state};
+use crate::store::tenure::HubTurn;
+use crate::store::{Store, StoreError, WriteTx, allotment, policy, sync_state};
 
 /// A store that is quiet for this long writes down what was reported, so that status is exact and a restart repeats nothing.
 const NOTE_AFTER: Duration = Duration::from_secs(2);
@@ -180,18 +182,18 @@ impl Link {
         Q: Serialize + Send + Sync,
         A: DeserializeOwned,
     {
-        let answer = self.exchange(path, body, self.config.call_timeout.duration()).await?;
-        self.adopt(answer.grants).await?;
+        let (answer, turn) = self.exchange(path, body, self.config.call_timeout.duration()).await?;
+        self.adopt(answer.grants, turn).await?;
         Ok(answer.body)
     }
 
-    /// As [`Link::call`], but leaves the grants to the caller.
+    /// As [`Link::call`], but leaves the grants to the caller, with the turn of the session in which they may be taken.
     pub(crate) async fn exchange<Q, A>(
         &self,
         path: &'static str,
         body: Q,
         timeout: Duration,
-    ) -> Result<Answer<A>, SyncError>
+    ) -> Result<(Answer<A>, HubTurn), SyncError>
     where
         Q: Serialize + Send + Sync,
         A: DeserializeOwned,
@@ -203,9 +205,9 @@ impl Link {
                 fault: SyncFault::SessionUnknown | SyncFault::Replayed, ..
             })) => {
                 let live = self.live().await?;
-                self.exchange_within(&live, path, &body, timeout).await
+                Ok((self.exchange_within(&live, path, &body, timeout).await?, live.turn))
             }
-            answer => answer,
+            answer => Ok((answer?, live.turn)),
         }
     }
 
@@ -295,7 +297,7 @@ impl Link {
     }
 
     /// Adopts grants that came without being asked for here: the answer that brought them first was lost, or their till gave up.
-    pub(crate) async fn adopt(&self, grants: Vec<Grant>) -> Result<(), SyncError> {
+    pub(crate) async fn adopt(&self, grants: Vec<Grant>, turn: HubTurn) -> Result<(), SyncError> {
         if grants.is_empty() {
             return Ok(());
         }
@@ -312,7 +314,19 @@ impl Link {
         })?;
         if !news.is_empty() {
             let now = self.clock.now();
-            self.store.write(move |tx| allotment::adopt_grants(tx, now, &news)).await?;
+            let keeper = Arc::clone(self.store.continuity());
+            let left = self
+                .store
+                .write(move |tx| {
+                    if may_take(tx, &keeper, turn)? {
+                        allotment::adopt_grants(tx, now, &news)?;
+                        return Ok::<_, StoreError>(Vec::new());
+                    }
+                    Ok(news.iter().map(|grant| Purse { account: grant.account, unit: grant.unit }).collect())
+                })
+                .await?;
+            // Said again when the store may take it; until then nothing is reported.
+            self.ask_again(left);
             self.stir.notify_one();
         }
         Ok(())
@@ -342,6 +356,11 @@ impl Link {
     }
 }
 
+/// Whether a grant may be taken: value may move, and no later session began than the one that it was granted in.
+pub(crate) fn may_take(tx: &WriteTx<'_>, keeper: &Keeper, turn: HubTurn) -> Result<bool, StoreError> {
+    Ok(tx.chain().hub_turn == turn && keeper.gate(tx, tx.chain())?.is_open())
+}
+
 /// Starts the tasks of a link: poll, tend (release and report), upload, download. They end when the token is cancelled.
 pub fn start(link: &Arc<Link>, tasks: &TaskTracker, stop: &CancellationToken) {
     let spawn = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -358,6 +377,7 @@ async fn tend(link: Arc<Link>) {
     let mut changes = link.store.changed();
     let mut backoff = link.backoff("report");
     loop {
+        let was_open = link.store.continuity().is_open();
         let wait = match tend_once(&link).await {
             Ok(()) => {
                 backoff.reset();
@@ -383,6 +403,7 @@ async fn tend(link: Arc<Link>) {
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = link.stir.notified() => {}
+            () = link.store.continuity().opened(), if !was_open => {}
             () = sleep_until(&link, due) => {}
             () = tokio::time::sleep(NOTE_AFTER), if link.reported.is_unnoted() => {
                 if let Err(error) = report::note(&link).await {
@@ -404,6 +425,11 @@ async fn sleep_until(link: &Link, due: Option<Instant>) {
 
 /// One turn of [`tend`]. Also what `wait_reported` does.
 pub(crate) async fn tend_once(link: &Link) -> Result<(), SyncError> {
+    if !link.store.continuity().is_open() {
+        // A till may have been revoked beside the daemon, which ends the wait for it.
+        link.store.read(|tx| link.store.continuity().gate(tx, &link.store.committed()))?;
+        return Ok(());
+    }
     if link.circuit.is_up() {
         release::by_policy(link).await?;
     }

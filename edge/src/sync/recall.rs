@@ -13,6 +13,7 @@ use huitong_protocol::wire::{Answer, DatasetKind, DatasetVersion, Poll, Polled, 
 
 use super::session::CallError;
 use super::{Link, SyncError, download, release, report};
+use crate::store::tenure::HubTurn;
 
 /// How much longer than the hub may hold a poll its answer may be on the way.
 const POLL_SLACK: Duration = Duration::from_secs(10);
@@ -48,7 +49,7 @@ pub(super) async fn poll(link: Arc<Link>) {
 }
 
 async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError> {
-    let (answer, asked_at) = match ask(link, received).await {
+    let (answer, turn, asked_at) = match ask(link, received).await {
         // The hub was started anew: hello, and once more.
         Err(SyncError::Call(CallError::Refused { fault: SyncFault::SessionUnknown, .. })) => {
             ask(link, received).await?
@@ -56,7 +57,7 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
         answer => answer?,
     };
     link.notices.poll_answered();
-    link.adopt(answer.grants).await?;
+    link.adopt(answer.grants, turn).await?;
     let Polled { recalls, recalls_through, datasets } = answer.body;
     if !recalls.is_empty() {
         tracing::debug!(recalls = recalls.len(), "The hub recalls value of {} accounts", recalls.len());
@@ -66,9 +67,9 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
     announced(link, &datasets, asked_at).await
 }
 
-/// One poll, in the session that is live when it begins, and when it was asked: the machine may sleep before it reads the answer, and what the hub
-/// announces must not be taken for newer than it is.
-async fn ask(link: &Link, received: &mut Received) -> Result<(Answer<Polled>, Instant), SyncError> {
+/// One poll, in the session that is live when it begins, with that session's turn and when it was asked: the machine may sleep before it reads the answer,
+/// and what the hub announces must not be taken for newer than it is.
+async fn ask(link: &Link, received: &mut Received) -> Result<(Answer<Polled>, HubTurn, Instant), SyncError> {
     let live = link.live().await?;
     if received.session != live.number {
         *received = Received { session: live.number, through: 0 };
@@ -78,7 +79,7 @@ async fn ask(link: &Link, received: &mut Received) -> Result<(Answer<Polled>, In
     let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through };
     let asked_at = link.clock.now();
     let answer = link.exchange_within(&live, path::POLL, &poll, wait.duration() + POLL_SLACK).await?;
-    Ok((answer, asked_at))
+    Ok((answer, live.turn, asked_at))
 }
 
 /// Releases what was recalled and says so. A purse that had nothing is mentioned all the same: the hub waits for this store's word, and answers

@@ -168,10 +168,13 @@ async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, cause: Cause) 
     if purses.is_empty() {
         return Ok(purses);
     }
-    let in_use = Arc::clone(link.store.in_use());
+    let (in_use, keeper) = (Arc::clone(link.store.in_use()), Arc::clone(link.store.continuity()));
     let (released, left) = link
         .store
         .write(move |tx| {
+            if !keeper.gate(tx, tx.chain())?.is_open() {
+                return Ok((0, purses));
+            }
             let (mut amounts, mut left) = (Vec::with_capacity(purses.len()), Vec::new());
             let (park_minor, moved_by) = match cause {
                 Cause::Recall => (0, None),

@@ -125,6 +125,10 @@ impl Reported {
 
 /// The report of what the hub does not know yet, as much as fits; `None` when it knows everything.
 pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError> {
+    // A database that may have forgotten something says nothing of value.
+    if !link.store.continuity().is_open() {
+        return Ok(None);
+    }
     let told = *link.reported.told();
     let committed = link.store.committed();
     let mentions = link.reported.mentioned();
@@ -162,6 +166,7 @@ pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError
         let report = Report {
             epoch: link.session.enrolment().epoch,
             head: complete.or(told.head).unwrap_or(Head::START),
+            end: head,
             stamp,
             counters,
             cards: changes.into_iter().filter(|(no, _)| *no <= through).map(|(_, change)| change).collect(),
@@ -194,7 +199,7 @@ fn end(tx: &ReadTx<'_>) -> Result<(Head, Stamp), StoreError> {
     }))
 }
 
-/// Sends reports until the hub knows everything that had moved when this was called.
+/// Sends reports until the hub knows everything that had moved when this was called. While value may not move there is nothing to say.
 ///
 /// # Errors
 /// The hub did not answer; what it took before counts.
@@ -203,6 +208,9 @@ pub async fn send(link: &Link) -> Result<(), SyncError> {
     // Tasks that have something to tell at the same time send it once.
     let _one = link.reporting.lock().await;
     loop {
+        if !link.store.continuity().is_open() {
+            return Ok(());
+        }
         let told = *link.reported.told();
         let is_told = told.change_no >= goal.change_no && told.head.is_some_and(|head| head.seq >= goal.head.seq);
         if is_told && link.reported.mentions().numbers.is_empty() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::id::{Epoch, GroupId, StoreId};
-use huitong_protocol::journal::Head;
+use huitong_protocol::till::Witness;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{
     Answer, Hello, PROTOCOL_VERSION, Refused, Report, Request, SyncFault, Welcome, from_msgpack, header, path,
@@ -21,7 +21,9 @@ use tokio::sync::Mutex;
 
 use super::hub_client::{HttpPost, HttpReply, HubClient, HubDown};
 use crate::clock::Clock;
-use crate::identity::StoreKey;
+use crate::identity::{StoreKey, random_bytes};
+use crate::store::tenure::{self, HubTurn};
+use crate::store::{Store, StoreError};
 
 /// The body is MessagePack.
 pub(crate) const MSGPACK: (&str, &str) = ("content-type", "application/msgpack");
@@ -51,6 +53,15 @@ pub enum CallError {
         /// Its words.
         message: String,
     },
+    /// Nothing was asked: the database has forgotten something, and what it says is not to be heard.
+    #[error("the store is in quarantine and does not speak to the hub until it is enrolled anew")]
+    Quarantined,
+    /// The hub's welcome is none for the hello that waits for one, or of a life of the hub that is over.
+    #[error("the hub's welcome belongs to another hello, or to a hub that was replaced by a later one")]
+    NotOurs,
+    /// The store's own database failed.
+    #[error("what belongs to a session could not be written: {0}")]
+    Unwritten(String),
     /// What came is not an answer of a hub.
     #[error("the answer to {path} (status {status}) is not of a hub: {reason}")]
     Garbled {
@@ -94,6 +105,8 @@ pub struct Live {
     pub welcome: Welcome,
     /// By the store's clock, when it was asked for them: what they say is not older.
     pub greeted_at: Instant,
+    /// Its turn: what is granted within it is taken as long as no later one began.
+    pub turn: HubTurn,
     nonce: Arc<AtomicU64>,
 }
 
@@ -103,7 +116,7 @@ pub struct Session {
     key: StoreKey,
     enrolment: Enrolment,
     clock: Arc<dyn Clock>,
-    head: Box<dyn Fn() -> Head + Send + Sync>,
+    store: Store,
     live: Mutex<Option<Live>>,
     sessions: AtomicU64,
     hello_nonce: AtomicI64,
@@ -116,20 +129,20 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that says hello with its first call. `head` gives the journal's end.
+    /// A session that says hello with its first call, of the store with this database.
     pub fn new(
         client: Arc<dyn HubClient>,
         key: StoreKey,
         enrolment: Enrolment,
         clock: Arc<dyn Clock>,
-        head: impl Fn() -> Head + Send + Sync + 'static,
+        store: Store,
     ) -> Self {
         Self {
             client,
             key,
             enrolment,
             clock,
-            head: Box::new(head),
+            store,
             live: Mutex::new(None),
             sessions: AtomicU64::new(0),
             hello_nonce: AtomicI64::new(0),
@@ -149,13 +162,16 @@ impl Session {
     pub async fn live(&self) -> Result<Live, CallError> {
         // Held over the hello, so that tasks that wake together share one.
         let mut live = self.live.lock().await;
+        if self.store.continuity().is_quarantined() {
+            return Err(CallError::Quarantined);
+        }
         if let Some(live) = live.as_ref() {
             return Ok(live.clone());
         }
         let greeted_at = self.clock.now();
-        let welcome = self.hello().await?;
+        let (welcome, turn) = self.hello().await?;
         let number = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-        let begun = Live { number, welcome, greeted_at, nonce: Arc::new(AtomicU64::new(1)) };
+        let begun = Live { number, welcome, greeted_at, turn, nonce: Arc::new(AtomicU64::new(1)) };
         *live = Some(begun.clone());
         Ok(begun)
     }
@@ -195,18 +211,45 @@ impl Session {
         }
     }
 
-    async fn hello(&self) -> Result<Welcome, CallError> {
+    /// Says hello with the nonce that is on disk, and begins the session with what the welcome says on disk: turn, the hub's life, and that the nonce is
+    /// answered. A welcome that names more than this journal contains begins none.
+    async fn hello(&self) -> Result<(Welcome, HubTurn), CallError> {
         let Enrolment { group, store, epoch } = self.enrolment;
-        let hello = Hello { protocol: PROTOCOL_VERSION, group, store, epoch, head: (self.head)() };
+        let unwritten = |error: StoreError| CallError::Unwritten(error.to_string());
+        let fresh: [u8; 8] = random_bytes().map_err(|error| CallError::Unwritten(error.to_string()))?;
+        // Whoever keeps it keeps signed numbers.
+        let fresh = u64::from_le_bytes(fresh) >> 1;
+        let turn_nonce = self.store.write(move |tx| tenure::greet(tx, fresh)).await.map_err(unwritten)?;
+        let committed = self.store.committed();
+        let turn = committed.hub_turn.turn;
+        let hello = Hello { protocol: PROTOCOL_VERSION, group, store, epoch, head: committed.head, turn, turn_nonce };
         // Rising over restarts too, as long as the clock is: a hello heard on the line is of no use later.
         let now_ms = self.clock.now().ms();
         let previous = self.hello_nonce.fetch_max(now_ms, Ordering::Relaxed);
         let nonce = if previous < now_ms { now_ms } else { self.hello_nonce.fetch_add(1, Ordering::Relaxed) + 1 };
         let packed = Bytes::from(to_msgpack(&hello));
         let request = self.signed(path::HELLO, "", nonce.unsigned_abs(), packed);
-        let welcome: Welcome = unpack(path::HELLO, self.post(request, HELLO_TIMEOUT).await?)?;
+        let keeper = self.store.continuity();
+        let welcome: Welcome = match unpack(path::HELLO, self.post(request, HELLO_TIMEOUT).await?) {
+            // The answer to this process's own hello: of this epoch nothing is heard any more.
+            Err(CallError::Refused {
+                fault: fault @ (SyncFault::Copied | SyncFault::Fenced | SyncFault::Foreign | SyncFault::Fork),
+                message,
+            }) => {
+                let reason = format!("head office does not hear this store: {message}");
+                keeper.quarantine(&self.store, reason, self.clock.now()).await.map_err(unwritten)?;
+                return Err(CallError::Refused { fault, message });
+            }
+            answer => answer?,
+        };
+        let turn = HubTurn { life: welcome.hub_incarnation, turn: welcome.turn };
+        let heard = Witness { epoch, head: welcome.heard };
+        let now = self.clock.now();
+        if !keeper.welcomed(&self.store, turn_nonce, turn, &heard, now).await.map_err(unwritten)? {
+            return Err(if keeper.is_quarantined() { CallError::Quarantined } else { CallError::NotOurs });
+        }
         tracing::info!(store.id = %store, epoch = epoch.0, "The hub greeted store {store}");
-        Ok(welcome)
+        Ok((welcome, turn))
     }
 
     async fn post(&self, request: HttpPost, timeout: Duration) -> Result<HttpReply, HubDown> {

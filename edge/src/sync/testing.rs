@@ -44,6 +44,8 @@ pub(crate) const CNY: Unit = Unit::Money(Currency::CNY);
 /// 10:00 on 22 November 2026 in Shanghai.
 pub(crate) const MORNING: Instant = Instant(1_795_312_800_000);
 pub(crate) const TOKEN: &str = "one-time";
+/// For a store that is enrolled anew.
+pub(crate) const REPLACE: &str = "one-time, again";
 /// Nothing that a test waits for takes this long on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -108,6 +110,14 @@ pub(crate) struct Office {
     pub(crate) refusals: Vec<SyncFault>,
     /// What the store said of its policies, in order.
     pub(crate) policy_states: Vec<PolicyState>,
+    /// How far it says that it heard the store.
+    pub(crate) heard: Option<Head>,
+    /// What it says to every hello.
+    pub(crate) refuse_hello: Option<SyncFault>,
+    /// The turns and nonces of hellos that it answered.
+    pub(crate) greeted: Vec<(u64, u64)>,
+    /// How often the store was enrolled anew.
+    pub(crate) replaced: u32,
 }
 
 impl Office {
@@ -249,14 +259,17 @@ impl FakeOffice {
     fn serve(office: &mut Office, request: &HttpPost) -> Reply {
         if request.path == path::ENROL {
             let enrol: Enrol = from_msgpack(&request.body).unwrap();
+            if enrol.token == REPLACE && office.replaced == 0 {
+                (office.replaced, office.key) = (1, Some(enrol.public_key.clone()));
+            }
             let known = office.key.get_or_insert_with(|| enrol.public_key.clone());
-            if enrol.token != TOKEN || *known != enrol.public_key {
+            if enrol.token != [TOKEN, REPLACE][office.replaced as usize] || *known != enrol.public_key {
                 return refuse(403, SyncFault::Token, "the token is unknown, used or out of date");
             }
             return Ok(to_msgpack(&Enrolled {
                 group: "G1".parse().unwrap(),
                 store: record(),
-                epoch: Epoch(1),
+                epoch: Epoch(1 + office.replaced),
                 policy_keys: vec![policy_key()],
                 member_keys: crate::ledger::testing::member_keys(),
             }));
@@ -266,7 +279,11 @@ impl FakeOffice {
         match request.path {
             path::HELLO => {
                 let hello: Hello = from_msgpack(body).unwrap();
-                assert_eq!((hello.store, hello.epoch), (record().id, Epoch(1)));
+                assert_eq!((hello.store, hello.epoch), (record().id, Epoch(1 + office.replaced)));
+                if let Some(fault) = office.refuse_hello {
+                    return refuse(409, fault, "not this one");
+                }
+                office.greeted.push((hello.turn, hello.turn_nonce));
                 office.sessions += 1;
                 let session = format!("session-{}", office.sessions);
                 office.live.insert(session.clone());
@@ -275,6 +292,8 @@ impl FakeOffice {
                     hub_incarnation: office.incarnation,
                     server_time_ms: MORNING,
                     journal_head: office.head(),
+                    turn: hello.turn + 1,
+                    heard: office.heard.unwrap_or(Head::START),
                     datasets: office.datasets(),
                 }))
             }
@@ -490,7 +509,7 @@ pub(crate) struct Shop {
     pub(crate) clock: HandClock,
     pub(crate) edge: Edge,
     pub(crate) token: String,
-    keys: std::sync::atomic::AtomicU64,
+    pub(crate) keys: std::sync::atomic::AtomicU64,
 }
 
 pub(crate) fn parts(folder: &std::path::Path, office: &Arc<FakeOffice>, clock: &HandClock) -> EdgeParts {

@@ -231,8 +231,9 @@ fn still(folder: &std::path::Path, office: &Arc<FakeOffice>, clock: &HandClock) 
     let store = run::open_store(folder, &Default::default()).unwrap();
     let identity = store.committed().identity.clone().unwrap();
     let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
-    let (key, head, clock) = (StoreKey::open(folder).unwrap(), store.clone(), Arc::new(clock.clone()));
-    let session = Session::new(office.clone(), key, enrolment, clock.clone(), move || head.head());
+    store.continuity().trust();
+    let (key, clock) = (StoreKey::open(folder).unwrap(), Arc::new(clock.clone()));
+    let session = Session::new(office.clone(), key, enrolment, clock.clone(), store.clone());
     let link = Link::new(store.clone(), session, clock, SyncConfig::default(), Arc::default()).unwrap();
     (store, link)
 }

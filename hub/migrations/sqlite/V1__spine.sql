@@ -259,8 +259,35 @@ CREATE TABLE enrolment_token (
     store_id TEXT NOT NULL REFERENCES store (store_id),
     created_at_ms INTEGER NOT NULL,
     expires_at_ms INTEGER NOT NULL,
-    used_at_ms INTEGER
+    used_at_ms INTEGER,
+    -- The store's epoch when the token was made, 0 before the first: once there is another, it enrols nobody.
+    after_epoch INTEGER NOT NULL
 ) STRICT;
+
+-- Every epoch that was ever minted: the key it speaks with, whether it is lived, how far it was heard, and whose turn it is to speak.
+CREATE TABLE tenure (
+    store_id TEXT NOT NULL REFERENCES store (store_id),
+    epoch INTEGER NOT NULL,
+    public_key BLOB NOT NULL,
+    minted_at_ms INTEGER NOT NULL,
+    standing TEXT NOT NULL CHECK (standing IN ('living', 'fenced')),
+    -- The end of its journal as a report named it last; it only rises.
+    heard_seq INTEGER NOT NULL,
+    heard_hash BLOB NOT NULL,
+    -- The turn that was given last, also within the ratchet.
+    turn INTEGER NOT NULL,
+    ratchet BLOB NOT NULL,
+    -- The life of the hub to which it told all its counters. The hub waits for a living epoch that told them to an earlier one only.
+    told_life INTEGER NOT NULL,
+    fenced_by TEXT,
+    fenced_at_ms INTEGER,
+    fence_note TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (store_id, epoch),
+    CHECK ((fenced_by IS NOT NULL) = (standing = 'fenced')),
+    CHECK ((fenced_at_ms IS NOT NULL) = (standing = 'fenced'))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX tenure_living ON tenure (store_id) WHERE standing = 'living';
+CREATE INDEX tenure_told ON tenure (told_life) WHERE standing = 'living';
 
 CREATE TABLE device (
     store_id TEXT PRIMARY KEY REFERENCES store (store_id),
@@ -297,6 +324,34 @@ CREATE TABLE allotment (
     released_minor INTEGER NOT NULL,
     PRIMARY KEY (account_id, unit, store_id, epoch)
 ) STRICT;
+
+-- What finance paid back for lines of epochs that ended. What still waits follows from the line: what it holds, less this.
+CREATE TABLE suspense (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    repaid_minor INTEGER NOT NULL CHECK (repaid_minor > 0),
+    PRIMARY KEY (store_id, epoch, account_id, unit)
+) STRICT, WITHOUT ROWID;
+
+-- Repayments: one person asks, a second one pays.
+CREATE TABLE suspense_repayment (
+    repayment_no INTEGER PRIMARY KEY,
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    -- 0 for every account.
+    account_id INTEGER NOT NULL,
+    -- What waited when it was asked for: all lines together, money and points counted alike. A second person who finds another sum asks anew.
+    asked_minor INTEGER NOT NULL,
+    asked_by TEXT NOT NULL,
+    asked_at_ms INTEGER NOT NULL,
+    asked_note TEXT NOT NULL,
+    paid_by TEXT,
+    paid_at_ms INTEGER CHECK ((paid_at_ms IS NULL) = (paid_by IS NULL)),
+    paid_note TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX suspense_repayment_open ON suspense_repayment (store_id, epoch, account_id) WHERE paid_by IS NULL;
 
 -- How often value moved, for people who ask whether it does.
 CREATE TABLE allotment_count (

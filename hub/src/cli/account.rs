@@ -55,7 +55,12 @@ fn find(tx: &mut Tx<'_>, asked: &str) -> Result<Option<AccountId>, AccountError>
     Ok(asked.parse::<i64>().ok().and_then(|number| AccountId::new(number).ok()))
 }
 
-fn amount(unit: Unit, minor: i64) -> String {
+/// An amount of a unit, with the unit.
+pub(super) fn amount_in(unit: Unit, minor: i64) -> String {
+    format!("{} {unit}", amount(unit, minor))
+}
+
+pub(super) fn amount(unit: Unit, minor: i64) -> String {
     match unit {
         Unit::Money(currency) => Money { minor, currency }.decimal(),
         Unit::Points => minor.to_string(),
@@ -85,6 +90,8 @@ fn show(text: &mut dyn std::io::Write, view: &AccountView) -> std::io::Result<()
                     line.store.to_string(),
                     line.epoch.to_string(),
                     cell(line.held_minor),
+                    cell(line.suspense_minor),
+                    line.last_seen_ms.map_or_else(String::new, |at| at.to_string()),
                     cell(line.granted_minor),
                     cell(line.seen.adopted_minor),
                     cell(line.seen.loaded_minor),
@@ -96,7 +103,18 @@ fn show(text: &mut dyn std::io::Write, view: &AccountView) -> std::io::Result<()
         if !rows.is_empty() {
             table(
                 text,
-                &["store", ">epoch", ">may spend", ">granted", ">adopted", ">loaded", ">spent", ">released"],
+                &[
+                    "store",
+                    ">epoch",
+                    ">may spend",
+                    ">in suspense",
+                    "last heard",
+                    ">granted",
+                    ">adopted",
+                    ">loaded",
+                    ">spent",
+                    ">released",
+                ],
                 &rows,
             )?;
         }

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Output, Place, World};
 use crate::config::HubConfig;
+use crate::recovery;
 use crate::store::engine::Store;
 use crate::store::root;
 
@@ -26,6 +27,7 @@ impl Run {
         log_to_stderr(&config)?;
         let store = place.open()?;
         store.read_blocking(root::hub)?;
+        recovery::may_start(&store, &config.recovery_log_file()).map_err(Failure::from)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(serve(world, config, store, out))
     }

@@ -159,6 +159,10 @@ pub(crate) fn status(world: &World, place: &Place, out: &mut Output<'_>) -> Resu
             day.map_or_else(|| "none".to_owned(), |day| day.to_string())
         };
         writeln!(text, "last business day {}, settled up to {}", day(seen.last_day), day(seen.settled_to))?;
+        if !seen.waited_for.is_empty() {
+            let waited_for = seen.waited_for.join(", ");
+            writeln!(text, "life {}: nothing is granted until these were heard or ended: {waited_for}", seen.life)?;
+        }
         let open = &seen.exceptions;
         writeln!(
             text,

@@ -19,10 +19,12 @@ mod output;
 mod parameters;
 mod policy;
 mod policy_key;
+mod recover;
 mod rerate;
 mod settle;
 mod setup;
 mod statement;
+mod suspense;
 mod verify;
 
 use std::ffi::OsString;
@@ -97,6 +99,8 @@ enum Command {
     Init(setup::Init),
     /// Serve the stores.
     Run(daemon::Run),
+    /// After a restore of the database: begin a new life of the hub, or look whom it waits for.
+    Recover(recover::Recover),
     /// The configuration: check it, or print it with the origin of each value.
     #[command(subcommand)]
     Config(setup::ConfigCommand),
@@ -139,6 +143,9 @@ enum Command {
     /// Statements of a run.
     #[command(subcommand)]
     Statement(statement::StatementCommand),
+    /// What epochs of stores held when they ended, and what becomes of it.
+    #[command(subcommand)]
+    Suspense(suspense::SuspenseCommand),
     /// Tokens of the API of head office.
     #[command(subcommand)]
     Token(hq::TokenCommand),
@@ -291,6 +298,7 @@ impl World {
         match arguments.command {
             Command::Init(init) => init.run(&place, out),
             Command::Run(command) => command.run(self, &place, out),
+            Command::Recover(command) => command.run(self, &place, out),
             Command::Config(command) => command.run(&place, out),
             Command::Store(command) => command.run(self, &place, out),
             Command::LegalEntity(command) => command.run(self, &place, out),
@@ -305,6 +313,7 @@ impl World {
             Command::Exception(command) => command.run(self, &place, out),
             Command::Settle(command) => command.run(self, &place, out),
             Command::Statement(command) => command.run(&place, out),
+            Command::Suspense(command) => command.run(self, &place, out),
             Command::Token(command) => command.run(self, &place, out),
             Command::Audit(command) => command.run(&place, out),
             Command::Status => hq::status(self, &place, out),

@@ -7,8 +7,12 @@ use huitong_protocol::id::StoreId;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
+use super::account::amount_in;
+use super::exception::{By, write};
 use super::output::table;
-use super::{Failure, Output, Place, World, read_file};
+use super::recover::remember;
+use super::{Failure, Output, Place, World, actor, read_file};
+use crate::fence::{self, Ended, FenceError};
 use crate::import::{self, Encoding, ImportError, ImportReport, Options};
 use crate::store::engine::Store;
 use crate::store::{organisation, token};
@@ -59,6 +63,59 @@ pub(crate) enum StoreCommand {
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8_760))]
         valid_hours: u32,
     },
+    /// End the epoch of a store: its machine is gone, or not to be believed. What it held waits in suspense; the store sells without stored value until it is
+    /// enrolled again.
+    Fence {
+        /// The store.
+        store: StoreId,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Replace the machine of a store: ends its epoch and makes the token for the next.
+    Replace {
+        /// The store.
+        store: StoreId,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        /// For how many hours the token is good.
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8_760))]
+        valid_hours: u32,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+impl From<FenceError> for Failure {
+    fn from(error: FenceError) -> Self {
+        match error {
+            FenceError::Store(error) => error.into(),
+            refused => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
+/// What is said of an epoch that ended.
+fn show_ended(text: &mut dyn std::io::Write, ended: &Ended) -> std::io::Result<()> {
+    let (store, epoch, heard) = (ended.store, ended.epoch, ended.heard_seq);
+    let word = if ended.is_new { "ended" } else { "had ended before" };
+    writeln!(text, "Epoch {store}-{epoch} {word}; it was heard up to entry {heard}.")?;
+    if let Some(at) = ended.last_seen_ms {
+        writeln!(
+            text,
+            "The store was last heard at {at}; what it did since then only its journal or its receipts say."
+        )?;
+    }
+    for sum in ended.sums.iter().filter(|sum| sum.waiting_minor > 0) {
+        writeln!(text, "{} waits in suspense.", amount_in(sum.unit, sum.waiting_minor))?;
+    }
+    if let Some(unknown) = &ended.unknown {
+        writeln!(text, "Not known: {unknown}.")?;
+    }
+    Ok(())
 }
 
 impl StoreCommand {
@@ -86,6 +143,33 @@ impl StoreCommand {
                         })
                         .collect();
                     table(text, &["store", "name", "legal entity", "time zone", ">rollover", "opened", "closed"], &rows)
+                })?;
+                Ok(())
+            }
+            Self::Fence { store, note, by } => {
+                let (actor, now) = (actor(&by.by)?, world.now());
+                let ended = write(place, move |tx| fence::fence(tx, &actor, store, &note, now))?;
+                remember(place)?;
+                out.show(&ended, |text| show_ended(text, &ended))?;
+                Ok(())
+            }
+            Self::Replace { store: id, note, valid_hours, by } => {
+                let (actor, token, now) = (actor(&by.by)?, make_token()?, world.now());
+                let expires = now.plus_ms(i64::from(valid_hours) * 3_600_000);
+                let text = token.clone();
+                let ended = write(place, move |tx| {
+                    let ended = fence::fence(tx, &actor, id, &note, now)?;
+                    token::insert(tx, &text, id, now, expires)?;
+                    Ok::<_, FenceError>(ended)
+                })?;
+                remember(place)?;
+                out.show(&json!({ "ended": ended, "token": token, "expires_at_ms": expires }), |text| {
+                    show_ended(text, &ended)?;
+                    writeln!(text, "{token}")?;
+                    writeln!(
+                        text,
+                        "Good once, for the next epoch of store {id}, until {expires}. It is not shown again."
+                    )
                 })?;
                 Ok(())
             }

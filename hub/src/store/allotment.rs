@@ -2,7 +2,7 @@
 //!
 //! Invariant: a pool is read with its row taken, so that what was decided on it still holds when it is written.
 
-use huitong_protocol::allotment::{Line, Pool, Purse, StoreCounters};
+use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, StoreCounters, Suspense};
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::time::Stamp;
 use huitong_protocol::unit::Unit;
@@ -88,7 +88,7 @@ pub fn line(tx: &mut Tx<'_>, purse: Purse, store: StoreId, epoch: Epoch) -> Resu
     )
 }
 
-fn read_line(row: &Row<'_>, first: usize) -> Result<Line, StoreError> {
+pub(super) fn read_line(row: &Row<'_>, first: usize) -> Result<Line, StoreError> {
     Ok(Line {
         granted_minor: row.integer(first)?,
         seen: StoreCounters {
@@ -109,6 +109,19 @@ pub struct StoreLine {
     pub epoch: Epoch,
     /// What the hub knows.
     pub line: Line,
+    /// What was done about it, when the epoch was fenced.
+    pub suspense: Option<Suspense>,
+}
+
+impl StoreLine {
+    /// What the store may still spend of it, or what waits for a person's decision when the epoch was fenced.
+    #[must_use]
+    pub fn holds(&self) -> i128 {
+        match self.suspense {
+            None => self.line.held(),
+            Some(suspense) => Fenced { pool: Pool::default(), line: self.line, suspense }.waiting_minor().into(),
+        }
+    }
 }
 
 /// All lines of a purse, over all stores and epochs.
@@ -117,12 +130,17 @@ pub struct StoreLine {
 /// [`StoreError`].
 pub fn lines(tx: &mut Tx<'_>, purse: Purse) -> Result<Vec<StoreLine>, StoreError> {
     tx.query(
-        "SELECT store_id, epoch, granted_minor, adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment \
-         WHERE account_id = $1 AND unit = $2 ORDER BY store_id, epoch",
+        "SELECT a.store_id, a.epoch, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, t.epoch, \
+         COALESCE(s.repaid_minor, 0) FROM allotment a \
+         LEFT JOIN tenure t ON t.store_id = a.store_id AND t.epoch = a.epoch AND t.standing = 'fenced' \
+         LEFT JOIN suspense s ON s.account_id = a.account_id AND s.unit = a.unit AND s.store_id = a.store_id AND s.epoch = a.epoch \
+         WHERE a.account_id = $1 AND a.unit = $2 ORDER BY a.store_id, a.epoch",
         &[purse.account.into(), purse.unit.into()],
         |row| {
             let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
-            Ok(StoreLine { store: row.parsed(0, "allotment", "store_id")?, epoch, line: read_line(row, 2)? })
+            let (repaid_minor, is_fenced) = (row.integer(8)?, row.maybe_integer(7)?.is_some());
+            let suspense = is_fenced.then_some(Suspense { repaid_minor });
+            Ok(StoreLine { store: row.parsed(0, "allotment", "store_id")?, epoch, line: read_line(row, 2)?, suspense })
         },
     )
 }
@@ -187,7 +205,7 @@ pub fn holdings(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<(Unit, i128)>
     let mut holdings = Vec::new();
     for unit in units {
         let purse = Purse { account, unit };
-        let held: i128 = lines(tx, purse)?.iter().map(|line| line.line.held()).sum();
+        let held: i128 = lines(tx, purse)?.iter().map(StoreLine::holds).sum();
         let sum = pool(tx, purse)?.0.free() + held;
         if sum > 0 {
             holdings.push((unit, sum));

@@ -8,7 +8,7 @@ use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
 use huitong_protocol::reconcile::Reach;
 use huitong_protocol::time::Instant;
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, tenure};
 
 /// An enrolled edge.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,20 +40,46 @@ fn epoch(number: i64) -> Result<Epoch, StoreError> {
     })
 }
 
-/// Gives the store a device with this key: epoch 1 the first time, one more each time after.
+/// Gives the store a device with this key: epoch 1 the first time, one more than ever each time after. The epoch before must have been fenced.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn enrol(tx: &mut Tx<'_>, store: StoreId, public_key: &[u8], now: Instant) -> Result<Epoch, StoreError> {
-    let number = tx.query_one(
-        "INSERT INTO device (store_id, epoch, public_key, enrolled_at_ms, last_seen_ms) VALUES ($1, 1, $2, $3, $3) \
-         ON CONFLICT (store_id) DO UPDATE SET epoch = device.epoch + 1, public_key = excluded.public_key, \
-         enrolled_at_ms = excluded.enrolled_at_ms, last_seen_ms = excluded.last_seen_ms, reported_seq = 0, reported_whole = 0 \
-         RETURNING epoch",
-        &[(&store).into(), public_key.into(), now.into()],
-        |row| row.integer(0),
-    )?;
-    epoch(number.unwrap_or_default())
+    let last = tenure::last(tx, store)?;
+    let next = last.0.checked_add(1).map(Epoch).ok_or_else(|| StoreError::Rule {
+        operation: "mint an epoch",
+        fault: format!("store {store} has had all epochs that there are"),
+    })?;
+    tenure::mint(tx, store, next, public_key, now)?;
+    keep(tx, store, next, public_key, now)?;
+    Ok(next)
+}
+
+/// Puts back an epoch that a restored backup has forgotten; the hub waits for it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn put_back(
+    tx: &mut Tx<'_>,
+    store: StoreId,
+    epoch: Epoch,
+    public_key: &[u8],
+    now: Instant,
+) -> Result<(), StoreError> {
+    tenure::mint(tx, store, epoch, public_key, now)?;
+    tenure::untold(tx, store, epoch)?;
+    keep(tx, store, epoch, public_key, now)
+}
+
+fn keep(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, public_key: &[u8], now: Instant) -> Result<(), StoreError> {
+    tx.execute_one(
+        "keep a device",
+        "device",
+        "INSERT INTO device (store_id, epoch, public_key, enrolled_at_ms, last_seen_ms) VALUES ($1, $4, $2, $3, $3) \
+         ON CONFLICT (store_id) DO UPDATE SET epoch = excluded.epoch, public_key = excluded.public_key, \
+         enrolled_at_ms = excluded.enrolled_at_ms, last_seen_ms = excluded.last_seen_ms, reported_seq = 0, reported_whole = 0",
+        &[(&store).into(), public_key.into(), now.into(), epoch.into()],
+    )
 }
 
 /// What became of an enrolment token.
@@ -65,6 +91,8 @@ pub struct Token {
     pub expires_at_ms: Instant,
     /// Whether it was used.
     pub used: bool,
+    /// The store's epoch when it was made, 0 before the first.
+    pub after: Epoch,
 }
 
 /// Looks a token up by its hash.
@@ -74,13 +102,14 @@ pub struct Token {
 pub fn token(tx: &mut Tx<'_>, token: &str) -> Result<Option<Token>, StoreError> {
     let hash = Hash::of(token.as_bytes());
     tx.query_one(
-        "SELECT store_id, expires_at_ms, used_at_ms FROM enrolment_token WHERE token_hash = $1",
+        "SELECT store_id, expires_at_ms, used_at_ms, after_epoch FROM enrolment_token WHERE token_hash = $1",
         &[(&hash).into()],
         |row| {
             Ok(Token {
                 store: row.parsed(0, "enrolment_token", "store_id")?,
                 expires_at_ms: Instant(row.integer(1)?),
                 used: row.maybe_integer(2)?.is_some(),
+                after: epoch(row.integer(3)?)?,
             })
         },
     )
@@ -127,19 +156,6 @@ pub fn reported(
         &[(&store).into(), head.into(), changed.into(), now.into(), epoch.into()],
     )?;
     Ok(())
-}
-
-/// Whether an epoch is the one that the store is enrolled with now.
-///
-/// # Errors
-/// [`StoreError`].
-pub fn is_current(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool, StoreError> {
-    let found = tx.query_one(
-        "SELECT 1 FROM device WHERE store_id = $1 AND epoch = $2",
-        &[(&store).into(), epoch.into()],
-        |row| row.integer(0),
-    )?;
-    Ok(found.is_some())
 }
 
 /// Notes when a store was heard, unless it was heard later.

@@ -30,7 +30,9 @@ pub mod schedule;
 pub mod sealing_key;
 pub mod settlement;
 pub mod signature;
+pub mod suspense;
 pub mod tender_reference;
+pub mod tenure;
 pub mod token;
 
 pub use engine::{Row, Store, StoreError, Tx, Value};

@@ -39,6 +39,15 @@ pub fn hub(tx: &mut Tx<'_>) -> Result<Hub, StoreError> {
     })
 }
 
+/// Begins another life of the hub. All living epochs are waited for then.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn begin_life(tx: &mut Tx<'_>, life: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE hub SET incarnation = $1 WHERE incarnation < $1";
+    tx.execute_one("begin a life", "hub", sql, &[life.into()])
+}
+
 /// Makes the hub's row. All numbers begin at 1.
 pub fn insert(tx: &mut Tx<'_>, group: GroupId, currency: Currency) -> Result<(), StoreError> {
     tx.execute_one(

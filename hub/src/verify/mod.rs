@@ -7,6 +7,7 @@ mod books;
 mod journal;
 mod points;
 mod policy;
+mod tenure;
 mod value;
 
 use serde::Serialize;
@@ -88,6 +89,7 @@ pub fn run(tx: &mut Tx<'_>) -> Result<Report, StoreError> {
     let mut checks = journal::checks(tx)?;
     checks.extend(policy::checks(tx)?);
     checks.extend(value::checks(tx)?);
+    checks.extend(tenure::checks(tx)?);
     checks.extend(books::checks(tx)?);
     Ok(Report { ok: checks.iter().all(|check| check.ok), checks })
 }

@@ -11,7 +11,7 @@ use huitong_hub::policy_key::PolicyPair;
 use huitong_hub::session::Caller;
 use huitong_hub::settle::{self, RunReport, RunRequest, SettleError};
 use huitong_hub::store::root::Hub;
-use huitong_hub::store::{Store, StoreError, allotment, device, organisation, root};
+use huitong_hub::store::{Store, StoreError, allotment, device, organisation, root, tenure};
 use huitong_hub::{import, init, publish, report, verify};
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, StoreCounters, StoreEvent, step};
 use huitong_protocol::card::{Card, CardNumber, CardStatus, NumberRange};
@@ -125,7 +125,13 @@ impl Town {
     /// Enrols a store.
     pub(crate) fn shop(&self, store: &str) -> Shop {
         let (store, now) = (id(store), self.now());
-        let epoch = self.store.write_blocking(move |tx| device::enrol(tx, store, &[7; 32], now)).unwrap();
+        let enrol = move |tx: &mut huitong_hub::store::Tx<'_>| {
+            if let Some(before) = tenure::living(tx, store)? {
+                huitong_hub::fence::end(tx, store, before, ("hub", "enrolled again"), now)?;
+            }
+            device::enrol(tx, store, &[7; 32], now)
+        };
+        let epoch = self.store.write_blocking(enrol).unwrap();
         Shop {
             place: Place { group: self.hub.group, currency: self.hub.currency, store, epoch },
             head: Head::START,
@@ -385,8 +391,10 @@ impl Town {
             .iter()
             .map(|(&account, &counters)| ReportLine { account, unit: CNY, counters, stamp })
             .collect();
-        let report = Report { epoch: shop.place.epoch, head: shop.head, stamp, counters, cards: Vec::new() };
-        let (hub, caller) = (self.hub.clone(), Caller { store: shop.place.store, epoch: shop.place.epoch });
+        let report =
+            Report { epoch: shop.place.epoch, head: shop.head, end: shop.head, stamp, counters, cards: Vec::new() };
+        let (hub, caller) =
+            (self.hub.clone(), Caller { store: shop.place.store, epoch: shop.place.epoch, turn: 0, life: 1 });
         let taken = self.store.write_blocking(move |tx| report::take(tx, &hub, caller, &report, now)).unwrap();
         assert!(taken.refused.is_empty(), "{:?}", taken.refused);
     }

@@ -197,11 +197,14 @@ async fn post(router: &Router, path: &str, headers: &[(&str, &str)], body: Vec<u
 
 /// A store's counters, journal and key.
 pub(crate) struct FakeStore {
-    router: Router,
+    pub(crate) router: Router,
     pub(crate) id: StoreId,
     pub(crate) epoch: Epoch,
     key: Ed25519KeyPair,
     pub(crate) session: String,
+    /// The turn that it was given last, and the nonce of its next hello.
+    pub(crate) turn: u64,
+    pub(crate) turn_nonce: u64,
     pub(crate) nonce: AtomicU64,
     pub(crate) counters: StoreCounters,
     pub(crate) stamp: i64,
@@ -217,6 +220,8 @@ impl FakeStore {
             epoch: Epoch(1),
             key: Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap(),
             session: String::new(),
+            turn: 0,
+            turn_nonce: u64::from(seed) * 1_000,
             nonce: AtomicU64::new(0),
             counters: StoreCounters::default(),
             stamp: 1_800_000_000_000,
@@ -238,6 +243,8 @@ impl FakeStore {
             store: self.id,
             epoch: self.epoch,
             head: self.head(),
+            turn: self.turn,
+            turn_nonce: self.turn_nonce,
         }
     }
 
@@ -245,6 +252,7 @@ impl FakeStore {
         let body = self.hello_body();
         let welcome: Welcome = self.say_hello(&body).await?;
         self.session.clone_from(&welcome.session);
+        (self.turn, self.turn_nonce) = (welcome.turn, self.turn_nonce + 1);
         Ok(welcome)
     }
 
@@ -288,7 +296,14 @@ impl FakeStore {
     pub(crate) fn report(&self, of: AccountId) -> Report {
         let stamp = Stamp(self.stamp);
         let line = ReportLine { account: of, unit: CNY, counters: self.counters, stamp };
-        Report { epoch: self.epoch, head: self.head(), stamp, counters: vec![line], cards: Vec::new() }
+        Report {
+            epoch: self.epoch,
+            head: self.head(),
+            end: self.head(),
+            stamp,
+            counters: vec![line],
+            cards: Vec::new(),
+        }
     }
 
     pub(crate) async fn send_report(&self, report: Report) -> Result<Answer<Nothing>, Refused> {

@@ -109,6 +109,12 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
             one.journal.truncate(held - 1);
             assert_eq!(fault(one.hello().await), SyncFault::Fork);
         }
+        Class::Copied => {
+            let mut copy = one.hello_body();
+            one.hello().await.unwrap();
+            copy.turn_nonce += 1;
+            assert_eq!(fault(one.say_hello(&copy).await), SyncFault::Copied);
+        }
         Class::SealDiffers => {
             one.write(open());
             one.seal(|seal| seal.totals.entries += 1);

@@ -11,6 +11,8 @@ mod journal;
 mod member_cards;
 mod members;
 mod policy;
+mod recovery;
 mod rerate;
+mod tenure;
 mod upkeep;
 mod value;

@@ -30,6 +30,7 @@ pub fn sell_card(
         let mut work = Work::new(situation, cards, holdings)?;
         let unit = work.currency(request.currency)?;
         loading_tenders(situation, &request.tenders)?;
+        work.may_put_on(MovementKind::CardSale, Some(number))?;
         let card = work.card(number, unit, 0, Purpose::Sell)?;
         if !card.status.may_sell() {
             return Err(Decision::of_card(DeclineCode::CardAlreadySold, number));
@@ -79,6 +80,7 @@ pub fn reload_card(
         let mut work = Work::new(situation, cards, holdings)?;
         let unit = work.currency(request.currency)?;
         loading_tenders(situation, &request.tenders)?;
+        work.may_put_on(MovementKind::Reload, Some(number))?;
         let card = work.card_in_use(number, unit, 0, Purpose::Look)?;
         limits(situation, card, unit, holdings, request)?;
         load(&mut work, card, unit, MovementKind::Reload, request)?;

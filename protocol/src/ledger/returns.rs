@@ -273,6 +273,7 @@ pub fn post_unreferenced_return(
         if rules.without_receipt_minor_max > 0 && request.amount_minor > rules.without_receipt_minor_max {
             return refuse(DeclineCode::WithoutReceiptLimit);
         }
+        work.may_put_on(MovementKind::UnreferencedReturn, Some(request.card))?;
         let card = work.card(request.card, unit, 0, Purpose::Look)?;
         if !card.status.may_take_return() {
             work.card_in_use(request.card, unit, 0, Purpose::Look)?;

@@ -128,6 +128,7 @@ fn catalogued<'a>(policy: &'a Policy, request: &PostSale) -> Decide<Vec<&'a Tend
 }
 
 fn spend(work: &mut Work<'_>, number: CardNumber, unit: Unit, kind: MovementKind, amount_minor: i64) -> Decide<()> {
+    work.may_take_off(number)?;
     let card = work.card_in_use(number, unit, amount_minor, Purpose::Spend)?;
     if let (Some(last), Some(today)) = (card.expires_on, work.situation.day)
         && today > last

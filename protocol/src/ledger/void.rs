@@ -64,6 +64,9 @@ pub fn void(
                 _ => return Err(Decision::of_card(DeclineCode::CardNotActive, body.card)),
             }
         }
+        if let Some(card) = card {
+            work.may_take_off(card)?;
+        }
         if let Body::CardSale(body) = &original.body {
             empty_everywhere(&work, body)?;
         }

@@ -32,6 +32,9 @@ pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 /// Header of the witness, in both directions: the highest (epoch, seq, head) seen.
 pub const WITNESS: &str = "huitong-witness";
 
+/// What a till without a witness says in its header: it was never answered, or has forgotten nothing because it never knew anything.
+pub const WITNESS_NONE: &str = "none";
+
 /// The most lines of a basket.
 pub const LINES_MAX: usize = 1_000;
 

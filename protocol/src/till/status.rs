@@ -64,7 +64,11 @@ impl std::str::FromStr for Witness {
             let hash: Hash = parts.next()?.parse().ok()?;
             Some(Self { epoch, head: Head { seq, hash } })
         };
-        parse()
-            .ok_or_else(|| Fault::new(WITNESS, "is not EPOCH:SEQ:HASH; send back the highest one received, unchanged"))
+        parse().ok_or_else(|| {
+            Fault::new(
+                WITNESS,
+                "is not EPOCH:SEQ:HASH; send back the highest one received, unchanged, or `none` before the first",
+            )
+        })
     }
 }

@@ -26,6 +26,8 @@ async fn serve(hub: &Hub, body: Body) -> Result<Enrolled, Refusal> {
     let request = Arc::clone(&guess);
     hub.store.read(move |tx| rules::check(tx, &guess, now).map(drop)).await?;
     let enrolled = hub.store.write(move |tx| rules::enrol(tx, &request, now)).await?;
+    // Before the answer: a backup that is restored later must not mint the same epoch again.
+    hub.remember().await?;
     hub.sessions.minted(enrolled.store.id, enrolled.epoch);
     tracing::info!(store.id = %enrolled.store.id, epoch = enrolled.epoch.0, "Enrolled store {} with epoch {}", enrolled.store.id, enrolled.epoch);
     Ok(enrolled)

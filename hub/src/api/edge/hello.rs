@@ -1,10 +1,17 @@
 //! Hello: the start of a session. Signed with the store's key, without a session.
+//!
+//! The turn that a hello is given is on disk before it is answered. A hello may be overtaken by what its store sent before it: whether a journal has
+//! forgotten anything is for the store to say, by the `heard` of the welcome.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use huitong_protocol::allotment::rule::Sound;
+use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
-use huitong_protocol::wire::{Hello, SyncFault, Welcome, from_msgpack, path};
+use huitong_protocol::tenure::{Greeting, NotContinuous, Standing};
+use huitong_protocol::time::Instant;
+use huitong_protocol::wire::{DatasetVersion, Hello, SyncFault, Welcome, from_msgpack, path};
 
 use super::{Body, claim, whole};
 use crate::api::problem::respond;
@@ -14,7 +21,8 @@ use crate::refusal::Refusal;
 use crate::session::Signed;
 use crate::store::device::Device;
 use crate::store::journal::Journal;
-use crate::store::{StoreError, dataset, device, exception, journal};
+use crate::store::{StoreError, Tx, dataset, exception, journal, tenure};
+use crate::{actor, fence, report};
 
 pub(in crate::api) async fn hello(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
     let outcome = serve(&hub, &headers, body).await;
@@ -26,13 +34,22 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
     let claim = claim(headers)?;
     let signed = Signed { session: "", ..claim.signed(path::HELLO, &body) };
     let store = claim.store;
-    let device = hub.store.read(move |tx| device::find(tx, store)).await?.ok_or_else(|| {
+    let mut keys = hub.store.read(move |tx| tenure::keys(tx, store)).await?.into_iter();
+    let newest = keys.next().ok_or_else(|| {
         Refusal::new(
             SyncFault::StoreUnknown,
             format!("store {store} is not enrolled here; enrol it with a one-time token"),
         )
     })?;
-    signed.verify(&device.public_key)?;
+    let key = match signed.verify(&newest.public_key) {
+        Ok(()) => newest,
+        // An epoch that ended is told so, by the key that it had.
+        Err(forged) => keys.find(|key| signed.verify(&key.public_key).is_ok()).ok_or(forged)?,
+    };
+    if key.standing == Standing::Fenced {
+        return Err(report::fenced(store, key.epoch).to_a_proved_store());
+    }
+    let device = Device { store, epoch: key.epoch, public_key: key.public_key };
     let is_news = hub.sessions.is_news(&signed);
     let welcome = greet(hub, device, &signed, &body, is_news).await;
     // What is repeated need not come from the store.
@@ -56,38 +73,116 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     if hello.epoch != device.epoch {
         return Err(foreign("epoch", &hello.epoch, &device.epoch));
     }
+    if i64::try_from(hello.turn).is_err() {
+        return Err(Refusal::malformed(format!("turn: {} is none that was ever given", hello.turn)));
+    }
     let now = hub.now();
     hub.heard(store, now);
-    let epoch = device.epoch;
     let read_at = tokio::time::Instant::now();
-    let (held, datasets) = hub
-        .store
-        .read(move |tx| Ok::<_, StoreError>((journal::find(tx, store, epoch)?, dataset::versions(tx)?)))
-        .await?;
-    compare(hub, &hello, &held, is_news).await?;
-    let session = hub.sessions.open(device, signed)?;
+    let greeted = hub.store.write(move |tx| judge(tx, &hello, is_news, now)).await?;
+    let Given { turn, life, heard, journal_head, datasets } = match greeted {
+        Judged::Given(given) => given,
+        Judged::Refused(refusal) => return Err(refusal),
+    };
+    let session = hub.sessions.open(device, (turn, life), signed)?;
     hub.recalls.told(store, &datasets, read_at);
-    Ok(Welcome {
-        session,
-        hub_incarnation: u64::try_from(hub.root.incarnation).unwrap_or(0),
-        server_time_ms: now,
-        journal_head: held.head,
-        datasets,
-    })
+    let hub_incarnation = u64::try_from(life).unwrap_or(0);
+    Ok(Welcome { session, hub_incarnation, server_time_ms: now, journal_head, turn, heard, datasets })
 }
 
-/// A store that has less than it gave before is not the one that gave it; unless its hello was on the way all the time, or somebody else repeats it.
-async fn compare(hub: &Hub, hello: &Hello, held: &Journal, is_news: bool) -> Result<(), Refusal> {
+/// What a store is given.
+struct Given {
+    turn: u64,
+    life: i64,
+    heard: Head,
+    journal_head: Head,
+    datasets: Vec<DatasetVersion>,
+}
+
+/// What became of a hello. A refusal is one of these, since what was written because of it stays.
+enum Judged {
+    Given(Given),
+    Refused(Refusal),
+}
+
+fn judge(tx: &mut Tx<'_>, hello: &Hello, is_news: bool, now: Instant) -> Result<Judged, Refusal> {
+    let (store, epoch) = (hello.store, hello.epoch);
+    let held = journal::find(tx, store, epoch)?;
+    if let Some(refusal) = behind(tx, hello, &held, is_news, now)? {
+        return Ok(Judged::Refused(refusal));
+    }
+    let known = tenure::find(tx, store, epoch)?.zip(tenure::standpoint(tx, store, epoch)?);
+    let (known, at) = known.ok_or_else(|| report::fenced(store, epoch))?;
+    let greeting = Greeting { epoch, turn: hello.turn, nonce: hello.turn_nonce };
+    let next = match known.greet(&Sound, &greeting, at.is_waited_for) {
+        Ok(next) => next,
+        Err(NotContinuous::NotLiving { .. }) => return Err(report::fenced(store, epoch)),
+        Err(why @ NotContinuous::Late { .. }) => return Err(Refusal::new(SyncFault::Replayed, why.to_string())),
+        Err(why @ NotContinuous::Copied { .. }) => {
+            copied(tx, hello, &why, at.is_waited_for, now)?;
+            let words = format!("{why}; stop both copies, and enrol one of them again with a new token");
+            return Ok(Judged::Refused(Refusal::new(SyncFault::Copied, words)));
+        }
+    };
+    if next != known {
+        tenure::put_ratchet(tx, store, &next)?;
+    }
+    Ok(Judged::Given(Given {
+        turn: next.ratchet.turn,
+        life: at.life,
+        heard: next.heard,
+        journal_head: held.head,
+        datasets: dataset::versions(tx)?,
+    }))
+}
+
+/// Of two copies neither can be believed: the epoch ends at once. Only what a restored hub has not heard yet is a person's to answer for.
+fn copied(
+    tx: &mut Tx<'_>,
+    hello: &Hello,
+    why: &NotContinuous,
+    is_waited_for: bool,
+    now: Instant,
+) -> Result<(), StoreError> {
+    let (store, epoch) = (hello.store, hello.epoch);
+    let done = if is_waited_for {
+        "the hub was restored and has not heard the epoch yet: `huitong-hub store fence` ends it"
+    } else {
+        "the epoch was ended; what it held waits in suspense"
+    };
+    let finding = Finding {
+        class: Class::Copied,
+        store: Some(store),
+        subject: format!("{store}-{epoch}"),
+        evidence: Evidence::from("two copies of the store's database speak with its key".to_owned())
+            .when(format!("{why}; {done}; its journal ended at entry {}", hello.head.seq)),
+    };
+    exception::raise(tx, &finding, now)?;
+    if !is_waited_for {
+        fence::end(tx, store, epoch, (actor::HUB, "two copies of the store's database have been running"), now)?;
+    }
+    Ok(())
+}
+
+/// A store that has less than it brought before is not the one that brought it; unless its hello was on the way all the time, or somebody else repeats it.
+/// Only what is held proves that: a report may have overtaken the hello, and the store judges by `heard`.
+fn behind(
+    tx: &mut Tx<'_>,
+    hello: &Hello,
+    held: &Journal,
+    is_news: bool,
+    now: Instant,
+) -> Result<Option<Refusal>, StoreError> {
     let same = hello.head.seq != held.head.seq || hello.head.hash == held.head.hash;
     if hello.head.seq >= held.head.seq && same {
-        return Ok(());
+        return Ok(None);
     }
     let evidence = format!(
         "the store's journal ends at entry {} with hash {}, the hub holds it up to {} with {}",
         hello.head.seq, hello.head.hash, held.head.seq, held.head.hash
     );
     if !is_news {
-        return Err(Refusal::new(SyncFault::Replayed, format!("an old hello: {evidence}")));
+        return Ok(Some(Refusal::new(SyncFault::Replayed, format!("an old hello: {evidence}"))));
     }
     let finding = Finding {
         class: Class::StoreBehind,
@@ -99,7 +194,7 @@ async fn compare(hub: &Hub, hello: &Hello, held: &Journal, is_news: bool) -> Res
         ))
         .when(format!("the store's ends at entry {} with hash {}", hello.head.seq, hello.head.hash)),
     };
-    let now = hub.now();
-    hub.store.write(move |tx| exception::raise(tx, &finding, now)).await?;
-    Err(Refusal::new(SyncFault::Fork, format!("{evidence}; if the store was restored from a backup, enrol it again")))
+    exception::raise(tx, &finding, now)?;
+    let words = format!("{evidence}; if the store was restored from a backup, enrol it again");
+    Ok(Some(Refusal::new(SyncFault::Fork, words)))
 }

@@ -101,8 +101,10 @@ fn prove(hub: &Hub, path: &str, headers: &HeaderMap, body: Body) -> Result<(Call
 async fn read<T: DeserializeOwned>(hub: &Hub, caller: Caller, body: &[u8]) -> Result<Request<T>, Refusal> {
     hub.heard(caller.store, hub.now());
     let mut request: Request<T> = from_msgpack(body).map_err(Refusal::malformed)?;
-    if let Some(report) = &request.report {
-        rules::check(caller, report)?;
+    match &request.report {
+        // Whether it is heard is asked again when it is taken.
+        Some(report) => rules::check(caller, report)?,
+        None => drop(hub.store.read(move |tx| rules::admit(tx, caller)).await?),
     }
     if let Some(state) = request.policy.take() {
         if let Some(fault) = state.fault() {
@@ -114,7 +116,7 @@ async fn read<T: DeserializeOwned>(hub: &Hub, caller: Caller, body: &[u8]) -> Re
 }
 
 /// Takes the report of a request that has nothing else to write.
-async fn take_report(hub: &Hub, caller: Caller, report: Option<Report>) -> Result<(Taken, Vec<Grant>), StoreError> {
+async fn take_report(hub: &Hub, caller: Caller, report: Option<Report>) -> Result<(Taken, Vec<Grant>), Refusal> {
     let Some(report) = report else { return Ok((Taken::default(), Vec::new())) };
     let (shared, now) = (hub.clone(), hub.now());
     let (taken, grants) = hub
@@ -122,7 +124,7 @@ async fn take_report(hub: &Hub, caller: Caller, report: Option<Report>) -> Resul
         .write(move |tx| {
             let taken = rules::take(tx, &shared.root, caller, &report, now)?;
             let grants = undelivered(tx, caller, &taken.accounts)?;
-            Ok::<_, StoreError>((taken, grants))
+            Ok::<_, Refusal>((taken, grants))
         })
         .await?;
     hub.announce(&taken);

@@ -13,7 +13,6 @@ use crate::ingest::{self, Place};
 use crate::refusal::Refusal;
 use crate::report::{self, Taken};
 use crate::session::Caller;
-use crate::store::StoreError;
 
 pub(in crate::api) async fn upload(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
     serve_proved(&hub, path::UPLOAD, &headers, body, |caller, request| serve(&hub, caller, request)).await
@@ -47,11 +46,11 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Segment>) -> Result<A
             let (report, segment, unpacked, ahead) = &*work;
             let reported = match report {
                 Some(report) => report::take(tx, &shared.root, caller, report, now)?,
-                None => Taken::default(),
+                None => report::admit(tx, caller).map(|_| Taken::default())?,
             };
             let grants = undelivered(tx, caller, &reported.accounts)?;
             let taken = ingest::take(tx, &place, segment, unpacked, ahead, now)?;
-            Ok::<_, StoreError>((reported, grants, taken))
+            Ok::<_, Refusal>((reported, grants, taken))
         })
         .await?;
     hub.announce(&reported);

@@ -55,6 +55,8 @@ const ABOUT: About = About {
         ("run", "The number of the run."),
         ("account", "The number of the account."),
         ("version", "The version of the policy."),
+        ("store", "The store."),
+        ("epoch", "The store and its epoch: S1-2."),
     ],
     headers: &[
         ("Accept-Language", "The language of sentences for people: en or zh-CN."),

@@ -26,6 +26,7 @@ mod settlements;
 mod statements;
 mod status;
 mod stores;
+mod suspense;
 mod verify;
 
 use axum::Router;
@@ -40,6 +41,7 @@ use crate::approval::{RunSheet, SignedRun};
 use crate::calendar::CalendarDay;
 use crate::desk::{Found, MemberView};
 use crate::exception::Dossier;
+use crate::fence::Ended;
 use crate::hub::Hub;
 use crate::member_request::RequestView;
 use crate::overview::Overview;
@@ -49,6 +51,7 @@ use crate::settle::RunReport;
 use crate::store::audit::Deed;
 use crate::store::claim::Claim;
 use crate::store::exception::Exception;
+use crate::suspense::{Suspended, SuspendedSheet};
 use crate::verification;
 use document::{look, started, text, write};
 use page::{Page, Plain};
@@ -70,6 +73,18 @@ fn table() -> Routes {
     Routes::new()
         .get("/status", status::look, look::<Overview>("How things stand.", &[]))
         .get("/stores", stores::list, look::<Page<stores::Row>>("Stores.", &[]).query::<Plain>())
+        .post("/stores/{store}/fence", stores::fence, write::<stores::Fence, Ended>("Ends the epoch of a store."))
+        .get(
+            "/suspense",
+            suspense::list,
+            look::<Page<Suspended>>("What epochs held when they ended.", &[]).query::<suspense::List>(),
+        )
+        .get("/suspense/{epoch}", suspense::show, look::<SuspendedSheet>("An ended epoch, line by line.", &[NotFound]))
+        .post(
+            "/suspense/{epoch}/repay",
+            suspense::repay,
+            write::<suspense::Repay, SuspendedSheet>("Asks that what waits be paid back; as a second person, pays it."),
+        )
         .get("/days", days::list, look::<Page<CalendarDay>>("Business days, store by day.", &[]).query::<days::List>())
         .get(
             "/exceptions",

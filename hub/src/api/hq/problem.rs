@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::WaiveError;
 use crate::exception::WorkError;
+use crate::fence::FenceError;
 use crate::member_request::ReviewError;
 use crate::parameters::ParameterError;
 use crate::settle::SettleError;
 use crate::statement;
 use crate::store::StoreError;
+use crate::suspense::SuspenseError;
 
 /// What a program may act on. The text form is stable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -144,6 +146,29 @@ impl From<WorkError> for Problem {
             WorkError::State { number, fault, hint } => {
                 Self::new(Code::Refused, format!("exception {number} {fault}; {hint}"))
             }
+        }
+    }
+}
+
+impl From<FenceError> for Problem {
+    fn from(error: FenceError) -> Self {
+        match error {
+            FenceError::Store(error) => error.into(),
+            FenceError::Note(fault) => Self::field("note", fault),
+            missing => Self::new(Code::NotFound, without_hint(&missing.to_string())),
+        }
+    }
+}
+
+impl From<SuspenseError> for Problem {
+    fn from(error: SuspenseError) -> Self {
+        match error {
+            SuspenseError::Store(error) => error.into(),
+            SuspenseError::Note(fault) => Self::field("note", fault),
+            SuspenseError::State { store, epoch, fault, hint } => {
+                Self::new(Code::Refused, format!("{store}-{epoch}: {fault}; {hint}"))
+            }
+            missing @ SuspenseError::Unknown { .. } => Self::new(Code::NotFound, without_hint(&missing.to_string())),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! Stores.
 
+use axum::extract::{Path, State};
 use axum::response::Response;
 use huitong_protocol::id::StoreId;
 use huitong_protocol::organisation::Store;
 use huitong_protocol::time::Instant;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::caller::Asked;
+use super::answer;
+use super::caller::{Asked, Caller, Said};
 use super::page::{self, Listing, Plain};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::actor::Permission;
+use crate::fence as rules;
+use crate::hub::Hub;
 use crate::store::{StoreError, Tx, device, organisation};
 
 /// A store, and when it was heard.
@@ -35,4 +39,24 @@ pub(super) async fn list(listing: Listing, Asked(asked): Asked<Plain>) -> Result
         Ok::<Vec<Row>, StoreError>(rows.collect())
     };
     part.page(read, |row| row.store.id).await
+}
+
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fence {
+    note: String,
+}
+
+pub(super) async fn fence(
+    State(hub): State<Hub>,
+    Path(store): Path<String>,
+    caller: Caller,
+    Said(said): Said<Fence>,
+) -> Result<Response, Problem> {
+    let actor = caller.allow(Permission::Fence)?;
+    let store: StoreId = store.parse().map_err(|_| Problem::new(Code::NotFound, "there is no store of this code"))?;
+    let now = hub.now();
+    let ended = hub.store.write(move |tx| rules::fence(tx, &actor, store, &said.note, now)).await?;
+    hub.remember().await?;
+    answer::json(&ended)
 }

@@ -22,6 +22,7 @@ use crate::time::{CivilOffset, Instant, Stamp};
 
 mod allocation;
 mod card;
+mod gate;
 mod invoice;
 mod limits;
 mod payment;
@@ -100,6 +101,7 @@ pub(super) struct Shop {
     rung: Option<Rung>,
     spent_today: Vec<(AccountId, i64)>,
     budgets_left: Vec<(PromotionId, i64)>,
+    gate: ValueGate,
 }
 
 /// Noon of 22 November 2026 in Shanghai.
@@ -121,6 +123,7 @@ impl Shop {
             rung: None,
             spent_today: Vec::new(),
             budgets_left: Vec::new(),
+            gate: ValueGate::Open,
         }
     }
 
@@ -138,6 +141,7 @@ impl Shop {
             hub: &self.hub,
             rung: self.rung.as_ref(),
             spent_today: &self.spent_today,
+            gate: &self.gate,
         }
     }
 

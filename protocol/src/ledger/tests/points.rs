@@ -208,3 +208,27 @@ fn a_parked_sale_earns_when_it_is_paid() {
     let of = MovementRef { entry: payment.header.id(), index: 0 };
     assert_eq!((undone.body.movements()[0].of, points(&shop)), (Some(of), 0));
 }
+
+#[test]
+fn points_are_earned_through_a_closed_gate_and_not_taken_back_through_it() {
+    for gate in [ValueGate::Unproved { tills: Vec::new(), hub: true }, ValueGate::Quarantined] {
+        let mut shop = point_shop();
+        shop.gate = gate;
+        let bought = shop.sale(&sale(vec![line(10_000, 1_000)], vec![tender("cash", 10_000, None)]));
+        let (receipt, _) = shop.book(bought);
+        assert_eq!(points(&shop), 100);
+        shop.hub = Hub::NotAsked;
+        let undone = void(
+            &shop.situation(),
+            &receipt,
+            &ReceiptState::default(),
+            &nothing(),
+            &shop.cards,
+            &shop.holdings,
+            &void_request(),
+        );
+        let (entry, _) = shop.book(undone);
+        let missing: Vec<i64> = entry.body.movements().iter().map(|movement| movement.shortfall_minor).collect();
+        assert_eq!((points(&shop), missing), (100, vec![100]), "the goods come back; head office claims the points");
+    }
+}

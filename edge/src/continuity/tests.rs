@@ -1,0 +1,420 @@
+//! Through the tills' API: a store that is put back to an old copy of its database spends nothing twice, and never stops selling for cash.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use huitong_protocol::id::{Hash, Seq};
+use huitong_protocol::journal::Head;
+use huitong_protocol::wire::{Recall, SyncFault, path};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::config::MarkerDir;
+use crate::replace::{ReplaceError, replace_alone};
+use crate::run::{Edge, EdgeError};
+use crate::store::{StoreError, allotment, till};
+use crate::sync::SyncError;
+use crate::sync::hub_client::HubClient;
+use crate::sync::session::CallError;
+use crate::sync::testing::{CNY, FakeOffice, HandClock, MORNING, REPLACE, Shop, TOKEN, number, parts, purse};
+use crate::till::Permissions;
+
+/// A till with its token and the highest witness that it saw.
+struct Till {
+    token: String,
+    witness: Option<String>,
+}
+
+/// A shop whose machine is restarted, and whose disk is put back.
+struct Town {
+    folder: tempfile::TempDir,
+    office: Arc<FakeOffice>,
+    clock: HandClock,
+    marker: MarkerDir,
+    edge: Edge,
+    t1: Till,
+    t2: Till,
+}
+
+static KEYS: AtomicU64 = AtomicU64::new(1);
+
+fn sale(tender: Value) -> Value {
+    let line = json!({"sku": "A1", "quantity_thousandths": 1000, "gross_minor": 100, "net_minor": 100});
+    json!({"currency": "CNY", "lines": [line], "tenders": [tender]})
+}
+
+fn cash() -> Value {
+    sale(json!({"tender": "cash", "amount_minor": 100}))
+}
+
+fn by_card(n: i64) -> Value {
+    sale(json!({"tender": "stored_value", "amount_minor": 100, "card": number(n)}))
+}
+
+/// A copy of a database, with its log.
+#[derive(Default)]
+struct Copy([Option<Vec<u8>>; 2]);
+
+impl Copy {
+    fn files(path: &Path) -> [PathBuf; 2] {
+        [path.to_owned(), path.with_extension("db-wal")]
+    }
+
+    fn of(path: &Path) -> Self {
+        Self(Self::files(path).map(|file| std::fs::read(file).ok()))
+    }
+
+    fn put_back(self, path: &Path) {
+        drop(std::fs::remove_file(path.with_extension("db-shm")));
+        for (file, bytes) in Self::files(path).into_iter().zip(self.0) {
+            drop(std::fs::remove_file(&file));
+            if let Some(bytes) = bytes {
+                std::fs::write(file, bytes).unwrap();
+            }
+        }
+    }
+}
+
+impl Town {
+    /// Cards 1 and 2 hold 500 each, T1 and T2 have been answered, and the hub knows of all.
+    async fn new(marker: MarkerDir) -> Self {
+        let office = Shop::office(r#"{ when = "at_close" }"#, 0);
+        let (folder, clock) = (tempfile::tempdir().unwrap(), HandClock::at(MORNING));
+        let mut parts = parts(folder.path(), &office, &clock);
+        parts.config.store.marker_dir = marker.clone();
+        let edge = Edge::enrol_and_start(parts, TOKEN).await.unwrap();
+        edge.download().await.unwrap();
+        edge.wait_reported().await.unwrap();
+        let pair = async |code: &str| Till {
+            token: edge.pair(code.parse().unwrap(), Permissions::ALL).await.unwrap().reveal().to_owned(),
+            witness: None,
+        };
+        let (t1, t2) = (pair("T1").await, pair("T2").await);
+        let mut town = Self { folder, office, clock, marker, edge, t1, t2 };
+        town.by_t1("/v1/day/open", &json!({})).await;
+        for n in [1, 2] {
+            let load =
+                json!({"currency": "CNY", "amount_minor": 500, "tenders": [{"tender": "cash", "amount_minor": 500}]});
+            town.by_t1(&format!("/v1/cards/{}/reload", number(n)), &load).await;
+        }
+        town.by_t2("/v1/sales", &cash()).await;
+        town.edge.wait_reported().await.unwrap();
+        town
+    }
+
+    async fn by_t1(&mut self, path: &str, body: &Value) -> Value {
+        post(&self.edge, &mut self.t1, path, body).await.1
+    }
+
+    async fn by_t2(&mut self, path: &str, body: &Value) -> Value {
+        post(&self.edge, &mut self.t2, path, body).await.1
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join(crate::run::DATABASE_FILE)
+    }
+
+    /// Stops, has something done to the disk, and starts.
+    async fn restart(self, meanwhile: impl FnOnce(&Path)) -> Self {
+        self.edge.close().await;
+        let database = self.database();
+        let Self { folder, office, clock, marker, edge, t1, t2 } = self;
+        drop(edge);
+        meanwhile(&database);
+        let mut parts = parts(folder.path(), &office, &clock);
+        parts.config.store.marker_dir = marker.clone();
+        let edge = Edge::start(parts).await.unwrap();
+        Self { folder, office, clock, marker, edge, t1, t2 }
+    }
+
+    /// A backup taken now.
+    async fn backup(self) -> (Self, Copy) {
+        let mut copy = Copy::default();
+        let town = self.restart(|path| copy = Copy::of(path)).await;
+        (town, copy)
+    }
+
+    /// As [`Town::backup`], of a store whose tills and hub have proved it since.
+    async fn proved_backup(self) -> (Self, Copy) {
+        let (mut town, copy) = self.backup().await;
+        town.edge.wait_reported().await.unwrap();
+        town.by_t1("/v1/sales", &cash()).await;
+        town.by_t2("/v1/sales", &cash()).await;
+        town.edge.store().continuity().opened().await;
+        (town, copy)
+    }
+
+    async fn value(&self) -> Value {
+        self.status().await["value"].clone()
+    }
+
+    async fn status(&self) -> Value {
+        let token = format!("Bearer {}", self.t1.token);
+        let request = Request::get("/v1/status").header("authorization", token).body(Body::empty()).unwrap();
+        let response = self.edge.router().oneshot(request).await.unwrap();
+        serde_json::from_slice(&axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap()).unwrap()
+    }
+
+    fn cut(&self) {
+        self.office.with(|office| {
+            office.cut.extend([path::HELLO, path::POLL, path::REPORT, path::GRANT, path::UPLOAD, path::DATASET]);
+        });
+    }
+
+    fn available(&self) -> i64 {
+        self.edge.store().read(|tx| allotment::get(tx, purse(1))).unwrap().available_minor()
+    }
+
+    /// Nothing of value moves, and all else does.
+    async fn is_quarantined(&mut self) {
+        let reports = self.office.with(|office| office.reports.len());
+        assert_eq!(self.by_t2("/v1/sales", &by_card(1)).await["code"], "value_quarantined");
+        let load = json!({"currency": "CNY", "amount_minor": 5, "tenders": [{"tender": "cash", "amount_minor": 5}]});
+        let loaded = self.by_t1(&format!("/v1/cards/{}/reload", number(1)), &load).await;
+        assert_eq!(loaded["code"], "value_quarantined");
+        assert_eq!(self.by_t1("/v1/sales", &cash()).await["decision"], "approved", "cash still buys");
+        let spoke = self.edge.wait_reported().await;
+        assert!(matches!(spoke, Err(SyncError::Call(CallError::Quarantined))), "{spoke:?}");
+        assert_eq!(self.office.with(|office| office.reports.len()), reports);
+        let status = self.status().await;
+        assert_eq!(status["value"]["gate"], "quarantined");
+        assert!(status["alarms"].to_string().contains("enrol --replace"), "{status}");
+    }
+}
+
+async fn post(edge: &Edge, till: &mut Till, path: &str, body: &Value) -> (StatusCode, Value) {
+    let key = KEYS.fetch_add(1, Ordering::Relaxed);
+    let request = Request::post(path)
+        .header("authorization", format!("Bearer {}", till.token))
+        .header("content-type", "application/json")
+        .header("huitong-witness", till.witness.as_deref().unwrap_or("none"))
+        .header("idempotency-key", format!("00000000-0000-7000-8000-{key:012}"))
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let response = edge.router().oneshot(request).await.unwrap();
+    let seen = response.headers()["huitong-witness"].to_str().unwrap().to_owned();
+    let end = |text: &str| text.parse::<huitong_protocol::till::Witness>().map(|seen| (seen.epoch, seen.head.seq)).ok();
+    if till.witness.as_deref().and_then(end) <= end(&seen) {
+        till.witness = Some(seen);
+    }
+    let status = response.status();
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+#[tokio::test]
+async fn a_restart_of_the_daemon_is_proved_at_once_and_without_the_line() {
+    let town = Town::new(MarkerDir::Auto).await;
+    if town.value().await["marker"] == false {
+        return; // A machine without memory of its own beside its disk.
+    }
+    town.cut();
+    let mut town = town.restart(|_| {}).await;
+    assert_eq!(town.value().await["gate"], "open");
+    assert_eq!(town.by_t2("/v1/sales", &by_card(1)).await["decision"], "approved");
+}
+
+#[tokio::test]
+async fn a_database_that_was_put_back_contradicts_the_marker_before_anybody_asks() {
+    // Also on the disk of the data directory, where it proves nothing.
+    let beside = tempfile::tempdir().unwrap();
+    for marker in [MarkerDir::Auto, MarkerDir::At(beside.path().join("marker"))] {
+        let (mut town, copy) = Town::new(marker).await.proved_backup().await;
+        assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+        town.cut();
+        let mut town = town.restart(|path| copy.put_back(path)).await;
+        assert_eq!(town.available(), 500, "it would be spent again");
+        town.is_quarantined().await;
+        assert!(town.value().await["quarantine"]["reason"].to_string().contains("marker"));
+        let mut town = town.restart(|_| {}).await;
+        town.is_quarantined().await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_of_the_machine_value_waits_for_every_till_and_the_hub() {
+    let town = Town::new(MarkerDir::Off).await;
+    town.cut();
+    let mut town = town.restart(|_| {}).await;
+    let reports = town.office.with(|office| office.reports.len());
+    let declined = town.by_t1("/v1/sales", &by_card(1)).await;
+    assert_eq!(
+        (&declined["code"], &declined["awaited_tills"], &declined["awaits_hub"]),
+        (&json!("value_unproved"), &json!(["T2"]), &json!(true))
+    );
+    assert!(declined["message"].as_str().unwrap().ends_with("(still awaited: T2, head office)"), "{declined}");
+    let load = json!({"currency": "CNY", "amount_minor": 5, "tenders": [{"tender": "cash", "amount_minor": 5}]});
+    let loaded = town.by_t1(&format!("/v1/cards/{}/reload", number(1)), &load).await;
+    assert_eq!((&loaded["decision"], town.available()), (&json!("approved"), 505));
+    // A till that shows nothing proves nothing.
+    assert_eq!(town.value().await["awaited_tills"], json!(["T2"]));
+    town.by_t2("/v1/sales", &cash()).await;
+    assert_eq!(town.by_t2("/v1/sales", &by_card(1)).await["awaited_tills"], Value::Null);
+    assert_eq!(town.office.with(|office| office.reports.len()), reports);
+    town.office.with(|office| office.cut.clear());
+    town.edge.store().continuity().opened().await;
+    assert_eq!(town.by_t2("/v1/sales", &by_card(1)).await["decision"], "approved");
+    town.edge.wait_reported().await.unwrap();
+    assert!(town.office.with(|office| office.reports.len()) > reports, "what was loaded meanwhile is told");
+}
+
+#[tokio::test]
+async fn what_is_not_proved_neither_gives_back_nor_takes() {
+    let town = Town::new(MarkerDir::Off).await;
+    let mut town = town.restart(|_| {}).await;
+    town.edge.wait_reported().await.unwrap();
+    let recall = Recall { account: purse(1).account, unit: CNY };
+    town.office.with(|office| office.recalls.push((1, recall)));
+    town.office.until("the recall was taken", |office| office.recalls_through == 1).await;
+    assert_eq!((town.available(), town.office.with(|office| office.free(1))), (500, 0));
+    town.by_t1("/v1/sales", &cash()).await;
+    town.by_t2("/v1/sales", &cash()).await;
+    town.office.with(|office| office.recalls.push((2, recall)));
+    town.office.until("it was given back", |office| office.free(1) == 500).await;
+}
+
+#[tokio::test]
+async fn the_till_that_saw_more_stops_value_for_good_and_is_served() {
+    let (mut town, copy) = Town::new(MarkerDir::Off).await.proved_backup().await;
+    assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+    let t2_saw = town.t2.witness.clone();
+    // As if the line had been down all the time: the hub's word proves nothing broken.
+    let mut town = town.restart(|path| copy.put_back(path)).await;
+    town.edge.wait_reported().await.unwrap();
+    // This copy's own morning: the other till was only answered before the backup.
+    town.t2.witness = t2_saw.map(|_| format!("1:0:{}", Head::START.hash));
+    town.by_t2("/v1/sales", &cash()).await;
+    assert_eq!(
+        town.by_t2("/v1/sales", &by_card(1)).await["code"],
+        "value_unproved",
+        "the one that saw more is awaited"
+    );
+    assert_eq!(town.by_t1("/v1/sales", &cash()).await["decision"], "approved", "and is served when it comes");
+    assert!(town.value().await["quarantine"]["reason"].to_string().contains("till T1"));
+    town.is_quarantined().await;
+    let mut town = town.restart(|_| {}).await;
+    town.is_quarantined().await;
+}
+
+#[tokio::test]
+async fn what_the_hub_heard_stops_value_also_where_the_marker_proved_the_start() {
+    let town = Town::new(MarkerDir::Auto).await;
+    town.office.with(|office| office.heard = Some(Head { seq: Seq(99), hash: Hash::of(b"later") }));
+    let mut town = town.restart(|_| {}).await;
+    drop(town.edge.wait_reported().await);
+    town.is_quarantined().await;
+    assert!(town.value().await["quarantine"]["reason"].to_string().contains("head office"));
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_hear_the_epoch_stops_value_and_one_that_is_busy_does_not() {
+    for fault in [SyncFault::Copied, SyncFault::Fenced, SyncFault::Foreign, SyncFault::Fork] {
+        let town = Town::new(MarkerDir::Auto).await;
+        town.office.with(|office| office.refuse_hello = Some(fault));
+        let mut town = town.restart(|_| {}).await;
+        drop(town.edge.wait_reported().await);
+        town.is_quarantined().await;
+    }
+    for fault in [SyncFault::Busy, SyncFault::Replayed, SyncFault::Internal] {
+        let town = Town::new(MarkerDir::Auto).await;
+        town.office.with(|office| office.refuse_hello = Some(fault));
+        let town = town.restart(|_| {}).await;
+        assert!(town.edge.wait_reported().await.is_err());
+        assert!(!town.edge.store().continuity().is_quarantined(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hello_keeps_its_nonce_until_it_is_answered_and_each_turn_is_used_once() {
+    let town = Town::new(MarkerDir::Off).await;
+    let before = town.office.with(|office| {
+        office.lose.insert(path::HELLO, 1);
+        office.greeted.len()
+    });
+    let town = town.restart(|_| {}).await;
+    town.office.until("it said hello", |office| office.greeted.len() > before).await;
+    let town = town.restart(|_| {}).await;
+    town.office.until("it said hello again", |office| office.greeted.len() > before + 1).await;
+    town.edge.wait_reported().await.unwrap();
+    let town = town.restart(|_| {}).await;
+    town.edge.wait_reported().await.unwrap();
+    let greeted = town.office.with(|office| office.greeted.split_off(before));
+    let (lost, next) = (greeted[0], greeted[greeted.len() - 1]);
+    assert_eq!(greeted[1], lost, "the answer was lost: the same question again, also after a restart");
+    assert_eq!((next.0, next.1 == lost.1), (lost.0 + 1, false));
+}
+
+#[tokio::test]
+async fn a_person_answers_for_a_till_that_is_gone() {
+    let town = Town::new(MarkerDir::Off).await;
+    let clerk = town.edge.pair("T3".parse().unwrap(), Permissions::default()).await.unwrap();
+    let mut clerk = Till { token: clerk.reveal().to_owned(), witness: None };
+    let mut town = town.restart(|_| {}).await;
+    town.edge.wait_reported().await.unwrap();
+    town.by_t1("/v1/sales", &cash()).await;
+    assert_eq!(town.value().await["awaited_tills"], json!(["T2", "T3"]));
+    let excuse = json!({"reason": "W7: stolen"});
+    assert_eq!(post(&town.edge, &mut clerk, "/v1/tills/T2/excuse", &excuse).await.0, 403);
+    assert_eq!(post(&town.edge, &mut town.t1, "/v1/tills/T9/excuse", &excuse).await.0, 404);
+    assert_eq!(post(&town.edge, &mut town.t1, "/v1/tills/T2/excuse", &json!({"reason": " "})).await.0, 422);
+    assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["awaited_tills"], json!(["T2"]), "T3 asked for it itself");
+    assert_eq!(town.by_t1("/v1/tills/T2/excuse", &excuse).await["was_awaited"], true);
+    assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+    let excused = &town.value().await["excused"][0];
+    assert_eq!(
+        (&excused["terminal"], &excused["by"], &excused["reason"]),
+        (&json!("T2"), &json!("T1"), &json!("W7: stolen"))
+    );
+    // It is about this start: at the next one the till is asked for again, unless it is revoked.
+    let mut town = town.restart(|_| {}).await;
+    town.edge.wait_reported().await.unwrap();
+    post(&town.edge, &mut clerk, "/v1/sales", &cash()).await;
+    assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["awaited_tills"], json!(["T2"]));
+    let revoke = town.edge.store().write(|tx| till::revoke(tx, MORNING, "T2".parse().unwrap()));
+    let revoked: Result<bool, StoreError> = revoke.await;
+    assert!(revoked.unwrap());
+    assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+}
+
+#[tokio::test]
+async fn a_store_in_quarantine_is_enrolled_anew_and_its_tills_stay() {
+    let town = Town::new(MarkerDir::Auto).await;
+    town.office.with(|office| office.refuse_hello = Some(SyncFault::Fenced));
+    let mut town = town.restart(|_| {}).await;
+    drop(town.edge.wait_reported().await);
+    town.is_quarantined().await;
+    town.edge.close().await;
+    town.office.with(|office| office.refuse_hello = None);
+    let (folder, hub) = (town.folder.path().to_owned(), town.office.clone() as Arc<dyn HubClient>);
+    let config = parts(&folder, &town.office, &town.clock).config;
+    assert!(replace_alone(&config, &hub, "another token").await.is_err());
+    town.office.with(|office| office.lose.insert(path::ENROL, 1));
+    assert!(replace_alone(&config, &hub, REPLACE).await.is_err(), "the answer was lost");
+    let replaced = replace_alone(&config, &hub, REPLACE).await.unwrap();
+    assert_eq!((replaced.identity.epoch.0, replaced.kept.clone()), (2, folder.join("edge.epoch-1.db")));
+    assert!(replaced.kept.exists() && folder.join("edge.epoch-1.key").exists() && !folder.join("next").exists());
+    // As if the machine had died before the last file was in its place.
+    std::fs::create_dir(folder.join("next")).unwrap();
+    std::fs::rename(town.database(), folder.join("next/edge.db")).unwrap();
+    let half = Edge::start(parts(&folder, &town.office, &town.clock)).await;
+    assert!(matches!(half.err(), Some(EdgeError::Replace(ReplaceError::Unfinished))));
+    town.cut();
+    assert_eq!(replace_alone(&config, &hub, REPLACE).await.unwrap().identity.epoch.0, 2);
+    town.office.with(|office| office.cut.clear());
+
+    let mut parts = parts(&folder, &town.office, &town.clock);
+    parts.config.store.marker_dir = MarkerDir::Auto;
+    town.edge = Edge::start(parts).await.unwrap();
+    town.edge.download().await.unwrap();
+    town.edge.wait_reported().await.unwrap();
+    // What the tills saw of the epoch before counts no more.
+    town.by_t1("/v1/day/open", &json!({})).await;
+    town.by_t2("/v1/sales", &cash()).await;
+    assert_eq!((town.value().await["gate"].clone(), town.available()), (json!("open"), 0));
+    let load = json!({"currency": "CNY", "amount_minor": 500, "tenders": [{"tender": "cash", "amount_minor": 500}]});
+    town.by_t1(&format!("/v1/cards/{}/reload", number(1)), &load).await;
+    assert_eq!(town.by_t2("/v1/sales", &by_card(1)).await["decision"], "approved");
+}

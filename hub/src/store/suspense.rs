@@ -1,0 +1,235 @@
+//! Suspense rows: what was paid back for lines of epochs that ended, and who asked for it. What waits is `protocol::allotment::Fenced`'s to compute.
+//!
+//! Invariant: what was paid back only rises, and a repayment that was paid never changes.
+
+use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, StoreCounters, Suspense};
+use huitong_protocol::id::{AccountId, Epoch, StoreId};
+use huitong_protocol::time::Instant;
+use huitong_protocol::unit::Unit;
+
+use super::allotment::read_line;
+use super::{Row, StoreError, Tx};
+
+fn account(row: &Row<'_>, column: usize, table: &'static str) -> Result<AccountId, StoreError> {
+    let number = row.integer(column)?;
+    AccountId::new(number).map_err(|why| StoreError::Value {
+        table,
+        column: "account_id",
+        row: number.to_string(),
+        fault: why.to_string(),
+    })
+}
+
+/// A line of an epoch, and what was paid back for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SuspendedLine {
+    /// Whose it is, and what it counts.
+    pub purse: Purse,
+    /// What the hub knows of it.
+    pub line: Line,
+    /// What was done about it.
+    pub suspense: Suspense,
+}
+
+impl SuspendedLine {
+    /// The line beside its pool.
+    #[must_use]
+    pub const fn beside(&self, pool: Pool) -> Fenced {
+        Fenced { pool, line: self.line, suspense: self.suspense }
+    }
+}
+
+/// The lines of an epoch, by account.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn lines(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Vec<SuspendedLine>, StoreError> {
+    tx.query(
+        "SELECT a.account_id, a.unit, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, \
+         COALESCE(s.repaid_minor, 0) FROM allotment a \
+         LEFT JOIN suspense s ON s.store_id = a.store_id AND s.epoch = a.epoch AND s.account_id = a.account_id AND s.unit = a.unit \
+         WHERE a.store_id = $1 AND a.epoch = $2 ORDER BY a.account_id, a.unit",
+        &[(&store).into(), epoch.into()],
+        |row| {
+            let unit: Unit = row.parsed(1, "allotment", "unit")?;
+            let purse = Purse { account: account(row, 0, "allotment")?, unit };
+            Ok(SuspendedLine { purse, line: read_line(row, 2)?, suspense: Suspense { repaid_minor: row.integer(7)? } })
+        },
+    )
+}
+
+/// What was paid back for one line.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, purse: Purse) -> Result<Suspense, StoreError> {
+    let repaid = tx.query_one(
+        "SELECT repaid_minor FROM suspense WHERE store_id = $1 AND epoch = $2 AND account_id = $3 AND unit = $4",
+        &[(&store).into(), epoch.into(), purse.account.into(), purse.unit.into()],
+        |row| row.integer(0),
+    )?;
+    Ok(Suspense { repaid_minor: repaid.unwrap_or(0) })
+}
+
+/// Writes what was paid back for a line.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn put(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, purse: Purse, suspense: Suspense) -> Result<(), StoreError> {
+    tx.execute_one(
+        "write what was paid back",
+        "suspense",
+        "INSERT INTO suspense (store_id, epoch, account_id, unit, repaid_minor) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (store_id, epoch, account_id, unit) DO UPDATE SET repaid_minor = excluded.repaid_minor",
+        &[(&store).into(), epoch.into(), purse.account.into(), purse.unit.into(), suspense.repaid_minor.into()],
+    )
+}
+
+/// Purses of an epoch of which its journal says more than its reports did, and what it says.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn journal_beyond(
+    tx: &mut Tx<'_>,
+    store: StoreId,
+    epoch: Epoch,
+) -> Result<Vec<(Purse, StoreCounters)>, StoreError> {
+    tx.query(
+        "SELECT j.account_id, j.unit, j.adopted_minor, j.loaded_minor, j.spent_minor, j.released_minor FROM journal_counter j \
+         LEFT JOIN allotment a ON a.account_id = j.account_id AND a.unit = j.unit AND a.store_id = j.store_id AND a.epoch = j.epoch \
+         WHERE j.store_id = $1 AND j.epoch = $2 AND (a.account_id IS NULL OR j.adopted_minor > a.adopted_minor \
+         OR j.loaded_minor > a.loaded_minor OR j.spent_minor > a.spent_minor OR j.released_minor > a.released_minor) \
+         ORDER BY j.account_id, j.unit",
+        &[(&store).into(), epoch.into()],
+        |row| {
+            let purse =
+                Purse { account: account(row, 0, "journal_counter")?, unit: row.parsed(1, "journal_counter", "unit")? };
+            let counters = StoreCounters {
+                adopted_minor: row.integer(2)?,
+                loaded_minor: row.integer(3)?,
+                spent_minor: row.integer(4)?,
+                released_minor: row.integer(5)?,
+            };
+            Ok((purse, counters))
+        },
+    )
+}
+
+/// A repayment that somebody asked for.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, schemars::JsonSchema)]
+pub struct Repayment {
+    /// Its number.
+    pub number: i64,
+    /// The store.
+    pub store: StoreId,
+    /// The epoch that ended.
+    pub epoch: Epoch,
+    /// The account; every one when there is none.
+    pub account: Option<AccountId>,
+    /// What waited when it was asked for: all lines together, money and points counted alike.
+    pub asked_minor: i64,
+    /// Who asked.
+    pub asked_by: String,
+    /// When.
+    pub asked_at_ms: Instant,
+    /// Why.
+    pub asked_note: String,
+    /// Who paid it, as a second person.
+    pub paid_by: Option<String>,
+    /// When.
+    pub paid_at_ms: Option<Instant>,
+    /// With which words.
+    pub paid_note: String,
+}
+
+fn number_of(account: Option<AccountId>) -> i64 {
+    account.map_or(0, AccountId::get)
+}
+
+/// The newest repayment of an epoch and account, or of all its accounts.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn newest(
+    tx: &mut Tx<'_>,
+    store: StoreId,
+    epoch: Epoch,
+    account: Option<AccountId>,
+) -> Result<Option<Repayment>, StoreError> {
+    let all = repayments(tx, store, epoch)?;
+    Ok(all.into_iter().rfind(|repayment| repayment.account == account))
+}
+
+/// All repayments of an epoch, oldest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn repayments(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Vec<Repayment>, StoreError> {
+    tx.query(
+        "SELECT repayment_no, account_id, asked_minor, asked_by, asked_at_ms, asked_note, paid_by, paid_at_ms, paid_note \
+         FROM suspense_repayment WHERE store_id = $1 AND epoch = $2 ORDER BY repayment_no",
+        &[(&store).into(), epoch.into()],
+        |row| {
+            let account = match row.integer(1)? {
+                0 => None,
+                _ => Some(account(row, 1, "suspense_repayment")?),
+            };
+            Ok(Repayment {
+                number: row.integer(0)?,
+                store,
+                epoch,
+                account,
+                asked_minor: row.integer(2)?,
+                asked_by: row.text(3)?.to_owned(),
+                asked_at_ms: Instant(row.integer(4)?),
+                asked_note: row.text(5)?.to_owned(),
+                paid_by: row.maybe_text(6)?.map(str::to_owned),
+                paid_at_ms: row.maybe_integer(7)?.map(Instant),
+                paid_note: row.text(8)?.to_owned(),
+            })
+        },
+    )
+}
+
+/// Asks for a repayment; asking anew takes the place of what was asked and not paid.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn ask(
+    tx: &mut Tx<'_>,
+    (store, epoch, account): (StoreId, Epoch, Option<AccountId>),
+    asked_minor: i64,
+    (by, note): (&str, &str),
+    now: Instant,
+) -> Result<(), StoreError> {
+    tx.execute_one(
+        "ask for a repayment",
+        "suspense_repayment",
+        "INSERT INTO suspense_repayment (repayment_no, store_id, epoch, account_id, asked_minor, asked_by, asked_at_ms, asked_note) \
+         VALUES ((SELECT COALESCE(MAX(repayment_no), 0) + 1 FROM suspense_repayment), $1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (store_id, epoch, account_id) WHERE paid_by IS NULL DO UPDATE SET asked_minor = excluded.asked_minor, \
+         asked_by = excluded.asked_by, asked_at_ms = excluded.asked_at_ms, asked_note = excluded.asked_note",
+        &[
+            (&store).into(),
+            epoch.into(),
+            number_of(account).into(),
+            asked_minor.into(),
+            by.into(),
+            now.into(),
+            note.into(),
+        ],
+    )
+}
+
+/// Notes who paid.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn paid(tx: &mut Tx<'_>, number: i64, (by, note): (&str, &str), now: Instant) -> Result<(), StoreError> {
+    tx.execute_one(
+        "note a repayment",
+        "suspense_repayment",
+        "UPDATE suspense_repayment SET paid_by = $2, paid_at_ms = $3, paid_note = $4 WHERE repayment_no = $1 AND paid_by IS NULL",
+        &[number.into(), by.into(), now.into(), note.into()],
+    )
+}

@@ -1,0 +1,324 @@
+//! Tenure rows: every epoch that was minted for a store, and whether it is lived. What a hello means is `protocol::tenure`'s to say.
+//!
+//! Invariant: of a store at most one epoch is living; an epoch that was fenced stays so; how far one was heard only rises.
+
+use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
+use huitong_protocol::journal::Head;
+use huitong_protocol::reconcile::Reach;
+use huitong_protocol::tenure::{Ratchet, Standing, Tenure};
+use huitong_protocol::time::Instant;
+use huitong_protocol::wire::{from_msgpack, to_msgpack};
+
+use super::{Row, StoreError, Tx};
+
+/// As many epochs of a store as a signature is tried against, the newest first: who speaks with an older key is a stranger.
+const KEYS_MAX: i64 = 16;
+
+fn invalid(column: &'static str, row: impl ToString, fault: impl ToString) -> StoreError {
+    StoreError::Value { table: "tenure", column, row: row.to_string(), fault: fault.to_string() }
+}
+
+fn epoch(row: &Row<'_>, column: usize) -> Result<Epoch, StoreError> {
+    let number = row.integer(column)?;
+    u32::try_from(number).map(Epoch).map_err(|fault| invalid("epoch", number, fault))
+}
+
+fn unsigned(row: &Row<'_>, column: usize, name: &'static str) -> Result<u64, StoreError> {
+    let number = row.integer(column)?;
+    u64::try_from(number).map_err(|fault| invalid(name, number, fault))
+}
+
+fn head(row: &Row<'_>, first: usize) -> Result<Head, StoreError> {
+    let hash = Hash::from_slice(row.bytes(first + 1)?).map_err(|fault| invalid("heard_hash", "", fault))?;
+    Ok(Head { seq: Seq(unsigned(row, first, "heard_seq")?), hash })
+}
+
+fn standing(row: &Row<'_>, column: usize) -> Result<Standing, StoreError> {
+    match row.text(column)? {
+        "living" => Ok(Standing::Living),
+        "fenced" => Ok(Standing::Fenced),
+        other => Err(invalid("standing", "", format!("{other:?} is no standing"))),
+    }
+}
+
+/// Keeps a new epoch. The one before must have been fenced.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn mint(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, public_key: &[u8], now: Instant) -> Result<(), StoreError> {
+    let new = Tenure::mint(epoch);
+    tx.execute_one(
+        "mint an epoch",
+        "tenure",
+        "INSERT INTO tenure (store_id, epoch, public_key, minted_at_ms, standing, heard_seq, heard_hash, turn, ratchet, told_life) \
+         VALUES ($1, $2, $3, $4, 'living', $5, $6, $7, $8, (SELECT incarnation FROM hub))",
+        &[
+            (&store).into(),
+            epoch.into(),
+            public_key.into(),
+            now.into(),
+            new.heard.seq.into(),
+            (&new.heard.hash).into(),
+            turn(&new)?.into(),
+            to_msgpack(&new.ratchet).as_slice().into(),
+        ],
+    )
+}
+
+fn turn(tenure: &Tenure) -> Result<i64, StoreError> {
+    i64::try_from(tenure.ratchet.turn).map_err(|fault| invalid("turn", tenure.epoch, fault))
+}
+
+/// An epoch as the rules know it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn find(tx: &mut Tx<'_>, store: StoreId, of: Epoch) -> Result<Option<Tenure>, StoreError> {
+    tx.query_one(
+        "SELECT epoch, standing, heard_seq, heard_hash, ratchet FROM tenure WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), of.into()],
+        |row| {
+            let ratchet: Ratchet =
+                from_msgpack(row.bytes(4)?).map_err(|fault| invalid("ratchet", format!("{store}-{of}"), fault))?;
+            Ok(Tenure { epoch: epoch(row, 0)?, standing: standing(row, 1)?, heard: head(row, 2)?, ratchet })
+        },
+    )
+}
+
+/// The key of an epoch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its Ed25519 public key.
+    pub public_key: Vec<u8>,
+    /// Whether it is lived.
+    pub standing: Standing,
+}
+
+/// The keys of a store's epochs, the newest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn keys(tx: &mut Tx<'_>, store: StoreId) -> Result<Vec<Key>, StoreError> {
+    tx.query(
+        "SELECT epoch, public_key, standing FROM tenure WHERE store_id = $1 ORDER BY epoch DESC LIMIT $2",
+        &[(&store).into(), KEYS_MAX.into()],
+        |row| Ok(Key { epoch: epoch(row, 0)?, public_key: row.bytes(1)?.to_vec(), standing: standing(row, 2)? }),
+    )
+}
+
+/// Writes down the turn that was given, before it is answered.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn put_ratchet(tx: &mut Tx<'_>, store: StoreId, tenure: &Tenure) -> Result<(), StoreError> {
+    tx.execute_one(
+        "write down a turn",
+        "tenure",
+        "UPDATE tenure SET turn = $3, ratchet = $4 WHERE store_id = $1 AND epoch = $2 AND standing = 'living'",
+        &[(&store).into(), tenure.epoch.into(), turn(tenure)?.into(), to_msgpack(&tenure.ratchet).as_slice().into()],
+    )
+}
+
+/// What a request of a session is held against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standpoint {
+    /// Whether the epoch is lived.
+    pub standing: Standing,
+    /// The turn that was given last: only its session is heard.
+    pub turn: u64,
+    /// How far it was heard.
+    pub heard: Head,
+    /// The hub's present life.
+    pub life: i64,
+    /// Whether the hub was restored and has not heard the epoch since.
+    pub is_waited_for: bool,
+}
+
+/// How an epoch stands, when it was ever minted.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn standpoint(tx: &mut Tx<'_>, store: StoreId, of: Epoch) -> Result<Option<Standpoint>, StoreError> {
+    tx.query_one(
+        "SELECT t.standing, t.turn, t.heard_seq, t.heard_hash, t.told_life, h.incarnation FROM tenure t, hub h \
+         WHERE t.store_id = $1 AND t.epoch = $2",
+        &[(&store).into(), of.into()],
+        |row| {
+            let (standing, life) = (standing(row, 0)?, row.integer(5)?);
+            let is_waited_for = standing == Standing::Living && row.integer(4)? < life;
+            Ok(Standpoint { standing, turn: unsigned(row, 1, "turn")?, heard: head(row, 2)?, life, is_waited_for })
+        },
+    )
+}
+
+/// Notes how far an epoch was heard, unless it was heard further.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn hear(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, end: &Head) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tenure SET heard_seq = $3, heard_hash = $4 WHERE store_id = $1 AND epoch = $2 AND heard_seq < $3",
+        &[(&store).into(), epoch.into(), end.seq.into(), (&end.hash).into()],
+    )?;
+    Ok(())
+}
+
+/// Notes that an epoch told all its counters to the present life of the hub.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn told(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), StoreError> {
+    tx.execute_one(
+        "note that an epoch was heard",
+        "tenure",
+        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub) WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into()],
+    )
+}
+
+/// Notes that an epoch has told nothing to the present life of the hub.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn untold(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), StoreError> {
+    tx.execute_one(
+        "note that an epoch is not heard yet",
+        "tenure",
+        "UPDATE tenure SET told_life = 0 WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into()],
+    )
+}
+
+/// Ends an epoch. Gives whether it was living.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn fence(
+    tx: &mut Tx<'_>,
+    store: StoreId,
+    epoch: Epoch,
+    (by, note): (&str, &str),
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let rows = tx.execute(
+        "UPDATE tenure SET standing = 'fenced', fenced_by = $3, fenced_at_ms = $4, fence_note = $5 \
+         WHERE store_id = $1 AND epoch = $2 AND standing = 'living'",
+        &[(&store).into(), epoch.into(), by.into(), now.into(), note.into()],
+    )?;
+    Ok(rows == 1)
+}
+
+/// The living epoch of a store.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn living(tx: &mut Tx<'_>, store: StoreId) -> Result<Option<Epoch>, StoreError> {
+    tx.query_one("SELECT epoch FROM tenure WHERE store_id = $1 AND standing = 'living'", &[(&store).into()], |row| {
+        epoch(row, 0)
+    })
+}
+
+/// The highest epoch that was ever minted for a store, 0 before the first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn last(tx: &mut Tx<'_>, store: StoreId) -> Result<Epoch, StoreError> {
+    let found = tx.query_one(
+        "SELECT epoch FROM tenure WHERE store_id = $1 ORDER BY epoch DESC LIMIT 1",
+        &[(&store).into()],
+        |row| epoch(row, 0),
+    )?;
+    Ok(found.unwrap_or(Epoch(0)))
+}
+
+/// Whether an epoch is the living one of its store.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_living(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool, StoreError> {
+    Ok(living(tx, store)? == Some(epoch))
+}
+
+/// Living epochs that have told nothing to the present life of the hub: while there are any, nothing is granted.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn waited_for(tx: &mut Tx<'_>) -> Result<Vec<(StoreId, Epoch)>, StoreError> {
+    tx.query(
+        "SELECT store_id, epoch FROM tenure WHERE standing = 'living' AND told_life < (SELECT incarnation FROM hub) ORDER BY store_id",
+        &[],
+        |row| Ok((row.parsed(0, "tenure", "store_id")?, epoch(row, 1)?)),
+    )
+}
+
+/// Whether the hub was restored and still waits for somebody.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn recovers(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let found = tx.query_one(
+        "SELECT 1 FROM tenure WHERE standing = 'living' AND told_life < (SELECT incarnation FROM hub) LIMIT 1",
+        &[],
+        |row| row.integer(0),
+    )?;
+    Ok(found.is_some())
+}
+
+/// How far line and journal of every ended epoch reach: its lines follow its journal from where it was heard.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn fenced_reaches(tx: &mut Tx<'_>) -> Result<Vec<((StoreId, Epoch), Reach)>, StoreError> {
+    tx.query(
+        "SELECT t.store_id, t.epoch, t.heard_seq, COALESCE(j.seq, 0) FROM tenure t \
+         LEFT JOIN journal j ON j.store_id = t.store_id AND j.epoch = t.epoch WHERE t.standing = 'fenced'",
+        &[],
+        |row| {
+            let (heard, journalled) = (Seq(unsigned(row, 2, "heard_seq")?), Seq(unsigned(row, 3, "seq")?));
+            let reach = Reach { reported: heard.max(journalled), whole: journalled >= heard, journalled };
+            Ok(((row.parsed(0, "tenure", "store_id")?, epoch(row, 1)?), reach))
+        },
+    )
+}
+
+/// An epoch that ended.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, schemars::JsonSchema)]
+pub struct FencedEpoch {
+    /// The store.
+    pub store: StoreId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Who ended it: a person, or the hub.
+    pub fenced_by: String,
+    /// When.
+    pub fenced_at_ms: Instant,
+    /// Why.
+    pub note: String,
+    /// How far it was heard.
+    pub heard_seq: Seq,
+}
+
+/// Epochs that ended, of one store or all.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn fenced(tx: &mut Tx<'_>, of: Option<StoreId>) -> Result<Vec<FencedEpoch>, StoreError> {
+    let all = tx.query(
+        "SELECT store_id, epoch, fenced_by, fenced_at_ms, fence_note, heard_seq FROM tenure WHERE standing = 'fenced' \
+         ORDER BY store_id, epoch",
+        &[],
+        |row| {
+            Ok::<_, StoreError>(FencedEpoch {
+                store: row.parsed(0, "tenure", "store_id")?,
+                epoch: epoch(row, 1)?,
+                fenced_by: row.text(2)?.to_owned(),
+                fenced_at_ms: Instant(row.integer(3)?),
+                note: row.text(4)?.to_owned(),
+                heard_seq: Seq(unsigned(row, 5, "heard_seq")?),
+            })
+        },
+    )?;
+    Ok(all.into_iter().filter(|fenced| of.is_none_or(|store| store == fenced.store)).collect())
+}

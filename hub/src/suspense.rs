@@ -1,0 +1,309 @@
+//! Suspense: what epochs held when they ended. Their journals may come late and say what became of it, or finance pays it back from the group's risk account.
+//!
+//! All arithmetic is `protocol::allotment::Fenced`'s. A repayment is asked for by one person and paid by a second: it loads the accounts at the hub, in head
+//! office's own journal, so that settlement shows it as owed by the risk account. Invariant: nothing waits twice, and nothing comes back because time went by.
+
+use huitong_protocol::allotment::{self, FencedEvent, Purse};
+use huitong_protocol::entry::HubPosting;
+use huitong_protocol::id::{AccountId, Epoch, Seq, StoreId};
+use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
+use huitong_protocol::tenure::Standing;
+use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::unit::Unit;
+use serde::Serialize;
+
+use crate::actor::Actor;
+use crate::note::{self, NoteFault};
+use crate::points;
+use crate::store::suspense::{self as rows, Repayment, SuspendedLine};
+use crate::store::tenure::{self, FencedEpoch};
+use crate::store::{StoreError, Tx, allotment as lines, card, exception, journal, posting};
+
+/// The most movements of one entry: some 120 bytes each, so that an entry stays far below its limit.
+const MOVEMENTS_MAX: usize = 2_000;
+
+/// Why something about suspense was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum SuspenseError {
+    /// No such epoch.
+    #[error("{store}-{epoch} is no epoch that ended\n  hint: huitong-hub suspense list")]
+    Unknown {
+        /// The store.
+        store: StoreId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// A note that says nothing, or too much.
+    #[error("note: {0}")]
+    Note(#[from] NoteFault),
+    /// It cannot be done so.
+    #[error("{store}-{epoch}: {fault}\n  hint: {hint}")]
+    State {
+        /// The store.
+        store: StoreId,
+        /// The epoch.
+        epoch: Epoch,
+        /// Why not.
+        fault: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an epoch's lines of a unit come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct UnitSum {
+    /// The unit.
+    pub unit: Unit,
+    /// What waits.
+    pub waiting_minor: i64,
+    /// What was paid back.
+    pub repaid_minor: i64,
+    /// What was paid back although it turned out to be spent or released: the group's loss.
+    pub loss_minor: i64,
+}
+
+/// What lines come to, by unit.
+#[must_use]
+pub fn sums(lines: &[SuspendedLine]) -> Vec<UnitSum> {
+    let mut sums: Vec<UnitSum> = Vec::new();
+    for line in lines {
+        let unit = line.purse.unit;
+        let place = sums.iter().position(|sum| sum.unit == unit).unwrap_or_else(|| {
+            sums.push(UnitSum { unit, waiting_minor: 0, repaid_minor: 0, loss_minor: 0 });
+            sums.len() - 1
+        });
+        let (fenced, sum) = (line.beside(allotment::Pool::default()), &mut sums[place]);
+        sum.waiting_minor = sum.waiting_minor.saturating_add(fenced.waiting_minor());
+        sum.repaid_minor = sum.repaid_minor.saturating_add(line.suspense.repaid_minor);
+        sum.loss_minor = sum.loss_minor.saturating_add(fenced.loss_minor());
+    }
+    sums
+}
+
+/// An epoch that ended, and what became of what it held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Suspended {
+    /// The epoch.
+    #[serde(flatten)]
+    pub fenced: FencedEpoch,
+    /// How far its journal is here: what is known is complete when it reaches as far as the store ever wrote.
+    pub journal_seq: Seq,
+    /// Per unit.
+    pub sums: Vec<UnitSum>,
+    /// Repayments, oldest first.
+    pub repayments: Vec<Repayment>,
+}
+
+/// A line of an epoch that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct LineView {
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it counts.
+    #[serde(flatten)]
+    pub sum: UnitSum,
+}
+
+/// An epoch that ended, line by line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct SuspendedSheet {
+    /// The epoch.
+    #[serde(flatten)]
+    pub suspended: Suspended,
+    /// Its lines that wait or were paid back, by account.
+    pub lines: Vec<LineView>,
+}
+
+/// Epochs that ended, of one store or all; those of which nothing waits and nothing was paid back only when `all` are asked for.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn list(tx: &mut Tx<'_>, store: Option<StoreId>, all: bool) -> Result<Vec<Suspended>, StoreError> {
+    let mut found = Vec::new();
+    for fenced in tenure::fenced(tx, store)? {
+        let (suspended, _) = suspended(tx, fenced)?;
+        let is_open = suspended.sums.iter().any(|sum| sum.waiting_minor > 0 || sum.repaid_minor > 0);
+        if all || is_open {
+            found.push(suspended);
+        }
+    }
+    Ok(found)
+}
+
+fn suspended(tx: &mut Tx<'_>, fenced: FencedEpoch) -> Result<(Suspended, Vec<SuspendedLine>), StoreError> {
+    let (store, epoch) = (fenced.store, fenced.epoch);
+    let lines = rows::lines(tx, store, epoch)?;
+    let journal_seq = journal::find(tx, store, epoch)?.head.seq;
+    let repayments = rows::repayments(tx, store, epoch)?;
+    Ok((Suspended { fenced, journal_seq, sums: sums(&lines), repayments }, lines))
+}
+
+/// An epoch that ended, line by line.
+///
+/// # Errors
+/// [`SuspenseError::Unknown`].
+pub fn show(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<SuspendedSheet, SuspenseError> {
+    let fenced = tenure::fenced(tx, Some(store))?.into_iter().find(|fenced| fenced.epoch == epoch);
+    let (suspended, lines) = suspended(tx, fenced.ok_or(SuspenseError::Unknown { store, epoch })?)?;
+    let view = |line: &SuspendedLine| {
+        let sum = sums(std::slice::from_ref(line)).pop()?;
+        let is_open = sum.waiting_minor > 0 || sum.repaid_minor > 0;
+        is_open.then_some(LineView { account: line.purse.account, sum })
+    };
+    Ok(SuspendedSheet { suspended, lines: lines.iter().filter_map(view).collect() })
+}
+
+/// Takes what the journal of an epoch that ended says beyond its reports. Of a living epoch, and before the journal has come as far as the reports, nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant) -> Result<(), StoreError> {
+    let Some(at) = tenure::standpoint(tx, store, epoch)?.filter(|at| at.standing == Standing::Fenced) else {
+        return Ok(());
+    };
+    let held = journal::find(tx, store, epoch)?;
+    if held.forked || held.head.seq < at.heard.seq {
+        return Ok(());
+    }
+    let subject = format!("{store}-{epoch}");
+    if journal::hash_at(tx, store, epoch, at.heard.seq)? != Some(at.heard.hash) {
+        let words = format!("the journal that came is not the one that was reported at entry {}", at.heard.seq);
+        let finding = Finding { class: Class::Fork, store: Some(store), subject, evidence: words.into() };
+        exception::raise(tx, &finding, now)?;
+        return Ok(());
+    }
+    for (purse, counters) in rows::journal_beyond(tx, store, epoch)? {
+        if !card::opens(tx, purse.account)? {
+            continue;
+        }
+        let (pool, stamp) = lines::take_pool(tx, purse)?;
+        let line = lines::line(tx, purse, store, epoch)?.unwrap_or_default();
+        let suspense = rows::find(tx, store, epoch, purse)?;
+        let before = allotment::Fenced { pool, line, suspense };
+        match allotment::step(&before, FencedEvent::Journal { counters }) {
+            Ok(after) => {
+                lines::put_pool(tx, purse, &after.pool, stamp)?;
+                lines::put_line(tx, purse, store, epoch, &after.line)?;
+            }
+            Err(refusal) => {
+                let finding = Finding {
+                    class: Class::ReportRefused,
+                    store: Some(store),
+                    subject: format!("{subject} account {} {}", purse.account, purse.unit),
+                    evidence: Evidence::from(refusal.to_string())
+                        .when(format!("by its journal up to {}", held.head.seq)),
+                };
+                exception::raise(tx, &finding, now)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads an epoch as people write it: the store, a hyphen, the number.
+#[must_use]
+pub fn epoch_of(text: &str) -> Option<(StoreId, Epoch)> {
+    let (store, epoch) = text.rsplit_once('-')?;
+    Some((store.parse().ok()?, Epoch(epoch.parse().ok()?)))
+}
+
+/// When a repayment is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion {
+    /// Head office's clock.
+    pub now: Instant,
+    /// The business day of its posting.
+    pub day: BusinessDay,
+}
+
+/// Asks that what waits be paid back; as a second person, pays it. `account` leaves the others waiting.
+///
+/// # Errors
+/// [`SuspenseError`]; nothing changed then.
+pub fn repay(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    (store, epoch, account): (StoreId, Epoch, Option<AccountId>),
+    note: &str,
+    occasion: Occasion,
+) -> Result<SuspendedSheet, SuspenseError> {
+    let note = note::optional(note)?;
+    let refused = |fault: String, hint| Err(SuspenseError::State { store, epoch, fault, hint });
+    show(tx, store, epoch)?;
+    let mut waiting = rows::lines(tx, store, epoch)?;
+    waiting.retain(|line| {
+        account.is_none_or(|account| account == line.purse.account)
+            && line.beside(allotment::Pool::default()).waiting_minor() > 0
+    });
+    let asked_minor = waiting
+        .iter()
+        .fold(0, |sum: i64, line| sum.saturating_add(line.beside(allotment::Pool::default()).waiting_minor()));
+    let newest = rows::newest(tx, store, epoch, account)?;
+    let object = match account {
+        Some(account) => format!("{store}-{epoch} account {account}"),
+        None => format!("{store}-{epoch}"),
+    };
+    if waiting.is_empty() {
+        // Asked again after a lost answer.
+        if newest.is_some_and(|last| last.paid_by.is_some_and(|by| actor.is(&by))) {
+            return show(tx, store, epoch);
+        }
+        return refused("nothing waits".to_owned(), "huitong-hub suspense show says what became of it");
+    }
+    match newest.filter(|last| last.paid_by.is_none()) {
+        Some(open) if open.asked_minor == asked_minor && actor.is(&open.asked_by) => {
+            if open.asked_note == note {
+                return show(tx, store, epoch);
+            }
+            return refused(format!("was asked for by {}", open.asked_by), "a second person must pay it");
+        }
+        Some(open) if open.asked_minor == asked_minor => {
+            pay(tx, (store, epoch), &open, &waiting, occasion)?;
+            rows::paid(tx, open.number, (actor.name(), note), occasion.now)?;
+            let detail = format!("{asked_minor}, asked for by {}: {note}", open.asked_by);
+            actor.did(tx, "suspense.repay", &object, &detail, occasion.now)?;
+        }
+        // Nobody asked, or more is known since: a first person asks.
+        _ => {
+            let note = note::needed(note)?;
+            rows::ask(tx, (store, epoch, account), asked_minor, (actor.name(), note), occasion.now)?;
+            actor.did(tx, "suspense.ask", &object, &format!("{asked_minor}: {note}"), occasion.now)?;
+        }
+    }
+    show(tx, store, epoch)
+}
+
+fn pay(
+    tx: &mut Tx<'_>,
+    (store, epoch): (StoreId, Epoch),
+    repayment: &Repayment,
+    waiting: &[SuspendedLine],
+    occasion: Occasion,
+) -> Result<(), StoreError> {
+    let reference = format!("suspense {store}-{epoch}, repayment {}", repayment.number);
+    for (part, chunk) in (0_u32..).zip(waiting.chunks(MOVEMENTS_MAX)) {
+        let movement = |line: &SuspendedLine| {
+            let (Purse { account, unit }, kind) = (line.purse, MovementKind::SuspenseRepaid);
+            let amount_minor = line.beside(allotment::Pool::default()).waiting_minor();
+            Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
+        };
+        let movements: Vec<Movement> = chunk.iter().map(movement).collect();
+        let body = HubPosting { reference: reference.clone(), movements: movements.clone() };
+        let operation = points::operation("huitong suspense repayments 1", &format!("{} {part}", repayment.number));
+        let stamp = posting::post(tx, operation, occasion.day, occasion.now, body)?.stamp;
+        for (line, movement) in chunk.iter().zip(movements) {
+            let (pool, seen) = lines::take_pool(tx, line.purse)?;
+            let event = FencedEvent::Repay { amount_minor: movement.amount_minor };
+            let after = allotment::step(&line.beside(pool), event)
+                .map_err(|why| StoreError::Rule { operation: "pay back", fault: format!("{reference}: {why}") })?;
+            lines::put_pool(tx, line.purse, &after.pool, stamp.max(seen))?;
+            rows::put(tx, store, epoch, line.purse, after.suspense)?;
+        }
+    }
+    Ok(())
+}

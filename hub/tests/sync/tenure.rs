@@ -1,0 +1,347 @@
+//! Copies, fences and what they held: an epoch is lived once, and value neither comes back by itself nor is lost.
+
+use huitong_hub::actor::{Actor, Via};
+use huitong_hub::store::{allotment, tenure};
+use huitong_hub::suspense::{self, Occasion, SuspenseError};
+use huitong_hub::{account as accounts, fence, verify};
+use huitong_protocol::allotment::{Purse, StoreEvent};
+use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
+use huitong_protocol::id::{Epoch, StoreId};
+use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::wire::{GrantRequest, Need, Nothing, Purpose, ReportOnly, SyncFault, Welcome, path};
+
+use crate::fake::{CNY, FakeStore, World, account, card, fault};
+use crate::journal::{open, reload};
+
+fn person(name: &str) -> Actor {
+    Actor::new(name, Via::Cli).unwrap()
+}
+
+fn occasion(world: &World) -> Occasion {
+    Occasion { now: world.hub.now(), day: FakeStore::day() }
+}
+
+/// Nothing is in two places and nothing is in none.
+async fn proved(world: &World) {
+    let report = world.read(verify::run).await;
+    let found: Vec<_> = report.checks.iter().flat_map(|check| &check.findings).collect();
+    assert!(report.ok, "{found:?}");
+}
+
+async fn free(world: &World) -> i64 {
+    let purse = Purse { account: account(1), unit: CNY };
+    world.read(move |tx| allotment::pool(tx, purse)).await.0.free_minor()
+}
+
+async fn balance(world: &World) -> i64 {
+    world
+        .read(|tx| accounts::purses(tx, account(1)))
+        .await
+        .iter()
+        .find(|purse| purse.unit == CNY)
+        .unwrap()
+        .balance_minor
+}
+
+async fn fenced(world: &World, store: StoreId) -> fence::Ended {
+    let now = world.hub.now();
+    let fence = move |tx: &mut huitong_hub::store::Tx<'_>| fence::fence(tx, &person("li"), store, "stolen", now);
+    world.hub.store.write(fence).await.unwrap()
+}
+
+async fn repay(world: &World, by: &str, epoch: Epoch) -> Result<suspense::SuspendedSheet, SuspenseError> {
+    let (by, occasion) = (person(by), occasion(world));
+    let of = ("S1".parse().unwrap(), epoch, None);
+    world.hub.store.write(move |tx| suspense::repay(tx, &by, of, "the machine burnt", occasion)).await
+}
+
+impl FakeStore {
+    /// Loads card 1, in counters and journal.
+    fn loads(&mut self, amount_minor: i64) {
+        self.write(reload(amount_minor));
+        self.step(StoreEvent::Load { amount_minor });
+    }
+
+    /// Spends of card 1.
+    fn spends(&mut self, amount_minor: i64) {
+        let Body::CardReload(mut body) = reload(amount_minor) else { panic!("a reload is one") };
+        body.movements = vec![Movement { kind: MovementKind::Spend, ..body.movements[0] }];
+        self.write(Body::CardReload(body));
+        self.step(StoreEvent::Spend { amount_minor });
+    }
+
+    /// Gives value of card 1 back.
+    fn releases(&mut self, amount_minor: i64) {
+        self.step(StoreEvent::Release { amount_minor });
+        self.notes();
+    }
+
+    /// Writes what it adopted and gave back into its journal.
+    fn notes(&mut self) {
+        let change = AllotmentChange {
+            account: account(1),
+            unit: CNY,
+            adopted_minor: Some(self.counters.adopted_minor),
+            released_minor: Some(self.counters.released_minor),
+        };
+        self.write(Body::Allotment(Allotment { changes: vec![change] }));
+    }
+
+    async fn reports(&self) -> Result<huitong_protocol::wire::Answer<Nothing>, huitong_protocol::wire::Refused> {
+        self.send_report(self.report(account(1))).await
+    }
+
+    async fn uploads(&self, from: usize) {
+        self.upload(self.segment(from, self.journal.len())).await.unwrap();
+    }
+}
+
+/// Another machine takes the place of a store's.
+async fn replaced(world: &World, id: &str, token: &str) -> FakeStore {
+    world.token(id, token).await;
+    let mut new = FakeStore::new(world.router.clone(), id, 9);
+    new.epoch = new.enrol(token).await.unwrap().epoch;
+    new.hello().await.unwrap();
+    new
+}
+
+/// A store with 500 loaded and 130 spent, reported and uploaded.
+async fn traded() -> (World, FakeStore) {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.write(open());
+    store.loads(500);
+    store.spends(130);
+    store.reports().await.unwrap();
+    store.uploads(0).await;
+    (world, store)
+}
+
+#[tokio::test]
+async fn a_copy_of_a_store_ends_the_epoch_of_both() {
+    let (world, mut store) = traded().await;
+    let mut copy = store.hello_body();
+    store.hello().await.unwrap();
+    copy.turn_nonce += 100;
+    assert_eq!(fault(store.say_hello(&copy).await), SyncFault::Copied);
+    assert_eq!(world.exceptions().await, ["copied"]);
+    // Of two copies neither is believed, also not the one that came first.
+    assert_eq!(fault(store.reports().await), SyncFault::Fenced);
+    assert_eq!(fault(store.hello().await), SyncFault::Fenced);
+    assert_eq!(free(&world).await, 0, "nothing came back to the pool");
+    let sheet = world.hub.store.read(|tx| suspense::show(tx, "S1".parse().unwrap(), Epoch(1))).await.unwrap();
+    assert_eq!((sheet.lines[0].sum.waiting_minor, sheet.suspended.fenced.fenced_by.as_str()), (370, "hub"));
+    proved(&world).await;
+}
+
+#[tokio::test]
+async fn a_lost_welcome_is_given_again_and_a_late_hello_gives_nothing() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    let first = store.hello_body();
+    let lost: Welcome = store.say_hello(&first).await.unwrap();
+    // It reports meanwhile, and asks again with the nonce that it wrote down.
+    let again = store.hello().await.unwrap();
+    assert_eq!((lost.turn, again.turn), (2, 2));
+    store.reports().await.unwrap();
+    store.hello().await.unwrap();
+    assert_eq!(fault(store.say_hello(&first).await), SyncFault::Replayed, "it went on from there");
+    store.reports().await.unwrap();
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+    let mut ahead = store.hello_body();
+    ahead.turn += 1;
+    assert_eq!(fault(store.say_hello(&ahead).await), SyncFault::Copied, "a turn that nobody was given");
+}
+
+#[tokio::test]
+async fn only_the_session_of_the_last_turn_is_heard() {
+    let (world, mut store) = traded().await;
+    world.load(account(1), 100).await;
+    let earlier = store.session.clone();
+    let welcome = store.hello().await.unwrap();
+    assert_eq!(welcome.heard, store.head(), "a welcome says how far reports told");
+    let later = std::mem::replace(&mut store.session, earlier);
+    store.step(StoreEvent::Load { amount_minor: 5 });
+    assert_eq!(fault(store.reports().await), SyncFault::SessionUnknown);
+    let need = Need { card: card(1), unit: CNY, missing_minor: 9, purpose: Purpose::Spend };
+    let request = GrantRequest { needs: vec![need], totals: false };
+    let asked = store.call::<_, huitong_protocol::wire::GrantAnswer>(path::GRANT, None, request).await;
+    assert_eq!(fault(asked), SyncFault::SessionUnknown);
+    store.session = later;
+    store.reports().await.unwrap();
+    assert_eq!((free(&world).await, balance(&world).await), (100, 475));
+}
+
+#[tokio::test]
+async fn reports_that_overtake_a_hello_are_no_fault() {
+    let (world, mut store) = traded().await;
+    let hello = store.hello_body();
+    store.loads(7);
+    store.reports().await.unwrap();
+    let welcome = store.say_hello(&hello).await.unwrap();
+    assert_eq!(welcome.heard, store.head(), "whether its journal contains this the store says");
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_fenced_store_is_not_heard_and_its_successor_is() {
+    let (world, mut store) = traded().await;
+    let ended = fenced(&world, store.id).await;
+    assert_eq!((ended.epoch, ended.is_new, ended.sums[0].waiting_minor, ended.unknown), (Epoch(1), true, 370, None));
+    assert!(!fenced(&world, store.id).await.is_new, "said again");
+    store.releases(70);
+    assert_eq!(fault(store.reports().await), SyncFault::Fenced);
+    let polled = store.call::<_, Nothing>(path::PARAMETERS, None, ReportOnly {}).await;
+    assert_eq!(fault(polled), SyncFault::Fenced);
+    assert_eq!(fault(store.upload(store.segment(3, 4)).await), SyncFault::Fenced);
+    assert_eq!((free(&world).await, balance(&world).await), (0, 370));
+    // The new epoch brings the old journal: what it had given back is in the pool.
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(3, 4)).await.unwrap();
+    assert_eq!((new.epoch, free(&world).await, balance(&world).await), (Epoch(2), 70, 370));
+    proved(&world).await;
+    let actions: Vec<String> =
+        world.read(|tx| huitong_hub::store::audit::page(tx, 0, 10)).await.into_iter().map(|deed| deed.action).collect();
+    assert_eq!(actions, ["store.fence"]);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_the_next_epoch_only() {
+    let world = World::new().await;
+    world.token("S1", "first").await;
+    let mut one = FakeStore::new(world.router.clone(), "S1", 1);
+    one.enrol("first").await.unwrap();
+    one.hello().await.unwrap();
+    // Two machines are to replace it; whoever comes second does not end the first one's epoch.
+    let (store, now) = (one.id, world.hub.now());
+    world
+        .hub
+        .store
+        .write(move |tx| {
+            huitong_hub::store::token::insert(tx, "A", store, now, now.plus_ms(3_600_000))?;
+            // As if it had been handed out beside the other.
+            tx.execute("UPDATE enrolment_token SET store_id = 'S2' WHERE used_at_ms IS NULL", &[])?;
+            huitong_hub::store::token::insert(tx, "B", store, now, now.plus_ms(3_600_000))?;
+            tx.execute("UPDATE enrolment_token SET store_id = 'S1'", &[])
+        })
+        .await
+        .unwrap();
+    let (two, three) = (FakeStore::new(world.router.clone(), "S1", 2), FakeStore::new(world.router.clone(), "S1", 3));
+    assert_eq!(two.enrol("B").await.unwrap().epoch, Epoch(2));
+    assert_eq!(fault(three.enrol("A").await), SyncFault::Token);
+    assert_eq!(two.enrol("B").await.unwrap().epoch, Epoch(2), "a lost answer is given again");
+    assert_eq!(world.read(move |tx| tenure::living(tx, store)).await, Some(Epoch(2)));
+    proved(&world).await;
+}
+
+#[tokio::test]
+async fn what_waits_is_paid_back_once_by_two_people_and_a_late_journal_shows_the_loss() {
+    let (world, mut store) = traded().await;
+    // Offline since: 100 more are spent, and nobody hears of it.
+    store.spends(100);
+    fenced(&world, store.id).await;
+    assert_eq!((free(&world).await, balance(&world).await), (0, 370));
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    let alone = world.hub.store.write({
+        let (by, occasion) = (person("Li"), occasion(&world));
+        move |tx| suspense::repay(tx, &by, ("S1".parse().unwrap(), Epoch(1), None), "now", occasion)
+    });
+    assert!(alone.await.unwrap_err().to_string().contains("a second person"));
+    assert_eq!(free(&world).await, 0, "one person pays nothing");
+    repay(&world, "wang", Epoch(1)).await.unwrap();
+    repay(&world, "wang", Epoch(1)).await.unwrap();
+    assert!(matches!(repay(&world, "zhao", Epoch(1)).await, Err(SuspenseError::State { .. })), "nothing waits twice");
+    assert_eq!((free(&world).await, balance(&world).await), (370, 370));
+    proved(&world).await;
+
+    // The member spends it elsewhere; then the disk turns up.
+    let mut two = world.store("S2").await;
+    two.ask(370).await;
+    two.notes();
+    two.spends(370);
+    two.reports().await.unwrap();
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(3, 4)).await.unwrap();
+    let sheet = world.hub.store.read(|tx| suspense::show(tx, "S1".parse().unwrap(), Epoch(1))).await.unwrap();
+    let sum = sheet.lines[0].sum;
+    assert_eq!((sum.waiting_minor, sum.repaid_minor, sum.loss_minor), (0, 370, 100), "the group bears what was spent");
+    assert_eq!((free(&world).await, balance(&world).await), (0, 0));
+    two.uploads(0).await;
+    proved(&world).await;
+}
+
+#[tokio::test]
+async fn who_pays_looks_at_what_waits_now() {
+    let (world, mut store) = traded().await;
+    store.spends(100);
+    fenced(&world, store.id).await;
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(3, 4)).await.unwrap();
+    // Less waits than the first person saw: the second asks anew.
+    repay(&world, "wang", Epoch(1)).await.unwrap();
+    assert_eq!(free(&world).await, 0);
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    assert_eq!((free(&world).await, balance(&world).await), (270, 270));
+    proved(&world).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_is_not_the_reported_one_decides_nothing() {
+    let (world, mut store) = traded().await;
+    store.releases(70);
+    store.reports().await.unwrap();
+    fenced(&world, store.id).await;
+    let new = replaced(&world, "S1", "again").await;
+    // Another fourth entry than the one whose end was reported.
+    store.journal.pop();
+    store.spends(300);
+    new.upload(store.segment(3, 4)).await.unwrap();
+    assert_eq!(world.exceptions().await, ["fork"]);
+    assert_eq!((free(&world).await, balance(&world).await), (70, 370));
+}
+
+#[tokio::test]
+async fn every_planted_change_of_an_epoch_is_found_and_named() {
+    let (world, store) = traded().await;
+    fenced(&world, store.id).await;
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    repay(&world, "wang", Epoch(1)).await.unwrap();
+    replaced(&world, "S1", "again").await;
+    proved(&world).await;
+    world.hub.store.close();
+    let plants: &[(&str, &str, &str)] = &[
+        ("a cent paid back", "UPDATE suspense SET repaid_minor = repaid_minor + 1", "suspense account 1 CNY"),
+        ("a repayment taken out", "DELETE FROM suspense", "suspense account 1 CNY"),
+        ("a living epoch paid back", "UPDATE suspense SET epoch = 2", "suspense account 1 CNY at S1-2"),
+        ("a hash that was heard", "UPDATE tenure SET heard_hash = zeroblob(32) WHERE epoch = 1", "tenure S1-1"),
+        ("a turn", "UPDATE tenure SET turn = turn + 1 WHERE epoch = 2", "tenure S1-2"),
+        ("a life", "UPDATE tenure SET told_life = 9 WHERE epoch = 2", "tenure S1-2"),
+        ("a device of an ended epoch", "UPDATE device SET epoch = 1", "device S1"),
+        (
+            "an ended epoch that lives again",
+            "UPDATE tenure SET standing = 'fenced', fenced_by = 'x', fenced_at_ms = 1 WHERE epoch = 2;
+             UPDATE tenure SET standing = 'living', fenced_by = NULL, fenced_at_ms = NULL WHERE epoch = 1",
+            "tenure S1-1",
+        ),
+    ];
+    for (what, sql, row) in plants {
+        let copy = tempfile::tempdir().unwrap();
+        let path = copy.path().join("hub.db");
+        std::fs::copy(world.database(), &path).unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(sql).unwrap();
+        drop(connection);
+        let store = huitong_hub::store::Store::open(&path, 1).unwrap();
+        let report = store.read_blocking(verify::run).unwrap();
+        let found: Vec<String> = report
+            .checks
+            .iter()
+            .flat_map(|check| &check.findings)
+            .map(|finding| format!("{} {}", finding.table, finding.row))
+            .collect();
+        assert!(found.iter().any(|found| found.starts_with(row)), "{what}: {row} is not among {found:#?}");
+        store.close();
+    }
+}
