@@ -42,6 +42,14 @@ CREATE TABLE allotment (
 CREATE INDEX allotment_by_change ON allotment (change_no);
 CREATE INDEX allotment_idle ON allotment (last_move_ms) WHERE available_minor > 0;
 
+-- What head office wants kept here of accounts while their members are not here. Others are kept by the policy's park_minor.
+CREATE TABLE parking (
+    account INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    target_minor INTEGER NOT NULL CHECK (target_minor >= 0),
+    PRIMARY KEY (account, unit)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE card (
     number TEXT PRIMARY KEY,
     product TEXT NOT NULL,

@@ -38,7 +38,7 @@ use crate::sync::grant::HubAtCall;
 use crate::sync::hub_client::HubClient;
 use crate::sync::session::{Enrolment, Session};
 use crate::sync::upload::UploadDone;
-use crate::sync::{self, Link, SyncError, download, report, upload};
+use crate::sync::{self, Link, SyncError, download, park, report, upload};
 use crate::till::{Permissions, Token, TokenHash};
 use huitong_config::serve;
 
@@ -283,6 +283,15 @@ impl Edge {
         sync::tend_once(&self.control.link).await
     }
 
+    /// Fetches what is to be parked here, releases what is above, and asks for what is below. Gives how many purses still lack something: other stores
+    /// may have to release first.
+    ///
+    /// # Errors
+    /// [`SyncError`]; what was granted before is here.
+    pub async fn park(&self) -> Result<usize, SyncError> {
+        park::run(&self.control.link).await
+    }
+
     /// Looks at the schedule once, as the heartbeat does.
     ///
     /// # Errors
@@ -457,6 +466,7 @@ impl Work for Jobs {
             }
             Job::Report => {
                 report::send_alive(&self.link).await.map_err(|error| error.to_string())?;
+                park::fill_when_closed(&self.link).await.map_err(|error| error.to_string())?;
                 Ok("reported".to_owned())
             }
             Job::DayClose => self.close_day().await,

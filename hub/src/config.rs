@@ -35,9 +35,12 @@ pub struct HubConfig {
     pub reconcile_every: Millis,
     /// How often the sales that came in are priced again.
     pub rerate_every: Millis,
+    /// The hour, on the clock of `time_zone`, at which it is planned where value is parked: after the last store has closed and uploaded, before the
+    /// first one downloads.
+    pub park_hour: u8,
     /// The hour, on the clock of `time_zone`, of the nightly clean-up.
     pub purge_hour: u8,
-    /// The zone in which `purge_hour` is meant.
+    /// The zone in which `park_hour` and `purge_hour` are meant.
     pub time_zone: String,
     /// What is logged: a filter as `tracing` has it.
     pub log: String,
@@ -59,6 +62,7 @@ impl Default for HubConfig {
             connected_grace: Millis::seconds(5),
             reconcile_every: Millis::minutes(10),
             rerate_every: Millis::minutes(1),
+            park_hour: 2,
             purge_hour: 4,
             time_zone: "Asia/Shanghai".to_owned(),
             log: "info".to_owned(),
@@ -111,8 +115,10 @@ impl HubConfig {
         if self.rerate_every < Millis::seconds(5) {
             return Some(("rerate_every", "is below 5 seconds".to_owned(), "\"1m\" is right for most".to_owned()));
         }
-        if self.purge_hour > 23 {
-            return Some(("purge_hour", format!("is {}; hours are 0 to 23", self.purge_hour), "4".to_owned()));
+        for (key, hour, usual) in [("park_hour", self.park_hour, "2"), ("purge_hour", self.purge_hour, "4")] {
+            if hour > 23 {
+                return Some((key, format!("is {hour}; hours are 0 to 23"), usual.to_owned()));
+            }
         }
         if let Err(fault) = jiff::tz::TimeZone::get(&self.time_zone) {
             return Some(("time_zone", fault.to_string(), "give an IANA name like Asia/Shanghai".to_owned()));

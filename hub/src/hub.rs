@@ -261,8 +261,14 @@ impl Hub {
     /// Today, on the clock of the hub's zone.
     #[must_use]
     pub fn today(&self, now: Instant) -> BusinessDay {
-        let zone = jiff::tz::TimeZone::get(&self.config.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
-        let at = jiff::Timestamp::from_millisecond(now.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        BusinessDay::of(at.to_zoned(zone).date())
+        today(&self.config.time_zone, now)
     }
+}
+
+/// The day on the clock of a zone; of one that is not known, UTC.
+#[must_use]
+pub fn today(time_zone: &str, now: Instant) -> BusinessDay {
+    let zone = jiff::tz::TimeZone::get(time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let at = jiff::Timestamp::from_millisecond(now.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    BusinessDay::of(at.to_zoned(zone).date())
 }

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod actor;
 pub mod adoption;
+pub mod allot;
 pub mod api;
 pub mod approval;
 pub mod calendar;

@@ -15,6 +15,8 @@ pub enum Job {
     Reconcile,
     /// Prices sales again.
     Rerate,
+    /// Plans where value is parked.
+    Park,
     /// Cleans away what nobody needs any more.
     Purge,
 }
@@ -35,7 +37,7 @@ pub enum Cadence {
 
 impl Job {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Reconcile, Self::Rerate, Self::Purge];
+    pub const ALL: &[Self] = &[Self::Reconcile, Self::Rerate, Self::Park, Self::Purge];
 
     /// The name under which it is scheduled.
     #[must_use]
@@ -43,6 +45,7 @@ impl Job {
         match self {
             Self::Reconcile => "reconcile",
             Self::Rerate => "rerate",
+            Self::Park => "park",
             Self::Purge => "purge",
         }
     }
@@ -50,13 +53,15 @@ impl Job {
     /// When it is done.
     #[must_use]
     pub fn cadence(self, config: &HubConfig) -> Cadence {
+        let at = |hour| {
+            let zone = TimeZone::get(&config.time_zone).unwrap_or(TimeZone::UTC);
+            Cadence::DailyAt { hour, zone }
+        };
         match self {
             Self::Reconcile => Cadence::Every(config.reconcile_every.as_ms().max(1)),
             Self::Rerate => Cadence::Every(config.rerate_every.as_ms().max(1)),
-            Self::Purge => Cadence::DailyAt {
-                hour: config.purge_hour,
-                zone: TimeZone::get(&config.time_zone).unwrap_or(TimeZone::UTC),
-            },
+            Self::Park => at(config.park_hour),
+            Self::Purge => at(config.purge_hour),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::hub::Hub;
 use crate::schedule::Job;
 use crate::store::{StoreError, device, schedule};
-use crate::{claim, deferred, reconcile, rerate};
+use crate::{allot, claim, deferred, reconcile, rerate};
 
 /// The heartbeat: due jobs begin at most this late.
 const HEARTBEAT: &str = "*/5 * * * * *";
@@ -121,10 +121,26 @@ pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreE
             Ok(format!("{new} new findings, {given} deferred points given, {taken} claimed points taken back"))
         }
         Job::Rerate => rerate::run(hub, now).await.map(|counts| counts.to_string()),
+        Job::Park => park(hub, now).await,
         Job::Purge => {
             let before = now.plus_ms(-TOKENS_KEPT_MS);
             let tokens = hub.store.write(move |tx| device::purge_tokens(tx, before)).await?;
             Ok(format!("{tokens} old tokens removed"))
         }
     }
+}
+
+/// Plans by the policy in force, beside the tasks that wait for nothing: it reads for as long as there are accounts.
+async fn park(hub: &Hub, now: Instant) -> Result<String, StoreError> {
+    let (store, today) = (hub.store.clone(), hub.today(now));
+    let planned = tokio::task::spawn_blocking(move || {
+        let rules = store.read_blocking(|tx| allot::rules(tx, today))?;
+        allot::apply(&store, &allot::Ask { rules, ..allot::Ask::default() }, 0, now)
+    });
+    let planned = planned.await.map_err(|_| StoreError::Stopped)??;
+    let outcome = planned.outcome;
+    Ok(format!(
+        "{} accounts planned, {} targets changed; {} of {} first baskets were paid by what was parked",
+        outcome.accounts, outcome.changed, outcome.covered, outcome.came
+    ))
 }

@@ -297,7 +297,7 @@ fn policies_and_agreements_only_rise() {
     assert!(office.found(&format!("policy check {file}")).contains("line 11, column"));
     let file = office.file("bad.toml", &standard.replace("prefix = \"66020\"", "prefix = \"66010\""));
     let said = office.found(&format!("policy check {file}"));
-    assert!(said.contains("products[1].ranges[0]: overlaps") && said.contains("line 45"), "{said}");
+    assert!(said.contains("products[1].ranges[0]: overlaps") && said.contains("line 52"), "{said}");
     let pool = std::fs::read_to_string(policies().join("agreement-pool.toml")).unwrap();
     let file = office.file("pool.toml", &pool.replace("acceptance_fee_ppm = 0", "acceptance_fee_ppm = 1"));
     assert!(office.refused(&format!("agreement publish {file}")).contains("published with other terms"));

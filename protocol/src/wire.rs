@@ -40,6 +40,8 @@ pub mod path {
     pub const UPLOAD: &str = "/sync/v1/upload";
     /// [`super::DatasetRequest`] → [`super::DatasetPage`].
     pub const DATASET: &str = "/sync/v1/dataset";
+    /// [`super::AskParked`] → [`super::Nothing`]; the grants come with the answer.
+    pub const PARKED: &str = "/sync/v1/parked";
     /// [`super::AskParameters`] → [`super::ParametersAnswer`].
     pub const PARAMETERS: &str = "/sync/v1/parameters";
 }
@@ -351,6 +353,37 @@ pub struct GrantAnswer {
     pub totals: Vec<TotalBalance>,
 }
 
+/// The most purses of one [`AskParked`].
+pub const PARKED_MAX: usize = 2_000;
+
+/// Asks for grants up to what the hub wants parked at the store. What other stores have not released yet is not granted, and nobody is asked for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskParked {
+    /// Purses of which the store holds less than it is to keep.
+    pub purses: Vec<Purse>,
+}
+
+/// What a store is to keep of a purse while its members are not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parked {
+    /// The account.
+    pub account: crate::id::AccountId,
+    /// What is counted.
+    pub unit: Unit,
+    /// How much, instead of the policy's `park_minor`; 0 when the store need not keep any.
+    pub target_minor: i64,
+}
+
+impl Parked {
+    /// Whose it is.
+    #[must_use]
+    pub const fn purse(&self) -> Purse {
+        Purse { account: self.account, unit: self.unit }
+    }
+}
+
 /// A long poll: what the store has, so that the hub answers when there is more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -570,6 +603,8 @@ pub enum DatasetKind {
     MemberDrafts,
     /// Policies.
     Policies,
+    /// What the asking store is to keep of accounts; each store gets its own rows.
+    Parking,
 }
 
 impl DatasetKind {
@@ -582,6 +617,7 @@ impl DatasetKind {
         Self::Members,
         Self::Cards,
         Self::MemberDrafts,
+        Self::Parking,
     ];
 
     /// The text form.
@@ -595,6 +631,7 @@ impl DatasetKind {
             Self::Cards => "cards",
             Self::MemberDrafts => "member_drafts",
             Self::Policies => "policies",
+            Self::Parking => "parking",
         }
     }
 }
@@ -658,6 +695,8 @@ pub enum DatasetRow {
     Policy(Signed),
     /// The next key that signs policies: a packed `bundle::KeyAnnouncement`, signed by the key before it.
     PolicyKey(Signed),
+    /// What the asking store is to keep of an account.
+    Parked(Parked),
 }
 
 /// Why the hub refused a sync request.

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use huitong_protocol::allotment::StoreCounters;
+use huitong_protocol::allotment::{Purse, StoreCounters};
 use huitong_protocol::bundle::{
     Bundle, KeyAnnouncement, KeyId, PolicyFault, PolicyKey, PolicyState, RefusedPolicy, Signed,
 };
@@ -36,9 +36,9 @@ use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
-    Answer, AskParameters, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol,
-    Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Need, Nothing, ParametersAnswer, Poll, Polled, Proposal,
-    ProposalState, ProposeParameters, Purpose, Quarantined, Recall, Refused, RefusedLine, Report, ReportLine,
+    Answer, AskParameters, AskParked, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict,
+    Enrol, Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Need, Nothing, ParametersAnswer, Parked, Poll, Polled,
+    Proposal, ProposalState, ProposeParameters, Purpose, Quarantined, Recall, Refused, RefusedLine, Report, ReportLine,
     ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, to_msgpack,
 };
 use serde::Serialize;
@@ -498,6 +498,18 @@ fn sync_messages(vectors: &mut Vectors) {
             recalls: vec![Recall { account: account(), unit: CNY }],
             recalls_through: 4,
             datasets: versions,
+        }),
+    );
+    vectors.add("parked_request", &request(AskParked { purses: vec![Purse { account: account(), unit: CNY }] }));
+    let parked = Parked { account: account(), unit: CNY, target_minor: 4_550 };
+    vectors.add(
+        "parking_page",
+        &answer(DatasetPage {
+            dataset: DatasetKind::Parking,
+            through_version: 7,
+            more: false,
+            rows: vec![DatasetRow::Parked(parked)],
+            phone_key: None,
         }),
     );
     let propose = ProposeParameters { by: "wang".to_owned(), document: "no_points_skus = [\"1\"]\n".to_owned() };

@@ -143,8 +143,8 @@ pub struct Held {
     pub last_move_ms: Instant,
 }
 
-/// Purses that hold more than `park_minor` and last moved at or before an instant, longest at rest first. Points of which some may not pay
-/// yet on the business day `today` are left out: they stay here until they are confirmed.
+/// Purses that hold more than head office wants kept here, or than `park_minor` where it wants nothing special, and last moved at or before an instant,
+/// longest at rest first. Points of which some may not pay yet on the business day `today` are left out: they stay here until they are confirmed.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
@@ -158,7 +158,8 @@ pub fn idle_since(
     tx.all(
         "find idle allotments",
         "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, last_move_ms
-         FROM allotment WHERE available_minor > 0 AND available_minor > ?1 AND last_move_ms <= ?2
+         FROM allotment WHERE available_minor > 0 AND last_move_ms <= ?2 AND available_minor > COALESCE(
+           (SELECT target_minor FROM parking WHERE parking.account = allotment.account AND parking.unit = allotment.unit), ?1)
          AND (?4 IS NULL OR unit <> 'points' OR NOT EXISTS (SELECT 1 FROM points_pending
            WHERE points_pending.account = allotment.account AND points_pending.confirmed_on > ?4
            AND points_pending.may_burn = 0 AND points_pending.points > 0))
@@ -182,7 +183,7 @@ pub fn is_idle_since(tx: &ReadTx<'_>, purse: Purse, before: Instant) -> Result<b
     Ok(last_move_ms.is_none_or(|at_ms| at_ms <= before.0))
 }
 
-/// When the purse that has rested longest, of those that hold more than `park_minor`, last moved.
+/// When the purse that has rested longest, of those that hold more than is kept here, last moved.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.

@@ -18,6 +18,7 @@ pub mod journal;
 mod log;
 pub mod member;
 pub mod operation;
+pub mod parking;
 pub mod pending;
 pub mod policy;
 mod reader;

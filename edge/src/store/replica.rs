@@ -7,7 +7,7 @@ use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, DatasetVersio
 use super::identity::{self, Identity};
 use super::policy::{self, Applied};
 use super::tx::Chain;
-use super::{ReadTx, StoreError, WriteTx, card, column, counted, draft, item, member};
+use super::{ReadTx, StoreError, WriteTx, card, column, counted, draft, item, member, parking};
 
 /// The version of each dataset that this store has.
 ///
@@ -55,7 +55,11 @@ pub fn apply_page(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied, S
         DatasetKind::Items => chain.replica.items = page.through_version,
         DatasetKind::Members => chain.replica.members = page.through_version,
         DatasetKind::Cards => chain.replica.cards = page.through_version,
-        DatasetKind::Policies | DatasetKind::LegalEntities | DatasetKind::Stores | DatasetKind::MemberDrafts => {}
+        DatasetKind::Policies
+        | DatasetKind::LegalEntities
+        | DatasetKind::Stores
+        | DatasetKind::MemberDrafts
+        | DatasetKind::Parking => {}
     }
     Ok(Applied { waits: through_version < page.through_version })
 }
@@ -86,6 +90,7 @@ fn apply_row(tx: &mut WriteTx<'_>, page: &DatasetPage, row: &DatasetRow) -> Resu
         (DatasetKind::Members, DatasetRow::Member(member)) => member::put(tx, member),
         (DatasetKind::Cards, DatasetRow::Card(card)) => card::upsert_from_hub(tx, card, Some(page.through_version)),
         (DatasetKind::MemberDrafts, DatasetRow::MemberDraft(outcome)) => draft::decide(tx, outcome),
+        (DatasetKind::Parking, DatasetRow::Parked(parked)) => parking::put(tx, parked),
         (dataset, _) => Err(StoreError::Rule {
             operation: "apply a page",
             fault: format!("a row of another dataset is in a page of {}", dataset.as_str()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRequest, DatasetVersion, path};
 
-use super::{Link, SyncError, report};
+use super::{Link, SyncError, park, report, tend_once};
 use crate::store::{StoreError, replica};
 
 /// How often a page that may have been spoilt on the way is asked for again: noise does not strike three times, and what is bad must not hold up what
@@ -97,6 +97,16 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
             tracing::debug!(error = %error, "Could not tell the hub which policies are here: {error}");
         }
     }
+    if rows_by_dataset.iter().any(|(dataset, _)| *dataset == DatasetKind::Parking) {
+        // What is above the targets goes back first, so that other stores can have it. That value is not here yet spoils no download.
+        let parked = async {
+            tend_once(link).await?;
+            park::fill(link).await
+        };
+        if let Err(error) = parked.await {
+            tracing::debug!(error = %error, "Could not ask for the value that is to be parked here: {error}");
+        }
+    }
     let rows = rows_by_dataset.iter().map(|(_, rows)| rows).sum();
     let done = Downloaded { rows, rows_by_dataset, versions, policy_faults };
     if rows > 0 {
@@ -106,6 +116,15 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
         Some(error) => Err(error),
         None => Ok(done),
     }
+}
+
+/// Fetches what is new of one dataset, and gives how many rows came.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn one(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
+    let _one = link.downloading.lock().await;
+    fetch(link, dataset).await
 }
 
 /// Fetches what is new of a dataset, and gives how many rows came.

@@ -12,6 +12,9 @@ pub mod hub_client;
 #[cfg(test)]
 mod ladder_tests;
 pub mod parameters;
+pub mod park;
+#[cfg(test)]
+mod park_tests;
 #[cfg(test)]
 mod policy_tests;
 pub mod recall;
@@ -120,6 +123,7 @@ pub struct Link {
     releasing: Mutex<release::Cursor>,
     uploading: Mutex<upload::Cursor>,
     downloading: Mutex<()>,
+    parking: Mutex<()>,
     /// The hub announced a newer dataset.
     news: Notify,
     /// Value was adopted or the line came back: there may be something to release or report although no till did anything.
@@ -157,6 +161,7 @@ impl Link {
             releasing: Mutex::default(),
             uploading: Mutex::default(),
             downloading: Mutex::default(),
+            parking: Mutex::default(),
             news: Notify::new(),
             stir: Notify::new(),
         }))

@@ -1,4 +1,5 @@
-//! Release: gives back to the hub's pool what the store need not keep, by policy, down to the policy's `park_minor`.
+//! Release: gives back to the hub's pool what the store need not keep, by policy, down to what head office wants parked here of the account, or to the
+//! policy's `park_minor`.
 //!
 //! Only while the line is up: value released into a dead line would be nowhere for the member who stands here. After the close of the day the
 //! customers are gone, and everything above the parked amount goes back under every policy. Invariant: what is released was available in the
@@ -11,10 +12,10 @@ use huitong_protocol::allotment::Purse;
 use huitong_protocol::policy::{AllotmentRules, Release};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
-use huitong_protocol::wire::Recall;
+use huitong_protocol::wire::{DatasetKind, Recall, ReportLine};
 
 use super::{Link, SyncError};
-use crate::store::{Chain, StoreError, allotment, pending};
+use crate::store::{Chain, ReadTx, StoreError, allotment, parking, pending, replica};
 
 /// Accounts of one release entry: small enough that a till waiting for the writer does not notice it.
 pub const RELEASE_ACCOUNTS_MAX: usize = 500;
@@ -45,7 +46,7 @@ enum Cause {
 #[derive(Clone, Debug, Default)]
 pub struct Cursor {
     /// Under what it was looked the last time.
-    looked: Option<(Scope, i64)>,
+    looked: Option<(Scope, i64, u64)>,
     /// Under [`Scope::Everything`]: purses that changed no later than this were seen.
     seen_change_no: i64,
     /// Under [`Scope::Everything`]: purses that were seen while a customer waited for their value.
@@ -81,8 +82,10 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
     let rules = &in_force.policy.allotment;
     let (scope, park_minor) = (scope(rules, committed.open_day.is_some()), rules.park_minor);
     let today = today(&committed);
-    if cursor.looked != Some((scope, park_minor)) {
-        *cursor = Cursor { looked: Some((scope, park_minor)), ..Cursor::default() };
+    // With other targets everything is looked at again.
+    let looks = (scope, park_minor, link.store.read(|tx| replica::version(tx, DatasetKind::Parking))?);
+    if cursor.looked != Some(looks) {
+        *cursor = Cursor { looked: Some(looks), ..Cursor::default() };
     }
     let cause = Cause::Policy { scope, park_minor };
     match scope {
@@ -99,8 +102,8 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
                     cursor.seen_change_no = after.max(committed.change_no);
                     break;
                 };
-                let above = found.iter().filter(|(_, line)| line.counters.releasable_minor(park_minor) > 0);
-                let left = give_back(link, now, above.map(|(_, line)| line.purse()).collect(), cause).await?;
+                let above = link.store.read(|tx| above(tx, &found, park_minor))?;
+                let left = give_back(link, now, above, cause).await?;
                 cursor.in_use.extend(left);
                 cursor.seen_change_no = last;
             }
@@ -139,6 +142,20 @@ pub(super) async fn next_due(link: &Link) -> Option<Instant> {
         Some(_) if link.circuit.is_up() => cursor.next_due,
         _ => None,
     }
+}
+
+/// The purses of changed lines that hold more than is kept here.
+fn above(tx: &ReadTx<'_>, found: &[(i64, ReportLine)], park_minor: i64) -> Result<Vec<Purse>, StoreError> {
+    let mut above = Vec::new();
+    for (_, line) in found {
+        // Most hold nothing, and need no look at what is kept.
+        if line.counters.available_minor() > 0
+            && line.counters.releasable_minor(parking::kept_minor(tx, line.purse(), park_minor)?) > 0
+        {
+            above.push(line.purse());
+        }
+    }
+    Ok(above)
 }
 
 /// Releases all of the recalled purses, the parked amount too: another store needs it now.
@@ -202,7 +219,12 @@ async fn give_back(link: &Link, now: Instant, purses: Vec<Purse>, cause: Cause) 
                     (Unit::Points, Some(today)) => pending::barred(tx, purse.account, today)?,
                     _ => 0,
                 };
-                let amount_minor = allotment::get(tx, purse)?.releasable_minor(park_minor.max(barred));
+                // Another store needs what is recalled now: all of it. Else what head office wants here stays.
+                let kept_minor = match cause {
+                    Cause::Recall => 0,
+                    Cause::Policy { .. } => parking::kept_minor(tx, purse, park_minor)?,
+                };
+                let amount_minor = allotment::get(tx, purse)?.releasable_minor(kept_minor.max(barred));
                 if amount_minor > 0 {
                     amounts.push((purse, amount_minor));
                 }

@@ -22,9 +22,10 @@ use huitong_protocol::organisation::Store as StoreRecord;
 use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
-    Answer, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol, Enrolled, Grant,
-    GrantAnswer, GrantRequest, Hello, Nothing, Poll, Polled, Recall, Refused, Report, ReportOnly, Request, Segment,
-    SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, header, path, signed_text, to_msgpack,
+    Answer, AskParked, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol,
+    Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Nothing, Poll, Polled, Recall, Refused, Report, ReportOnly,
+    Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, header, path, signed_text,
+    to_msgpack,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -311,6 +312,23 @@ impl FakeOffice {
                     cards.push(card);
                 }
                 Ok(GrantAnswer { cards, elsewhere: Vec::new(), totals: Vec::new() })
+            }),
+            path::PARKED => Self::answer(office, body, |office, AskParked { purses }, grants| {
+                for purse in purses {
+                    let wanted = office.published.iter().rev().find_map(|(.., row)| match row {
+                        DatasetRow::Parked(parked) if parked.purse() == purse => Some(parked.target_minor),
+                        _ => None,
+                    });
+                    let side = office.sides.entry(purse).or_default();
+                    let lacking = i128::from(wanted.unwrap_or(0)) - side.line.held();
+                    let amount_minor = i64::try_from(lacking.min(side.pool.free())).unwrap();
+                    if amount_minor > 0 {
+                        *side = step(side, HubEvent::Grant { amount_minor }).unwrap();
+                    }
+                    let granted_minor = side.line.granted_minor;
+                    grants.push(Grant { account: purse.account, unit: purse.unit, granted_minor, stamp: Stamp(1) });
+                }
+                Ok(Nothing {})
             }),
             path::UPLOAD => Self::answer(office, body, |office, segment: Segment, _| Self::keep(office, segment)),
             path::DATASET => Self::answer(office, body, |office, request: DatasetRequest, _| {

@@ -20,7 +20,7 @@ CREATE TABLE dataset (
     version INTEGER NOT NULL
 ) STRICT;
 INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('items', 0), ('members', 0), ('cards', 0),
-    ('member_drafts', 0);
+    ('member_drafts', 0), ('parking', 0);
 
 CREATE TABLE legal_entity (
     legal_entity_id TEXT PRIMARY KEY,
@@ -352,6 +352,25 @@ CREATE TABLE suspense_repayment (
     paid_note TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX suspense_repayment_open ON suspense_repayment (store_id, epoch, account_id) WHERE paid_by IS NULL;
+
+-- What each store is to keep of an account while its member is not there. A wish: grants and releases bring it about.
+CREATE TABLE parking (
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    target_minor INTEGER NOT NULL CHECK (target_minor >= 0),
+    version INTEGER NOT NULL,
+    PRIMARY KEY (account_id, unit, store_id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX parking_by_store ON parking (store_id, version);
+
+-- The plans that gave the targets: with which rules (JSON), and how well the one before had foreseen what happened since (JSON).
+CREATE TABLE parking_plan (
+    plan_no INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    rules TEXT NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
 
 -- How often value moved, for people who ask whether it does.
 CREATE TABLE allotment_count (

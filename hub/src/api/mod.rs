@@ -42,6 +42,7 @@ pub fn router(hub: Hub) -> Router {
         .route(path::POLL, at_most(MESSAGE_BYTES_MAX, post(edge::poll::poll)))
         .route(path::UPLOAD, at_most(BODY_BYTES_MAX, post(edge::upload::upload)))
         .route(path::DATASET, at_most(MESSAGE_BYTES_MAX, post(edge::dataset::dataset)))
+        .route(path::PARKED, at_most(MESSAGE_BYTES_MAX, post(edge::parked::parked)))
         .route(path::PARAMETERS, at_most(MESSAGE_BYTES_MAX, post(edge::parameters::parameters)))
         .nest(hq::AT, hq::router(hub.config.language))
         .route(hq::document::DOCUMENT_AT, get(hq::document::serve))

@@ -46,7 +46,7 @@ impl AccountCommand {
 }
 
 /// A card's number first: account numbers are shorter than any card's.
-fn find(tx: &mut Tx<'_>, asked: &str) -> Result<Option<AccountId>, AccountError> {
+pub(super) fn find(tx: &mut Tx<'_>, asked: &str) -> Result<Option<AccountId>, AccountError> {
     if let Ok(number) = CardNumber::new(asked)
         && let Some(card) = organisation::card(tx, &number)?
     {

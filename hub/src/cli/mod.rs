@@ -6,6 +6,7 @@
 
 mod account;
 mod agreement;
+mod allot;
 mod card;
 mod daemon;
 mod day;
@@ -122,6 +123,9 @@ enum Command {
     /// Accounts: what they hold, where, and whose it is.
     #[command(subcommand)]
     Account(account::AccountCommand),
+    /// Where value is parked overnight, so that members can pay at stores without a line.
+    #[command(subcommand)]
+    Allot(allot::AllotCommand),
     /// Opening balances from an older system.
     #[command(subcommand)]
     Opening(organisation::OpeningCommand),
@@ -306,6 +310,7 @@ impl World {
             Command::Member(command) => command.run(self, &place, out),
             Command::Card(command) => command.run(self, &place, out),
             Command::Account(command) => command.run(&place, out),
+            Command::Allot(command) => command.run(self, &place, out),
             Command::Opening(command) => command.run(self, &place, out),
             Command::Policy(command) => command.run(self, &place, out),
             Command::Agreement(command) => command.run(self, &place, out),

@@ -7,13 +7,14 @@ use std::borrow::Cow;
 
 use huitong_protocol::bundle::Signed;
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
+use huitong_protocol::id::StoreId;
 use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion};
 
 use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
 use super::member::{MEMBER_COLUMNS, MEMBER_COLUMNS_COUNT, read_member};
-use super::{Row, StoreError, Tx, member_request, phone_key};
+use super::{Row, StoreError, Tx, Value, member_request, parking, phone_key};
 
 /// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
 ///
@@ -46,21 +47,24 @@ pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<DatasetVersion>, StoreError> {
         .collect()
 }
 
-/// A page of what changed after a version.
+/// A page of what changed after a version, for a store.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest) -> Result<DatasetPage, StoreError> {
+pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest, store: StoreId) -> Result<DatasetPage, StoreError> {
     // A policy may be megabytes: one a page keeps every page within a message.
     let most = if request.dataset == DatasetKind::Policies { 1 } else { DATASET_ROWS_MAX };
     let limit = request.limit.clamp(1, most);
     let after = i64::try_from(request.after_version).unwrap_or(i64::MAX);
     let select = select(request.dataset);
-    let mut rows = tx.query(
-        &format!("{select} WHERE version > $1 ORDER BY version LIMIT $2"),
-        &[after.into(), (limit + 1).into()],
-        |row| read(request.dataset, row),
-    )?;
+    // Of parking each store gets its own rows.
+    let (own, values): (&str, &[Value<'_>]) = match request.dataset {
+        DatasetKind::Parking => ("store_id = $3 AND ", &[after.into(), (limit + 1).into(), (&store).into()]),
+        _ => ("", &[after.into(), (limit + 1).into()]),
+    };
+    let mut rows = tx.query(&format!("{select} WHERE {own}version > $1 ORDER BY version LIMIT $2"), values, |row| {
+        read(request.dataset, row)
+    })?;
     let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     let mut through = newest(tx, request.dataset)?.max(after);
     if more {
@@ -111,6 +115,8 @@ fn select(dataset: DatasetKind) -> Cow<'static, str> {
              SELECT announcement, signature, 1, from_version FROM policy_key WHERE announcement IS NOT NULL) AS published"
         }
         // Only what is decided has a version.
+        // Each row has its own version.
+        DatasetKind::Parking => "SELECT account_id, unit, target_minor, version FROM parking",
         DatasetKind::MemberDrafts => "SELECT draft, member_id, state, version FROM member_request",
         DatasetKind::Members => return Cow::Owned(format!("SELECT {MEMBER_COLUMNS}, version FROM member")),
         DatasetKind::Items => return Cow::Owned(format!("SELECT {ITEM_COLUMNS}, version FROM item")),
@@ -135,6 +141,7 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
             (row.integer(MEMBER_COLUMNS_COUNT)?, DatasetRow::Member(read_member(row)?.for_stores()))
         }
         DatasetKind::MemberDrafts => (row.integer(3)?, DatasetRow::MemberDraft(member_request::read_outcome(row)?)),
+        DatasetKind::Parking => (row.integer(3)?, DatasetRow::Parked(parking::read(row)?)),
         DatasetKind::Cards => (row.integer(8)?, DatasetRow::Card(read_card(row)?)),
         DatasetKind::Policies => {
             let signed = Signed { bytes: row.bytes(0)?.to_vec(), signature: row.bytes(1)?.to_vec() };
@@ -219,7 +226,7 @@ mod tests {
             })
             .unwrap();
         let request = DatasetRequest { dataset: DatasetKind::Cards, after_version: 0, limit: 10 };
-        let fault = store.read_blocking(move |tx| page(tx, &request)).unwrap_err().to_string();
+        let fault = store.read_blocking(move |tx| page(tx, &request, StoreId::HUB)).unwrap_err().to_string();
         assert!(fault.contains("card.number of row (the card of account 7)"), "{fault}");
         assert!(fault.contains("position 9") && !fault.contains("66012345"), "{fault}");
     }

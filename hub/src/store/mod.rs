@@ -21,6 +21,7 @@ pub mod member;
 pub mod member_request;
 pub mod organisation;
 pub mod parameters;
+pub mod parking;
 pub mod phone_key;
 pub mod policy;
 pub mod posting;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says what it needs")]
 
+mod allot;
 mod funding;
 mod hq;
 mod settle;

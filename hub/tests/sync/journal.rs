@@ -27,7 +27,7 @@ pub(crate) fn frozen(number: u32) -> CardStatusChange {
     }
 }
 
-fn movement(kind: MovementKind, amount_minor: i64) -> Movement {
+pub(crate) fn movement(kind: MovementKind, amount_minor: i64) -> Movement {
     Movement { account: account(1), unit: CNY, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
 }
 
@@ -282,7 +282,7 @@ async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
 }
 
 /// A sale paid with cash lines of these amounts; `undone` makes it the void of one.
-fn paid(amounts: &[i64], undone: bool) -> Body {
+pub(crate) fn paid(amounts: &[i64], undone: bool) -> Body {
     let cash =
         |&amount_minor: &i64| TenderLine { tender: "cash".parse().unwrap(), amount_minor, card: None, reference: None };
     let (currency, tenders) = (Currency::CNY, amounts.iter().map(cash).collect());

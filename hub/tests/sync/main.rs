@@ -10,6 +10,7 @@ mod faults;
 mod journal;
 mod member_cards;
 mod members;
+mod parked;
 mod policy;
 mod recovery;
 mod rerate;

@@ -66,7 +66,8 @@ impl Side for Fenced {
         match event {
             FencedEvent::Journal { counters } => {
                 let side = HubSide { pool: self.pool, line: self.line };
-                let side = step_with(care, &side, HubEvent::Report { counters })?;
+                // The chain proves what the store adopted: a hub that was restored before it ended the epoch may have forgotten that it granted it.
+                let side = step_with(care, &side, HubEvent::Recover { counters })?;
                 (next.pool, next.line) = (side.pool, side.line);
             }
             FencedEvent::Repay { amount_minor } => {
@@ -104,5 +105,16 @@ mod tests {
         let known = step(&repaid, FencedEvent::Journal { counters: late }).unwrap();
         assert_eq!((known.pool.free_minor(), known.loss_minor(), known.waiting_minor()), (80, 30, 0));
         assert_eq!(step(&known, FencedEvent::Journal { counters: seen }), Ok(known), "an earlier part changes nothing");
+    }
+
+    #[test]
+    fn a_late_journal_proves_grants_that_a_restored_hub_forgot() {
+        // 100 were granted and spent after the backup; since then the hub has granted them to somebody else.
+        let pool = Pool { loaded_minor: 100, spent_minor: 0, granted_minor: 100, released_minor: 0 };
+        let fenced = Fenced { pool, line: Line::default(), suspense: Suspense::default() };
+        let spent = StoreCounters { adopted_minor: 100, spent_minor: 100, ..StoreCounters::default() };
+        let known = step(&fenced, FencedEvent::Journal { counters: spent }).unwrap();
+        assert_eq!((known.pool.free(), known.line.granted_minor, known.waiting_minor()), (-100, 100, 0));
+        assert_eq!(step(&known, FencedEvent::Journal { counters: spent }), Ok(known));
     }
 }

@@ -17,9 +17,11 @@ use axum::http::{Request, StatusCode};
 use huitong_edge::api::{Api, router};
 use huitong_edge::clock::Clock;
 use huitong_edge::config::EdgeConfig;
+use huitong_edge::continuity::Prover;
 use huitong_edge::ledger::{Hub, HubReply, Ledger};
 use huitong_edge::line::Line;
 use huitong_edge::store::identity::{self, Identity};
+use huitong_edge::store::tenure::HubTurn;
 use huitong_edge::store::{
     Disk, Store, StoreError, StoreOptions, WriteTx, card, member, policy, replica, setting, till,
 };
@@ -189,7 +191,7 @@ impl Hub for HeadOffice {
             }
             known.push(card);
         }
-        HubReply::Answered { grants, cards: known, elsewhere: Vec::new(), totals: Vec::new() }
+        HubReply::Answered { turn: HubTurn::default(), grants, cards: known, elsewhere: Vec::new(), totals: Vec::new() }
     }
 
     fn lost(&self, _: Vec<Purse>) {}
@@ -220,6 +222,8 @@ impl Shop {
             Ok(store) => store,
             Err(error) => return Err(Box::new(Unopened { image: mount.device.image(), error })),
         };
+        // The script asks every till after each end; that they prove the start is told elsewhere.
+        store.continuity().proved(Prover::Hub);
         let clock = Arc::new(SetClock(AtomicI64::new(MORNING.0)));
         let ledger = Arc::new(Ledger::new(store.clone(), Arc::new(HeadOffice { granted: Mutex::default() })));
         let line = Arc::new(Line::default());

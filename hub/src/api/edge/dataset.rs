@@ -24,6 +24,6 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<DatasetRequest>) -> R
         )));
     }
     let (taken, grants) = take_report(hub, caller, request.report).await?;
-    let page = hub.store.read(move |tx| rows::page(tx, &asked)).await?;
+    let page = hub.store.read(move |tx| rows::page(tx, &asked, caller.store)).await?;
     Ok(answer(hub, taken, grants, page))
 }

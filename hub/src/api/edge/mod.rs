@@ -5,6 +5,7 @@ pub(super) mod enrol;
 pub(super) mod grant;
 pub(super) mod hello;
 pub(super) mod parameters;
+pub(super) mod parked;
 pub(super) mod poll;
 pub(super) mod report;
 pub(super) mod upload;

@@ -1,0 +1,60 @@
+//! Park: brings the value here that head office wants kept here overnight, for members who come while the line is down.
+//!
+//! In the order that keeps value in sight: the targets first, then what is above them goes back to the pool, and only then this store asks for what it
+//! lacks. Other stores may not have released yet, so that it asks again later, while it is closed; by day value goes where its member is.
+
+use huitong_protocol::wire::{AskParked, DatasetKind, Nothing, PARKED_MAX, path};
+
+use super::{Link, SyncError, download, report, tend_once};
+use crate::store::parking;
+
+/// Fetches the targets, releases and reports, and asks for what is lacking. Gives how many purses still lack something.
+///
+/// # Errors
+/// The hub did not answer; what it granted before is here.
+pub async fn run(link: &Link) -> Result<usize, SyncError> {
+    download::one(link, DatasetKind::Parking).await?;
+    tend_once(link).await?;
+    fill(link).await
+}
+
+/// Asks for what is lacking. Gives how many purses still lack something.
+///
+/// # Errors
+/// The hub did not answer; what it granted before is here.
+pub(super) async fn fill(link: &Link) -> Result<usize, SyncError> {
+    let _one = link.parking.lock().await;
+    let (mut after, mut lacking, mut has_asked) = (None, 0, false);
+    loop {
+        let purses = link.store.read(|tx| parking::lacking(tx, after, PARKED_MAX))?;
+        let Some(last) = purses.last().copied() else { break };
+        let asked = purses.clone();
+        let Nothing {} = link.call(path::PARKED, AskParked { purses }).await?;
+        has_asked = true;
+        lacking += link.store.read(|tx| {
+            let mut still = 0;
+            for purse in asked {
+                let kept_minor = parking::kept_minor(tx, purse, 0)?;
+                still += usize::from(crate::store::allotment::get(tx, purse)?.available_minor() < kept_minor);
+            }
+            Ok::<_, crate::store::StoreError>(still)
+        })?;
+        after = Some(last);
+    }
+    if has_asked {
+        // What was adopted is told at once: until then the hub cannot know that it arrived.
+        report::send(link).await?;
+    }
+    Ok(lacking)
+}
+
+/// Asks again for what is lacking, while the store is closed.
+///
+/// # Errors
+/// As [`fill`].
+pub async fn fill_when_closed(link: &Link) -> Result<(), SyncError> {
+    if link.store.committed().open_day.is_none() {
+        fill(link).await?;
+    }
+    Ok(())
+}
