@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use huitong_tests::replay::offline::{Chooser, Summary};
 use huitong_tests::replay::session::{self, Options, ReleasePolicy, Report};
 use huitong_tests::town::Transport;
 use rand::rngs::StdRng;
@@ -95,6 +96,8 @@ fn options(events: PathBuf, out: PathBuf) -> Options {
         transport: Transport::Memory,
         release: ReleasePolicy::WhenIdle,
         park_minor: 0,
+        offline_per_mille: 0,
+        allocator: Chooser::Planner,
         data: None,
         progress: false,
     }
@@ -107,7 +110,7 @@ async fn play(folder: &Path, name: &str, change: impl FnOnce(&mut Options)) -> (
     let report = session::play(&options).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
     assert!(report.verified, "{name}: {:?}", report.unproved);
     assert!(report.rerated > 0, "{name}: no sale was priced again");
-    assert_eq!(report.declined, BTreeMap::new(), "{name}: {:?}", report.declines);
+    assert!(report.offline.is_some() || report.declined.is_empty(), "{name}: {:?}", report.declines);
     let files = std::fs::read_dir(&out).unwrap().map(|file| {
         let path = file.unwrap().path();
         (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
@@ -146,4 +149,42 @@ async fn no_final_figure_depends_on_how_journals_travel_or_when_value_is_release
     }
     let (_, over_http) = play(folder.path(), "http", |options| options.transport = Transport::Http).await;
     assert_eq!(over_http, plain);
+}
+
+/// Plays the same days with two in five stores silent, and gives what came of it.
+async fn play_offline(folder: &Path, name: &str, allocator: Chooser) -> Summary {
+    let accepted = folder.join(format!("{name}.csv"));
+    let (report, files) = play(folder, name, |options| {
+        (options.offline_per_mille, options.allocator, options.accepted) = (400, allocator, Some(accepted.clone()));
+    })
+    .await;
+    let offline = report.offline.unwrap();
+    let declined: u64 = report.declined.values().sum();
+    let refused =
+        offline.offline.attempts - offline.offline.in_full + offline.connected.attempts - offline.connected.in_full;
+    assert_eq!(refused, declined, "{name}: nothing but spends is declined");
+    assert_eq!((offline.checked_days, offline.lacking), (report.days as u64, 0), "{name}");
+
+    // With every line standing nothing of what was accepted is declined, and it comes to the same books.
+    let (report, plain) = play(folder, &format!("{name}-accepted"), |options| options.events = vec![accepted]).await;
+    assert_eq!((report.offline, report.declined), (None, BTreeMap::new()), "{name}");
+    assert_eq!(files, plain, "{name}");
+    offline
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_line_nothing_is_overdrawn_and_the_books_are_those_of_what_was_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("events.csv"), made_up(2_026).0).unwrap();
+    let pool = play_offline(folder.path(), "pool", Chooser::Pool).await;
+    let planner = play_offline(folder.path(), "planner", Chooser::Planner).await;
+    let limit = play_offline(folder.path(), "clairvoyant", Chooser::Clairvoyant).await;
+    let full = |summary: &Summary| (summary.offline.in_full, summary.offline.attempts);
+    let ((alone, tried), (planned, tried_too), (most, _)) = (full(&pool), full(&planner), full(&limit));
+    assert_eq!(tried, tried_too, "the same days are silent, whoever decides");
+    assert!(tried > 60, "{tried}");
+    // These households come several times a day, and who knows tomorrow knows its first store only.
+    assert!(alone < planned && alone < most && planned.max(most) < tried, "{alone} {planned} {most} of {tried}");
+    assert_eq!(pool.connected.in_part + pool.connected.nothing, 0, "what is in the pool is out of nobody's reach");
+    assert!(planner.parked_minor > 0 && planner.plans_covered > 0 && pool.plans_covered == 0);
 }

@@ -146,12 +146,21 @@ impl Town {
     /// # Errors
     /// The command or part that failed.
     pub async fn build(plan: &Plan) -> anyhow::Result<Arc<Self>> {
+        Self::build_with(plan, |_| ()).await
+    }
+
+    /// As [`Town::build`], with another configuration of the hub.
+    ///
+    /// # Errors
+    /// As [`Town::build`].
+    pub async fn build_with(plan: &Plan, tune_hub: impl FnOnce(&mut HubConfig)) -> anyhow::Result<Arc<Self>> {
         let clock = HandClock::at(plan.start);
         let hub_data = plan.data.join("hub");
         std::fs::create_dir_all(&hub_data).with_context(|| format!("could not make {}", hub_data.display()))?;
         prepare_hub(plan, &hub_data, &clock).await?;
         let stop = tokio_util::sync::CancellationToken::new();
-        let config = HubConfig { data_dir: hub_data.clone(), ..HubConfig::default() };
+        let mut config = HubConfig { data_dir: hub_data.clone(), ..HubConfig::default() };
+        tune_hub(&mut config);
         let store = huitong_hub::store::Store::open(&config.database(), 4)?;
         let hub = Hub::new(config, store, Arc::new(clock.clone())).await?;
         let router = huitong_hub::api::router(hub.clone());
@@ -222,6 +231,21 @@ impl Town {
             look.tick().await;
         }
         anyhow::bail!("store {id} did not connect")
+    }
+
+    /// Waits until a store whose line was cut does not count as connected any more.
+    ///
+    /// # Errors
+    /// When it still does after half a minute.
+    pub async fn disconnected(&self, id: StoreId) -> anyhow::Result<()> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        for _ in 0..LOOKS_MAX {
+            if !self.hub.recalls.is_connected(id) {
+                return Ok(());
+            }
+            look.tick().await;
+        }
+        anyhow::bail!("store {id} did not disconnect")
     }
 
     /// Stops every daemon and closes every database.

@@ -9,12 +9,12 @@ use huitong_edge::sync::hub_client::{HttpPost, HttpReply, HubClient, HubDown};
 use huitong_protocol::wire::path;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// A wire with a fault or none.
 pub struct Wire {
     inner: Arc<dyn HubClient>,
-    cut: AtomicBool,
+    cut: watch::Sender<bool>,
     uploads_held: AtomicBool,
     answers_lost: Option<Mutex<HashSet<[u8; 32]>>>,
     shuffler: Option<Arc<Shuffler>>,
@@ -27,7 +27,7 @@ impl Wire {
     pub fn new(inner: Arc<dyn HubClient>) -> Self {
         Self {
             inner,
-            cut: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
             uploads_held: AtomicBool::new(false),
             answers_lost: None,
             shuffler: None,
@@ -49,15 +49,15 @@ impl Wire {
         self
     }
 
-    /// Cuts or joins it.
+    /// Cuts or joins it. What is under way when it is cut breaks off at once.
     pub fn cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::SeqCst);
+        self.cut.send_replace(cut);
     }
 
     /// Whether it is not cut.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.cut.load(Ordering::SeqCst)
+        !*self.cut.borrow()
     }
 
     /// Holds segments and seals back, or lets them go; all else goes on.
@@ -76,7 +76,7 @@ impl Wire {
 impl HubClient for Wire {
     async fn post(&self, request: HttpPost) -> Result<HttpReply, HubDown> {
         let broken = |why: &str| Err(HubDown::Line(why.to_owned()));
-        if self.cut.load(Ordering::SeqCst) {
+        if !self.is_whole() {
             return broken("the line is cut");
         }
         let is_upload = request.path == path::UPLOAD;
@@ -88,10 +88,11 @@ impl HubClient for Wire {
         if let (true, Some(shuffler)) = (is_upload, &self.shuffler) {
             shuffler.turn().await;
         }
-        let reply = self.inner.post(request).await?;
-        if self.cut.load(Ordering::SeqCst) {
-            return broken("the line was cut while the answer was under way");
-        }
+        let mut cut = self.cut.subscribe();
+        let reply = tokio::select! {
+            _ = cut.wait_for(|cut| *cut) => return broken("the line was cut while the answer was under way"),
+            reply = self.inner.post(request) => reply?,
+        };
         if let (true, Some(sent)) = (is_upload, &self.answers_lost)
             && sent.lock().unwrap_or_else(PoisonError::into_inner).insert(segment)
         {

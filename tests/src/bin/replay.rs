@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use huitong_tests::replay::lines;
+use huitong_tests::replay::offline::Chooser;
 use huitong_tests::replay::session::{self, Options, ReleasePolicy};
 use huitong_tests::town::Transport;
 use serde::Serialize;
@@ -21,8 +22,20 @@ net_cents; and basket_id,product_id,department,qty and the same five amounts. Th
 with the columns, and then everything is given back.";
 
 /// What is said of events, and means nothing for baskets.
-const ONLY_WITH_EVENTS: [&str; 10] =
-    ["events", "golden", "out", "accepted", "late", "duplicate", "shuffle", "seed", "release", "park"];
+const ONLY_WITH_EVENTS: [&str; 12] = [
+    "events",
+    "golden",
+    "out",
+    "accepted",
+    "late",
+    "duplicate",
+    "shuffle",
+    "seed",
+    "release",
+    "park",
+    "offline",
+    "allocator",
+];
 
 /// Plays recorded days of a chain through real edges and a real hub.
 #[derive(Parser)]
@@ -76,6 +89,13 @@ struct Arguments {
     /// What a store may keep of each account, in minor units.
     #[arg(long, default_value_t = 0, value_name = "MINOR")]
     park: i64,
+    /// The share of stores that have no line on a day, drawn from seed, store and date: 2% or 0.02. Spends that are declined there, or elsewhere because
+    /// their value lies there, are left out of --accepted, and the results are those of the accepted events.
+    #[arg(long, value_name = "SHARE", value_parser = session::share, conflicts_with = "late")]
+    offline: Option<u32>,
+    /// Who decides where value is parked for such days.
+    #[arg(long, default_value = "planner", value_enum, requires = "offline")]
+    allocator: Chooser,
     /// Keep the databases here; a folder that is not there yet. Without it they live in a temporary one.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -113,6 +133,8 @@ fn main() -> ExitCode {
         transport,
         release: arguments.release,
         park_minor: arguments.park,
+        offline_per_mille: arguments.offline.unwrap_or(0),
+        allocator: arguments.allocator,
         data: arguments.data,
         progress: !arguments.json,
     };

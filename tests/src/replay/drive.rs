@@ -1,11 +1,11 @@
 //! Drive: plays events day by day. The clock is wound with the events, a store's till sends one operation at a time, and before a card is used at
 //! another store the first one's report has gone through, as minutes pass between two visits.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use huitong_protocol::decline::Decline;
+use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::id::{OperationId, StoreId};
 use huitong_protocol::till::Outcome;
 use huitong_protocol::time::BusinessDay;
@@ -66,35 +66,64 @@ struct Placed {
 /// # Errors
 /// When an operation has no outcome, or a store does not open or close.
 pub async fn play_day(town: &Arc<Town>, day: BusinessDay, events: &[Event]) -> anyhow::Result<DayResult> {
-    let placed = place(events);
-    let stores: BTreeMap<u32, ()> = events.iter().map(|event| (event.store, ())).collect();
+    let (stores, cut) = (trading(events), Arc::default());
+    open(town, day, events, &cut).await?;
+    let sent = send_all(town, events, &cut).await?;
+    close(town, day, stores.iter().copied()).await?;
+    Ok(DayResult { events: events.len() as u64, stores: stores.len() as u64, declined: sent.declined })
+}
+
+/// The stores that have events.
+pub(super) fn trading(events: &[Event]) -> BTreeSet<u32> {
+    events.iter().map(|event| event.store).collect()
+}
+
+/// Opens the day at every store that has events. Stores without a line open on what they have.
+pub(super) async fn open(
+    town: &Arc<Town>,
+    day: BusinessDay,
+    events: &[Event],
+    cut: &Arc<BTreeSet<u32>>,
+) -> anyhow::Result<()> {
     let first = events.first().context("a day without events")?;
     town.clock.wind_to(first.at);
-    let day_seq =
-        u64::try_from(day.date().duration_since(jiff::civil::Date::constant(1970, 1, 1)).as_hours() / 24).unwrap_or(0);
+    let cut: Arc<BTreeSet<StoreId>> = Arc::new(cut.iter().copied().map(store_code).collect());
+    let stores = trading(events).into_iter().map(|store| (store, ())).collect();
     each_store(town, &stores, move |shop| {
-        let key = day_operation(shop.id, day_seq, 1);
+        let (key, cut) = (day_operation(shop.id, day_no(day), 1), Arc::clone(&cut));
         async move {
-            shop.download().await?;
+            if !cut.contains(&shop.id) {
+                shop.download().await?;
+            }
             crate::till::approved(shop.till.open_day(key, Some(day)).await?)
                 .with_context(|| format!("store {} did not open {day}", shop.id))?;
             Ok(())
         }
     })
-    .await?;
+    .await
+}
 
-    let declined = send_all(town, placed).await?;
-
+/// Closes the day at stores.
+pub(super) async fn close(
+    town: &Arc<Town>,
+    day: BusinessDay,
+    stores: impl IntoIterator<Item = u32>,
+) -> anyhow::Result<()> {
+    let stores = stores.into_iter().map(|store| (store, ())).collect();
     each_store(town, &stores, move |shop| {
-        let key = day_operation(shop.id, day_seq, 2);
+        let key = day_operation(shop.id, day_no(day), 2);
         async move {
             crate::till::approved(shop.till.close_day(key).await?)
                 .with_context(|| format!("store {} did not close {day}", shop.id))?;
             Ok(())
         }
     })
-    .await?;
-    Ok(DayResult { events: events.len() as u64, stores: stores.len() as u64, declined })
+    .await
+}
+
+/// Days since 1970-01-01.
+fn day_no(day: BusinessDay) -> u64 {
+    u64::try_from(day.date().duration_since(jiff::civil::Date::constant(1970, 1, 1)).as_hours() / 24).unwrap_or(0)
 }
 
 /// The id of a store's own operation on a day.
@@ -139,23 +168,44 @@ fn place(events: &[Event]) -> Vec<Placed> {
         .collect()
 }
 
+/// What became of events that were sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sent {
+    /// Operations declined, with their event's number.
+    pub(super) declined: Vec<(u64, Decline)>,
+    /// Loads that could not be taken because the card was sold today and the news of it found no line, in the order of events; and every later load of
+    /// such a card, so that its loads keep their order.
+    pub(super) put_off: Vec<Event>,
+}
+
+/// A day's events on their way to the tills.
+struct Under {
+    town: Arc<Town>,
+    placed: Vec<Placed>,
+    done: Vec<watch::Sender<bool>>,
+    /// Stores without a line.
+    cut: Arc<BTreeSet<u32>>,
+    /// Cards of which a load was put off.
+    waiting: Mutex<HashSet<u32>>,
+}
+
 /// Sends events to their stores' tills, in order per store and per card, within the window.
-async fn send_all(town: &Arc<Town>, placed: Vec<Placed>) -> anyhow::Result<Vec<(u64, Decline)>> {
-    let placed = Arc::new(placed);
-    let done: Arc<Vec<watch::Sender<bool>>> = Arc::new((0..placed.len()).map(|_| watch::Sender::new(false)).collect());
+pub(super) async fn send_all(town: &Arc<Town>, events: &[Event], cut: &Arc<BTreeSet<u32>>) -> anyhow::Result<Sent> {
+    let placed = place(events);
+    let done = (0..placed.len()).map(|_| watch::Sender::new(false)).collect();
+    let under =
+        Arc::new(Under { town: Arc::clone(town), placed, done, cut: Arc::clone(cut), waiting: Mutex::default() });
     let window = Arc::new(Semaphore::new(WINDOW));
     let mut queues: HashMap<u32, mpsc::UnboundedSender<(usize, tokio::sync::OwnedSemaphorePermit)>> = HashMap::new();
     let mut tills = Vec::new();
-    for index in 0..placed.len() {
+    for (index, Placed { event, .. }) in under.placed.iter().enumerate() {
         let permit = Arc::clone(&window).acquire_owned().await?;
-        let event = &placed[index].event;
         town.clock.wind_to(event.at);
         let queue = match queues.get(&event.store) {
             Some(queue) => queue,
             None => {
                 let (queue, waiting) = mpsc::unbounded_channel();
-                let (town, placed, done) = (Arc::clone(town), Arc::clone(&placed), Arc::clone(&done));
-                tills.push(tokio::spawn(run_till(town, event.store, placed, done, waiting)));
+                tills.push(tokio::spawn(run_till(Arc::clone(&under), event.store, waiting)));
                 queues.entry(event.store).or_insert(queue)
             }
         };
@@ -164,45 +214,67 @@ async fn send_all(town: &Arc<Town>, placed: Vec<Placed>) -> anyhow::Result<Vec<(
         }
     }
     drop(queues);
-    let mut declined = Vec::new();
+    let mut sent = Sent::default();
     for till in tills {
-        declined.extend(till.await??);
+        let Sent { declined, put_off } = till.await??;
+        sent.declined.extend(declined);
+        sent.put_off.extend(put_off);
     }
-    declined.sort_unstable_by_key(|(seq, _)| *seq);
-    ensure!(done.iter().all(|done| *done.borrow()), "not every event was played");
-    Ok(declined)
+    sent.declined.sort_unstable_by_key(|(seq, _)| *seq);
+    sent.put_off.sort_unstable_by_key(|event| event.seq);
+    ensure!(under.done.iter().all(|done| *done.borrow()), "not every event was played");
+    Ok(sent)
 }
 
 async fn run_till(
-    town: Arc<Town>,
+    under: Arc<Under>,
     store: u32,
-    placed: Arc<Vec<Placed>>,
-    done: Arc<Vec<watch::Sender<bool>>>,
     mut waiting: mpsc::UnboundedReceiver<(usize, tokio::sync::OwnedSemaphorePermit)>,
-) -> anyhow::Result<Vec<(u64, Decline)>> {
+) -> anyhow::Result<Sent> {
+    let Under { town, placed, done, cut, waiting: put_off } = &*under;
     let shop = town.shop(store_code(store))?;
-    let mut declined = Vec::new();
+    let mut sent = Sent::default();
     while let Some((index, permit)) = waiting.recv().await {
-        let place = &placed[index];
-        if let Some(before) = place.after {
+        let Placed { event, after, after_other_store } = &placed[index];
+        if let Some(before) = *after {
             done[before].subscribe().wait_for(|done| *done).await?;
         }
-        if let Some(before) = place.after_other_store {
+        if let Some(before) = after_other_store.map(|before| placed[before].event.store)
+            && !cut.contains(&before)
+        {
             // Between two visits the first store's report has long gone through.
-            town.shop(store_code(placed[before].event.store))?.reported().await?;
+            town.shop(store_code(before))?.reported().await?;
         }
-        let outcome = send(&shop, &place.event).await.with_context(|| format!("event {}", place.event.seq))?;
-        if let Outcome::Declined { decline, .. } = outcome {
-            declined.push((place.event.seq, *decline));
+        let is_load = event.kind != EventKind::Spend;
+        let is_put_off = || put_off.lock().unwrap_or_else(PoisonError::into_inner).contains(&event.household);
+        if is_load && !cut.is_empty() && is_put_off() {
+            sent.put_off.push(event.clone());
+        } else {
+            let outcome = send(&shop, event, 0).await.with_context(|| format!("event {}", event.seq))?;
+            match outcome {
+                Outcome::Declined { decline, .. } if is_load && needs_news(&decline) && !cut.is_empty() => {
+                    put_off.lock().unwrap_or_else(PoisonError::into_inner).insert(event.household);
+                    sent.put_off.push(event.clone());
+                }
+                Outcome::Declined { decline, .. } => sent.declined.push((event.seq, *decline)),
+                _ => {}
+            }
         }
         done[index].send_replace(true);
         drop(permit);
     }
-    Ok(declined)
+    Ok(sent)
 }
 
-async fn send(shop: &Shop, event: &Event) -> anyhow::Result<Outcome> {
-    let (key, card, amount) = (operation_of(event.seq, 0), cards::of_household(event.household), event.amount_minor);
+/// Whether an operation was declined because this store has not heard of the card's sale.
+fn needs_news(decline: &Decline) -> bool {
+    use DeclineCode::{CardNotActive, UnknownCard, UnknownCardOffline};
+    matches!(decline.code, CardNotActive | UnknownCard | UnknownCardOffline)
+}
+
+/// Sends an event; each step is an operation of its own.
+pub(super) async fn send(shop: &Shop, event: &Event, step: u16) -> anyhow::Result<Outcome> {
+    let (key, card, amount) = (operation_of(event.seq, step), cards::of_household(event.household), event.amount_minor);
     match event.kind {
         EventKind::Sell => shop.till.sell(key, card, amount).await,
         EventKind::Reload => shop.till.reload(key, card, amount).await,

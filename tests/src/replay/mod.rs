@@ -12,5 +12,6 @@ pub mod event;
 pub mod finance;
 pub mod golden;
 pub mod lines;
+pub mod offline;
 pub mod planted;
 pub mod session;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
+use huitong_config::Millis;
 use huitong_protocol::id::StoreId;
 use huitong_protocol::money::Currency;
 use huitong_protocol::settlement::agreement::Scheme;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use super::drive::{self, store_code};
 use super::event::{self, Event};
+use super::offline::{self, Chooser, Offline};
 use super::{cards, finance, golden};
 use crate::town::{Plan, Town, Transport};
 use crate::wire::{Shuffler, Wire};
@@ -30,6 +32,14 @@ const SHUFFLED_SEGMENT_ENTRIES: usize = 4;
 const LATE_DAYS_MAX: usize = 5;
 /// How many differences are shown.
 const DIFFERENCES_SHOWN_MAX: usize = 20;
+/// Where the stores are.
+const TIME_ZONE: &str = "America/New_York";
+/// How long after its last poll a store counts as connected when lines are cut.
+const GRACE: Millis = Millis::seconds(2);
+/// How long a poll is held then.
+const POLL: Millis = Millis::seconds(1);
+/// How rarely a store that has no line tries it.
+const RETRY_MAX: Millis = Millis::seconds(1);
 
 /// When stores release value, as the command line names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
@@ -73,6 +83,10 @@ pub struct Options {
     pub release: ReleasePolicy,
     /// What they keep.
     pub park_minor: i64,
+    /// The share of stores that are silent on a day, in thousandths; 0 is a replay in which every line stands.
+    pub offline_per_mille: u32,
+    /// Who decides where value is parked then.
+    pub allocator: Chooser,
     /// Where the databases stay.
     pub data: Option<PathBuf>,
     /// Whether progress is shown on standard error.
@@ -135,6 +149,9 @@ pub struct Report {
     pub answers_lost: u64,
     /// Days of a store on which its segments were held back.
     pub late_store_days: u64,
+    /// What came of days without a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offline: Option<offline::Summary>,
     /// Runs of the booked scheme.
     pub runs: Vec<RunLine>,
     /// Sales that head office priced again.
@@ -155,6 +172,8 @@ pub struct Report {
     pub upload_ms: u128,
     /// Settling day by day.
     pub settle_ms: u128,
+    /// Parking value in the nights, and checking what is where.
+    pub park_ms: u128,
     /// Final runs, verification and results.
     pub finish_ms: u128,
     /// Trade, upload and settlement per 1,000 days of a store, in milliseconds.
@@ -172,8 +191,13 @@ impl fmt::Display for Report {
         )?;
         let declined: u64 = self.declined.values().sum();
         writeln!(f, "declined    {declined} {:?}", self.declined)?;
-        for decline in &self.declines {
-            writeln!(f, "DECLINED    {decline}")?;
+        match &self.offline {
+            Some(offline) => write!(f, "{offline}")?,
+            None => {
+                for decline in &self.declines {
+                    writeln!(f, "DECLINED    {decline}")?;
+                }
+            }
         }
         let counts: Vec<String> = self.allotments.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(f, "allotments  {}", counts.join(", "))?;
@@ -195,8 +219,14 @@ impl fmt::Display for Report {
         writeln!(f, "runs        {} of the booked scheme, {lines} lines", self.runs.len())?;
         writeln!(
             f,
-            "time        set-up {} ms, trade {} ms, upload {} ms, settle {} ms, finish {} ms; per 1,000 days·stores {} ms",
-            self.setup_ms, self.trade_ms, self.upload_ms, self.settle_ms, self.finish_ms, self.per_1000_store_days_ms
+            "time        set-up {} ms, trade {} ms, upload {} ms, settle {} ms, park {} ms, finish {} ms; per 1,000 days·stores {} ms",
+            self.setup_ms,
+            self.trade_ms,
+            self.upload_ms,
+            self.settle_ms,
+            self.park_ms,
+            self.finish_ms,
+            self.per_1000_store_days_ms
         )?;
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(f, "memory      {} MiB at most", bytes >> 20)?;
@@ -223,6 +253,7 @@ struct Times {
     trade: Duration,
     upload: Duration,
     settle: Duration,
+    park: Duration,
 }
 
 /// Plays a whole replay.
@@ -244,13 +275,22 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
     };
     let started = now();
     let shuffler = options.shuffle.then(|| Shuffler::start(options.seed));
-    let town = Town::build(&plan(options, &data, &events, shuffler)).await?;
+    let is_offline = options.offline_per_mille > 0;
+    let town = Town::build_with(&plan(options, &data, &events, shuffler), |hub| {
+        if is_offline {
+            // Customers of this chain come minutes apart, and those of a replay milliseconds: a line that is down is soon known to be.
+            hub.connected_grace = GRACE;
+            hub.time_zone = TIME_ZONE.to_owned();
+        }
+    })
+    .await?;
     let setup = started.elapsed();
 
     let bar = progress(options.progress, days.iter().map(|(_, events)| events.len() as u64).sum());
-    let mut state = State::new(options);
-    for (day, events) in &days {
-        state.play_day(&town, *day, events).await.with_context(|| format!("day {day}"))?;
+    let mut state = State::new(options, &town).await?;
+    for (at, (day, events)) in days.iter().enumerate() {
+        let tomorrow = days.get(at + 1).map(|(day, events)| (*day, events.as_slice()));
+        state.play_day(&town, *day, events, tomorrow).await.with_context(|| format!("day {day}"))?;
         bar.inc(events.len() as u64);
         bar.set_message(format!("{day}"));
     }
@@ -292,6 +332,7 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         allotments: finance::counts(&town.hub.store).await?,
         answers_lost: town.shops().map(|shop| shop.wire.lost()).sum(),
         late_store_days: state.late_store_days,
+        offline: state.offline.map(|offline| offline.summary),
         runs: state.runs,
         rerated,
         verified,
@@ -302,6 +343,7 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         trade_ms: state.times.trade.as_millis(),
         upload_ms: state.times.upload.as_millis(),
         settle_ms: state.times.settle.as_millis(),
+        park_ms: state.times.park.as_millis(),
         finish_ms: finishing.elapsed().as_millis(),
         per_1000_store_days_ms: spent.as_millis() * 1_000 / u128::from(state.store_days.max(1)),
         peak_memory_bytes: memory::peak_bytes(),
@@ -335,27 +377,40 @@ fn plan(options: &Options, data: &Path, events: &[Event], shuffler: Option<Arc<S
         ReleasePolicy::WhenIdle => "{ when = \"when_idle\", minutes = 15 }",
         ReleasePolicy::AtClose => "{ when = \"at_close\" }",
     };
+    let parking = match options.offline_per_mille {
+        0 => String::new(),
+        per_mille => Offline::chapter(per_mille, options.allocator),
+    };
     let first = &events[0];
-    let (duplicate, shuffle) = (options.duplicate, options.shuffle);
+    let (duplicate, shuffle, is_offline) = (options.duplicate, options.shuffle, options.offline_per_mille > 0);
     Plan {
         data: data.to_owned(),
         transport: options.transport,
         // Set up the evening before.
         start: first.at.plus_ms(-12 * 3_600_000),
         currency: Currency::USD,
-        time_zone: "America/New_York".to_owned(),
+        time_zone: TIME_ZONE.to_owned(),
         stores: stores.into_iter().map(store_code).collect(),
         cards: first_store
             .into_iter()
             .map(|(household, store)| (cards::of_household(household), store_code(store)))
             .collect(),
         product: "SV".to_owned(),
-        policy: documents::policy("USD", &format!("release = {release}\npark_minor = {}\n", options.park_minor)),
+        policy: documents::policy(
+            "USD",
+            &format!("release = {release}\npark_minor = {}\n{parking}", options.park_minor),
+        ),
         agreement: documents::agreement("USD", "fifo", &first.day.to_string(), 0, 0, "new_lot_here"),
         effective_from: first.day,
         tune: Arc::new(move |config| {
             if shuffle {
                 config.sync.upload_entries_max = SHUFFLED_SEGMENT_ENTRIES;
+            }
+            if is_offline {
+                // A call that is under way when a line is cut still ends at the hub: polls that are short let go of a silent store soon. Its own tries
+                // may be rare, as the line's return ends the wait.
+                config.sync.poll_wait = POLL;
+                config.sync.retry_max = RETRY_MAX;
             }
         }),
         wire: Arc::new(move |_: StoreId, line| {
@@ -383,11 +438,17 @@ struct State<'a> {
     declines: Vec<String>,
     runs: Vec<RunLine>,
     times: Times,
+    offline: Option<Offline>,
 }
 
 impl<'a> State<'a> {
-    fn new(options: &'a Options) -> Self {
-        Self {
+    async fn new(options: &'a Options, town: &Town) -> anyhow::Result<Self> {
+        let offline = match options.offline_per_mille {
+            0 => None,
+            per_mille => Some(Offline::new(town, options.seed, per_mille, options.allocator).await?),
+        };
+        Ok(Self {
+            offline,
             options,
             random: StdRng::seed_from_u64(options.seed),
             late: HashMap::new(),
@@ -400,20 +461,29 @@ impl<'a> State<'a> {
             declines: Vec::new(),
             runs: Vec::new(),
             times: Times::default(),
-        }
+        })
     }
 
-    async fn play_day(&mut self, town: &Arc<Town>, day: BusinessDay, events: &[Event]) -> anyhow::Result<()> {
+    async fn play_day(
+        &mut self,
+        town: &Arc<Town>,
+        day: BusinessDay,
+        events: &[Event],
+        tomorrow: Option<(BusinessDay, &[Event])>,
+    ) -> anyhow::Result<()> {
         self.day_no += 1;
         let stores: BTreeSet<u32> = events.iter().map(|event| event.store).collect();
         self.hold_back(town, &stores)?;
 
         let trading = now();
-        let result = drive::play_day(town, day, events).await?;
+        let declined = match &mut self.offline {
+            Some(offline) => offline.play_day(town, day, events).await?.declined,
+            None => drive::play_day(town, day, events).await?.declined,
+        };
         self.times.trade += trading.elapsed();
-        self.events += result.events;
-        self.store_days += result.stores;
-        for (seq, decline) in result.declined {
+        self.events += events.len() as u64;
+        self.store_days += stores.len() as u64;
+        for (seq, decline) in declined {
             let code = serde_json::to_value(decline.code)?.as_str().unwrap_or_default().to_owned();
             *self.declined.entry(code).or_default() += 1;
             self.declined_events.insert(seq);
@@ -423,6 +493,11 @@ impl<'a> State<'a> {
         }
 
         let uploading = now();
+        // A store without customers has given value back by day when others needed it, and that stands in its journal.
+        let stores = match self.offline {
+            Some(_) => offline::numbers(town)?,
+            None => stores,
+        };
         drive::upload(town, stores.iter().copied().filter(|store| !self.late.contains_key(store))).await?;
         self.let_go(town, self.day_no).await?;
         self.times.upload += uploading.elapsed();
@@ -431,6 +506,12 @@ impl<'a> State<'a> {
         let late: Vec<u32> = self.late.keys().copied().collect();
         self.settle(town, day, &late).await?;
         self.times.settle += settling.elapsed();
+
+        if let Some(offline) = &mut self.offline {
+            let parking = now();
+            offline.night(town, tomorrow).await?;
+            self.times.park += parking.elapsed();
+        }
         Ok(())
     }
 
