@@ -25,6 +25,8 @@ const CARDS_NEWS_EVERY: Duration = Duration::from_secs(60);
 struct Line {
     polls_open: usize,
     last_poll: Option<tokio::time::Instant>,
+    /// Its line is known to be dead, whatever polls are still open; until its next one.
+    hung_up: bool,
     queue: BTreeMap<u64, Purse>,
     wake: Arc<Notify>,
     told: Option<(Vec<DatasetVersion>, tokio::time::Instant)>,
@@ -64,7 +66,13 @@ impl Recalls {
         self.inner()
             .lines
             .get(&store)
+            .filter(|line| !line.hung_up)
             .is_some_and(|line| line.polls_open > 0 || line.last_poll.is_some_and(|last| last.elapsed() < self.grace))
+    }
+
+    /// The line of a store is known to be dead before its poll ends: until it polls again nobody waits for it.
+    pub fn hang_up(&self, store: StoreId) {
+        self.inner().lines.entry(store).or_default().hung_up = true;
     }
 
     /// Asks a store to release a purse. Gives whether it is asked now; a recall that waits already is not doubled.
@@ -93,6 +101,7 @@ impl Recalls {
         let mut inner = self.inner();
         let line = inner.lines.entry(store).or_default();
         line.polls_open += 1;
+        line.hung_up = false;
         OpenPoll { recalls: self, store, wake: Arc::clone(&line.wake) }
     }
 

@@ -233,21 +233,6 @@ impl Town {
         anyhow::bail!("store {id} did not connect")
     }
 
-    /// Waits until a store whose line was cut does not count as connected any more.
-    ///
-    /// # Errors
-    /// When it still does after half a minute.
-    pub async fn disconnected(&self, id: StoreId) -> anyhow::Result<()> {
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        for _ in 0..LOOKS_MAX {
-            if !self.hub.recalls.is_connected(id) {
-                return Ok(());
-            }
-            look.tick().await;
-        }
-        anyhow::bail!("store {id} did not disconnect")
-    }
-
     /// Stops every daemon and closes every database.
     ///
     /// # Errors

@@ -239,7 +239,7 @@ impl Offline {
         // By now customers may come: the hub knows which stores it can ask for value.
         for shop in town.shops() {
             if self.is_silent(shop.id, day) {
-                town.disconnected(shop.id).await?;
+                town.hub.recalls.hang_up(shop.id);
             } else {
                 town.connected(shop.id).await?;
             }

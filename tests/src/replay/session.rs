@@ -34,10 +34,6 @@ const LATE_DAYS_MAX: usize = 5;
 const DIFFERENCES_SHOWN_MAX: usize = 20;
 /// Where the stores are.
 const TIME_ZONE: &str = "America/New_York";
-/// How long after its last poll a store counts as connected when lines are cut.
-const GRACE: Millis = Millis::seconds(2);
-/// How long a poll is held then.
-const POLL: Millis = Millis::seconds(1);
 /// How rarely a store that has no line tries it.
 const RETRY_MAX: Millis = Millis::seconds(1);
 
@@ -278,8 +274,6 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
     let is_offline = options.offline_per_mille > 0;
     let town = Town::build_with(&plan(options, &data, &events, shuffler), |hub| {
         if is_offline {
-            // Customers of this chain come minutes apart, and those of a replay milliseconds: a line that is down is soon known to be.
-            hub.connected_grace = GRACE;
             hub.time_zone = TIME_ZONE.to_owned();
         }
     })
@@ -407,9 +401,7 @@ fn plan(options: &Options, data: &Path, events: &[Event], shuffler: Option<Arc<S
                 config.sync.upload_entries_max = SHUFFLED_SEGMENT_ENTRIES;
             }
             if is_offline {
-                // A call that is under way when a line is cut still ends at the hub: polls that are short let go of a silent store soon. Its own tries
-                // may be rare, as the line's return ends the wait.
-                config.sync.poll_wait = POLL;
+                // Hundreds of stores that try every moment would take the machine from the others; the line's return ends the wait.
                 config.sync.retry_max = RETRY_MAX;
             }
         }),
