@@ -83,7 +83,7 @@ async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
         let jobs = world.read(rows::list).await;
         jobs.iter().map(|job| (job.name.clone(), job.runs, job.failures)).collect::<Vec<_>>()
     };
-    let none = ["purge", "reconcile", "rerate"].map(|name| (name.to_owned(), 0, 0));
+    let none = ["park", "purge", "reconcile", "rerate"].map(|name| (name.to_owned(), 0, 0));
     worker::dispatch(&world.hub).await;
     assert_eq!(runs().await, none, "nothing is due at the start");
     // The power was off for three days.
@@ -97,11 +97,11 @@ async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
     let now = world.hub.now();
     assert!(world.hub.store.write(move |tx| rows::take(tx, "reconcile", now, now.plus_ms(60_000))).await.unwrap());
     worker::dispatch(&world.hub).await;
-    assert_eq!(runs().await[1], ("reconcile".to_owned(), 1, 0));
+    assert_eq!(runs().await[2], ("reconcile".to_owned(), 1, 0));
     // It died; its lease runs out.
     world.clock.0.fetch_add(60_000, Ordering::SeqCst);
     worker::dispatch(&world.hub).await;
-    assert_eq!(runs().await[1], ("reconcile".to_owned(), 2, 0));
+    assert_eq!(runs().await[2], ("reconcile".to_owned(), 2, 0));
 }
 
 #[tokio::test]
