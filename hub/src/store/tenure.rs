@@ -266,11 +266,14 @@ pub fn recovers(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     Ok(found.is_some())
 }
 
+/// An ended epoch, and how far its line and its journal reach.
+pub type FencedReach = ((StoreId, Epoch), Reach);
+
 /// How far line and journal of every ended epoch reach: its lines follow its journal from where it was heard.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn fenced_reaches(tx: &mut Tx<'_>) -> Result<Vec<((StoreId, Epoch), Reach)>, StoreError> {
+pub fn fenced_reaches(tx: &mut Tx<'_>) -> Result<Vec<FencedReach>, StoreError> {
     tx.query(
         "SELECT t.store_id, t.epoch, t.heard_seq, COALESCE(j.seq, 0) FROM tenure t \
          LEFT JOIN journal j ON j.store_id = t.store_id AND j.epoch = t.epoch WHERE t.standing = 'fenced'",

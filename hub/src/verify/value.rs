@@ -142,8 +142,8 @@ fn unreported(
 }
 
 /// What head office's own journal loaded and spent, per purse.
-fn hub_movements(tx: &mut Tx<'_>) -> Result<HashMap<Purse, (i128, i128)>, StoreError> {
-    let mut sums: HashMap<Purse, (i128, i128)> = HashMap::new();
+fn hub_movements(tx: &mut Tx<'_>) -> Result<HubMovements, StoreError> {
+    let mut sums: HubMovements = HashMap::new();
     // Entry by entry through the index: head office's journal is short beside those of the stores.
     tx.for_each(
         "SELECT movement.account_id, movement.unit, movement.kind, movement.amount_minor FROM entry
@@ -163,8 +163,8 @@ fn hub_movements(tx: &mut Tx<'_>) -> Result<HashMap<Purse, (i128, i128)>, StoreE
 }
 
 /// What the journals say every account holds.
-fn journal_balances(tx: &mut Tx<'_>) -> Result<HashMap<Purse, i128>, StoreError> {
-    let mut sums: HashMap<Purse, i128> = HashMap::new();
+fn journal_balances(tx: &mut Tx<'_>) -> Result<JournalBalances, StoreError> {
+    let mut sums: JournalBalances = HashMap::new();
     tx.for_each(
         "SELECT account_id, unit, kind, CAST(SUM(amount_minor) AS BIGINT) FROM movement GROUP BY account_id, unit, kind",
         &[],
@@ -180,10 +180,15 @@ fn journal_balances(tx: &mut Tx<'_>) -> Result<HashMap<Purse, i128>, StoreError>
     Ok(sums)
 }
 
+/// What head office's own journal loaded and spent, per purse.
+type HubMovements = HashMap<Purse, (i128, i128)>;
+/// What the journals say each purse holds.
+type JournalBalances = HashMap<Purse, i128>;
+
 fn pools_of(
     tx: &mut Tx<'_>,
     lines: &BTreeMap<Purse, Lines>,
-    (hub, journals): (&HashMap<Purse, (i128, i128)>, &HashMap<Purse, i128>),
+    (hub, journals): (&HubMovements, &JournalBalances),
     recovers: bool,
     pools: &mut Check,
     balances: &mut Check,
