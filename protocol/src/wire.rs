@@ -208,9 +208,13 @@ pub struct Report {
     pub head: Head,
     /// The journal's end when the report was made, of a part too. By it the hub knows how far it heard the store.
     pub end: Head,
+    /// The change after which this report begins; 0 when it begins with everything that the store has.
+    pub since_no: u64,
+    /// The change up to which this report tells. Parts that follow one another without gap from 0 to `end` have told everything.
+    pub through_no: u64,
     /// The largest stamp that the store has given.
     pub stamp: Stamp,
-    /// Counters touched since the last report that the hub took.
+    /// Counters touched between the two changes.
     pub counters: Vec<ReportLine>,
     /// Cards whose status changed here since then.
     pub cards: Vec<CardChange>,
@@ -725,6 +729,9 @@ pub enum SyncFault {
     Copied,
     /// The epoch was ended by head office: no value moves until the store has a new one.
     Fenced,
+    /// The store proves that the hub itself has forgotten what it said: it was put back from a backup, and nobody told it. An alarm is raised. The store
+    /// is not at fault, and goes on with what it holds.
+    Forgotten,
     /// Too much at once; try again after the time in `Retry-After`.
     Busy,
     /// The hub could not do it; nothing was changed.

@@ -343,6 +343,8 @@ fn report() -> Report {
         epoch: Epoch(1),
         head: head(),
         end: head(),
+        since_no: 41,
+        through_no: 43,
         stamp: Stamp(9),
         counters: vec![ReportLine { account: account(), unit: CNY, counters: counters(), stamp: Stamp(8) }],
         cards: vec![CardChange { number: card(), status: CardStatus::Active, stamp: Stamp(7) }],

@@ -167,6 +167,8 @@ pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError
             epoch: link.session.enrolment().epoch,
             head: complete.or(told.head).unwrap_or(Head::START),
             end: head,
+            since_no: told.change_no.unsigned_abs(),
+            through_no: through.unsigned_abs(),
             stamp,
             counters,
             cards: changes.into_iter().filter(|(no, _)| *no <= through).map(|(_, change)| change).collect(),

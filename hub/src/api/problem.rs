@@ -38,7 +38,9 @@ fn refuse(refusal: Refusal) -> Response {
         SyncFault::Malformed => StatusCode::BAD_REQUEST,
         SyncFault::Forged | SyncFault::SessionUnknown => StatusCode::UNAUTHORIZED,
         SyncFault::StoreUnknown | SyncFault::Foreign | SyncFault::Token => StatusCode::FORBIDDEN,
-        SyncFault::Replayed | SyncFault::Fork | SyncFault::Copied | SyncFault::Fenced => StatusCode::CONFLICT,
+        SyncFault::Replayed | SyncFault::Fork | SyncFault::Copied | SyncFault::Fenced | SyncFault::Forgotten => {
+            StatusCode::CONFLICT
+        }
         SyncFault::Version => StatusCode::UPGRADE_REQUIRED,
         SyncFault::Busy => StatusCode::SERVICE_UNAVAILABLE,
         SyncFault::Internal => StatusCode::INTERNAL_SERVER_ERROR,

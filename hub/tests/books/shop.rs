@@ -391,8 +391,16 @@ impl Town {
             .iter()
             .map(|(&account, &counters)| ReportLine { account, unit: CNY, counters, stamp })
             .collect();
-        let report =
-            Report { epoch: shop.place.epoch, head: shop.head, end: shop.head, stamp, counters, cards: Vec::new() };
+        let report = Report {
+            epoch: shop.place.epoch,
+            head: shop.head,
+            end: shop.head,
+            since_no: 0,
+            through_no: shop.head.seq.0,
+            stamp,
+            counters,
+            cards: Vec::new(),
+        };
         let (hub, caller) =
             (self.hub.clone(), Caller { store: shop.place.store, epoch: shop.place.epoch, turn: 0, life: 1 });
         let taken = self.store.write_blocking(move |tx| report::take(tx, &hub, caller, &report, now)).unwrap();

@@ -300,6 +300,8 @@ impl FakeStore {
             epoch: self.epoch,
             head: self.head(),
             end: self.head(),
+            since_no: 0,
+            through_no: self.head().seq.0,
             stamp,
             counters: vec![line],
             cards: Vec::new(),
