@@ -34,9 +34,15 @@ impl Load {
     /// The latency below which a share of the answers came, in microseconds. `per_mille` of 500 is the median.
     #[must_use]
     pub fn latency_us(&self, per_mille: usize) -> u32 {
-        let at = (self.latencies_us.len() * per_mille / 1_000).min(self.latencies_us.len().saturating_sub(1));
-        self.latencies_us.get(at).copied().unwrap_or(0)
+        below_us(&self.latencies_us, per_mille)
     }
+}
+
+/// The latency below which a share of sorted latencies lies. `per_mille` of 500 is the median.
+#[must_use]
+pub fn below_us(sorted_us: &[u32], per_mille: usize) -> u32 {
+    let at = (sorted_us.len() * per_mille / 1_000).min(sorted_us.len().saturating_sub(1));
+    sorted_us.get(at).copied().unwrap_or(0)
 }
 
 /// Sends `requests` requests over `connections` connections; `make(connection, n)` writes each whole request, headers included.

@@ -2,6 +2,7 @@
 //!
 //! Machines are noisy, so only ratios count: the median of an odd number of rounds, each round measuring both sides. Nothing here is a test.
 
+mod fsync;
 pub mod load;
 pub mod lookup;
 pub mod quote;

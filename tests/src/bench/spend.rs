@@ -1,4 +1,5 @@
-//! Spends (P2): sales paid with stored value, over HTTP, answered after they are on disk, against the same rows written by a bare loop.
+//! Spends (P2, P3): sales paid with stored value, over HTTP, answered after they are on disk, against the same rows written by a bare loop; and of one
+//! till alone how long it waits, against `fdatasync` on the same disk.
 //!
 //! The loop works on a copy of the store's own database, so tables, indexes and rows are the same, and what it writes has the sizes of a real
 //! sale. It decides nothing, hashes nothing and answers nobody. Tills make their keys as version 7 UUIDs and send no witness.
@@ -12,9 +13,10 @@ use huitong_protocol::card::CardNumber;
 use huitong_protocol::id::OperationId;
 use rusqlite::Connection;
 
-use super::load::{self, Load};
+use super::fsync::Disk;
+use super::load::{self, Load, below_us};
 use super::shop::BenchShop;
-use super::{Bar, Measured, Sizes, medians, now, place, scattered};
+use super::{Bar, Measured, Sizes, median, medians, now, place, scattered};
 use crate::till::approved;
 
 /// How many tills, with the share of the spends that each case does: few tills wait for the disk each time.
@@ -23,6 +25,11 @@ const CASES: [(usize, u64); 5] = [(1, 10), (4, 4), (16, 1), (64, 1), (256, 1)];
 const TILLS_BAR: usize = 64;
 const BAR: Bar = Bar::AtLeast(0.5);
 const LIMIT: &str = "the same rows written by a bare rusqlite loop to the same tables on the same disk, 64 a transaction, synchronous=FULL: what the engine and the disk allow";
+/// The case that waits for nobody else: P3.
+const TILL_ALONE: usize = 1;
+const WAIT_LIMIT: &str = "twice the median fdatasync of one block on the same disk, and 500 µs: what the disk takes for a commit and leaves for all else";
+/// What P3 leaves for everything but the disk.
+const WAIT_ALLOWED_US: f64 = 500.0;
 /// Spends of a transaction of the bare loop.
 const BATCH: u64 = 64;
 /// The accounts that spend, at most.
@@ -47,6 +54,8 @@ pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
     pass.spend(&shop, 16, (sizes.spends / 4).max(64)).await?;
     bare = tokio::task::spawn_blocking(move || bare.spend(BATCH * 4).map(|_| bare)).await??;
 
+    let mut disk = Disk::open(&folder.path().join("disk"))?;
+    let mut waits = Waits::default();
     let mut rounds = vec![Vec::new(); CASES.len()];
     let mut p50_us = vec![Vec::new(); CASES.len()];
     for _ in 0..sizes.rounds.max(1) {
@@ -55,7 +64,18 @@ pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
             tokio::task::spawn_blocking(move || bare.spend(spends).map(|rate| (bare, rate))).await??;
         bare = again;
         for (case, &(tills, share)) in CASES.iter().enumerate() {
-            let ours = pass.spend(&shop, tills, (sizes.spends / share).max(tills as u64)).await?;
+            let count = (sizes.spends / share).max(tills as u64);
+            if tills == TILL_ALONE {
+                let (again, synced_us) =
+                    tokio::task::spawn_blocking(move || disk.sync(count).map(|us| (disk, us))).await??;
+                disk = again;
+                waits.disk_us.push(f64::from(below_us(&synced_us, 500)));
+            }
+            let ours = pass.spend(&shop, tills, count).await?;
+            if tills == TILL_ALONE {
+                waits.ours_us.push(f64::from(ours.latency_us(500)));
+                waits.tail_us.push(f64::from(ours.latency_us(999)));
+            }
             rounds[case].push((ours.per_second(), theirs));
             p50_us[case].push((f64::from(ours.latency_us(500)), f64::from(ours.latency_us(990))));
         }
@@ -79,9 +99,38 @@ pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
             notes,
         });
     }
+    measured.push(waits.measured(shop.cards.len()));
     drop(bare);
     shop.close().await?;
     Ok(measured)
+}
+
+/// How long one till alone waits, round by round.
+#[derive(Default)]
+struct Waits {
+    ours_us: Vec<f64>,
+    tail_us: Vec<f64>,
+    disk_us: Vec<f64>,
+}
+
+impl Waits {
+    #[expect(clippy::float_arithmetic, reason = "a measurement")]
+    fn measured(self, accounts: usize) -> Measured {
+        let allowed = |disk_us: &f64| 2.0 * disk_us + WAIT_ALLOWED_US;
+        let rounds: Vec<_> = self.ours_us.iter().copied().zip(self.disk_us.iter().map(allowed)).collect();
+        let (ours, theirs, ratio) = medians(&rounds);
+        let (disk, tail) = (median(self.disk_us), median(self.tail_us));
+        Measured {
+            name: format!("P3 spend, one till alone, {accounts} accounts"),
+            limit: WAIT_LIMIT,
+            ours,
+            theirs,
+            unit: "µs p50",
+            ratio,
+            bar: Bar::AtMost(1.0),
+            notes: vec![format!("p99.9 {tail:.0} µs; fdatasync p50 {disk:.0} µs")],
+        }
+    }
 }
 
 /// The key of a spend: version 7, as tills should make them.

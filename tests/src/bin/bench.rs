@@ -56,7 +56,7 @@ struct Arguments {
 enum Bench {
     /// P1: a card with its balance, over HTTP.
     Lookup,
-    /// P2: durable spends over HTTP.
+    /// P2 and P3: durable spends over HTTP, of many tills and of one alone.
     Spend,
     /// P4: quotes in the engine, and the load of a large policy.
     Quote,
