@@ -12,6 +12,7 @@ mod explain;
 mod kill;
 mod lines;
 mod openapi;
+mod operations;
 mod parameters;
 mod people;
 mod policy;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! stores S1 S2                      cards C1@S1 C2@S2
-//! policy release at_close park 0.00
+//! policy release at_close park 0.00   ladder 1440:200.00 4320:50.00 10080:0.00
 //! open S1 2026-11-22                close S1
 //! S1 sell C1 100.00                 S1 reload C1 50.00
 //! S2 spend C1 30.00 as R1           S2 spend C1 999.00 refused insufficient
@@ -18,6 +18,7 @@
 //! S1 offline TEA paid cash 12.00    S1 invoice R2 26440001
 //! S1 return R2 1.00 line 1 red_letter 37.65
 //! cut S1; join S1                   hold S1; let S1
+//! backup S1; put_back S1            reboot S1
 //! wait 16                           points S1 C1 109
 //! settle fifo 2026-11-22            settle fifo 2026-11-22 provisional
 //! owes S1 S2 30.00                  net S1 -70.00; net partner:ACME -2.00
@@ -94,6 +95,8 @@ pub enum Step {
     Cut(StoreId, bool),
     /// Segments and seals are held back, or let go.
     Hold(StoreId, bool),
+    /// Something happens to a store's machine.
+    Machine(StoreId, Mishap),
     /// A settlement run.
     Settle {
         /// The scheme.
@@ -121,6 +124,17 @@ pub enum Step {
     Exceptions(String, usize),
     /// Everything is proved.
     Verify,
+}
+
+/// What happens to a store's machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mishap {
+    /// Nothing: its daemon is stopped for a backup of its database, and started again.
+    Backup,
+    /// The machine starts anew: what lay in its memory is gone.
+    Reboot,
+    /// The backup is put back.
+    PutBack,
 }
 
 /// A blank card.
@@ -294,6 +308,7 @@ fn step(text: &str) -> anyhow::Result<Step> {
         ["goods", words @ ..] => Step::Goods(shelf::item(words)?),
         ["members", words @ ..] => Step::Members(shelf::members(words)),
         ["promotion", words @ ..] => Step::Chapter(shelf::promotion(words)?),
+        ["ladder", rungs @ ..] => Step::Chapter(shelf::ladder(rungs)?),
         ["points", "per", ..] => Step::Chapter(shelf::points(&words[1..])?),
         ["points", store, card, held] => Step::Points(
             store.parse()?,
@@ -330,6 +345,9 @@ fn step(text: &str) -> anyhow::Result<Step> {
         ["join", store] => Step::Cut(store.parse()?, false),
         ["hold", store] => Step::Hold(store.parse()?, true),
         ["let", store] => Step::Hold(store.parse()?, false),
+        ["backup", store] => Step::Machine(store.parse()?, Mishap::Backup),
+        ["reboot", store] => Step::Machine(store.parse()?, Mishap::Reboot),
+        ["put_back", store] => Step::Machine(store.parse()?, Mishap::PutBack),
         ["settle", scheme, day, how @ ..] => Step::Settle {
             scheme: scheme.parse()?,
             day: day.parse()?,

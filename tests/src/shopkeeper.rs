@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use huitong_edge::config::MarkerDir;
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::DeclineCode;
 use huitong_protocol::entry::Markdown;
@@ -21,7 +23,7 @@ use serde_json::Value;
 use crate::documents;
 use crate::replay::{cards, finance};
 use crate::scenario::basket::{Basket, Goods, Paid, Pieces};
-use crate::scenario::{self, Act, Placed, Step, shelf};
+use crate::scenario::{self, Act, Mishap, Placed, Step, shelf};
 use crate::till::{self, QuoteAnswer, Till, approved};
 use crate::town::{Plan, Town, Transport};
 use crate::wire::Wire;
@@ -87,6 +89,26 @@ pub async fn play_open(steps: &[Placed]) -> anyhow::Result<(Arc<Town>, tempfile:
     Ok((day.town, folder))
 }
 
+/// Plays a scenario to its end whatever happens, and gives each step that went otherwise, with its line.
+///
+/// # Errors
+/// The town could not be built, or closed.
+pub async fn play_through(steps: &[Placed]) -> anyhow::Result<Vec<(usize, anyhow::Error)>> {
+    let folder = tempfile::tempdir()?;
+    let mut setting = Setting::default();
+    let mut steps = steps.iter().peekable();
+    while steps.next_if(|placed| set(&mut setting, &placed.step)).is_some() {}
+    let mut day = Day::begin(folder.path(), setting).await?;
+    let mut otherwise = Vec::new();
+    for placed in steps {
+        if let Err(error) = day.step(&placed.step).await {
+            otherwise.push((placed.line, error));
+        }
+    }
+    day.town.close().await?;
+    Ok(otherwise)
+}
+
 /// Takes a step that describes the town; false when the trading begins.
 fn set(setting: &mut Setting, step: &Step) -> bool {
     match step {
@@ -114,8 +136,35 @@ fn set(setting: &mut Setting, step: &Step) -> bool {
     true
 }
 
+/// The folder that stands for the memory of a store's machine.
+const MEMORY: &str = "memory";
+
+/// Makes that folder. Where it cannot be made the daemon complains of it.
+fn memory(data: &Path) -> PathBuf {
+    let folder = data.join(MEMORY);
+    drop(std::fs::create_dir_all(&folder));
+    folder
+}
+
+/// The database of a stopped daemon, in place of what is there.
+fn copy_database(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for file in ["edge.db", "edge.db-wal", "edge.db-shm"] {
+        match std::fs::remove_file(to.join(file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        if from.join(file).exists() {
+            std::fs::copy(from.join(file), to.join(file))?;
+        }
+    }
+    Ok(())
+}
+
 struct Day {
     town: Arc<Town>,
+    /// Where backups and markers of stores lie.
+    folder: PathBuf,
     scheme: Scheme,
     cards: BTreeMap<String, CardNumber>,
     /// What one costs on the shelf.
@@ -127,7 +176,7 @@ struct Day {
 }
 
 impl Day {
-    async fn begin(folder: &std::path::Path, setting: Setting) -> anyhow::Result<Self> {
+    async fn begin(folder: &Path, setting: Setting) -> anyhow::Result<Self> {
         let cards: BTreeMap<String, CardNumber> =
             (1_u32..).zip(&setting.cards).map(|(no, card)| (card.name.clone(), cards::of_household(no))).collect();
         let allocated = setting.cards.iter().filter_map(|card| Some((*cards.get(&card.name)?, card.store)));
@@ -144,14 +193,16 @@ impl Day {
             policy,
             agreement: setting.agreement.clone(),
             effective_from: "2020-01-01".parse()?,
-            tune: Arc::new(|_| ()),
+            // Its marker lies beside its database, so that a reboot can take it away.
+            tune: Arc::new(|config| config.store.marker_dir = MarkerDir::At(memory(&config.data_dir))),
             wire: Arc::new(|_, line| Wire::new(line)),
         };
         let town = Town::build(&plan).await?;
         fill_shelf(&town, folder, &setting, &cards).await?;
         let prices_minor = setting.goods.into_iter().map(|item| (item.sku, item.price_minor)).collect();
         let (receipts, quotes) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { town, scheme: setting.scheme, cards, prices_minor, receipts, quotes, operations: 0 })
+        let folder = folder.to_owned();
+        Ok(Self { town, folder, scheme: setting.scheme, cards, prices_minor, receipts, quotes, operations: 0 })
     }
 
     fn key(&mut self) -> OperationId {
@@ -198,6 +249,7 @@ impl Day {
                     shop.upload_all().await?;
                 }
             }
+            Step::Machine(store, mishap) => self.machine(*store, *mishap).await?,
             Step::Settle { scheme, day, provisional, refused } => {
                 let day = day.to_string();
                 let mut args = vec!["settle", "run", "--scheme", scheme.as_str(), "--to", &day];
@@ -269,6 +321,17 @@ impl Day {
         Ok(())
     }
 
+    async fn machine(&mut self, store: StoreId, mishap: Mishap) -> anyhow::Result<()> {
+        let backup = self.folder.join(format!("backup-{store}"));
+        let town = Arc::get_mut(&mut self.town).context("the town is in use")?;
+        town.restart(store, |data| match mishap {
+            Mishap::Backup => copy_database(data, &backup),
+            Mishap::Reboot => std::fs::remove_dir_all(data.join(MEMORY)).map(|()| drop(memory(data))),
+            Mishap::PutBack => copy_database(&backup, data),
+        })
+        .await
+    }
+
     async fn till(&mut self, store: StoreId, act: &Act, refused: Option<DeclineCode>) -> anyhow::Result<()> {
         let (shop, key) = (self.town.shop(store)?, self.key());
         if let Act::Quote { basket, costs_minor, name } = act {
@@ -297,7 +360,8 @@ impl Day {
             (Outcome::Approved(approved), Some(_)) => bail!("approved as {}", approved.entry),
             (Outcome::Declined { decline, .. }, None) => bail!("refused with {:?}: {decline:?}", decline.code),
         }
-        if shop.wire.is_whole() {
+        // A store in quarantine has nothing more to say.
+        if shop.wire.is_whole() && !shop.edge.store().continuity().is_quarantined() {
             shop.reported().await?;
         }
         Ok(())
@@ -424,7 +488,7 @@ impl Day {
 /// Imports what the town sells, its members and whose cards are whose. Stores learn it with the download before they open.
 async fn fill_shelf(
     town: &Town,
-    folder: &std::path::Path,
+    folder: &Path,
     setting: &Setting,
     cards: &BTreeMap<String, CardNumber>,
 ) -> anyhow::Result<()> {

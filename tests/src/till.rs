@@ -123,6 +123,13 @@ impl Till {
         Self { line, token, currency, witness: Mutex::new(None) }
     }
 
+    /// The same till, of a store whose daemon was started again.
+    #[must_use]
+    pub fn on(&self, line: Line) -> Self {
+        let witness = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        Self { line, token: self.token.clone(), currency: self.currency, witness: Mutex::new(witness) }
+    }
+
     /// Sends a request and gives what came.
     ///
     /// # Errors

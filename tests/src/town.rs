@@ -83,6 +83,7 @@ pub struct Town {
     /// Where the hub listens, over HTTP.
     pub hub_address: Option<SocketAddr>,
     shops: BTreeMap<StoreId, Arc<Shop>>,
+    client: reqwest::Client,
     stop: tokio_util::sync::CancellationToken,
 }
 
@@ -98,6 +99,7 @@ pub struct Shop {
     pub till: Till,
     /// Where it listens, over HTTP.
     pub address: Option<SocketAddr>,
+    config: EdgeConfig,
 }
 
 /// How often a condition is looked at, and how many times at most.
@@ -178,7 +180,7 @@ impl Town {
             let shop = open_shop(plan, id, &hub_data, &clock, Arc::clone(&line), &client, &stop).await;
             shops.insert(id, Arc::new(shop.with_context(|| format!("store {id}"))?));
         }
-        Ok(Arc::new(Self { clock, hub, hub_data, hub_address, shops, stop }))
+        Ok(Arc::new(Self { clock, hub, hub_data, hub_address, shops, client, stop }))
     }
 
     /// A store by its code.
@@ -187,6 +189,28 @@ impl Town {
     /// When the town has no such store.
     pub fn shop(&self, id: StoreId) -> anyhow::Result<Arc<Shop>> {
         self.shops.get(&id).cloned().with_context(|| format!("there is no store {id} in this town"))
+    }
+
+    /// Stops a store's daemon, has something done to its data folder, and starts it again, with the same till.
+    ///
+    /// # Errors
+    /// When somebody else holds the store, or the daemon does not start.
+    pub async fn restart(
+        &mut self,
+        id: StoreId,
+        meanwhile: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let shop = self.shops.remove(&id).with_context(|| format!("there is no store {id} in this town"))?;
+        let shop = Arc::into_inner(shop).with_context(|| format!("store {id} is still in use"))?;
+        let Shop { edge, wire, till, address, config, .. } = shop;
+        edge.close().await;
+        drop(edge);
+        meanwhile(&config.data_dir).with_context(|| format!("the data folder of store {id}"))?;
+        let edge = start(&config, &self.clock, &wire).await?;
+        let (line, address) = line_to(&edge, address.map(|_| &self.client), &self.stop).await?;
+        let shop = Shop { id, edge, wire, till: till.on(line), address, config };
+        self.shops.insert(id, Arc::new(shop));
+        Ok(())
     }
 
     /// Every store, by code.
@@ -312,26 +336,35 @@ async fn open_shop(
     (plan.tune)(&mut config);
     let wire = Arc::new((plan.wire)(id, line));
     enrol(&config, Arc::clone(&wire), &token).await?;
-    let parts = EdgeParts {
-        config,
-        clock: Arc::new(clock.clone()),
-        hub_client: Arc::clone(&wire) as Arc<dyn HubClient>,
-        listener: None,
-        heartbeat: false,
-    };
-    let edge = Edge::start(parts).await?;
+    let edge = start(&config, clock, &wire).await?;
     let token = edge.pair("T1".parse()?, Permissions::ALL).await?.reveal().to_owned();
-    let (line, address) = match plan.transport {
-        Transport::Memory => (Line::Routes(edge.router()), None),
-        Transport::Http => {
-            let address = serve(edge.router(), stop).await?;
-            (Line::Http { client: client.clone(), base: format!("http://{address}") }, Some(address))
-        }
-    };
+    let (line, address) = line_to(&edge, (plan.transport == Transport::Http).then_some(client), stop).await?;
     edge.download().await?;
     let till = Till::new(line, token, plan.currency);
     ensure!(till.status().await?.store == id, "the edge is another store");
-    Ok(Shop { id, edge, wire, till, address })
+    Ok(Shop { id, edge, wire, till, address, config })
+}
+
+async fn start(config: &EdgeConfig, clock: &HandClock, wire: &Arc<Wire>) -> anyhow::Result<Edge> {
+    let parts = EdgeParts {
+        config: config.clone(),
+        clock: Arc::new(clock.clone()),
+        hub_client: Arc::clone(wire) as Arc<dyn HubClient>,
+        listener: None,
+        heartbeat: false,
+    };
+    Ok(Edge::start(parts).await?)
+}
+
+/// How tills reach an edge: over HTTP with a client, else in this process.
+async fn line_to(
+    edge: &Edge,
+    client: Option<&reqwest::Client>,
+    stop: &tokio_util::sync::CancellationToken,
+) -> anyhow::Result<(Line, Option<SocketAddr>)> {
+    let Some(client) = client else { return Ok((Line::Routes(edge.router()), None)) };
+    let address = serve(edge.router(), stop).await?;
+    Ok((Line::Http { client: client.clone(), base: format!("http://{address}") }, Some(address)))
 }
 
 async fn enrol(config: &EdgeConfig, wire: Arc<Wire>, token: &str) -> anyhow::Result<()> {

@@ -135,6 +135,25 @@ pub(super) fn points(words: &[&str]) -> anyhow::Result<String> {
     ))
 }
 
+/// Reads the ladder, the words after `ladder`, as the policy's TOML says it: after so many minutes of silence a receipt may take so much.
+///
+/// # Errors
+/// The word that is none.
+pub(super) fn ladder(words: &[&str]) -> anyhow::Result<String> {
+    let mut toml = "[ladder]\n".to_owned();
+    for word in words {
+        let (minutes, most) = word.split_once(':').context("a rung is written MINUTES:AMOUNT")?;
+        let minutes: u32 = minutes.parse().with_context(|| format!("{minutes} is no number of minutes"))?;
+        let most = amount(most)?;
+        // Writing into a string does not fail.
+        let _ = writeln!(
+            toml,
+            "[[ladder.rungs]]\nafter_minutes = {minutes}\nvalue_minor_max = {most}\npoints_max = {most}"
+        );
+    }
+    Ok(toml)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
