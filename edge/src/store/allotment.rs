@@ -143,14 +143,14 @@ pub struct Held {
     pub last_move_ms: Instant,
 }
 
-/// Purses that hold more than head office wants kept here, or than `park_minor` where it wants nothing special, and last moved at or before an instant,
-/// longest at rest first. Points of which some may not pay yet on the business day `today` are left out: they stay here until they are confirmed.
+/// Purses that hold more than head office wants kept here, or than `park_minor` where it wants nothing special, and last moved after one instant and at or
+/// before another, longest at rest first. Points of which some may not pay yet on the business day `today` are left out: they stay here until they are confirmed.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn idle_since(
     tx: &ReadTx<'_>,
-    before: Instant,
+    (after, before): (Instant, Instant),
     park_minor: i64,
     today: Option<BusinessDay>,
     limit: usize,
@@ -158,13 +158,13 @@ pub fn idle_since(
     tx.all(
         "find idle allotments",
         "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, last_move_ms
-         FROM allotment WHERE available_minor > 0 AND last_move_ms <= ?2 AND available_minor > COALESCE(
+         FROM allotment WHERE available_minor > 0 AND last_move_ms > ?5 AND last_move_ms <= ?2 AND available_minor > COALESCE(
            (SELECT target_minor FROM parking WHERE parking.account = allotment.account AND parking.unit = allotment.unit), ?1)
          AND (?4 IS NULL OR unit <> 'points' OR NOT EXISTS (SELECT 1 FROM points_pending
            WHERE points_pending.account = allotment.account AND points_pending.confirmed_on > ?4
            AND points_pending.may_burn = 0 AND points_pending.points > 0))
          ORDER BY last_move_ms LIMIT ?3",
-        (park_minor, before.0, column(limit as u64), today.map(|day| day.to_string())),
+        (park_minor, before.0, column(limit as u64), today.map(|day| day.to_string()), after.0),
         |row| {
             let (purse, counters) = (read_purse(row, 0)?, read_counters(row, 2)?);
             Ok(Held { purse, counters, last_move_ms: Instant(cell(row, 6)?) })
@@ -183,16 +183,17 @@ pub fn is_idle_since(tx: &ReadTx<'_>, purse: Purse, before: Instant) -> Result<b
     Ok(last_move_ms.is_none_or(|at_ms| at_ms <= before.0))
 }
 
-/// When the purse that has rested longest, of those that hold more than is kept here, last moved.
+/// When the purse that has rested longest, of those that moved after an instant and hold more than is kept here, last moved.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn longest_idle(
     tx: &ReadTx<'_>,
+    after: Instant,
     park_minor: i64,
     today: Option<BusinessDay>,
 ) -> Result<Option<Instant>, StoreError> {
-    Ok(idle_since(tx, Instant(i64::MAX), park_minor, today, 1)?.first().map(|held| held.last_move_ms))
+    Ok(idle_since(tx, (after, Instant(i64::MAX)), park_minor, today, 1)?.first().map(|held| held.last_move_ms))
 }
 
 /// Adopts grants: writes one Allotment entry for those that are new, nothing when none is. Grants are totals, so old and doubled ones change nothing.

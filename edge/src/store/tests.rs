@@ -402,14 +402,16 @@ async fn what_rests_longest_is_found_first_and_grants_are_totals() {
     let old = store.write(move |tx| allotment::adopt_grants(tx, Instant(40), &[grant(1, 400), grant(3, 700)])).await;
     assert_eq!(old.unwrap(), None, "an old grant and a doubled one change nothing");
     assert_eq!(store.committed().change_no, 3);
-    let idle = |before, park| -> Vec<i64> {
-        let held = store.read(|tx| allotment::idle_since(tx, Instant(before), park, None, 10)).unwrap();
+    let idle = |(after, before), park| -> Vec<i64> {
+        let held =
+            store.read(|tx| allotment::idle_since(tx, (Instant(after), Instant(before)), park, None, 10)).unwrap();
         held.iter().map(|held| held.purse.account.get()).collect()
     };
-    assert_eq!((idle(25, 0), idle(99, 50)), (vec![1, 2], vec![1, 3]));
-    assert_eq!(store.read(|tx| allotment::longest_idle(tx, 500, None)).unwrap(), Some(Instant(30)));
+    assert_eq!((idle((0, 25), 0), idle((0, 99), 50)), (vec![1, 2], vec![1, 3]));
+    assert_eq!(idle((10, 99), 50), [3], "what was seen before is left out");
+    assert_eq!(store.read(|tx| allotment::longest_idle(tx, Instant(0), 500, None)).unwrap(), Some(Instant(30)));
     store.write(|tx| allotment::release(tx, Instant(50), &[(purse(1), 500)])).await.unwrap();
-    assert_eq!(idle(99, 0), [2, 3]);
+    assert_eq!(idle((0, 99), 0), [2, 3]);
     let changed = store.read(|tx| allotment::changed_after(tx, 1, 10)).unwrap();
     assert_eq!(
         changed.iter().map(|(no, line)| (*no, line.account.get())).collect::<Vec<_>>(),

@@ -21,6 +21,8 @@ use crate::store::{Chain, ReadTx, StoreError, allotment, parking, pending, repli
 pub const RELEASE_ACCOUNTS_MAX: usize = 500;
 /// Idle accounts are looked for at most this often, so that a busy store does not look after every commit; purses in use, again after this.
 const LOOK_MS_MIN: i64 = 1_000;
+/// Before anything moved.
+const NEVER: Instant = Instant(i64::MIN);
 
 /// What is released now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,11 +48,13 @@ enum Cause {
 #[derive(Clone, Debug, Default)]
 pub struct Cursor {
     /// Under what it was looked the last time.
-    looked: Option<(Scope, i64, u64)>,
+    looked: Option<(Scope, i64, u64, Option<BusinessDay>)>,
     /// Under [`Scope::Everything`]: purses that changed no later than this were seen.
     seen_change_no: i64,
     /// Under [`Scope::Everything`]: purses that were seen while a customer waited for their value.
     in_use: Vec<Purse>,
+    /// Under [`Scope::Idle`]: of purses that moved no later than this all were seen. Those that stay are kept here, and need no look until they move.
+    seen_move: Option<Instant>,
     /// Nothing is to be released before this by itself: under [`Scope::Idle`] nothing is idle, else what is left is in use.
     next_due: Option<Instant>,
 }
@@ -82,8 +86,8 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
     let rules = &in_force.policy.allotment;
     let (scope, park_minor) = (scope(rules, committed.open_day.is_some()), rules.park_minor);
     let today = today(&committed);
-    // With other targets everything is looked at again.
-    let looks = (scope, park_minor, link.store.read(|tx| replica::version(tx, DatasetKind::Parking))?);
+    // With other targets everything is looked at again, and on another day other points may be released.
+    let looks = (scope, park_minor, link.store.read(|tx| replica::version(tx, DatasetKind::Parking))?, today);
     if cursor.looked != Some(looks) {
         *cursor = Cursor { looked: Some(looks), ..Cursor::default() };
     }
@@ -114,19 +118,27 @@ pub async fn by_policy(link: &Link) -> Result<(), SyncError> {
             if cursor.next_due.is_some_and(|due| now < due) {
                 return Ok(());
             }
+            let before = now.plus_ms(-idle_ms);
+            // A clock that was put back: what moved meanwhile may stand before what was seen.
+            cursor.seen_move = cursor.seen_move.filter(|seen| *seen <= before);
+            let after = cursor.seen_move.unwrap_or(NEVER);
             loop {
-                let before = now.plus_ms(-idle_ms);
-                let found =
-                    link.store.read(|tx| allotment::idle_since(tx, before, park_minor, today, RELEASE_ACCOUNTS_MAX))?;
+                let found = link
+                    .store
+                    .read(|tx| allotment::idle_since(tx, (after, before), park_minor, today, RELEASE_ACCOUNTS_MAX))?;
                 let is_all = found.len() < RELEASE_ACCOUNTS_MAX;
                 let purses = found.into_iter().map(|held| held.purse).collect();
                 // What is in use stays among the idle, and would be found again and again.
                 let left = give_back(link, now, purses, cause).await?;
+                if is_all && left.is_empty() {
+                    cursor.seen_move = Some(before);
+                }
                 if is_all || !left.is_empty() {
                     break;
                 }
             }
-            let oldest = link.store.read(|tx| allotment::longest_idle(tx, park_minor, today))?;
+            let seen = cursor.seen_move.unwrap_or(NEVER);
+            let oldest = link.store.read(|tx| allotment::longest_idle(tx, seen, park_minor, today))?;
             // With nothing to wait for, the next commit's account is idle a whole span from now at the earliest.
             let due = oldest.unwrap_or(now).plus_ms(idle_ms);
             cursor.next_due = Some(due.max(now.plus_ms(LOOK_MS_MIN)));
