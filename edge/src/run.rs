@@ -466,7 +466,7 @@ impl Work for Jobs {
             }
             Job::Report => {
                 report::send_alive(&self.link).await.map_err(|error| error.to_string())?;
-                park::fill_when_closed(&self.link).await.map_err(|error| error.to_string())?;
+                park::fill(&self.link).await.map_err(|error| error.to_string())?;
                 Ok("reported".to_owned())
             }
             Job::DayClose => self.close_day().await,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use huitong_protocol::allotment::{self, HubEvent, HubSide, Purse};
+use huitong_protocol::allotment::{self, HubEvent, HubSide, Pool, Purse};
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::parking::{self, Allocator, Holder, ParkingRules, Target, VisitKind, Visits};
 use huitong_protocol::policy::Policy;
@@ -50,7 +50,7 @@ pub struct Sheet {
     pub targets: Vec<Target>,
     #[serde(skip)]
     changes: Vec<Change>,
-    /// Whether the account came since the plan before, and whether what was parked paid its first basket.
+    /// Whether the account came since the plan before, and whether its first basket was within what that plan wanted parked there.
     #[serde(skip)]
     first_covered: Option<bool>,
 }
@@ -129,9 +129,13 @@ fn scope(tx: &mut Tx<'_>, ask: &Ask) -> Result<Scope, StoreError> {
     let same_rules = rows::applied(tx, 1)?.first().is_some_and(|last| last.rules == rules);
     let mut accounts = match () {
         () if ask.everyone || !same_rules => rows::everyone(tx)?,
-        // Nothing was parked, and nothing will be.
+        // Nothing is parked, and nothing will be.
         () if ask.rules.allocator == Allocator::Pool && ask.next_stores.is_none() => BTreeSet::new(),
-        () => rows::moved(tx, after, through)?,
+        () => {
+            let mut accounts = rows::moved(tx, after, through)?;
+            accounts.extend(rows::parked_where_gone(tx)?);
+            accounts
+        }
     };
     accounts.extend(ask.next_stores.iter().flat_map(|next| next.keys()));
     let epochs = rows::epochs(tx)?;
@@ -197,15 +201,16 @@ fn sheet(
     let (mut targets, mut wanted) = (Vec::new(), BTreeMap::new());
     match &ask.next_stores {
         Some(next) => {
-            let next = next.get(&purse.account).copied();
+            let next = next.get(&purse.account).filter(|store| epochs.contains_key(store)).copied();
             wanted.extend(next.and_then(|store| parking::clairvoyant(&ask.rules, balance_minor, store)));
         }
         None => {
+            let gone = seen.iter().map(|seen| seen.store).filter(|store| !epochs.contains_key(store)).collect();
             let mut visits = Visits::default();
             for &Seen { store, day, kind, amount_minor, .. } in &seen {
                 visits.push(store, day, kind, amount_minor);
             }
-            targets = parking::plan(&ask.rules, &Holder { balance_minor, visits: visits.recent() });
+            targets = parking::plan(&ask.rules, &Holder { balance_minor, visits: visits.recent(), gone: &gone });
             wanted.extend(targets.iter().map(|target| (target.store, target.target_minor)));
         }
     }
@@ -221,7 +226,7 @@ fn sheet(
     Ok(Sheet { account: purse.account, balance_minor, parked_minor, targets, changes, first_covered })
 }
 
-/// Whether the first basket since a plan was paid by what that plan had parked at its store; `None` when there was none.
+/// Whether the first basket since a plan was no more than what that plan wanted parked at its store; `None` when there was none.
 fn first_covered(seen: &[Seen], parked: &BTreeMap<StoreId, i64>, after: i64) -> Option<bool> {
     let new = seen.iter().position(|seen| seen.ingested_no > after)?;
     let first = seen[new];
@@ -238,11 +243,17 @@ fn first_covered(seen: &[Seen], parked: &BTreeMap<StoreId, i64>, after: i64) -> 
     None
 }
 
-/// Grants a store what it lacks of its targets, as far as the pool has it.
+/// Grants a store what it lacks of its targets, as far as the pool has it. An account that somebody waits for is left alone: what comes back of it is for
+/// the till that waits.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn fill(tx: &mut Tx<'_>, caller: Caller, purses: &[Purse]) -> Result<(), StoreError> {
+pub fn fill(
+    tx: &mut Tx<'_>,
+    caller: Caller,
+    purses: &[Purse],
+    is_awaited: impl Fn(AccountId) -> bool,
+) -> Result<(), StoreError> {
     // As for any grant: neither of two copies of a store gets value, and nobody while a restored hub has not heard every store. That the epoch lives, and
     // that this is its session, `report::admit` has asked in the same transaction.
     if journal::find(tx, caller.store, caller.epoch)?.forked || tenure::recovers(tx)? {
@@ -250,17 +261,18 @@ pub fn fill(tx: &mut Tx<'_>, caller: Caller, purses: &[Purse]) -> Result<(), Sto
     }
     let mut granted = 0;
     for &purse in purses {
-        let target_minor = rows::target(tx, purse, caller.store)?;
-        if target_minor == 0 {
+        let Some(target_minor) = rows::target(tx, purse, caller.store)? else { continue };
+        let line = lines::line(tx, purse, caller.store, caller.epoch)?.unwrap_or_default();
+        let grantable = |pool: &Pool| {
+            let lacking = (i128::from(target_minor) - line.held()).min(pool.free());
+            i64::try_from(lacking).ok().filter(|amount_minor| *amount_minor > 0)
+        };
+        // Mostly nothing is free: stores ask again and again for what members carry elsewhere. A look writes nothing.
+        if grantable(&lines::pool(tx, purse)?.0).is_none() || is_awaited(purse.account) {
             continue;
         }
         let (pool, stamp) = lines::take_pool(tx, purse)?;
-        let line = lines::line(tx, purse, caller.store, caller.epoch)?.unwrap_or_default();
-        let lacking = (i128::from(target_minor) - line.held()).min(pool.free());
-        let amount_minor = i64::try_from(lacking).unwrap_or(0);
-        if amount_minor <= 0 {
-            continue;
-        }
+        let Some(amount_minor) = grantable(&pool) else { continue };
         let after = allotment::step(&HubSide { pool, line }, HubEvent::Grant { amount_minor })
             .map_err(|fault| StoreError::Rule { operation: "grant what is parked", fault: fault.to_string() })?;
         lines::put_pool(tx, purse, &after.pool, stamp)?;

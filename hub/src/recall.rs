@@ -133,6 +133,12 @@ impl Recalls {
         Waiter { recalls: self, accounts, notify }
     }
 
+    /// Whether somebody waits for value of an account.
+    #[must_use]
+    pub fn is_awaited(&self, account: AccountId) -> bool {
+        self.inner().waiting.contains_key(&account)
+    }
+
     /// Wakes who waits for any of these accounts.
     pub fn moved(&self, accounts: &[AccountId]) {
         let inner = self.inner();

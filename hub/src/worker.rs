@@ -140,7 +140,7 @@ async fn park(hub: &Hub, now: Instant) -> Result<String, StoreError> {
     let planned = planned.await.map_err(|_| StoreError::Stopped)??;
     let outcome = planned.outcome;
     Ok(format!(
-        "{} accounts planned, {} targets changed; {} of {} first baskets were paid by what was parked",
+        "{} accounts planned, {} targets changed; {} of {} first baskets were within what was to be parked",
         outcome.accounts, outcome.changed, outcome.covered, outcome.came
     ))
 }

@@ -357,8 +357,8 @@ pub struct GrantAnswer {
     pub totals: Vec<TotalBalance>,
 }
 
-/// The most purses of one [`AskParked`].
-pub const PARKED_MAX: usize = 2_000;
+/// The most purses of one [`AskParked`]: few enough that a till which waits for either side's writer does not notice it.
+pub const PARKED_MAX: usize = 500;
 
 /// Asks for grants up to what the hub wants parked at the store. What other stores have not released yet is not granted, and nobody is asked for it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -376,8 +376,8 @@ pub struct Parked {
     pub account: crate::id::AccountId,
     /// What is counted.
     pub unit: Unit,
-    /// How much, instead of the policy's `park_minor`; 0 when the store need not keep any.
-    pub target_minor: i64,
+    /// How much, in minor units, instead of the policy's `park_minor`; absent when head office has no wish any more, and `park_minor` counts again.
+    pub target_minor: Option<i64>,
 }
 
 impl Parked {

@@ -503,14 +503,15 @@ fn sync_messages(vectors: &mut Vectors) {
         }),
     );
     vectors.add("parked_request", &request(AskParked { purses: vec![Purse { account: account(), unit: CNY }] }));
-    let parked = Parked { account: account(), unit: CNY, target_minor: 4_550 };
+    let parked = Parked { account: account(), unit: CNY, target_minor: Some(4_550) };
+    let withdrawn = Parked { target_minor: None, ..parked };
     vectors.add(
         "parking_page",
         &answer(DatasetPage {
             dataset: DatasetKind::Parking,
             through_version: 7,
             more: false,
-            rows: vec![DatasetRow::Parked(parked)],
+            rows: vec![DatasetRow::Parked(parked), DatasetRow::Parked(withdrawn)],
             phone_key: None,
         }),
     );

@@ -8,20 +8,24 @@ use huitong_protocol::wire::Parked;
 
 use super::{ReadTx, StoreError, WriteTx, cell, column, parsed};
 
-/// Takes a target from head office.
+/// Takes a target from head office, or that it has none any more.
 ///
 /// # Errors
 /// [`StoreError`] of the engine; [`StoreError::Rule`] when it is below zero.
 pub fn put(tx: &mut WriteTx<'_>, parked: &Parked) -> Result<(), StoreError> {
-    if parked.target_minor < 0 {
-        let fault = format!("account {}: target_minor is {}, below zero", parked.account, parked.target_minor);
+    let Some(target_minor) = parked.target_minor else {
+        let sql = "DELETE FROM parking WHERE account = ?1 AND unit = ?2";
+        return tx.execute("drop a target", sql, (parked.account.get(), parked.unit.as_str())).map(drop);
+    };
+    if target_minor < 0 {
+        let fault = format!("account {}: target_minor is {target_minor}, below zero", parked.account);
         return Err(StoreError::Rule { operation: "keep a target", fault });
     }
     tx.execute_one(
         "keep a target",
         "INSERT INTO parking (account, unit, target_minor) VALUES (?1, ?2, ?3)
          ON CONFLICT (account, unit) DO UPDATE SET target_minor = excluded.target_minor",
-        (parked.account.get(), parked.unit.as_str(), parked.target_minor),
+        (parked.account.get(), parked.unit.as_str(), target_minor),
     )
 }
 

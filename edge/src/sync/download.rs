@@ -98,7 +98,8 @@ pub async fn run(link: &Link) -> Result<Downloaded, SyncError> {
         }
     }
     if rows_by_dataset.iter().any(|(dataset, _)| *dataset == DatasetKind::Parking) {
-        // What is above the targets goes back first, so that other stores can have it. That value is not here yet spoils no download.
+        // What is above the targets goes back first, so that other stores can have it; what is below is asked for only while the store is closed. That
+        // value is not here yet spoils no download.
         let parked = async {
             tend_once(link).await?;
             park::fill(link).await

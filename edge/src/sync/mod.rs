@@ -276,7 +276,7 @@ impl Link {
 
     fn failed(&self, path: &'static str, error: CallError) -> SyncError {
         // A refusal is an answer: the line stands. Bulk that does not come through says little of the small messages that tills wait for.
-        let is_bulk = matches!(path, path::UPLOAD | path::DATASET);
+        let is_bulk = matches!(path, path::UPLOAD | path::DATASET | path::PARKED);
         if !is_bulk && !matches!(error, CallError::Refused { .. }) {
             self.circuit.failed(&error, tokio::time::Instant::now());
         }

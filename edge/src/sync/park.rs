@@ -6,7 +6,7 @@
 use huitong_protocol::wire::{AskParked, DatasetKind, Nothing, PARKED_MAX, path};
 
 use super::{Link, SyncError, download, report, tend_once};
-use crate::store::parking;
+use crate::store::{StoreError, allotment, parking};
 
 /// Fetches the targets, releases and reports, and asks for what is lacking. Gives how many purses still lack something.
 ///
@@ -18,14 +18,16 @@ pub async fn run(link: &Link) -> Result<usize, SyncError> {
     fill(link).await
 }
 
-/// Asks for what is lacking. Gives how many purses still lack something.
+/// Asks for what is lacking, while nobody shops here: by day value goes where its member is. A store that has not shown that its database is the one
+/// that answered (`crate::continuity`) stays silent: what it is granted would wait with it. Gives how many purses that it asked for still lack something.
 ///
 /// # Errors
 /// The hub did not answer; what it granted before is here.
-pub(super) async fn fill(link: &Link) -> Result<usize, SyncError> {
+pub async fn fill(link: &Link) -> Result<usize, SyncError> {
     let _one = link.parking.lock().await;
     let (mut after, mut lacking, mut has_asked) = (None, 0, false);
-    loop {
+    // A till may open the day, and somebody may find the database wanting, between two pages.
+    while link.store.continuity().is_open() && link.store.committed().open_day.is_none() {
         let purses = link.store.read(|tx| parking::lacking(tx, after, PARKED_MAX))?;
         let Some(last) = purses.last().copied() else { break };
         let asked = purses.clone();
@@ -35,9 +37,9 @@ pub(super) async fn fill(link: &Link) -> Result<usize, SyncError> {
             let mut still = 0;
             for purse in asked {
                 let kept_minor = parking::kept_minor(tx, purse, 0)?;
-                still += usize::from(crate::store::allotment::get(tx, purse)?.available_minor() < kept_minor);
+                still += usize::from(allotment::get(tx, purse)?.available_minor() < kept_minor);
             }
-            Ok::<_, crate::store::StoreError>(still)
+            Ok::<_, StoreError>(still)
         })?;
         after = Some(last);
     }
@@ -46,15 +48,4 @@ pub(super) async fn fill(link: &Link) -> Result<usize, SyncError> {
         report::send(link).await?;
     }
     Ok(lacking)
-}
-
-/// Asks again for what is lacking, while the store is closed.
-///
-/// # Errors
-/// As [`fill`].
-pub async fn fill_when_closed(link: &Link) -> Result<(), SyncError> {
-    if link.store.committed().open_day.is_none() {
-        fill(link).await?;
-    }
-    Ok(())
 }

@@ -3,14 +3,17 @@
 use huitong_protocol::allotment::{HubEvent, step};
 use huitong_protocol::wire::{DatasetKind, DatasetRow, Parked, Recall, path};
 
-use super::testing::{CNY, Shop, purse};
+use super::testing::{CNY, Shop, parts, purse};
+use crate::config::MarkerDir;
+use crate::run::Edge;
 use crate::schedule::Job;
 use crate::store::parking;
 
 const AT_CLOSE: &str = r#"{ when = "at_close" }"#;
 const WHEN_IDLE: &str = r#"{ when = "when_idle", minutes = 15 }"#;
 
-fn publish(shop: &Shop, account: i64, target_minor: i64) {
+fn publish(shop: &Shop, account: i64, target_minor: impl Into<Option<i64>>) {
+    let target_minor = target_minor.into();
     let parked = Parked { account: purse(account).account, unit: CNY, target_minor };
     shop.office.with(|office| office.publish(DatasetKind::Parking, DatasetRow::Parked(parked)));
 }
@@ -85,6 +88,86 @@ async fn what_is_lacking_is_asked_for_and_asked_for_again_at_night() {
     assert_eq!(shop.spend(1, 390).await["decision"], "approved");
     shop.edge.schedule().run_now(Job::Report).await.unwrap();
     assert_eq!(shop.available(1), 10, "by day value goes where its member is");
+}
+
+#[tokio::test]
+async fn a_target_that_is_withdrawn_leaves_what_the_policy_keeps() {
+    let shop = Shop::new(AT_CLOSE, 50).await;
+    shop.reload(1, 500).await;
+    publish(&shop, 1, 0);
+    publish(&shop, 2, 70);
+    shop.edge.park().await.unwrap();
+    shop.close_day().await;
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.available(1), lacking(&shop)), (0, 1));
+    for account in [1, 2] {
+        publish(&shop, account, None);
+    }
+    fill_pool(&shop, 2, 1_000);
+    assert_eq!(shop.edge.park().await.unwrap(), 0);
+    assert_eq!((shop.available(2), lacking(&shop)), (0, 0), "what is not wanted any more is not asked for");
+    shop.post("/v1/day/open", &serde_json::json!({"business_day": "2026-11-23"})).await;
+    shop.reload(1, 500).await;
+    shop.close_day().await;
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!(shop.available(1), 50, "as if head office had never wished anything");
+}
+
+#[tokio::test]
+async fn a_day_that_is_open_asks_for_nothing_also_when_the_targets_come() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    fill_pool(&shop, 1, 1_000);
+    publish(&shop, 1, 400);
+    shop.edge.download().await.unwrap();
+    assert_eq!((lacking(&shop), shop.available(1)), (1, 0), "its member may stand in another store by now");
+    shop.office.with(|office| assert_eq!((office.count(path::PARKED), office.free(1)), (0, 1_000)));
+    shop.close_day().await;
+    publish(&shop, 2, 1);
+    shop.edge.download().await.unwrap();
+    assert_eq!((shop.available(1), shop.office.with(|office| office.free(1))), (400, 600));
+}
+
+#[tokio::test]
+async fn a_store_that_has_not_proved_its_database_asks_for_nothing() {
+    let mut shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| config.store.marker_dir = MarkerDir::Off).await;
+    shop.close_day().await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.edge.close().await;
+    let mut parts = parts(shop.folder.path(), &shop.office, &shop.clock);
+    parts.config.store.marker_dir = MarkerDir::Off;
+    shop.edge = Edge::start(parts).await.unwrap();
+    fill_pool(&shop, 1, 1_000);
+    publish(&shop, 1, 400);
+    shop.edge.download().await.unwrap();
+    shop.edge.schedule().run_now(Job::Report).await.unwrap();
+    assert_eq!(shop.edge.park().await.unwrap(), 0);
+    assert!(!shop.edge.store().continuity().is_open(), "its till has shown nothing yet");
+    shop.office.with(|office| assert_eq!((office.count(path::PARKED), office.free(1)), (0, 1_000)));
+    shop.edge.store().continuity().trust();
+    assert_eq!((shop.edge.park().await.unwrap(), shop.available(1)), (0, 400));
+}
+
+#[tokio::test]
+async fn what_was_parked_when_all_was_idle_is_looked_at_again_when_it_moves() {
+    let shop = Shop::new(WHEN_IDLE, 0).await;
+    for account in [1, 2] {
+        publish(&shop, account, 200);
+        shop.reload(account, 500).await;
+    }
+    shop.edge.park().await.unwrap();
+    let rest = async || {
+        shop.clock.wind(16 * 60_000);
+        shop.edge.wait_reported().await.unwrap();
+        [1, 2].map(|account| shop.available(account))
+    };
+    assert_eq!(rest().await, [200, 200]);
+    shop.reload(1, 30).await;
+    assert_eq!(rest().await, [200, 200]);
+    shop.reload(2, 30).await;
+    assert_eq!(shop.available(2), 230);
+    publish(&shop, 1, 100);
+    shop.edge.park().await.unwrap();
+    assert_eq!(rest().await, [100, 200], "with another target also what has not moved");
 }
 
 #[tokio::test]

@@ -316,7 +316,7 @@ impl FakeOffice {
             path::PARKED => Self::answer(office, body, |office, AskParked { purses }, grants| {
                 for purse in purses {
                     let wanted = office.published.iter().rev().find_map(|(.., row)| match row {
-                        DatasetRow::Parked(parked) if parked.purse() == purse => Some(parked.target_minor),
+                        DatasetRow::Parked(parked) if parked.purse() == purse => Some(parked.target_minor.unwrap_or(0)),
                         _ => None,
                     });
                     let side = office.sides.entry(purse).or_default();

@@ -353,7 +353,7 @@ CREATE TABLE suspense_repayment (
 ) STRICT;
 CREATE UNIQUE INDEX suspense_repayment_open ON suspense_repayment (store_id, epoch, account_id) WHERE paid_by IS NULL;
 
--- What each store is to keep of an account while its member is not there. A wish: grants and releases bring it about.
+-- What each store is to keep of an account while its member is not there. A wish: grants and releases bring it about. 0: it was withdrawn.
 CREATE TABLE parking (
     account_id INTEGER NOT NULL,
     unit TEXT NOT NULL,
@@ -364,12 +364,14 @@ CREATE TABLE parking (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX parking_by_store ON parking (store_id, version);
 
--- The plans that gave the targets: with which rules (JSON), and how well the one before had foreseen what happened since (JSON).
+-- The plans that gave the targets: with which rules (JSON), how well the one before had foreseen what happened since (JSON),
+-- and the version of their last one: stores are told of a plan when it is whole.
 CREATE TABLE parking_plan (
     plan_no INTEGER PRIMARY KEY,
     at_ms INTEGER NOT NULL,
     rules TEXT NOT NULL,
-    outcome TEXT NOT NULL
+    outcome TEXT NOT NULL,
+    version INTEGER NOT NULL
 ) STRICT;
 
 -- How often value moved, for people who ask whether it does.

@@ -30,7 +30,7 @@ pub(crate) enum AllotCommand {
         #[command(flatten)]
         how: How,
     },
-    /// The plans that were applied, the newest first: what was parked, and how many first baskets it paid.
+    /// The plans that were applied, the newest first: what was to be parked, and how many first baskets were within it.
     List {
         /// At most so many.
         #[arg(long, default_value_t = PLANS)]
@@ -130,7 +130,7 @@ fn show(text: &mut dyn std::io::Write, planned: &Planned, currency: Currency) ->
     )?;
     writeln!(
         text,
-        "since the plan before {came} of them came; what was parked paid {covered} first baskets, {}",
+        "since the plan before {came} of them came; {covered} first baskets were within what was to be parked there, {}",
         percent(covered, came)
     )?;
     for sheet in &planned.largest {
@@ -173,6 +173,6 @@ fn list(text: &mut dyn std::io::Write, plans: &[Applied], currency: Currency) ->
             ]
         })
         .collect();
-    let header = [">plan", "at", ">accounts", ">balance", ">parked", ">changed", ">came", ">paid by what was parked"];
+    let header = [">plan", "at", ">accounts", ">balance", ">parked", ">changed", ">came", ">within their targets"];
     super::output::table(text, &header, &rows)
 }

@@ -29,7 +29,7 @@ pub fn advance(tx: &mut Tx<'_>, dataset: DatasetKind, rows: i64) -> Result<i64, 
     .ok_or(StoreError::Rows { operation: "advance a dataset", table: "dataset", rows: 0, expected: 1 })
 }
 
-/// The newest version of every dataset, in the order in which stores apply them.
+/// The newest version of every dataset, in the order in which stores apply them; of parking, that of the last plan that is whole.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -37,11 +37,10 @@ pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<DatasetVersion>, StoreError> {
     DatasetKind::ALL
         .iter()
         .map(|&dataset| {
-            let version = tx
-                .query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| {
-                    row.integer(0)
-                })?
-                .unwrap_or(0);
+            let version = match dataset {
+                DatasetKind::Parking => parking::announced(tx)?,
+                _ => newest(tx, dataset)?,
+            };
             Ok(DatasetVersion { dataset, version: u64::try_from(version).unwrap_or(0) })
         })
         .collect()
@@ -114,9 +113,8 @@ fn select(dataset: DatasetKind) -> Cow<'static, str> {
              (SELECT bundle AS bytes, signature, 0 AS is_key, version FROM policy UNION ALL \
              SELECT announcement, signature, 1, from_version FROM policy_key WHERE announcement IS NOT NULL) AS published"
         }
-        // Only what is decided has a version.
-        // Each row has its own version.
         DatasetKind::Parking => "SELECT account_id, unit, target_minor, version FROM parking",
+        // Only what is decided has a version.
         DatasetKind::MemberDrafts => "SELECT draft, member_id, state, version FROM member_request",
         DatasetKind::Members => return Cow::Owned(format!("SELECT {MEMBER_COLUMNS}, version FROM member")),
         DatasetKind::Items => return Cow::Owned(format!("SELECT {ITEM_COLUMNS}, version FROM item")),

@@ -1,6 +1,6 @@
 //! Parking rows: what each store is to keep of an account, and how each plan went. What a visit is and how value is split is `protocol::parking`'s.
 //!
-//! A target is a wish: it moves no counter. Invariant: a row's version is of the parking dataset, and rises with each change of its target, so that a
+//! A target is a wish: it moves no counter. One that was withdrawn stays as a row of 0, so that its store hears of it. Invariant: a row's version is of the parking dataset, and rises with each change of its target, so that a
 //! store that has everything up to a version has all its targets.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +81,16 @@ pub fn moved(tx: &mut Tx<'_>, after: i64, through: i64) -> Result<BTreeSet<Accou
     Ok(accounts.into_iter().collect())
 }
 
+/// Accounts of which something is to be parked at stores that nobody speaks for any more.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn parked_where_gone(tx: &mut Tx<'_>) -> Result<BTreeSet<AccountId>, StoreError> {
+    let sql = "SELECT DISTINCT account_id FROM parking WHERE target_minor > 0 \
+               AND store_id NOT IN (SELECT store_id FROM tenure WHERE standing = 'living')";
+    Ok(tx.query(sql, &[], read_account)?.into_iter().collect())
+}
+
 /// Every account that ever moved, or of which anything is parked.
 ///
 /// # Errors
@@ -113,13 +123,13 @@ pub fn balance_minor(tx: &mut Tx<'_>, purse: Purse, epochs: &BTreeMap<StoreId, E
     Ok(i64::try_from(free + held).unwrap_or(i64::MAX))
 }
 
-/// The present epoch of every store.
+/// The living epoch of every store that has one: of the others nobody fetches targets, and what they hold nobody can move.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn epochs(tx: &mut Tx<'_>) -> Result<BTreeMap<StoreId, Epoch>, StoreError> {
-    let rows = tx.query("SELECT store_id, epoch FROM device", &[], |row| {
-        Ok((row.parsed(0, "device", "store_id")?, Epoch(u32::try_from(row.integer(1)?).unwrap_or(0))))
+    let rows = tx.query("SELECT store_id, epoch FROM tenure WHERE standing = 'living'", &[], |row| {
+        Ok((row.parsed(0, "tenure", "store_id")?, Epoch(u32::try_from(row.integer(1)?).unwrap_or(0))))
     })?;
     Ok(rows.into_iter().collect())
 }
@@ -130,24 +140,23 @@ pub fn epochs(tx: &mut Tx<'_>) -> Result<BTreeMap<StoreId, Epoch>, StoreError> {
 /// [`StoreError`].
 pub fn targets(tx: &mut Tx<'_>, purse: Purse) -> Result<BTreeMap<StoreId, i64>, StoreError> {
     let rows = tx.query(
-        "SELECT store_id, target_minor FROM parking WHERE account_id = $1 AND unit = $2",
+        "SELECT store_id, target_minor FROM parking WHERE account_id = $1 AND unit = $2 AND target_minor > 0",
         &[purse.account.into(), purse.unit.into()],
         |row| Ok((row.parsed(0, "parking", "store_id")?, row.integer(1)?)),
     )?;
     Ok(rows.into_iter().collect())
 }
 
-/// What is to be parked of a purse at a store.
+/// What is to be parked of a purse at a store, when anything is.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn target(tx: &mut Tx<'_>, purse: Purse, store: StoreId) -> Result<i64, StoreError> {
-    let target = tx.query_one(
-        "SELECT target_minor FROM parking WHERE account_id = $1 AND unit = $2 AND store_id = $3",
+pub fn target(tx: &mut Tx<'_>, purse: Purse, store: StoreId) -> Result<Option<i64>, StoreError> {
+    tx.query_one(
+        "SELECT target_minor FROM parking WHERE account_id = $1 AND unit = $2 AND store_id = $3 AND target_minor > 0",
         &[purse.account.into(), purse.unit.into(), (&store).into()],
         |row| row.integer(0),
-    )?;
-    Ok(target.unwrap_or(0))
+    )
 }
 
 /// A target that changes.
@@ -157,7 +166,7 @@ pub struct Change {
     pub purse: Purse,
     /// Where.
     pub store: StoreId,
-    /// How much; 0 when the store need not keep any more.
+    /// How much; 0 when it is withdrawn.
     pub target_minor: i64,
 }
 
@@ -195,7 +204,8 @@ pub fn put(tx: &mut Tx<'_>, changes: &[Change]) -> Result<(), StoreError> {
 /// [`StoreError::Value`].
 pub(super) fn read(row: &Row<'_>) -> Result<Parked, StoreError> {
     let unit: Unit = row.parsed(1, "parking", "unit")?;
-    Ok(Parked { account: read_account(row)?, unit, target_minor: row.integer(2)? })
+    let target_minor = Some(row.integer(2)?).filter(|minor| *minor > 0);
+    Ok(Parked { account: read_account(row)?, unit, target_minor })
 }
 
 /// How a plan went, and how well the one before it had foreseen what happened since.
@@ -213,7 +223,7 @@ pub struct Outcome {
     pub parked_minor: i64,
     /// Accounts that came since the plan before.
     pub came: u64,
-    /// Of these, whose first basket was paid by what was parked there already.
+    /// Of these, whose first basket was no more than that plan wanted parked there. Whether the value had come there is not looked at.
     pub covered: u64,
 }
 
@@ -231,7 +241,7 @@ pub struct Applied {
     pub outcome: Outcome,
 }
 
-/// Keeps how a plan went.
+/// Keeps how a plan went. From now on stores are told of it: while it was written, each piece would have sent all of them off.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -241,10 +251,19 @@ pub fn keep(tx: &mut Tx<'_>, at_ms: i64, rules: &str, outcome: &Outcome) -> Resu
     tx.execute_one(
         "keep a plan",
         "parking_plan",
-        "INSERT INTO parking_plan (plan_no, at_ms, rules, outcome) \
-         VALUES ((SELECT COALESCE(MAX(plan_no), 0) + 1 FROM parking_plan), $1, $2, $3)",
-        &[at_ms.into(), rules.into(), text.as_str().into()],
+        "INSERT INTO parking_plan (plan_no, at_ms, rules, outcome, version) VALUES \
+         ((SELECT COALESCE(MAX(plan_no), 0) + 1 FROM parking_plan), $1, $2, $3, (SELECT version FROM dataset WHERE name = $4))",
+        &[at_ms.into(), rules.into(), text.as_str().into(), DatasetKind::Parking.as_str().into()],
     )
+}
+
+/// The version of the last target of the last plan that was written whole.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) fn announced(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    let sql = "SELECT version FROM parking_plan ORDER BY plan_no DESC LIMIT 1";
+    Ok(tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0))
 }
 
 /// The last plans that were applied, the newest first.

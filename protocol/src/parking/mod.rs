@@ -14,7 +14,7 @@ mod outlook;
 mod plan;
 mod visit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +136,8 @@ pub struct Holder<'a> {
     pub balance_minor: i64,
     /// Its visits, the oldest first.
     pub visits: &'a [Visit],
+    /// Stores that nobody speaks for any more. What was paid there tells what baskets cost; nothing is parked there.
+    pub gone: &'a BTreeSet<StoreId>,
 }
 
 /// What a store is to keep of an account, and why.

@@ -3,7 +3,7 @@
 //! Every visit of the past votes for its store, late ones more than early ones, and more again when it was like the visit that is expected: on the
 //! weekday on which the member's rhythm says that it will be, and after a visit to the store where the member was last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ pub struct Prospect {
     pub share_ppm: i64,
     /// Visits there.
     pub visits: u32,
-    /// Of so many that are known.
+    /// Of so many that are known, at stores that are not gone.
     pub of_visits: u32,
     /// The expected weekday, Monday is 1.
     pub weekday: u8,
@@ -54,15 +54,17 @@ impl std::fmt::Display for Prospect {
     }
 }
 
-/// The stores of a history with their shares, the most likely first. The shares are rounded down, and come to a whole but for that.
+/// The stores of a history with their shares, the most likely first, without those that are gone: the others share the visits there. The shares are
+/// rounded down, and come to a whole but for that.
 #[must_use]
-pub fn outlook(visits: &[Visit]) -> Vec<(StoreId, Prospect)> {
+pub fn outlook(visits: &[Visit], gone: &BTreeSet<StoreId>) -> Vec<(StoreId, Prospect)> {
     let Some(last) = visits.last() else { return Vec::new() };
     let weekday = weekday(last.day_no.saturating_add(interval_days(visits)));
     let nothing = Prospect {
         share_ppm: 0,
         visits: 0,
-        of_visits: u32::try_from(visits.len()).unwrap_or(u32::MAX),
+        of_visits: u32::try_from(visits.iter().filter(|visit| !gone.contains(&visit.store)).count())
+            .unwrap_or(u32::MAX),
         weekday,
         weekday_visits: 0,
         of_weekday_visits: 0,
@@ -73,6 +75,9 @@ pub fn outlook(visits: &[Visit]) -> Vec<(StoreId, Prospect)> {
     let (mut weight, mut total, mut of_weekday) = (WHOLE_PPM, 0_i64, 0);
     for at in (0..visits.len()).rev() {
         let visit = &visits[at];
+        if gone.contains(&visit.store) {
+            continue;
+        }
         let (votes, prospect) = stores.entry(visit.store).or_insert((0, nothing));
         let mut vote = weight;
         prospect.visits += 1;

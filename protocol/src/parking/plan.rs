@@ -17,7 +17,7 @@ const STRANDED_PPM: i64 = 800_000;
 #[must_use]
 pub fn plan(rules: &ParkingRules, holder: &Holder<'_>) -> Vec<Target> {
     let parkable_minor = rules.parkable_minor(holder.balance_minor);
-    let prospects = outlook(holder.visits);
+    let prospects = outlook(holder.visits, holder.gone);
     if parkable_minor <= 0 || prospects.is_empty() {
         return Vec::new();
     }
@@ -25,8 +25,8 @@ pub fn plan(rules: &ParkingRules, holder: &Holder<'_>) -> Vec<Target> {
         Allocator::Pool => Vec::new(),
         Allocator::MostVisited => vec![parkable_minor],
         Allocator::LastStore => {
-            let last = prospects[0].1.last_store;
-            prospects.iter().map(|(store, _)| if *store == last { parkable_minor } else { 0 }).collect()
+            let last = holder.visits.iter().rev().map(|visit| visit.store).find(|store| !holder.gone.contains(store));
+            prospects.iter().map(|(store, _)| if Some(*store) == last { parkable_minor } else { 0 }).collect()
         }
         Allocator::Proportional => prospects.iter().map(|(_, one)| part(parkable_minor, one.share_ppm)).collect(),
         Allocator::Planner => split(rules, holder, &prospects, parkable_minor),
@@ -106,7 +106,7 @@ fn split(
 }
 
 /// What so many steps at a store are worth: baskets paid there while it is silent, less those not paid elsewhere because of it.
-fn value(rules: &ParkingRules, store: StoreId, prospect: &Prospect, demand: &Demand, steps: usize) -> i64 {
+pub(super) fn value(rules: &ParkingRules, store: StoreId, prospect: &Prospect, demand: &Demand, steps: usize) -> i64 {
     let offline_ppm = rules.offline_ppm_of(store);
     let here_ppm = prospect.share_ppm;
     let paid = here_ppm * demand.covered_ppm(steps) / WHOLE_PPM;

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
+use super::demand::{Demand, STEPS};
 use super::*;
+
+static NONE_GONE: BTreeSet<StoreId> = BTreeSet::new();
 
 fn store(name: &str) -> StoreId {
     StoreId::new(name).unwrap()
@@ -17,7 +20,7 @@ fn rules(allocator: Allocator) -> ParkingRules {
 }
 
 fn planned(rules: &ParkingRules, balance_minor: i64, visits: &[Visit]) -> Vec<(String, i64)> {
-    let targets = plan(rules, &Holder { balance_minor, visits });
+    let targets = plan(rules, &Holder { balance_minor, visits, gone: &NONE_GONE });
     targets.iter().map(|target| (target.store.to_string(), target.target_minor)).collect()
 }
 
@@ -51,6 +54,25 @@ fn simple_allocators_do_what_they_are_called() {
 }
 
 #[test]
+fn nothing_is_parked_at_a_store_that_is_gone() {
+    let visits = regular();
+    let gone = BTreeSet::from([store("S1")]);
+    for allocator in Allocator::ALL {
+        let targets = plan(&rules(allocator), &Holder { balance_minor: 4_000, visits: &visits, gone: &gone });
+        let stores: Vec<&str> = targets.iter().map(|target| target.store.as_str()).collect();
+        let expected: &[&str] = if allocator == Allocator::Pool { &[] } else { &["S2"] };
+        assert_eq!(stores, expected, "{allocator}: where the member goes now");
+        if let Some(target) = targets.first() {
+            assert!(target.target_minor >= 3_900, "{allocator}: what was S1's part is S2's: {target:?}");
+            assert_eq!((target.prospect.visits, target.prospect.of_visits), (3, 3), "{allocator}");
+        }
+    }
+    let everywhere = BTreeSet::from([store("S1"), store("S2")]);
+    let holder = Holder { balance_minor: 4_000, visits: &visits, gone: &everywhere };
+    assert_eq!(plan(&rules(Allocator::Planner), &holder), []);
+}
+
+#[test]
 fn what_pays_one_basket_only_is_not_torn_apart() {
     let targets = planned(&rules(Allocator::Planner), 2_400, &regular());
     assert_eq!(targets.len(), 1, "{targets:?}");
@@ -70,7 +92,7 @@ fn the_weekday_on_which_the_member_comes_counts() {
     // Two visits a week, the last one on a Tuesday: Saturdays at S2, Tuesdays at S1. Day 0 was a Thursday, so day 2 is a Saturday.
     let visits: Vec<Visit> =
         (0..6).flat_map(|week| [visit("S2", 7 * week + 2, 2_000), visit("S1", 7 * week + 5, 2_000)]).collect();
-    let next = outlook(&visits)[0];
+    let next = outlook(&visits, &NONE_GONE)[0];
     assert_eq!((next.0, next.1.weekday), (store("S2"), 6), "four days after a Tuesday");
     assert_eq!(next.1.to_string(), "6 of 12 visits, 6 of 6 on a Saturday, 5 after S1");
     assert_eq!(planned(&rules(Allocator::Planner), 2_400, &visits)[0].0, "S2");
@@ -102,7 +124,8 @@ fn a_store_that_is_often_silent_is_given_more() {
 #[test]
 fn a_target_says_why_in_a_line() {
     let visits = regular();
-    let targets = plan(&rules(Allocator::MostVisited), &Holder { balance_minor: 9_000, visits: &visits });
+    let targets =
+        plan(&rules(Allocator::MostVisited), &Holder { balance_minor: 9_000, visits: &visits, gone: &NONE_GONE });
     let line = targets[0].to_string();
     assert!(line.starts_with("9000 at S1: 9 of 12 visits, "), "{line}");
     assert!(line.ends_with(" % of the baskets") && line.contains(" after S1; pays "), "{line}");
@@ -160,12 +183,13 @@ proptest! {
     #[test]
     fn a_plan_never_parks_more_than_there_is(
         visits in any_visits(),
+        gone in proptest::collection::btree_set((0_usize..9).prop_map(|at| store(&format!("S{at}"))), 0..4),
         balance_minor in prop_oneof![-5_i64..200_000, Just(i64::MAX), 0_i64..40],
         (pool_floor_ppm, offline_ppm) in (0_i64..=1_000_000, 0_i64..=1_000_000),
     ) {
         for allocator in Allocator::ALL {
             let rules = ParkingRules { allocator, pool_floor_ppm, offline_ppm, ..ParkingRules::default() };
-            let holder = Holder { balance_minor, visits: &visits };
+            let holder = Holder { balance_minor, visits: &visits, gone: &gone };
             let targets = plan(&rules, &holder);
             let sum: i128 = targets.iter().map(|target| i128::from(target.target_minor)).sum();
             prop_assert!(sum <= i128::from(rules.parkable_minor(balance_minor)));
@@ -174,15 +198,39 @@ proptest! {
             stores.sort_unstable();
             stores.dedup();
             prop_assert_eq!(stores.len(), targets.len());
-            prop_assert!(stores.iter().all(|store| visits.iter().any(|visit| visit.store == *store)));
+            prop_assert!(stores.iter().all(|store| visits.iter().any(|visit| visit.store == *store) && !gone.contains(store)));
             prop_assert_eq!(&targets, &plan(&rules, &holder), "the same history gives the same plan");
         }
     }
 
     #[test]
-    fn a_larger_balance_covers_no_less_at_the_likeliest_store(visits in any_visits(), balance_minor in 1_i64..100_000) {
-        let rules = ParkingRules { allocator: Allocator::MostVisited, ..ParkingRules::default() };
-        let parked = |balance_minor| planned(&rules, balance_minor, &visits).first().map_or(0, |(_, minor)| *minor);
-        prop_assert!(parked(balance_minor) <= parked(balance_minor + 1));
+    fn no_split_is_worth_more_than_the_planners(
+        visits in any_visits(),
+        balance_minor in STEPS as i64..100_000,
+        (pool_floor_ppm, offline_ppm) in (0_i64..=600_000, 0_i64..=1_000_000),
+    ) {
+        // Three stores, so that every split can be tried.
+        let visits: Vec<Visit> = visits.into_iter().filter(|visit| visit.store <= store("S2")).collect();
+        let rules = ParkingRules { allocator: Allocator::Planner, pool_floor_ppm, offline_ppm, ..ParkingRules::default() };
+        let holder = Holder { balance_minor, visits: &visits, gone: &NONE_GONE };
+        let (targets, demand) = (plan(&rules, &holder), Demand::of(balance_minor, &visits));
+        let prospects = outlook(&visits, &NONE_GONE);
+        let worth = |steps: &[usize]| -> i64 {
+            let each = prospects.iter().zip(steps);
+            each.map(|((store, prospect), steps)| plan::value(&rules, *store, prospect, &demand, *steps)).sum()
+        };
+        let planned: Vec<usize> = prospects
+            .iter()
+            .map(|(store, _)| targets.iter().find(|target| target.store == *store))
+            .map(|target| target.map_or(0, |target| demand.steps_in(target.target_minor)))
+            .collect();
+        let room = demand.steps_in(rules.parkable_minor(balance_minor));
+        for one in 0..=room {
+            for two in 0..=room - one {
+                for three in 0..=room - one - two {
+                    prop_assert!(worth(&[one, two, three]) <= worth(&planned), "{:?} {planned:?}", (one, two, three));
+                }
+            }
+        }
     }
 }

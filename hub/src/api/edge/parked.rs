@@ -35,7 +35,7 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<AskParked>) -> Result
                 Some(report) => rules::take(tx, &shared.root, caller, report, now)?,
                 None => rules::admit(tx, caller).map(|_| report::Taken::default())?,
             };
-            allot::fill(tx, caller, &purses)?;
+            allot::fill(tx, caller, &purses, |account| shared.recalls.is_awaited(account))?;
             let accounts: Vec<_> = purses.iter().map(|purse| purse.account).chain(taken.accounts.clone()).collect();
             let grants = undelivered(tx, caller, &accounts)?;
             Ok::<_, Refusal>((taken, grants))
