@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use huitong_tests::replay::offline::{Chooser, Summary};
+use huitong_tests::replay::offline::Chooser;
+use huitong_tests::replay::outcome::Summary;
 use huitong_tests::replay::session::{self, Options, ReleasePolicy, Report};
 use huitong_tests::town::Transport;
 use rand::rngs::StdRng;
@@ -98,6 +99,8 @@ fn options(events: PathBuf, out: PathBuf) -> Options {
         park_minor: 0,
         offline_per_mille: 0,
         allocator: Chooser::Planner,
+        against: None,
+        bar_per_mille: None,
         data: None,
         progress: false,
     }
@@ -111,6 +114,7 @@ async fn play(folder: &Path, name: &str, change: impl FnOnce(&mut Options)) -> (
     assert!(report.verified, "{name}: {:?}", report.unproved);
     assert!(report.rerated > 0, "{name}: no sale was priced again");
     assert!(report.offline.is_some() || report.declined.is_empty(), "{name}: {:?}", report.declines);
+    assert!(report.is_right(), "{name}: {report}");
     let files = std::fs::read_dir(&out).unwrap().map(|file| {
         let path = file.unwrap().path();
         (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
@@ -173,6 +177,28 @@ async fn play_offline(folder: &Path, name: &str, allocator: Chooser) -> Summary 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_allocators_are_compared_on_the_same_days_and_held_to_a_bar() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("events.csv"), made_up(2_026).0).unwrap();
+    let (report, _) = play(folder.path(), "pool", |options| {
+        (options.offline_per_mille, options.allocator, options.days) = (400, Chooser::Pool, Some(4));
+        (options.against, options.bar_per_mille) = (Some(Chooser::Clairvoyant), Some(1_000));
+    })
+    .await;
+    let (ours, against) = (report.offline.as_ref().unwrap(), report.against.as_ref().unwrap());
+    assert_eq!((ours.allocator, against.other.allocator), (Chooser::Pool, Chooser::Clairvoyant));
+    assert_eq!((ours.offline.in_full, against.other.offline.in_full), (against.ours_in_full, against.other_in_full));
+    assert!(against.ours_in_full < against.other_in_full, "{against}");
+    assert_eq!((against.bar_holds, report.holds_the_bar()), (Some(false), false), "{against}");
+    assert_eq!(against.other.checked_days, 4, "value is checked there too");
+    let text = report.to_string();
+    for said in ["no line", "connected", "all", "stranded", "parked", "day ends", "against"] {
+        assert!(text.lines().any(|line| line.starts_with(said)), "{said}: {text}");
+    }
+    assert!(text.contains("0 overdrafts, 0 that differ") && text.contains("bar of 1.000 DOES NOT HOLD"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_line_nothing_is_overdrawn_and_the_books_are_those_of_what_was_accepted() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("events.csv"), made_up(2_026).0).unwrap();
@@ -185,7 +211,9 @@ async fn without_a_line_nothing_is_overdrawn_and_the_books_are_those_of_what_was
     assert!(tried > 60, "{tried}");
     // These households come several times a day, and who knows tomorrow knows its first store only.
     assert!(alone < planned && alone < most && planned.max(most) < tried, "{alone} {planned} {most} of {tried}");
-    assert!((pool.parked_minor, planner.parked_minor > 0) == (0, true), "{pool:?} {planner:?}");
+    assert!((pool.nightly.parked_minor, planner.nightly.parked_minor > 0) == (0, true), "{pool:?} {planner:?}");
+    assert_eq!((planner.overdrafts, planner.differing, pool.end.parked_minor), (0, 0, 0), "{planner:?}");
+    assert!(planner.counters_checked > planner.nights && planner.balances_checked > planner.nights, "{planner:?}");
     // A basket that its own reload pays needs nothing that was parked.
     assert!(planner.plans_covered > pool.plans_covered, "{pool:?} {planner:?}");
 }

@@ -12,7 +12,7 @@ use huitong_tests::town::Transport;
 use serde::Serialize;
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 played, and equal to the golden files or columns where they were given; 1 it could not be played; 2 usage; 3 a result differs, or the hub could not\nprove what it holds.
+Exit codes: 0 played, and equal to the golden files or columns where they were given; 1 it could not be played, or the bar of --bar does not hold; 2 usage; 3 a\nresult differs, value was overdrawn or lost, or the hub could not prove what it holds.
 
 Events are CSV, plain or .gz: seq,ts,store_id,household_id,kind,amount_cents,basket_id. The results of --out have the names, columns and order of
 the golden files. A policy is published as a chain could publish it; nothing else is switched.
@@ -22,7 +22,7 @@ net_cents; and basket_id,product_id,department,qty and the same five amounts. Th
 with the columns, and then everything is given back.";
 
 /// What is said of events, and means nothing for baskets.
-const ONLY_WITH_EVENTS: [&str; 12] = [
+const ONLY_WITH_EVENTS: [&str; 14] = [
     "events",
     "golden",
     "out",
@@ -35,6 +35,8 @@ const ONLY_WITH_EVENTS: [&str; 12] = [
     "park",
     "offline",
     "allocator",
+    "against",
+    "bar",
 ];
 
 /// Plays recorded days of a chain through real edges and a real hub.
@@ -96,6 +98,12 @@ struct Arguments {
     /// Who decides where value is parked for such days.
     #[arg(long, default_value = "planner", value_enum, requires = "offline")]
     allocator: Chooser,
+    /// Play the same days once more under this allocator, and compare what was approved at stores without a line. The second pass settles nothing.
+    #[arg(long, value_enum, requires = "offline", value_name = "ALLOCATOR")]
+    against: Option<Chooser>,
+    /// The share of its approvals in full that the first pass must reach: 0.92 or 92%.
+    #[arg(long, value_name = "SHARE", value_parser = session::share, requires = "against")]
+    bar: Option<u32>,
     /// Keep the databases here; a folder that is not there yet. Without it they live in a temporary one.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -117,7 +125,8 @@ fn main() -> ExitCode {
             data: arguments.data,
             progress: !arguments.json,
         };
-        return show(lines::play(&options), arguments.json, |report| report.differences.is_empty());
+        let code = |report: &lines::Report| if report.differences.is_empty() { 0 } else { 3 };
+        return show(lines::play(&options), arguments.json, code);
     }
     let options = Options {
         events: arguments.events,
@@ -135,17 +144,23 @@ fn main() -> ExitCode {
         park_minor: arguments.park,
         offline_per_mille: arguments.offline.unwrap_or(0),
         allocator: arguments.allocator,
+        against: arguments.against,
+        bar_per_mille: arguments.bar,
         data: arguments.data,
         progress: !arguments.json,
     };
-    show(session::play(&options), arguments.json, |report| report.differences.is_empty() && report.verified)
+    show(session::play(&options), arguments.json, |report| match (report.is_right(), report.holds_the_bar()) {
+        (false, _) => 3,
+        (true, false) => 1,
+        (true, true) => 0,
+    })
 }
 
 /// Plays, shows what came of it, and gives the exit code.
 fn show<R: Serialize + Display>(
     play: impl Future<Output = anyhow::Result<R>>,
     json: bool,
-    is_right: impl Fn(&R) -> bool,
+    code: impl Fn(&R) -> u8,
 ) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -161,7 +176,7 @@ fn show<R: Serialize + Display>(
             } else {
                 print!("{report}");
             }
-            ExitCode::from(if is_right(&report) { 0 } else { 3 })
+            ExitCode::from(code(&report))
         }
         Err(error) => {
             eprintln!("replay: {error:#}");

@@ -1,8 +1,8 @@
 //! Drive: plays events day by day. The clock is wound with the events, a store's till sends one operation at a time, and before a card is used at
 //! another store the first one's report has gone through, as minutes pass between two visits.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use huitong_protocol::decline::{Decline, DeclineCode};
@@ -173,8 +173,7 @@ fn place(events: &[Event]) -> Vec<Placed> {
 pub(super) struct Sent {
     /// Operations declined, with their event's number.
     pub(super) declined: Vec<(u64, Decline)>,
-    /// Loads that could not be taken because the card was sold today and the news of it found no line, in the order of events; and every later load of
-    /// such a card, so that its loads keep their order.
+    /// Loads that could not be taken because the card was sold today and the news of it found no line, in the order of events.
     pub(super) put_off: Vec<Event>,
 }
 
@@ -185,16 +184,25 @@ struct Under {
     done: Vec<watch::Sender<bool>>,
     /// Stores without a line.
     cut: Arc<BTreeSet<u32>>,
-    /// Cards of which a load was put off.
-    waiting: Mutex<HashSet<u32>>,
+    /// Where cards are sold today.
+    sold_at: HashMap<u32, u32>,
+}
+
+impl Under {
+    /// Whether a store may not have heard that a card was sold today: the sale's store has no line, or the other one has none.
+    fn may_be_unheard(&self, event: &Event) -> bool {
+        let sold_at = self.sold_at.get(&event.household).filter(|sold_at| **sold_at != event.store);
+        sold_at.is_some_and(|sold_at| self.cut.contains(sold_at) || self.cut.contains(&event.store))
+    }
 }
 
 /// Sends events to their stores' tills, in order per store and per card, within the window.
 pub(super) async fn send_all(town: &Arc<Town>, events: &[Event], cut: &Arc<BTreeSet<u32>>) -> anyhow::Result<Sent> {
     let placed = place(events);
     let done = (0..placed.len()).map(|_| watch::Sender::new(false)).collect();
-    let under =
-        Arc::new(Under { town: Arc::clone(town), placed, done, cut: Arc::clone(cut), waiting: Mutex::default() });
+    let sales = events.iter().filter(|event| event.kind == EventKind::Sell);
+    let sold_at = sales.map(|event| (event.household, event.store)).collect();
+    let under = Arc::new(Under { town: Arc::clone(town), placed, done, cut: Arc::clone(cut), sold_at });
     let window = Arc::new(Semaphore::new(WINDOW));
     let mut queues: HashMap<u32, mpsc::UnboundedSender<(usize, tokio::sync::OwnedSemaphorePermit)>> = HashMap::new();
     let mut tills = Vec::new();
@@ -231,7 +239,7 @@ async fn run_till(
     store: u32,
     mut waiting: mpsc::UnboundedReceiver<(usize, tokio::sync::OwnedSemaphorePermit)>,
 ) -> anyhow::Result<Sent> {
-    let Under { town, placed, done, cut, waiting: put_off } = &*under;
+    let Under { town, placed, done, cut, .. } = &*under;
     let shop = town.shop(store_code(store))?;
     let mut sent = Sent::default();
     while let Some((index, permit)) = waiting.recv().await {
@@ -246,19 +254,12 @@ async fn run_till(
             town.shop(store_code(before))?.reported().await?;
         }
         let is_load = event.kind != EventKind::Spend;
-        let is_put_off = || put_off.lock().unwrap_or_else(PoisonError::into_inner).contains(&event.household);
-        if is_load && !cut.is_empty() && is_put_off() {
-            sent.put_off.push(event.clone());
-        } else {
-            let outcome = send(&shop, event, 0).await.with_context(|| format!("event {}", event.seq))?;
-            match outcome {
-                Outcome::Declined { decline, .. } if is_load && needs_news(&decline) && !cut.is_empty() => {
-                    put_off.lock().unwrap_or_else(PoisonError::into_inner).insert(event.household);
-                    sent.put_off.push(event.clone());
-                }
-                Outcome::Declined { decline, .. } => sent.declined.push((event.seq, *decline)),
-                _ => {}
+        match send(&shop, event, 0).await.with_context(|| format!("event {}", event.seq))? {
+            Outcome::Declined { decline, .. } if is_load && needs_news(&decline) && under.may_be_unheard(event) => {
+                sent.put_off.push(event.clone());
             }
+            Outcome::Declined { decline, .. } => sent.declined.push((event.seq, *decline)),
+            _ => {}
         }
         done[index].send_replace(true);
         drop(permit);

@@ -2,29 +2,30 @@
 //!
 //! Which store is silent on which date is drawn from seed, store and date alone, so that another allocator meets the same days. Such a store says and
 //! hears nothing from the first to the last minute of its date; in the nights between every line stands. A spend that is declined is paid wholly by other
-//! means. Loads are always taken: of a card that was sold today where the news of it found no line, in the night, before the store closes.
+//! means. Loads are always taken: of a card that was sold today where the news of it found no line, in the night, before the store closes;
+//! there they stand among the accepted events.
 //!
-//! Checked after every night: no counter below zero, and every account's value, in the pool and at its stores, is what its accepted events come to.
+//! Checked after every night: no counter below zero; every account's value, in the pool and at its stores, is what its accepted events come to; and every
+//! store's own counters are what the hub knows of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use huitong_edge::store::allotment as counters;
 use huitong_hub::allot::{self, Ask};
 use huitong_hub::store::StoreError;
 use huitong_hub::{account, hub};
 use huitong_protocol::id::{AccountId, StoreId};
 use huitong_protocol::parking::{Allocator, ParkingRules};
-use huitong_protocol::time::BusinessDay;
-use huitong_protocol::unit::Unit;
+use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
 use super::cards;
 use super::drive::{self, Sent, store_code};
 use super::event::{Event, EventKind};
+use super::holdings;
+use super::outcome::{Capital, Summary};
 use crate::till::approved;
 use crate::town::Town;
 
@@ -32,8 +33,6 @@ use crate::town::Town;
 const PER_MILLE_PPM: i64 = 1_000;
 /// How many times stores ask for what is parked: once to release, once to get what others have released.
 const ROUNDS: usize = 2;
-/// Rows of one look at a store's counters.
-const LOOK_ROWS: usize = 5_000;
 
 /// Who decides where value is parked, as the command line names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Serialize)]
@@ -51,7 +50,8 @@ pub enum Chooser {
     /// The planner.
     #[default]
     Planner,
-    /// Somebody who knows each account's first store of tomorrow: what no allocator can do better.
+    /// Somebody who knows each account's first store of tomorrow, and parks everything there: the limit that others are held against. Where accounts go
+    /// on to later in the day it does not know.
     Clairvoyant,
 }
 
@@ -64,118 +64,6 @@ impl Chooser {
             Self::Proportional => Allocator::Proportional,
             Self::Planner => Allocator::Planner,
         }
-    }
-}
-
-/// What became of spends at one sort of stores.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Spends {
-    /// Tried.
-    pub attempts: u64,
-    /// Approved in full.
-    pub in_full: u64,
-    /// Declined, though the store could have taken a part.
-    pub in_part: u64,
-    /// Declined, and nothing was there.
-    pub nothing: u64,
-}
-
-impl Spends {
-    fn count(&mut self, outcome: Option<i64>) {
-        self.attempts += 1;
-        match outcome {
-            None => self.in_full += 1,
-            Some(available_minor) if available_minor > 0 => self.in_part += 1,
-            Some(_) => self.nothing += 1,
-        }
-    }
-
-    fn declined(&self) -> u64 {
-        self.in_part + self.nothing
-    }
-}
-
-/// What came of the days without a line.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Summary {
-    /// The share of stores, in thousandths.
-    pub share_per_mille: u32,
-    /// Who decided.
-    pub allocator: Chooser,
-    /// Days of a store that had customers and no line.
-    pub store_days: u64,
-    /// Spends at stores without a line.
-    pub offline: Spends,
-    /// Spends at stores with one: what is declined there lies at a store without.
-    pub connected: Spends,
-    /// Loads that were taken in the night.
-    pub put_off: u64,
-    /// Nights.
-    pub nights: u64,
-    /// What was parked in the nights, all added up, in minor units.
-    pub parked_minor: i128,
-    /// What accounts held in the nights, all added up, in minor units.
-    pub float_minor: i128,
-    /// What stores lacked of their targets after the nights, in purses: value that was out of reach.
-    pub lacking: u64,
-    /// As the hub judged its own plans: accounts that came since the plan before, and those of them whose first basket was paid by what was parked.
-    pub plans_came: u64,
-    /// See `plans_came`.
-    pub plans_covered: u64,
-    /// Day ends at which every account was found to hold what its events come to.
-    pub checked_days: u64,
-}
-
-/// A part of a whole in per cent, to hundredths.
-fn percent(part: u64, whole: u64) -> String {
-    let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
-    format!("{}.{:02} %", hundredths / 100, hundredths % 100)
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offline, connected, .. } = self;
-        writeln!(
-            f,
-            "offline     {}.{} % of stores each day, {} days·stores with customers, allocator {:?}",
-            self.share_per_mille / 10,
-            self.share_per_mille % 10,
-            self.store_days,
-            self.allocator
-        )?;
-        for (name, spends) in [("no line", offline), ("connected", connected)] {
-            writeln!(
-                f,
-                "{name:<11} {} spends tried, {} approved in full ({}), {} refused with a part here, {} with nothing ({} refused)",
-                spends.attempts,
-                spends.in_full,
-                percent(spends.in_full, spends.attempts),
-                spends.in_part,
-                spends.nothing,
-                percent(spends.declined(), spends.attempts)
-            )?;
-        }
-        let (full, all) = (offline.in_full + connected.in_full, offline.attempts + connected.attempts);
-        writeln!(f, "all         {} of {all} spends approved in full ({})", full, percent(full, all))?;
-        let part = |minor: i128| u64::try_from(minor).unwrap_or(u64::MAX);
-        writeln!(
-            f,
-            "parked      {} of what accounts hold, over {} nights; {} purses lacked something",
-            percent(part(self.parked_minor), part(self.float_minor)),
-            self.nights,
-            self.lacking
-        )?;
-        writeln!(
-            f,
-            "plans       {} accounts came, what was parked paid the first basket of {}",
-            self.plans_came,
-            percent(self.plans_covered, self.plans_came)
-        )?;
-        writeln!(
-            f,
-            "day ends    {} checked: nothing overdrawn, nothing lost; {} loads taken in the night",
-            self.checked_days, self.put_off
-        )
     }
 }
 
@@ -193,6 +81,8 @@ pub(super) struct Offline {
 /// What a day brought.
 pub(super) struct Day {
     pub(super) declined: Vec<(u64, huitong_protocol::decline::Decline)>,
+    /// The events that were taken in the night.
+    pub(super) put_off: BTreeSet<u64>,
 }
 
 impl Offline {
@@ -246,11 +136,10 @@ impl Offline {
         }
         let Sent { declined, put_off } = drive::send_all(town, events, &silent).await?;
         let trading = drive::trading(events);
-        // Those that took every load close without a line; the others wait for it, and close in the night.
+        // Those that took every load close with their customers, those without a line too; the others close in the night.
         let waiting: BTreeSet<u32> = put_off.iter().map(|event| event.store).collect();
-        let alone: BTreeSet<u32> =
-            trading.intersection(&silent).copied().filter(|store| !waiting.contains(store)).collect();
-        drive::close(town, day, alone.iter().copied()).await?;
+        drive::close(town, day, trading.difference(&waiting).copied()).await?;
+        town.clock.wind_to(end_of(day, &town.hub.config.time_zone)?);
         for &store in silent.iter() {
             town.shop(store_code(store))?.wire.cut(false);
         }
@@ -266,13 +155,14 @@ impl Offline {
                 .with_context(|| format!("event {} in the night", event.seq))?;
             shop.reported().await?;
         }
-        drive::close(town, day, trading.difference(&alone).copied()).await?;
+        drive::close(town, day, waiting).await?;
         let reporting = trading.iter().map(|store| (*store, ())).collect();
         drive::each_store(town, &reporting, |shop| async move { shop.reported().await }).await?;
         self.summary.store_days += trading.intersection(&silent).count() as u64;
         self.summary.put_off += put_off.len() as u64;
-        self.count(events, &silent, &declined)?;
-        Ok(Day { declined })
+        let put_off = put_off.iter().map(|event| event.seq).collect();
+        self.count(events, &silent, &declined, &put_off)?;
+        Ok(Day { declined, put_off })
     }
 
     fn count(
@@ -280,10 +170,11 @@ impl Offline {
         events: &[Event],
         silent: &BTreeSet<u32>,
         declined: &[(u64, huitong_protocol::decline::Decline)],
+        put_off: &BTreeSet<u64>,
     ) -> anyhow::Result<()> {
         let declined: BTreeMap<u64, i64> =
             declined.iter().map(|(seq, decline)| (*seq, decline.available_here_minor.unwrap_or(0))).collect();
-        for event in events {
+        for event in as_taken(events, put_off) {
             let account = *self.accounts.get(&event.household).context("a household has no account")?;
             let balance_minor = self.balances.entry(account).or_default();
             let refused = declined.get(&event.seq).copied();
@@ -298,7 +189,10 @@ impl Offline {
             if refused.is_none() {
                 *balance_minor -= event.amount_minor;
             }
-            ensure!(*balance_minor >= 0, "event {}: account {account} is overdrawn", event.seq);
+            if *balance_minor < 0 {
+                let words = format!("event {}: account {account} is at {balance_minor}", event.seq);
+                self.summary.overdrawn(words);
+            }
         }
         Ok(())
     }
@@ -356,31 +250,73 @@ impl Offline {
         Ok(())
     }
 
-    /// Compares what the hub and the stores hold with what the accepted events come to.
+    /// Compares what the hub and the stores hold with what the accepted events come to, and each store's counters with what the hub knows of them.
     async fn check(&mut self, town: &Town) -> anyhow::Result<()> {
-        let (free, held) = town.hub.store.read(|tx| Ok::<_, StoreError>((pools(tx)?, lines(tx)?))).await?;
-        let mut sums: BTreeMap<AccountId, i64> = free;
-        for &(account, store, minor) in &held {
-            ensure!(minor >= 0, "account {account} is below nothing at store {store}");
+        let (pools, lines) =
+            town.hub.store.read(|tx| Ok::<_, StoreError>((holdings::pools(tx)?, holdings::lines(tx)?))).await?;
+        let summary = &mut self.summary;
+        let (mut sums, mut parked_minor) = (BTreeMap::new(), 0);
+        for (account, minor) in pools {
+            if minor < 0 {
+                summary.overdrawn(format!("the pool of account {account} is at {minor}"));
+            }
+            sums.insert(account, minor);
+        }
+        for (&(account, store), &minor) in &lines {
+            if minor < 0 {
+                summary.overdrawn(format!("account {account} is at {minor} at store {store}, by the hub's knowledge"));
+            }
             *sums.entry(account).or_default() += minor;
+            parked_minor += i128::from(minor);
         }
         for (account, balance_minor) in &self.balances {
             let found = sums.remove(account).unwrap_or(0);
-            ensure!(found == *balance_minor, "account {account} holds {found}, its events come to {balance_minor}");
+            summary.balances_checked += 1;
+            if found != *balance_minor {
+                summary.differs(format!("account {account} holds {found}, its events come to {balance_minor}"));
+            }
         }
-        ensure!(sums.values().all(|minor| *minor == 0), "accounts without events hold something");
-        let parked: i64 = held.iter().map(|(_, _, minor)| minor).sum();
-        let mut at_stores = 0_i64;
+        for (account, found) in sums.into_iter().filter(|(_, minor)| *minor != 0) {
+            summary.differs(format!("account {account} holds {found} without events"));
+        }
+        let mut known = lines;
         for shop in town.shops() {
-            at_stores += shop.edge.store().read(available)?;
+            for (account, minor) in shop.edge.store().read(holdings::available)? {
+                summary.counters_checked += 1;
+                if minor < 0 {
+                    summary.overdrawn(format!("account {account} is at {minor} at store {}", shop.id));
+                }
+                let hub_minor = known.remove(&(account, shop.id)).unwrap_or(0);
+                if minor != hub_minor {
+                    let words =
+                        format!("store {} has {minor} of account {account}, the hub knows {hub_minor}", shop.id);
+                    summary.differs(words);
+                }
+            }
         }
-        ensure!(at_stores == parked, "stores hold {at_stores}, by the hub's knowledge they hold {parked}");
-        self.summary.nights += 1;
-        self.summary.checked_days += 1;
-        self.summary.parked_minor += i128::from(parked);
-        self.summary.float_minor += self.balances.values().map(|minor| i128::from(*minor)).sum::<i128>();
+        for ((account, store), minor) in known.into_iter().filter(|(_, minor)| *minor != 0) {
+            summary.differs(format!("store {store} has nothing of account {account}, the hub knows {minor}"));
+        }
+        let float_minor = self.balances.values().map(|minor| i128::from(*minor)).sum();
+        summary.end = Capital { parked_minor, float_minor };
+        summary.nightly.parked_minor += parked_minor;
+        summary.nightly.float_minor += float_minor;
+        summary.nights += 1;
+        summary.checked_days += 1;
         Ok(())
     }
+}
+
+/// Events in the order in which they were taken: those that were put off at the end.
+pub(super) fn as_taken<'a>(events: &'a [Event], put_off: &BTreeSet<u64>) -> impl Iterator<Item = &'a Event> + use<'a> {
+    let (later, first): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| put_off.contains(&event.seq));
+    first.into_iter().chain(later)
+}
+
+/// The end of a date on the stores' clocks.
+fn end_of(day: BusinessDay, time_zone: &str) -> anyhow::Result<Instant> {
+    let midnight = day.date().tomorrow()?.in_tz(time_zone).with_context(|| format!("{day} has no end"))?;
+    Ok(Instant(midnight.timestamp().as_millisecond()))
 }
 
 /// Every store of a town.
@@ -392,43 +328,6 @@ fn card_numbers(tx: &mut huitong_hub::store::Tx<'_>) -> Result<Vec<(AccountId, S
     let mut numbers = Vec::new();
     account::card_numbers(tx, |account, number| numbers.push((account, number.to_owned())))?;
     Ok(numbers)
-}
-
-fn account_of(number: i64) -> Result<AccountId, StoreError> {
-    AccountId::new(number).map_err(|fault| StoreError::Rule { operation: "read an account", fault: fault.to_string() })
-}
-
-/// What is free per account; refuses a pool below nothing.
-fn pools(tx: &mut huitong_hub::store::Tx<'_>) -> Result<BTreeMap<AccountId, i64>, StoreError> {
-    let sql = "SELECT account_id, loaded_minor - spent_minor + released_minor - granted_minor FROM pool WHERE unit <> 'points'";
-    let rows = tx.query(sql, &[], |row| Ok((account_of(row.integer(0)?)?, row.integer(1)?)))?;
-    match rows.iter().find(|(_, free)| *free < 0) {
-        Some((account, free)) => {
-            Err(StoreError::Rule { operation: "check the pools", fault: format!("account {account} has {free}") })
-        }
-        None => Ok(rows.into_iter().collect()),
-    }
-}
-
-/// What each store holds of each account, as the hub knows.
-fn lines(tx: &mut huitong_hub::store::Tx<'_>) -> Result<Vec<(AccountId, StoreId, i64)>, StoreError> {
-    tx.query(
-        "SELECT account_id, store_id, granted_minor + loaded_minor - spent_minor - released_minor FROM allotment WHERE unit <> 'points'",
-        &[],
-        |row| Ok((account_of(row.integer(0)?)?, row.parsed(1, "allotment", "store_id")?, row.integer(2)?)),
-    )
-}
-
-/// What a store can spend of all accounts together.
-fn available(tx: &huitong_edge::store::ReadTx<'_>) -> Result<i64, huitong_edge::store::StoreError> {
-    let (mut after, mut sum) = (0, 0);
-    loop {
-        let page = counters::changed_after(tx, after, LOOK_ROWS)?;
-        let Some((last, _)) = page.last() else { return Ok(sum) };
-        after = *last;
-        let money = page.iter().filter(|(_, line)| line.unit != Unit::Points);
-        sum += money.map(|(_, line)| line.counters.available_minor()).sum::<i64>();
-    }
 }
 
 #[cfg(test)]
@@ -447,6 +346,13 @@ mod tests {
         let day = |no: u8| format!("2026-11-{no:02}").parse::<BusinessDay>().unwrap();
         let days = (1..=100_u32).flat_map(|store| (1..=30_u8).map(move |no| (store, no)));
         days.filter(|(store, no)| lines.is_silent(store_code(*store), day(*no))).collect()
+    }
+
+    #[test]
+    fn a_date_ends_at_midnight_on_the_wall_also_when_clocks_change() {
+        let end = |day: &str| end_of(day.parse().unwrap(), "America/New_York").unwrap();
+        assert_eq!(end("2026-03-07"), Instant(1_772_946_000_000));
+        assert_eq!(end("2026-03-08"), Instant(1_772_946_000_000 + 23 * 3_600_000));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::drive::{self, store_code};
 use super::event::{self, Event};
 use super::offline::{self, Chooser, Offline};
+use super::outcome::{Against, Summary};
 use super::{cards, finance, golden};
 use crate::town::{Plan, Town, Transport};
 use crate::wire::{Shuffler, Wire};
@@ -83,6 +84,10 @@ pub struct Options {
     pub offline_per_mille: u32,
     /// Who decides where value is parked then.
     pub allocator: Chooser,
+    /// Who decides in a second pass over the same days, for comparison.
+    pub against: Option<Chooser>,
+    /// What spends approved without a line must come to, in thousandths of those of the second pass.
+    pub bar_per_mille: Option<u32>,
     /// Where the databases stay.
     pub data: Option<PathBuf>,
     /// Whether progress is shown on standard error.
@@ -147,7 +152,10 @@ pub struct Report {
     pub late_store_days: u64,
     /// What came of days without a line.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub offline: Option<offline::Summary>,
+    pub offline: Option<Summary>,
+    /// How that compares with another allocator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Against>,
     /// Runs of the booked scheme.
     pub runs: Vec<RunLine>,
     /// Sales that head office priced again.
@@ -194,6 +202,9 @@ impl fmt::Display for Report {
                     writeln!(f, "DECLINED    {decline}")?;
                 }
             }
+        }
+        if let Some(against) = &self.against {
+            write!(f, "{against}")?;
         }
         let counts: Vec<String> = self.allotments.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(f, "allotments  {}", counts.join(", "))?;
@@ -252,13 +263,45 @@ struct Times {
     park: Duration,
 }
 
-/// Plays a whole replay.
+impl Report {
+    /// Whether everything is as it should be: equal to the golden files, proved by the hub, nothing overdrawn or lost under either allocator.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        let mut summaries = self.offline.iter().chain(self.against.iter().map(|against| &against.other));
+        self.differences.is_empty() && self.verified && summaries.all(Summary::is_sound)
+    }
+
+    /// Whether the bar holds, when there is one.
+    #[must_use]
+    pub fn holds_the_bar(&self) -> bool {
+        self.against.as_ref().and_then(|against| against.bar_holds).unwrap_or(true)
+    }
+}
+
+/// Plays a whole replay, and the same days once more under another allocator when one is named.
 ///
 /// # Errors
 /// What could not be read, set up, played or settled.
 pub async fn play(options: &Options) -> anyhow::Result<Report> {
     let events = event::read(&options.events)?;
     let days = by_day(&events, options.days);
+    let mut report = play_whole(options, &events, &days).await?;
+    if let (Some(allocator), Some(ours)) = (options.against, &report.offline) {
+        let data = options.data.as_ref().map(|data| data.join("against"));
+        let second = Options { allocator, data, ..options.clone() };
+        let other = play_again(&second, &events, &days).await.context("in the pass to compare with")?;
+        report.against = Some(Against::of(ours, other, options.bar_per_mille)?);
+    }
+    Ok(report)
+}
+
+/// A pass over the days: its town, and the folder that goes with it.
+struct Pass {
+    town: Arc<Town>,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+async fn begin(options: &Options, events: &[Event]) -> anyhow::Result<Pass> {
     let temporary =
         if options.data.is_none() { Some(tempfile::tempdir().context("no temporary folder")?) } else { None };
     let data = match (&options.data, &temporary) {
@@ -269,26 +312,46 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         (None, Some(folder)) => folder.path().to_owned(),
         (None, None) => unreachable!("one of both is there"),
     };
-    let started = now();
     let shuffler = options.shuffle.then(|| Shuffler::start(options.seed));
     let is_offline = options.offline_per_mille > 0;
-    let town = Town::build_with(&plan(options, &data, &events, shuffler), |hub| {
+    let town = Town::build_with(&plan(options, &data, events, shuffler), |hub| {
         if is_offline {
             hub.time_zone = TIME_ZONE.to_owned();
         }
     })
     .await?;
-    let setup = started.elapsed();
+    Ok(Pass { town, _temporary: temporary })
+}
 
-    let bar = progress(options.progress, days.iter().map(|(_, events)| events.len() as u64).sum());
-    let mut state = State::new(options, &town).await?;
+async fn play_days(state: &mut State<'_>, town: &Arc<Town>, days: &[Day]) -> anyhow::Result<()> {
+    let bar = progress(state.options.progress, days.iter().map(|(_, events)| events.len() as u64).sum());
     for (at, (day, events)) in days.iter().enumerate() {
         let tomorrow = days.get(at + 1).map(|(day, events)| (*day, events.as_slice()));
-        state.play_day(&town, *day, events, tomorrow).await.with_context(|| format!("day {day}"))?;
+        state.play_day(town, *day, events, tomorrow).await.with_context(|| format!("day {day}"))?;
         bar.inc(events.len() as u64);
         bar.set_message(format!("{day}"));
     }
     bar.finish_and_clear();
+    Ok(())
+}
+
+/// Plays the days for what came of those without a line alone: value is checked every night, nothing is settled.
+async fn play_again(options: &Options, events: &[Event], days: &[Day]) -> anyhow::Result<Summary> {
+    let Pass { town, _temporary } = begin(options, events).await?;
+    let mut state = State::new(options, &town).await?;
+    state.settles = false;
+    play_days(&mut state, &town, days).await?;
+    let summary = state.offline.map(|offline| offline.summary).context("every line stands")?;
+    town.close().await?;
+    Ok(summary)
+}
+
+async fn play_whole(options: &Options, events: &[Event], days: &[Day]) -> anyhow::Result<Report> {
+    let started = now();
+    let Pass { town, _temporary } = begin(options, events).await?;
+    let setup = started.elapsed();
+    let mut state = State::new(options, &town).await?;
+    play_days(&mut state, &town, days).await?;
 
     let finishing = now();
     state.let_go(&town, usize::MAX).await?;
@@ -308,7 +371,7 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         golden::write(&files, out, &options.golden_prefix)?;
     }
     if let Some(path) = &options.accepted {
-        write_accepted(path, &days, &state.declined_events)?;
+        write_accepted(path, days, &state.declined_events, &state.put_off)?;
     }
     let comparison = match &options.golden {
         Some(folder) => golden::compare(&files, folder, &options.golden_prefix)?,
@@ -327,6 +390,7 @@ pub async fn play(options: &Options) -> anyhow::Result<Report> {
         answers_lost: town.shops().map(|shop| shop.wire.lost()).sum(),
         late_store_days: state.late_store_days,
         offline: state.offline.map(|offline| offline.summary),
+        against: None,
         runs: state.runs,
         rerated,
         verified,
@@ -354,7 +418,10 @@ fn progress(shown: bool, events: u64) -> ProgressBar {
     ProgressBar::new(events).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn by_day(events: &[Event], limit: Option<usize>) -> Vec<(BusinessDay, Vec<Event>)> {
+/// A day and its events.
+type Day = (BusinessDay, Vec<Event>);
+
+fn by_day(events: &[Event], limit: Option<usize>) -> Vec<Day> {
     let chunks = events.chunk_by(|a, b| a.day == b.day).map(|chunk| (chunk[0].day, chunk.to_vec()));
     chunks.take(limit.unwrap_or(usize::MAX)).collect()
 }
@@ -427,8 +494,12 @@ struct State<'a> {
     late_store_days: u64,
     declined: BTreeMap<String, u64>,
     declined_events: BTreeSet<u64>,
+    /// Events that were taken at the end of their day.
+    put_off: BTreeSet<u64>,
     declines: Vec<String>,
     runs: Vec<RunLine>,
+    /// Whether the booked scheme is settled day by day.
+    settles: bool,
     times: Times,
     offline: Option<Offline>,
 }
@@ -450,8 +521,10 @@ impl<'a> State<'a> {
             late_store_days: 0,
             declined: BTreeMap::new(),
             declined_events: BTreeSet::new(),
+            put_off: BTreeSet::new(),
             declines: Vec::new(),
             runs: Vec::new(),
+            settles: true,
             times: Times::default(),
         })
     }
@@ -469,7 +542,11 @@ impl<'a> State<'a> {
 
         let trading = now();
         let declined = match &mut self.offline {
-            Some(offline) => offline.play_day(town, day, events).await?.declined,
+            Some(offline) => {
+                let offline::Day { declined, put_off } = offline.play_day(town, day, events).await?;
+                self.put_off.extend(put_off);
+                declined
+            }
             None => drive::play_day(town, day, events).await?.declined,
         };
         self.times.trade += trading.elapsed();
@@ -495,8 +572,10 @@ impl<'a> State<'a> {
         self.times.upload += uploading.elapsed();
 
         let settling = now();
-        let late: Vec<u32> = self.late.keys().copied().collect();
-        self.settle(town, day, &late).await?;
+        if self.settles {
+            let late: Vec<u32> = self.late.keys().copied().collect();
+            self.settle(town, day, &late).await?;
+        }
         self.times.settle += settling.elapsed();
 
         if let Some(offline) = &mut self.offline {
@@ -553,17 +632,19 @@ impl<'a> State<'a> {
     }
 }
 
-/// Writes the events that were accepted, renumbered from 1, in the columns of the event files.
-fn write_accepted(path: &Path, days: &[(BusinessDay, Vec<Event>)], declined: &BTreeSet<u64>) -> anyhow::Result<()> {
+/// Writes the events that were accepted, renumbered from 1, in the columns of the event files. Those that had to wait for the night stand at the end of
+/// their day, as they were taken there.
+fn write_accepted(path: &Path, days: &[Day], declined: &BTreeSet<u64>, put_off: &BTreeSet<u64>) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_path(path).with_context(|| format!("could not write {}", path.display()))?;
     writer.write_record(["seq", "ts", "store_id", "household_id", "kind", "amount_cents", "basket_id"])?;
-    let accepted = days.iter().flat_map(|(_, events)| events).filter(|event| !declined.contains(&event.seq));
+    let taken = days.iter().flat_map(|(_, events)| offline::as_taken(events, put_off));
+    let accepted = taken.filter(|event| !declined.contains(&event.seq));
     for (no, event) in (1_u64..).zip(accepted) {
         let kind = serde_json::to_value(event.kind)?;
         let kind = kind.as_str().unwrap_or_default();
         let row = [
             no.to_string(),
-            event.ts.clone(),
+            if put_off.contains(&event.seq) { last_second(&event.ts)? } else { event.ts.clone() },
             event.store.to_string(),
             event.household.to_string(),
             kind.to_owned(),
@@ -575,9 +656,23 @@ fn write_accepted(path: &Path, days: &[(BusinessDay, Vec<Event>)], declined: &BT
     writer.flush().with_context(|| format!("could not write {}", path.display()))
 }
 
+/// The last second of the day of a time with its offset.
+fn last_second(ts: &str) -> anyhow::Result<String> {
+    let parts = ts.split_once('T').and_then(|(date, time)| Some((date, &time[time.find(['+', '-', 'Z'])?..])));
+    let (date, offset) = parts.with_context(|| format!("ts {ts:?} is not a time with its offset"))?;
+    Ok(format!("{date}T23:59:59{offset}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_that_waited_stands_in_the_last_second_of_its_day() {
+        assert_eq!(last_second("2026-03-01T10:30:00-05:00").unwrap(), "2026-03-01T23:59:59-05:00");
+        assert_eq!(last_second("2026-03-01T10:30:00.25Z").unwrap(), "2026-03-01T23:59:59Z");
+        assert!(last_second("2026-03-01").is_err());
+    }
 
     #[test]
     fn a_share_is_a_percentage_or_a_fraction() {
