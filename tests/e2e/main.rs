@@ -14,6 +14,7 @@ mod lines;
 mod openapi;
 mod operations;
 mod parameters;
+mod parking;
 mod people;
 mod policy;
 mod replay;

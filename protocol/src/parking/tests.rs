@@ -206,7 +206,7 @@ proptest! {
     #[test]
     fn no_split_is_worth_more_than_the_planners(
         visits in any_visits(),
-        balance_minor in STEPS as i64..100_000,
+        balance_minor in i64::try_from(STEPS).unwrap()..100_000,
         (pool_floor_ppm, offline_ppm) in (0_i64..=600_000, 0_i64..=1_000_000),
     ) {
         // Three stores, so that every split can be tried.
