@@ -33,7 +33,7 @@ pub fn check_version(protocol: (u16, u16)) -> Result<(), Refusal> {
 /// Whether an enrolment may be made, or was made and is asked for again. Changes nothing.
 ///
 /// # Errors
-/// [`SyncFault::Token`], [`SyncFault::Malformed`], [`SyncFault::Version`].
+/// [`SyncFault::Token`], [`SyncFault::Malformed`], [`SyncFault::Version`]; [`SyncFault::Forgotten`] while a restored hub waits for the epoch before.
 pub fn check(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Checked, Refusal> {
     check_version(request.protocol)?;
     if request.public_key.len() != ED25519_PUBLIC_KEY_LEN {
@@ -44,13 +44,29 @@ pub fn check(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Checked, 
     }
     let token = device::token(tx, &request.token)?.ok_or_else(|| refused("the enrolment token is not known"))?;
     let store = organisation::store(tx, token.store)?.ok_or_else(|| refused("the token's store does not exist"))?;
+    let last = tenure::last(tx, token.store)?;
+    let at = tenure::standpoint(tx, token.store, last)?;
     let enrolled = match device::find(tx, token.store)? {
         Some(device) if token.used && device.public_key == request.public_key => Some(device.epoch),
         _ if token.used => return Err(refused("the enrolment token was used before")),
         _ if token.expires_at_ms < now => return Err(refused("the enrolment token is out of date")),
         // Who has found an old token must not end the epoch that came after it.
-        _ if token.after != tenure::last(tx, token.store)? => {
+        _ if token.after != last => {
             return Err(refused("the store was enrolled again since the enrolment token was made"));
+        }
+        // What the epoch was granted that this database has forgotten a person has to answer for; a technician with a token does not.
+        _ if at.is_some_and(|at| at.is_waited_for) => {
+            let words = format!(
+                "head office was restored from a backup and waits to hear epoch {last} of store {0}; let that machine come online, or have the epoch ended \
+                 first: huitong-hub store fence {0} --note TEXT",
+                token.store
+            );
+            return Err(Refusal::new(SyncFault::Forgotten, words));
+        }
+        // The number of the new epoch may have been given before, to another key.
+        _ if root::must_recover(tx)?.is_some() => {
+            let words = "head office was restored from a backup and has forgotten what it told its stores; run huitong-hub recover there first";
+            return Err(Refusal::new(SyncFault::Forgotten, words));
         }
         _ => None,
     };

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::actor::Actor;
 use crate::note::{self, NoteFault};
-use crate::store::{StoreError, Tx, device, organisation, suspense as rows, tenure};
+use crate::store::{StoreError, Tx, device, organisation, root, suspense as rows, tenure};
 use crate::suspense::{self, UnitSum};
 
 /// Why an epoch was not ended.
@@ -80,7 +80,7 @@ pub fn fence(tx: &mut Tx<'_>, actor: &Actor, store: StoreId, note: &str, now: In
     let epoch = tenure::last(tx, store)?;
     let at = tenure::standpoint(tx, store, epoch)?.ok_or(FenceError::NeverEnrolled(store))?;
     let last_seen_ms = device::last_seen(tx, store)?;
-    let unknown = at.is_waited_for.then(|| {
+    let unknown = (at.is_waited_for || root::must_recover(tx)?.is_some()).then(|| {
         "the hub was restored and had not heard this epoch since: what it was granted in the meantime is not known here, and may have been granted again"
             .to_owned()
     });

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::HubConfig;
 use crate::recall::Recalls;
-use crate::recovery;
+use crate::recovery::{self, RecoveryError};
 use crate::refusal::Refusals;
 use crate::report::Taken;
 use crate::rerate::Books;
@@ -187,10 +187,13 @@ impl Hub {
     /// [`StoreError`].
     pub async fn remember(&self) -> Result<(), StoreError> {
         let file = self.store.path().with_file_name("").join(&self.config.recovery_log);
-        let mark = self.store.read(recovery::mark).await?;
-        let written = tokio::task::spawn_blocking(move || recovery::remember(&file, &mark)).await;
-        let written = written.map_err(std::io::Error::other).flatten();
-        written.map_err(|fault| StoreError::Rule { operation: "write the recovery log", fault: fault.to_string() })
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || recovery::remember(&store, &file)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(RecoveryError::Store(error))) => Err(error),
+            Ok(Err(fault)) => Err(StoreError::Rule { operation: "write the recovery log", fault: fault.to_string() }),
+            Err(_) => Err(StoreError::Stopped),
+        }
     }
 
     /// The newest version per dataset.

@@ -15,6 +15,16 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// Takes a lock until the file is dropped, and waits for whoever has it.
+///
+/// # Errors
+/// The file cannot be made or locked.
+pub fn wait(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
 /// Takes a lock until the file is dropped; nothing when somebody has it, in this process or another.
 ///
 /// # Errors

@@ -22,6 +22,10 @@ pub struct Overview {
     pub life: i64,
     /// Epochs of stores that this life waits for: until the last was heard or ended, nothing is granted.
     pub waited_for: Vec<String>,
+    /// Since when a store has proved that this database is older than it was: nothing is granted or paid back until `recover` is run.
+    pub must_recover_ms: Option<Instant>,
+    /// When what a restored backup would have forgotten was last written down outside the database.
+    pub remembered_at_ms: Option<Instant>,
     /// How many stores there are.
     pub stores: usize,
     /// The last business day that any store opened.
@@ -44,6 +48,8 @@ pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Overview, StoreError> {
         currency: hub.currency,
         life: hub.incarnation,
         waited_for: tenure::waited_for(tx)?.iter().map(|(store, epoch)| format!("{store}-{epoch}")).collect(),
+        must_recover_ms: root::must_recover(tx)?,
+        remembered_at_ms: root::remembered_at(tx)?,
         stores: organisation::stores(tx)?.len(),
         last_day: calendar::last_day(tx, now)?,
         settled_to: settlement::last_booked(tx)?.map(|record| record.run.day_to),

@@ -2,21 +2,27 @@
 //!
 //! It begins another life, and grants nothing and takes nothing off until every living epoch has told all its counters to this life, or a person has ended
 //! it. That a database is older than it was is seen by a small file beside it, best on another disk: it remembers the hub's lives, its epochs and how far it
-//! had come. Deliberately not here: how a report is taken meanwhile (`crate::report`). Invariant: the file never forgets; an epoch's number is never minted
-//! twice.
+//! had come. It is written now and then, so that a backup may be older than the database was and younger than the file: then a store proves it, by a turn or
+//! a grant that the database never gave, and nothing is granted or paid back until a person begins the other life. Deliberately not here: how a report is
+//! taken meanwhile (`crate::report`). Invariant: the file never forgets; an epoch's number is never minted twice.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 use huitong_protocol::id::{Epoch, StoreId};
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::Instant;
+use huitong_protocol::wire::SyncFault;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
-use crate::fence;
 use crate::note::{self, NoteFault};
-use crate::store::{Store, StoreError, Tx, device, root, tenure};
+use crate::refusal::Refusal;
+use crate::store::exception::{self, Resolution};
+use crate::store::{Store, StoreError, Tx, device, organisation, root, tenure};
+use crate::{exception as work, fence, lock};
 
 /// Why the hub does not start, or begins no other life.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,32 @@ pub enum RecoveryError {
         "the backup has forgotten that these epochs ended, and what they were granted before: {0}\n  hint: repeat with --accept-unknown when a person answers for it"
     )]
     Unknown(String),
+    /// There is no file, and the database was in use.
+    #[error(
+        "there is no recovery log at {file}, and this database has enrolled stores: whether it is older than it was cannot be seen\n  hint: attach the disk that the log is on; when a backup was restored: huitong-hub recover --note TEXT; when it is certain that none was: huitong-hub run --begin-log"
+    )]
+    NoLog {
+        /// Where it should be.
+        file: String,
+    },
+    /// A restore without a file: what was forgotten nobody knows.
+    #[error(
+        "there is no recovery log: epochs that the backup has forgotten and the lives of the hub since are not known\n  hint: attach the disk that the log is on; when it is lost, repeat with --accept-unknown and --life NUMBER, a number above every life that a store was ever greeted with"
+    )]
+    Unremembered,
+    /// A life that is none after the last.
+    #[error("life {given} is none after the last, {last}\n  hint: give a higher one, or leave --life out")]
+    Life {
+        /// The one that was given.
+        given: i64,
+        /// The last that is known.
+        last: i64,
+    },
+    /// The backup is older than a store.
+    #[error(
+        "the backup does not know these stores, and the recovery log has epochs of them: {0}\n  hint: import them first (huitong-hub store import FILE), then repeat"
+    )]
+    NoStore(String),
     /// A note that says nothing, or too much.
     #[error("note: {0}")]
     Note(#[from] NoteFault),
@@ -54,11 +86,10 @@ pub enum RecoveryError {
     Store(#[from] StoreError),
 }
 
-/// The last epoch of a store.
+/// An epoch as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LastEpoch {
-    epoch: u32,
+pub struct Past {
     is_living: bool,
     /// Its key, in hexadecimal: by it a store that a backup has forgotten can still be heard.
     public_key: String,
@@ -74,8 +105,8 @@ pub struct Mark {
     pub next_ingested_no: i64,
     /// How often value was granted.
     pub grants: i64,
-    /// The last epoch of each store.
-    pub epochs: BTreeMap<StoreId, LastEpoch>,
+    /// Every epoch of each store, by its number.
+    pub epochs: BTreeMap<StoreId, BTreeMap<u32, Past>>,
 }
 
 /// What there is to remember now.
@@ -89,15 +120,15 @@ pub fn mark(tx: &mut Tx<'_>) -> Result<Mark, StoreError> {
         })?
         .unwrap_or_default();
     let grants = tx.query_one("SELECT count FROM allotment_count WHERE name = 'grants'", &[], |row| row.integer(0))?;
-    let epochs =
-        tx.query("SELECT store_id, epoch, standing, public_key FROM tenure ORDER BY store_id, epoch", &[], |row| {
-            let epoch = u32::try_from(row.integer(1)?).unwrap_or(u32::MAX);
-            let public_key = data_encoding::HEXLOWER.encode(row.bytes(3)?);
-            let last = LastEpoch { epoch, is_living: row.text(2)? == "living", public_key };
-            Ok::<_, StoreError>((row.parsed(0, "tenure", "store_id")?, last))
-        })?;
-    // Of a store the last one stays.
-    Ok(Mark { life, next_ingested_no, grants: grants.unwrap_or(0), epochs: epochs.into_iter().collect() })
+    let mut epochs: BTreeMap<StoreId, BTreeMap<u32, Past>> = BTreeMap::new();
+    tx.for_each("SELECT store_id, epoch, standing, public_key FROM tenure", &[], |row| {
+        let epoch = u32::try_from(row.integer(1)?).unwrap_or(u32::MAX);
+        let public_key = data_encoding::HEXLOWER.encode(row.bytes(3)?);
+        let past = Past { is_living: row.text(2)? == "living", public_key };
+        epochs.entry(row.parsed(0, "tenure", "store_id")?).or_default().insert(epoch, past);
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(Mark { life, next_ingested_no, grants: grants.unwrap_or(0), epochs })
 }
 
 impl Mark {
@@ -108,18 +139,28 @@ impl Mark {
             (remembered > found).then(|| format!("{what} was {remembered} and is {found}"))
         };
         let epoch = || {
-            self.epochs.iter().find_map(|(store, last)| {
-                let known = database.epochs.get(store);
-                let is_forgotten = known.is_none_or(|known| {
-                    known.epoch < last.epoch || (known.epoch == last.epoch && known.is_living && !last.is_living)
-                });
-                is_forgotten.then(|| format!("epoch {store}-{} and what became of it are not known", last.epoch))
+            self.all().find_map(|(store, epoch, past)| {
+                let is_forgotten = database.find(store, epoch).is_none_or(|held| held.is_living && !past.is_living);
+                is_forgotten.then(|| format!("epoch {store}-{epoch} and what became of it are not known"))
             })
         };
         older("the hub's life", self.life, database.life)
             .or_else(epoch)
             .or_else(|| older("the number of the next entry", self.next_ingested_no, database.next_ingested_no))
             .or_else(|| older("the number of grants", self.grants, database.grants))
+    }
+
+    fn find(&self, store: StoreId, epoch: u32) -> Option<&Past> {
+        self.epochs.get(&store)?.get(&epoch)
+    }
+
+    /// Every epoch, by store and number.
+    fn all(&self) -> impl Iterator<Item = (StoreId, u32, &Past)> {
+        self.epochs.iter().flat_map(|(store, epochs)| epochs.iter().map(|(epoch, past)| (*store, *epoch, past)))
+    }
+
+    fn last(&self, store: StoreId) -> Option<u32> {
+        self.epochs.get(&store)?.keys().next_back().copied()
     }
 }
 
@@ -135,32 +176,36 @@ pub fn remembered(file: &Path) -> io::Result<Option<Mark>> {
     }
 }
 
-/// Remembers, on disk when it returns. What is remembered already and lies beyond stays.
+/// Remembers what there is, on disk when it returns. One at a time reads the database and writes, so that the file never forgets what another has written.
 ///
 /// # Errors
 /// The file cannot be written, or remembers more than the database knows.
-pub fn remember(file: &Path, mark: &Mark) -> io::Result<()> {
-    if let Some(known) = remembered(file)? {
-        if known == *mark {
-            return Ok(());
-        }
-        // Two that write at once read the database in some order: the later look stays.
-        if known.beyond(mark).is_some() {
-            return match known.life > mark.life {
-                true => Err(io::Error::other("it remembers a later life of the hub than its database has")),
-                false => Ok(()),
-            };
-        }
+pub fn remember(store: &Store, file: &Path) -> Result<(), RecoveryError> {
+    let _alone = alone(file)?;
+    let found = store.read_blocking(mark)?;
+    match remembered(file).map_err(file_fault(file))? {
+        Some(known) if known == found => Ok(()),
+        Some(known) => match known.beyond(&found) {
+            Some(what) => Err(RecoveryError::Older { file: file.display().to_string(), what }),
+            None => write(file, &found).map_err(file_fault(file)),
+        },
+        None => write(file, &found).map_err(file_fault(file)),
     }
-    write(file, mark)
 }
 
-/// Remembers the beginning of another life, from which everything counts anew.
+/// Remembers the beginning of another life, from which everything counts anew: what the forgotten one had come to is of no use any more.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn begin_log(file: &Path, mark: &Mark) -> io::Result<()> {
-    write(file, mark)
+/// As [`remember`].
+pub fn begin_log(store: &Store, file: &Path) -> Result<(), RecoveryError> {
+    let _alone = alone(file)?;
+    let found = store.read_blocking(mark)?;
+    write(file, &found).map_err(file_fault(file))
+}
+
+/// Until it is dropped, nobody else writes the file: no other task of this process, and no command beside it.
+fn alone(file: &Path) -> Result<File, RecoveryError> {
+    lock::wait(&lock::beside(file, ".lock")).map_err(file_fault(file))
 }
 
 fn write(file: &Path, mark: &Mark) -> io::Result<()> {
@@ -169,16 +214,14 @@ fn write(file: &Path, mark: &Mark) -> io::Result<()> {
     new.1.write_all(&serde_json::to_vec(mark).map_err(io::Error::other)?)?;
     new.1.sync_all()?;
     std::fs::rename(&new.0, file)?;
-    std::fs::File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()
 }
 
-/// A new file beside another, which nobody else writes: the process and a number are in its name.
-fn tempfile_in(folder: &Path, file: &Path) -> io::Result<(std::path::PathBuf, std::fs::File)> {
-    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+/// A new file beside another. Whoever writes is alone; the process is in its name for who looks at what a crash has left.
+fn tempfile_in(folder: &Path, file: &Path) -> io::Result<(std::path::PathBuf, File)> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let path = folder.join(format!("{name}.{}.{number}.new", std::process::id()));
-    let opened = std::fs::File::create(&path)?;
+    let path = folder.join(format!("{name}.{}.new", std::process::id()));
+    let opened = File::create(&path)?;
     Ok((path, opened))
 }
 
@@ -186,17 +229,50 @@ fn file_fault(file: &Path) -> impl FnOnce(io::Error) -> RecoveryError + '_ {
     move |source| RecoveryError::File { file: file.display().to_string(), source }
 }
 
-/// Whether the hub may serve on this database; remembers it then.
+/// Whether the hub may serve on this database; remembers it then. `begins_log` says that a person stands for a database without a file.
 ///
 /// # Errors
-/// [`RecoveryError::Older`] when it is older than what is remembered.
-pub fn may_start(store: &Store, file: &Path) -> Result<(), RecoveryError> {
-    let found = store.read_blocking(mark)?;
-    let known = remembered(file).map_err(file_fault(file))?;
-    if let Some(what) = known.and_then(|known| known.beyond(&found)) {
-        return Err(RecoveryError::Older { file: file.display().to_string(), what });
+/// [`RecoveryError::Older`] when it is older than what is remembered; [`RecoveryError::NoLog`] when that cannot be seen.
+pub fn may_start(store: &Store, file: &Path, begins_log: bool) -> Result<(), RecoveryError> {
+    let has_epochs = !store.read_blocking(mark)?.epochs.is_empty();
+    if has_epochs && !begins_log && remembered(file).map_err(file_fault(file))?.is_none() {
+        return Err(RecoveryError::NoLog { file: file.display().to_string() });
     }
-    remember(file, &found).map_err(file_fault(file))
+    remember(store, file)
+}
+
+/// The refusal of a store that proves that this database is older than it was, with the proof.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn older(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, what: &str) -> Result<Refusal, StoreError> {
+    let finding = Finding {
+        class: Class::HubForgot,
+        store: Some(store),
+        // However many prove it, it is one thing.
+        subject: subject(root::hub(tx)?.incarnation),
+        evidence: Evidence::from("the database of head office is older than it was".to_owned())
+            .when(format!("{store}-{epoch}: {what}")),
+    };
+    let words = format!(
+        "{what}: head office was restored from a backup, and nobody told it; run huitong-hub recover there. The store goes on with what it holds"
+    );
+    Ok(Refusal { proof: Some(Box::new(finding)), ..Refusal::new(SyncFault::Forgotten, words) })
+}
+
+fn subject(life: i64) -> String {
+    format!("life {life} of head office")
+}
+
+/// Writes down that this database is older than it was. Nothing is granted or paid back until a person begins another life.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn must_recover(tx: &mut Tx<'_>, proof: &Finding, now: Instant) -> Result<(), StoreError> {
+    if root::found_older(tx, now)? {
+        tracing::error!("This database is older than it was: {}; run huitong-hub recover", proof.evidence);
+    }
+    exception::raise(tx, proof, now).map(drop)
 }
 
 /// An epoch that is waited for.
@@ -217,6 +293,8 @@ pub struct Recovery {
     pub life: i64,
     /// Whom it waits for. Nothing is granted while there is anybody.
     pub waited_for: Vec<Waited>,
+    /// Since when it is proved that this database is older than it was, and nobody has begun another life: nothing is granted either.
+    pub must_recover_ms: Option<Instant>,
 }
 
 /// Where the hub is in its recovery.
@@ -228,63 +306,91 @@ pub fn look(tx: &mut Tx<'_>) -> Result<Recovery, StoreError> {
     for (store, epoch) in tenure::waited_for(tx)? {
         waited_for.push(Waited { store, epoch, last_seen_ms: device::last_seen(tx, store)? });
     }
-    Ok(Recovery { life: root::hub(tx)?.incarnation, waited_for })
+    Ok(Recovery { life: root::hub(tx)?.incarnation, waited_for, must_recover_ms: root::must_recover(tx)? })
 }
 
-/// Begins another life after a restore. Epochs that the backup has forgotten are put back as living, with their keys, and are waited for as all others are.
+/// What a person says of a restore.
+#[derive(Debug, Clone, Default)]
+pub struct Restored {
+    /// What was remembered outside the database; nothing when that is lost too.
+    pub known: Option<Mark>,
+    /// Whether they answer for what nobody knows.
+    pub accept_unknown: bool,
+    /// The number of the new life; the next one when there is none.
+    pub life: Option<i64>,
+    /// Which backup, and why.
+    pub note: String,
+}
+
+/// Begins another life after a restore. Epochs that the backup has forgotten are put back with their keys: those that lived are waited for as all others are,
+/// and of those that ended the journals can still come.
 ///
 /// # Errors
-/// [`RecoveryError::Unknown`] when epochs ended that the backup holds as living, unless somebody answers for it; nothing changed then.
-pub fn begin(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    known: Option<&Mark>,
-    accept_unknown: bool,
-    note: &str,
-    now: Instant,
-) -> Result<Recovery, RecoveryError> {
-    let note = note::needed(note)?;
+/// [`RecoveryError::Unknown`] when epochs ended that the backup holds as living or not at all, and [`RecoveryError::Unremembered`] when nobody can know, unless
+/// somebody answers for it; [`RecoveryError::NoStore`] and [`RecoveryError::Life`]. Nothing changed then.
+pub fn begin(tx: &mut Tx<'_>, actor: &Actor, restored: &Restored, now: Instant) -> Result<Recovery, RecoveryError> {
+    let note = note::needed(&restored.note)?;
     let found = mark(tx)?;
-    let known = known.cloned().unwrap_or_default();
-    let forgotten: Vec<(StoreId, &LastEpoch)> = known
-        .epochs
-        .iter()
-        .filter(|(store, last)| found.epochs.get(store).is_none_or(|held| held.epoch < last.epoch))
-        .map(|(store, last)| (*store, last))
-        .collect();
-    let mut unknown = Vec::new();
-    for (store, last) in &known.epochs {
-        let Some(held) = found.epochs.get(store).filter(|held| held.is_living) else { continue };
-        if held.epoch < last.epoch || !last.is_living {
-            unknown.push(format!("{store}-{}", held.epoch));
+    if restored.known.is_none() && !(restored.accept_unknown && restored.life.is_some()) {
+        return Err(RecoveryError::Unremembered);
+    }
+    let known = restored.known.clone().unwrap_or_default();
+    let last = found.life.max(known.life);
+    let life = restored.life.unwrap_or(last.saturating_add(1));
+    if life <= last {
+        return Err(RecoveryError::Life { given: life, last });
+    }
+    let forgotten: Vec<(StoreId, u32, &Past)> =
+        known.all().filter(|(store, epoch, _)| found.find(*store, *epoch).is_none()).collect();
+    let mut strangers = Vec::new();
+    for &(store, ..) in &forgotten {
+        if organisation::store(tx, store)?.is_none() && strangers.last() != Some(&store.to_string()) {
+            strangers.push(store.to_string());
         }
     }
-    if !unknown.is_empty() && !accept_unknown {
+    if !strangers.is_empty() {
+        return Err(RecoveryError::NoStore(strangers.join(", ")));
+    }
+    // Of these the backup does not know the end.
+    let ended: Vec<(StoreId, u32)> = found
+        .all()
+        .filter(|(store, epoch, held)| {
+            let is_over = known.find(*store, *epoch).is_some_and(|past| !past.is_living);
+            held.is_living && (is_over || known.last(*store).is_some_and(|last| last > *epoch))
+        })
+        .map(|(store, epoch, _)| (store, epoch))
+        .collect();
+    let over = forgotten.iter().filter(|(.., past)| !past.is_living).map(|(store, epoch, _)| (*store, *epoch));
+    let mut unknown: Vec<(StoreId, u32)> = ended.iter().copied().chain(over).collect();
+    unknown.sort_unstable();
+    let unknown: Vec<String> = unknown.iter().map(|(store, epoch)| format!("{store}-{epoch}")).collect();
+    if !unknown.is_empty() && !restored.accept_unknown {
         return Err(RecoveryError::Unknown(unknown.join(", ")));
     }
-    root::begin_life(tx, found.life.max(known.life).saturating_add(1))?;
-    let ended = "the recovery log says that it ended";
-    for (store, last) in &known.epochs {
-        let Some(held) = found.epochs.get(store).filter(|held| held.is_living) else { continue };
-        if held.epoch < last.epoch || !last.is_living {
-            fence::end(tx, *store, Epoch(held.epoch), (actor.name(), ended), now)?;
-        }
+    root::begin_life(tx, life)?;
+    let reason = (actor.name(), "the recovery log says that it ended");
+    for (store, epoch) in ended {
+        fence::end(tx, store, Epoch(epoch), reason, now)?;
     }
-    for (store, last) in forgotten {
-        let key = data_encoding::HEXLOWER.decode(last.public_key.as_bytes()).map_err(|fault| StoreError::Rule {
+    for (store, epoch, past) in forgotten {
+        let key = data_encoding::HEXLOWER.decode(past.public_key.as_bytes()).map_err(|fault| StoreError::Rule {
             operation: "read the recovery log",
-            fault: format!("the key of {store}-{} is none: {fault}", last.epoch),
+            fault: format!("the key of {store}-{epoch} is none: {fault}"),
         })?;
-        device::put_back(tx, store, Epoch(last.epoch), &key, now)?;
-        if !last.is_living {
-            fence::end(tx, store, Epoch(last.epoch), (actor.name(), ended), now)?;
+        device::put_back(tx, store, Epoch(epoch), &key, now)?;
+        if !past.is_living {
+            fence::end(tx, store, Epoch(epoch), reason, now)?;
         }
     }
-    let life = root::hub(tx)?.incarnation;
     let mut detail = format!("life {life}: {note}");
     if !unknown.is_empty() {
         detail = format!("{detail}; not known what was granted to {}", unknown.join(", "));
     }
+    if restored.known.is_none() {
+        detail = format!("{detail}; without the recovery log");
+    }
     actor.did(tx, "hub.recover", &life.to_string(), &detail, now)?;
+    let by = (actor.name(), "another life was begun");
+    work::close_about(tx, Class::HubForgot, &subject(found.life), Resolution::Corrected, by, now)?;
     Ok(look(tx)?)
 }

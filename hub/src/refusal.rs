@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use huitong_protocol::reconcile::Finding;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::SyncFault;
 
@@ -20,13 +21,15 @@ pub struct Refusal {
     pub message: String,
     /// Whether who was refused has proved to be the store that it says it is.
     pub is_proved: bool,
+    /// What it proves of the hub itself: to be written down before it is said, in a transaction of its own, since that of the request is undone.
+    pub proof: Option<Box<Finding>>,
 }
 
 impl Refusal {
     /// A refusal in words.
     #[must_use]
     pub fn new(fault: SyncFault, message: impl Into<String>) -> Self {
-        Self { fault, message: message.into(), is_proved: false }
+        Self { fault, message: message.into(), is_proved: false, proof: None }
     }
 
     /// The same, said to a store that has proved who it is.

@@ -2,8 +2,8 @@
 //! others are taken.
 //!
 //! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are. Nor is an epoch heard that was ended, or
-//! another session than that of the last turn. A hub that was restored takes the first report of each epoch as it comes, since it has forgotten what it
-//! granted (`crate::recovery`).
+//! another session than that of the last turn. A hub that was restored takes the reports of each epoch as they come, until it has told everything, since it
+//! has forgotten what it granted (`crate::recovery`). What a store adopted beyond its grants proves, else, that the hub was restored and nobody told it.
 //!
 //! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
 
@@ -17,6 +17,7 @@ use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, SyncFault};
 
 use crate::exception::close_by_itself;
+use crate::recovery;
 use crate::refusal::Refusal;
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted};
@@ -56,6 +57,15 @@ pub fn check(caller: Caller, report: &Report) -> Result<(), Refusal> {
             return Err(Refusal::malformed(format!("report.{field}.seq: {seq} is no position of a journal")));
         }
     }
+    for (field, number) in [("since_no", report.since_no), ("through_no", report.through_no)] {
+        if i64::try_from(number).is_err() {
+            return Err(Refusal::malformed(format!("report.{field}: {number} is no number of a change")));
+        }
+    }
+    if report.through_no < report.since_no {
+        let words = format!("report.through_no: is {}, before report.since_no, {}", report.through_no, report.since_no);
+        return Err(Refusal::malformed(words));
+    }
     if report.end.seq < report.head.seq {
         let words = format!("report.end.seq: is {}, before report.head.seq, {}", report.end.seq, report.head.seq);
         return Err(Refusal::malformed(words));
@@ -93,7 +103,7 @@ pub fn fenced(store: StoreId, epoch: Epoch) -> Refusal {
 /// Takes a checked report.
 ///
 /// # Errors
-/// As [`admit`]; nothing is changed then.
+/// As [`admit`], and [`SyncFault::Forgotten`]; nothing is changed then.
 pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: Instant) -> Result<Taken, Refusal> {
     let at = admit(tx, caller)?;
     let mut taken = Taken::default();
@@ -149,10 +159,16 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
     if report.end.seq > at.heard.seq {
         tenure::hear(tx, caller.store, caller.epoch, &report.end)?;
     }
-    // The last part of a report names its end as its head: all counters were told then.
-    let is_whole = report.head == report.end && report.end.seq >= at.heard.seq && taken.refused.is_empty();
-    if at.is_waited_for && is_whole {
-        tenure::told(tx, caller.store, caller.epoch)?;
+    if at.is_waited_for {
+        let is_refused = forked || !taken.refused.is_empty();
+        let telling = at.telling.part(report.since_no, report.through_no, is_refused);
+        // The last part of a report names its end as its head: nothing is left to be told then.
+        let is_last = report.head == report.end && report.end.seq >= at.heard.seq;
+        if is_last && telling.is_unbroken() {
+            tenure::told(tx, caller.store, caller.epoch)?;
+        } else if telling != at.telling {
+            tenure::tells(tx, caller.store, caller.epoch, at.turn, telling)?;
+        }
     }
     rows::count(tx, Counted::Reports, 1)?;
     rows::count(tx, Counted::Releases, releases)?;
@@ -178,7 +194,7 @@ fn take_line(
     (caller, recovers): (Caller, bool),
     reported: &ReportLine,
     now: Instant,
-) -> Result<Judged, StoreError> {
+) -> Result<Judged, Refusal> {
     let purse: Purse = reported.purse();
     if purse.unit != Unit::Points && purse.unit != Unit::Money(root.currency) {
         return Ok(Err((Class::ReportRefused, format!("the unit {} is not one of this group", purse.unit))));
@@ -193,6 +209,11 @@ fn take_line(
     let event = if recovers { HubEvent::Recover { counters } } else { HubEvent::Report { counters } };
     let after = match allotment::step(&before, event) {
         Ok(after) => after,
+        // Whatever was granted was written down before it was said.
+        Err(why @ Step::AdoptedBeyondGrant { .. }) => {
+            let what = format!("of account {} in {} {why}", purse.account, purse.unit);
+            return Err(recovery::older(tx, caller.store, caller.epoch, &what)?);
+        }
         Err(refusal) => {
             let class = if refusal == Step::Diverged { Class::CounterBackwards } else { Class::ReportRefused };
             return Ok(Err((class, refusal.to_string())));

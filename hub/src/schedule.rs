@@ -11,6 +11,8 @@ use crate::config::HubConfig;
 /// What the hub does by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Job {
+    /// Writes down outside the database what a restored backup of it would have forgotten.
+    Remember,
     /// Compares reports with journals, gives points that waited for their card, and settles claims.
     Reconcile,
     /// Prices sales again.
@@ -37,12 +39,13 @@ pub enum Cadence {
 
 impl Job {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Reconcile, Self::Rerate, Self::Park, Self::Purge];
+    pub const ALL: &[Self] = &[Self::Remember, Self::Reconcile, Self::Rerate, Self::Park, Self::Purge];
 
     /// The name under which it is scheduled.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Remember => "remember",
             Self::Reconcile => "reconcile",
             Self::Rerate => "rerate",
             Self::Park => "park",
@@ -58,7 +61,7 @@ impl Job {
             Cadence::DailyAt { hour, zone }
         };
         match self {
-            Self::Reconcile => Cadence::Every(config.reconcile_every.as_ms().max(1)),
+            Self::Remember | Self::Reconcile => Cadence::Every(config.reconcile_every.as_ms().max(1)),
             Self::Rerate => Cadence::Every(config.rerate_every.as_ms().max(1)),
             Self::Park => at(config.park_hour),
             Self::Purge => at(config.purge_hour),

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::hub::Hub;
 use crate::schedule::Job;
-use crate::store::{StoreError, device, schedule};
+use crate::store::{StoreError, device, root, schedule};
 use crate::{allot, claim, deferred, reconcile, rerate};
 
 /// The heartbeat: due jobs begin at most this late.
@@ -112,9 +112,14 @@ async fn run(hub: &Hub, job: Job) {
 /// [`StoreError`].
 pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreError> {
     match job {
+        // A job of its own: a disk that is full or not there must not stop the books.
+        Job::Remember => {
+            hub.remember().await?;
+            hub.store.write(move |tx| root::remembered(tx, now)).await?;
+            Ok("written".to_owned())
+        }
         Job::Reconcile => {
             hub.note_heard().await?;
-            hub.remember().await?;
             let new = reconcile::run(&hub.store, now).await?;
             let given = deferred::credit(&hub.store, now).await?;
             let taken = claim::settle(&hub.store, hub.today(now), now).await?;

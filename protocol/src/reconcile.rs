@@ -123,6 +123,8 @@ classes! {
     Fork = "fork" Alarm "Two copies of the store's database have been running; stop both, keep both, and enrol one again.",
     /// Two copies of one store's database.
     Copied = "copied" Alarm "Stop both copies and keep both; enrol one of them again with a new token. What the epoch held waits in suspense (`suspense show`).",
+    /// A store that was told more than this hub knows of: the hub's own database is older than it was.
+    HubForgot = "hub_forgot" Alarm "Head office's database was put back from a backup, and nobody told it. Stop the daemon and run `huitong-hub recover --note TEXT`: nothing is granted or paid back until then, and the store named is not at fault.",
     /// A store that has less than it gave to the hub before.
     StoreBehind = "store_behind" Alarm "The store's database was restored from a backup; enrol it again.",
     /// A seal that the hub cannot confirm.

@@ -12,7 +12,11 @@ CREATE TABLE hub (
     next_run INTEGER NOT NULL,
     next_exception INTEGER NOT NULL,
     -- Entries up to this one were reviewed.
-    reviewed_no INTEGER NOT NULL
+    reviewed_no INTEGER NOT NULL,
+    -- When a store first proved that this database is older than it was; nothing is granted or paid back then until another life begins.
+    must_recover_ms INTEGER,
+    -- When what a restored backup would have forgotten was last written down outside the database.
+    remembered_at_ms INTEGER
 ) STRICT;
 
 CREATE TABLE dataset (
@@ -279,6 +283,10 @@ CREATE TABLE tenure (
     ratchet BLOB NOT NULL,
     -- The life of the hub to which it told all its counters. The hub waits for a living epoch that told them to an earlier one only.
     told_life INTEGER NOT NULL,
+    -- While it is waited for: in which turn it tells its counters, up to which change without gap from the beginning, and whether any of it was refused.
+    telling_turn INTEGER NOT NULL DEFAULT 0,
+    telling_through_no INTEGER,
+    telling_refused INTEGER NOT NULL DEFAULT 0 CHECK (telling_refused IN (0, 1)),
     fenced_by TEXT,
     fenced_at_ms INTEGER,
     fence_note TEXT NOT NULL DEFAULT '',

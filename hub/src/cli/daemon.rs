@@ -19,6 +19,9 @@ pub(crate) struct Run {
     /// Where to listen; overrides `listen` of the configuration. Port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) listen: Option<String>,
+    /// Begin a recovery log for a database that has none. Only when it is certain that no backup was restored; else `recover`.
+    #[arg(long)]
+    begin_log: bool,
 }
 
 impl Run {
@@ -27,7 +30,7 @@ impl Run {
         log_to_stderr(&config)?;
         let store = place.open()?;
         store.read_blocking(root::hub)?;
-        recovery::may_start(&store, &config.recovery_log_file()).map_err(Failure::from)?;
+        recovery::may_start(&store, &config.recovery_log_file(), self.begin_log).map_err(Failure::from)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(serve(world, config, store, out))
     }

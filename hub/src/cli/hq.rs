@@ -163,6 +163,16 @@ pub(crate) fn status(world: &World, place: &Place, out: &mut Output<'_>) -> Resu
             let waited_for = seen.waited_for.join(", ");
             writeln!(text, "life {}: nothing is granted until these were heard or ended: {waited_for}", seen.life)?;
         }
+        if let Some(since) = seen.must_recover_ms {
+            writeln!(
+                text,
+                "since {since} it is proved that this database is older than it was: nothing is granted or paid back until huitong-hub recover is run"
+            )?;
+        }
+        match seen.remembered_at_ms {
+            Some(at) => writeln!(text, "recovery log last written at {at}")?,
+            None => writeln!(text, "recovery log not written by a daemon yet")?,
+        }
         let open = &seen.exceptions;
         writeln!(
             text,

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::exception::{By, write};
 use super::{Failure, Output, Place, World, actor};
-use crate::recovery::{self, Recovery, RecoveryError};
+use crate::recovery::{self, Recovery, RecoveryError, Restored};
 
 /// Begins a new life of the hub: nothing is granted until every living epoch was heard again, or was ended by a person.
 #[derive(Debug, Args)]
@@ -18,6 +18,9 @@ pub(crate) struct Recover {
     /// Answer for what epochs were granted that ended after the backup was made.
     #[arg(long)]
     accept_unknown: bool,
+    /// The number of the new life, above every one that a store was ever greeted with; only needed when the recovery log is lost too.
+    #[arg(long, value_name = "NUMBER")]
+    life: Option<i64>,
     #[command(flatten)]
     by: By,
 }
@@ -41,9 +44,7 @@ impl From<RecoveryError> for Failure {
 /// Writes down outside the database what a restored backup would have forgotten.
 pub(super) fn remember(place: &Place) -> Result<(), Failure> {
     let file = place.load()?.value.recovery_log_file();
-    let mark = place.open()?.read_blocking(recovery::mark)?;
-    recovery::remember(&file, &mark)
-        .map_err(|source| RecoveryError::File { file: file.display().to_string(), source }.into())
+    Ok(recovery::remember(&place.open()?, &file)?)
 }
 
 impl Recover {
@@ -55,14 +56,9 @@ impl Recover {
                 let (file, note) = (place.load()?.value.recovery_log_file(), self.note.unwrap_or_default());
                 let known = recovery::remembered(&file)
                     .map_err(|source| RecoveryError::File { file: file.display().to_string(), source })?;
-                let begin = move |tx: &mut crate::store::Tx<'_>| {
-                    recovery::begin(tx, &actor, known.as_ref(), accept_unknown, &note, now)
-                };
-                let recovery = write(place, begin)?;
-                // What the forgotten life had come to is of no use any more: this one begins from the backup.
-                let mark = place.open()?.read_blocking(recovery::mark)?;
-                recovery::begin_log(&file, &mark)
-                    .map_err(|source| RecoveryError::File { file: file.display().to_string(), source })?;
+                let restored = Restored { known, accept_unknown, life: self.life, note };
+                let recovery = write(place, move |tx| recovery::begin(tx, &actor, &restored, now))?;
+                recovery::begin_log(&place.open()?, &file)?;
                 recovery
             }
         };
@@ -72,7 +68,12 @@ impl Recover {
 }
 
 fn show(text: &mut dyn std::io::Write, recovery: &Recovery) -> std::io::Result<()> {
-    if recovery.waited_for.is_empty() {
+    if let Some(since) = recovery.must_recover_ms {
+        writeln!(
+            text,
+            "Since {since} it is proved that this database is older than it was; nothing is granted. When a backup was restored: huitong-hub recover --note TEXT"
+        )?;
+    } else if recovery.waited_for.is_empty() {
         return writeln!(text, "Life {}; nobody is waited for, value is granted.", recovery.life);
     }
     writeln!(text, "Life {}; nothing is granted until each of these was heard or is ended:", recovery.life)?;

@@ -55,7 +55,7 @@ pub fn enrol(tx: &mut Tx<'_>, store: StoreId, public_key: &[u8], now: Instant) -
     Ok(next)
 }
 
-/// Puts back an epoch that a restored backup has forgotten; the hub waits for it.
+/// Puts back an epoch that a restored backup has forgotten; the hub waits for it, unless it is ended. Those before it must have been put back.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -68,6 +68,9 @@ pub fn put_back(
 ) -> Result<(), StoreError> {
     tenure::mint(tx, store, epoch, public_key, now)?;
     tenure::untold(tx, store, epoch)?;
+    if tenure::last(tx, store)? > epoch {
+        return Ok(());
+    }
     keep(tx, store, epoch, public_key, now)
 }
 

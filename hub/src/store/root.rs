@@ -2,6 +2,7 @@
 
 use huitong_protocol::id::GroupId;
 use huitong_protocol::money::Currency;
+use huitong_protocol::time::Instant;
 use serde::Serialize;
 
 use super::engine::{StoreError, Tx};
@@ -44,8 +45,42 @@ pub fn hub(tx: &mut Tx<'_>) -> Result<Hub, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub fn begin_life(tx: &mut Tx<'_>, life: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE hub SET incarnation = $1 WHERE incarnation < $1";
+    let sql = "UPDATE hub SET incarnation = $1, must_recover_ms = NULL WHERE incarnation < $1";
     tx.execute_one("begin a life", "hub", sql, &[life.into()])
+}
+
+/// Since when it is proved that this database is older than it was, while nobody has begun another life.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn must_recover(tx: &mut Tx<'_>) -> Result<Option<Instant>, StoreError> {
+    let since = tx.query_one("SELECT must_recover_ms FROM hub", &[], |row| row.maybe_integer(0))?;
+    Ok(since.flatten().map(Instant))
+}
+
+/// Notes that this database is older than it was. Gives whether that is new.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn found_older(tx: &mut Tx<'_>, now: Instant) -> Result<bool, StoreError> {
+    Ok(tx.execute("UPDATE hub SET must_recover_ms = $1 WHERE must_recover_ms IS NULL", &[now.into()])? == 1)
+}
+
+/// When the recovery log was last written.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn remembered_at(tx: &mut Tx<'_>) -> Result<Option<Instant>, StoreError> {
+    let at = tx.query_one("SELECT remembered_at_ms FROM hub", &[], |row| row.maybe_integer(0))?;
+    Ok(at.flatten().map(Instant))
+}
+
+/// Notes that the recovery log was written.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn remembered(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
+    tx.execute_one("note the recovery log", "hub", "UPDATE hub SET remembered_at_ms = $1", &[now.into()])
 }
 
 /// Makes the hub's row. All numbers begin at 1.

@@ -5,11 +5,11 @@
 use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::Reach;
-use huitong_protocol::tenure::{Ratchet, Standing, Tenure};
+use huitong_protocol::tenure::{Ratchet, Standing, Telling, Tenure};
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{from_msgpack, to_msgpack};
 
-use super::{Row, StoreError, Tx};
+use super::{Row, StoreError, Tx, root};
 
 /// As many epochs of a store as a signature is tried against, the newest first: who speaks with an older key is a stranger.
 const KEYS_MAX: i64 = 16;
@@ -134,6 +134,8 @@ pub struct Standpoint {
     pub life: i64,
     /// Whether the hub was restored and has not heard the epoch since.
     pub is_waited_for: bool,
+    /// How far it has told its counters within that turn's session, while it is waited for.
+    pub telling: Telling,
 }
 
 /// How an epoch stands, when it was ever minted.
@@ -142,13 +144,23 @@ pub struct Standpoint {
 /// [`StoreError`].
 pub fn standpoint(tx: &mut Tx<'_>, store: StoreId, of: Epoch) -> Result<Option<Standpoint>, StoreError> {
     tx.query_one(
-        "SELECT t.standing, t.turn, t.heard_seq, t.heard_hash, t.told_life, h.incarnation FROM tenure t, hub h \
+        "SELECT t.standing, t.turn, t.heard_seq, t.heard_hash, t.told_life, h.incarnation, t.telling_turn, t.telling_through_no, \
+         t.telling_refused FROM tenure t, hub h \
          WHERE t.store_id = $1 AND t.epoch = $2",
         &[(&store).into(), of.into()],
         |row| {
             let (standing, life) = (standing(row, 0)?, row.integer(5)?);
             let is_waited_for = standing == Standing::Living && row.integer(4)? < life;
-            Ok(Standpoint { standing, turn: unsigned(row, 1, "turn")?, heard: head(row, 2)?, life, is_waited_for })
+            let turn = unsigned(row, 1, "turn")?;
+            let telling = match row.maybe_integer(7)? {
+                Some(_) if unsigned(row, 6, "telling_turn")? == turn => Telling {
+                    through_no: Some(unsigned(row, 7, "telling_through_no")?),
+                    is_refused: row.integer(8)? == 1,
+                },
+                // What it told in another session may have been told by another copy.
+                _ => Telling::default(),
+            };
+            Ok(Standpoint { standing, turn, heard: head(row, 2)?, life, is_waited_for, telling })
         },
     )
 }
@@ -165,6 +177,28 @@ pub fn hear(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, end: &Head) -> Result
     Ok(())
 }
 
+/// Notes how far an epoch that is waited for has told its counters, in the session of a turn.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn tells(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, turn: u64, telling: Telling) -> Result<(), StoreError> {
+    let number =
+        |name, number: u64| i64::try_from(number).map_err(|fault| invalid(name, format!("{store}-{epoch}"), fault));
+    let through = telling.through_no.map(|through| number("telling_through_no", through)).transpose()?;
+    tx.execute_one(
+        "note how far an epoch has told",
+        "tenure",
+        "UPDATE tenure SET telling_turn = $3, telling_through_no = $4, telling_refused = $5 WHERE store_id = $1 AND epoch = $2",
+        &[
+            (&store).into(),
+            epoch.into(),
+            number("telling_turn", turn)?.into(),
+            through.into(),
+            telling.is_refused.into(),
+        ],
+    )
+}
+
 /// Notes that an epoch told all its counters to the present life of the hub.
 ///
 /// # Errors
@@ -173,7 +207,8 @@ pub fn told(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), StoreEr
     tx.execute_one(
         "note that an epoch was heard",
         "tenure",
-        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub) WHERE store_id = $1 AND epoch = $2",
+        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub), telling_turn = 0, telling_through_no = NULL, telling_refused = 0 \
+         WHERE store_id = $1 AND epoch = $2",
         &[(&store).into(), epoch.into()],
     )
 }
@@ -253,11 +288,19 @@ pub fn waited_for(tx: &mut Tx<'_>) -> Result<Vec<(StoreId, Epoch)>, StoreError> 
     )
 }
 
-/// Whether the hub was restored and still waits for somebody.
+/// Whether what the pools show cannot be given away: the hub was restored and still waits for somebody, or nobody has told it that it was restored.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn recovers(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    Ok(root::must_recover(tx)?.is_some() || waits(tx)?)
+}
+
+/// Whether the hub was restored and still waits for somebody: pools may be below nothing then.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn waits(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     let found = tx.query_one(
         "SELECT 1 FROM tenure WHERE standing = 'living' AND told_life < (SELECT incarnation FROM hub) LIMIT 1",
         &[],

@@ -33,7 +33,7 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     let mut reaches = device::reaches(tx)?;
     // An epoch that ended reports no more: its lines follow its journal, once that has come as far as it was heard.
     reaches.extend(tenure::fenced_reaches(tx)?);
-    let recovers = tenure::recovers(tx)?;
+    let recovers = tenure::waits(tx)?;
     let mut lines = BTreeMap::new();
     let read = lines_of(tx, &reaches, &mut pools, &mut reports, &mut lines);
     readable(&mut pools, read)?;

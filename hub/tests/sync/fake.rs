@@ -77,6 +77,11 @@ impl World {
         Self { router: api::router(hub.clone()), hub, clock, folder }
     }
 
+    /// The same town, with another hub on another folder.
+    pub(crate) fn on(&self, hub: Hub, folder: tempfile::TempDir) -> Self {
+        Self { router: api::router(hub.clone()), hub, clock: self.clock.clone(), folder }
+    }
+
     pub(crate) fn key_file(&self) -> std::path::PathBuf {
         self.folder.path().join("policy.key")
     }
@@ -152,19 +157,7 @@ fn set_up(tx: &mut Tx<'_>) -> Result<(), StoreError> {
         },
     )?;
     for id in ["S1", "S2"] {
-        organisation::write_store(
-            tx,
-            &StoreRow {
-                id: id.parse().unwrap(),
-                name: id.to_owned(),
-                legal_entity: "E1".parse().unwrap(),
-                time_zone: "Asia/Shanghai".to_owned(),
-                currency: Currency::CNY,
-                rollover_hour: 0,
-                opened_on: None,
-                closed_on: None,
-            },
-        )?;
+        opens(tx, id)?;
     }
     for (number, status) in [(1_u32, CardStatus::Active), (2, CardStatus::Blank), (3, CardStatus::Active)] {
         organisation::write_card(
@@ -182,6 +175,21 @@ fn set_up(tx: &mut Tx<'_>) -> Result<(), StoreError> {
         )?;
     }
     Ok(())
+}
+
+/// A store opens.
+pub(crate) fn opens(tx: &mut Tx<'_>, id: &str) -> Result<(), StoreError> {
+    let store = StoreRow {
+        id: id.parse().unwrap(),
+        name: id.to_owned(),
+        legal_entity: "E1".parse().unwrap(),
+        time_zone: "Asia/Shanghai".to_owned(),
+        currency: Currency::CNY,
+        rollover_hour: 0,
+        opened_on: None,
+        closed_on: None,
+    };
+    organisation::write_store(tx, &store).map(drop)
 }
 
 async fn post(router: &Router, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (StatusCode, Vec<u8>) {

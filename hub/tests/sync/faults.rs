@@ -115,6 +115,11 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
             copy.turn_nonce += 1;
             assert_eq!(fault(one.say_hello(&copy).await), SyncFault::Copied);
         }
+        Class::HubForgot => {
+            let mut ahead = one.hello_body();
+            ahead.turn += 1;
+            assert_eq!(fault(one.say_hello(&ahead).await), SyncFault::Forgotten);
+        }
         Class::SealDiffers => {
             one.write(open());
             one.seal(|seal| seal.totals.entries += 1);

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use huitong_hub::actor::{Actor, Via};
 use huitong_hub::config::HubConfig;
 use huitong_hub::hub::Hub;
-use huitong_hub::recovery::{self, Mark, RecoveryError};
-use huitong_hub::store::allotment;
+use huitong_hub::recovery::{self, Mark, RecoveryError, Restored};
 use huitong_hub::store::engine::Store;
-use huitong_hub::{api, fence, verify};
+use huitong_hub::store::{allotment, device, tenure};
+use huitong_hub::{api, fence, suspense, verify};
 use huitong_protocol::allotment::{Purse, StoreEvent};
 use huitong_protocol::id::Epoch;
-use huitong_protocol::wire::SyncFault;
+use huitong_protocol::journal::Head;
+use huitong_protocol::time::Instant;
+use huitong_protocol::wire::{Report, SyncFault};
 
-use crate::fake::{CNY, FakeStore, World, account, fault};
+use crate::fake::{CNY, FakeStore, World, account, fault, opens};
 
 fn purse() -> Purse {
     Purse { account: account(1), unit: CNY }
@@ -24,7 +26,7 @@ async fn free(hub: &Hub) -> i64 {
 }
 
 /// Takes a copy of the database as it is now.
-async fn backup(world: &World) -> tempfile::TempDir {
+pub(crate) async fn backup(world: &World) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("hub.db");
     let connection = rusqlite::Connection::open(world.database()).unwrap();
@@ -32,19 +34,44 @@ async fn backup(world: &World) -> tempfile::TempDir {
     folder
 }
 
-/// Serves on a backup, after `recover`.
-async fn restored(world: &World, folder: &tempfile::TempDir, known: &Mark, accept: bool) -> Result<Hub, RecoveryError> {
-    let store = Store::open(&folder.path().join("hub.db"), 2).unwrap();
-    let (known, now) = (known.clone(), world.hub.now());
-    let begin = move |tx: &mut huitong_hub::store::Tx<'_>| {
-        let li = Actor::new("li", Via::Cli).unwrap();
-        recovery::begin(tx, &li, Some(&known), accept, "the disk broke", now)
-    };
-    store.write(begin).await?;
-    Ok(Hub::new(HubConfig::default(), store, world.clock.clone() as Arc<_>).await.unwrap())
+/// What a person says after a restore.
+fn said(known: &Mark, accept_unknown: bool) -> Restored {
+    Restored { known: Some(known.clone()), accept_unknown, life: None, note: "the disk broke".to_owned() }
 }
 
-fn turn_to(store: &mut FakeStore, hub: &Hub) {
+fn person() -> Actor {
+    Actor::new("li", Via::Cli).unwrap()
+}
+
+/// Runs `recover` on a database.
+async fn recovered(store: &Store, restored: Restored, now: Instant) -> Result<recovery::Recovery, RecoveryError> {
+    store.write(move |tx| recovery::begin(tx, &person(), &restored, now)).await
+}
+
+/// Serves on a backup, whatever it has forgotten.
+async fn unnoticed(world: &World, folder: &tempfile::TempDir) -> Hub {
+    let store = Store::open(&folder.path().join("hub.db"), 2).unwrap();
+    Hub::new(HubConfig::default(), store, world.clock.clone() as Arc<_>).await.unwrap()
+}
+
+/// Serves on a backup, after `recover`.
+pub(crate) async fn restored(
+    world: &World,
+    folder: &tempfile::TempDir,
+    known: &Mark,
+    accept: bool,
+) -> Result<Hub, RecoveryError> {
+    let store = Store::open(&folder.path().join("hub.db"), 2).unwrap();
+    recovered(&store, said(known, accept), world.hub.now()).await?;
+    store.close();
+    Ok(unnoticed(world, folder).await)
+}
+
+async fn waited_for(hub: &Hub) -> usize {
+    hub.store.read(recovery::look).await.unwrap().waited_for.len()
+}
+
+pub(crate) fn turn_to(store: &mut FakeStore, hub: &Hub) {
     store.router = api::router(hub.clone());
 }
 
@@ -138,10 +165,250 @@ async fn a_hub_does_not_start_on_a_database_that_is_older_than_it_was() {
     let image = backup(&world).await;
     let file = world.database().with_file_name("recovery.log");
     assert!(recovery::remembered(&file).unwrap().is_some(), "an enrolment is remembered before it is answered");
-    recovery::may_start(&world.hub.store, &file).unwrap();
+    recovery::may_start(&world.hub.store, &file, false).unwrap();
     let _two = world.store("S2").await;
     let old = Store::open(&image.path().join("hub.db"), 1).unwrap();
-    let refused = recovery::may_start(&old, &file).unwrap_err().to_string();
+    let refused = recovery::may_start(&old, &file, true).unwrap_err().to_string();
     assert!(refused.contains("S2-1") && refused.contains("huitong-hub recover"), "{refused}");
-    recovery::may_start(&world.hub.store, &file).unwrap();
+    recovery::may_start(&world.hub.store, &file, false).unwrap();
+}
+
+#[tokio::test]
+async fn a_hub_whose_log_is_not_there_does_not_start_by_itself() {
+    let world = World::new().await;
+    let file = world.database().with_file_name("recovery.log");
+    recovery::may_start(&world.hub.store, &file, false).unwrap();
+    assert!(file.exists(), "a new hub begins it");
+    let _one = world.store("S1").await;
+    std::fs::remove_file(&file).unwrap();
+    let refused = recovery::may_start(&world.hub.store, &file, false).unwrap_err().to_string();
+    assert!(refused.contains("recovery.log") && refused.contains("--begin-log"), "{refused}");
+    assert!(!file.exists());
+    recovery::may_start(&world.hub.store, &file, true).unwrap();
+    recovery::may_start(&world.hub.store, &file, false).unwrap();
+}
+
+#[tokio::test]
+async fn without_the_log_a_person_says_which_life_begins() {
+    let world = World::new().await;
+    let _one = world.store("S1").await;
+    let now = world.hub.now();
+    let say = |accept_unknown, life| Restored { known: None, accept_unknown, life, note: "burnt".to_owned() };
+    for (accept_unknown, life) in [(false, None), (true, None), (false, Some(9))] {
+        let refused = recovered(&world.hub.store, say(accept_unknown, life), now).await.unwrap_err();
+        assert!(matches!(refused, RecoveryError::Unremembered), "{refused}");
+    }
+    let refused = recovered(&world.hub.store, say(true, Some(1)), now).await.unwrap_err();
+    assert!(matches!(refused, RecoveryError::Life { given: 1, last: 1 }), "{refused}");
+    let begun = recovered(&world.hub.store, say(true, Some(9)), now).await.unwrap();
+    assert_eq!((begun.life, begun.waited_for.len()), (9, 1));
+}
+
+/// A hub that was restored after all 100 were granted to S1, which has told half a journal.
+async fn forgetful() -> (World, Hub, FakeStore, FakeStore, tempfile::TempDir) {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
+    world.load(account(1), 100).await;
+    let image = backup(&world).await;
+    one.ask(60).await;
+    one.write(crate::journal::open());
+    one.write(crate::journal::open());
+    let known = world.read(recovery::mark).await;
+    let hub = restored(&world, &image, &known, false).await.unwrap();
+    for store in [&mut one, &mut two] {
+        turn_to(store, &hub);
+        store.hello().await.unwrap();
+    }
+    two.send_report(two.report(account(1))).await.unwrap();
+    (world, hub, one, two, image)
+}
+
+/// A part of what S1 has to tell.
+fn part(store: &FakeStore, (since_no, through_no): (u64, u64), is_last: bool) -> Report {
+    let whole = store.report(account(1));
+    let head = if is_last { whole.end } else { Head::START };
+    // The first change is of the account.
+    let counters = if since_no == 0 { whole.counters.clone() } else { Vec::new() };
+    Report { since_no, through_no, head, counters, ..whole }
+}
+
+#[tokio::test]
+async fn who_leaves_out_the_beginning_has_not_told_everything() {
+    let (_world, hub, one, mut two, _image) = forgetful().await;
+    // As a store does that was told, before the restore, that everything has arrived.
+    one.send_report(part(&one, (9, 9), true)).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 1, "what it told the hub has forgotten");
+    assert_eq!(two.ask(80).await.grants, Vec::new());
+    one.send_report(part(&one, (0, 5), false)).await.unwrap();
+    one.send_report(part(&one, (7, 9), true)).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 1, "changes 6 and 7 are missing");
+    one.send_report(part(&one, (0, 5), false)).await.unwrap();
+    one.send_report(part(&one, (0, 5), false)).await.unwrap();
+    one.send_report(part(&one, (4, 9), true)).await.unwrap();
+    assert_eq!((waited_for(&hub).await, free(&hub).await), (0, 0));
+    assert_eq!(two.ask(80).await.grants, Vec::new(), "all of it is with the other store");
+}
+
+#[tokio::test]
+async fn parts_of_two_sessions_are_not_one() {
+    let (_world, hub, mut one, _two, _image) = forgetful().await;
+    one.send_report(part(&one, (0, 5), false)).await.unwrap();
+    one.hello().await.unwrap();
+    one.send_report(part(&one, (5, 9), true)).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 1, "another copy may have told the first part");
+    one.send_report(part(&one, (0, 9), true)).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 0);
+}
+
+#[tokio::test]
+async fn a_part_that_was_refused_was_not_told() {
+    let (_world, hub, one, _two, _image) = forgetful().await;
+    let mut first = part(&one, (0, 5), false);
+    first.counters[0].account = account(99);
+    assert_eq!(one.send_report(first).await.unwrap().refused.len(), 1);
+    one.send_report(part(&one, (5, 9), true)).await.unwrap();
+    one.send_report(part(&one, (9, 9), true)).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 1);
+    one.send_report(part(&one, (0, 9), true)).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 0);
+}
+
+#[tokio::test]
+async fn a_store_shows_that_the_hub_was_restored_and_is_not_punished_for_it() {
+    for by_its_turn in [true, false] {
+        let world = World::new().await;
+        let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
+        world.load(account(1), 100).await;
+        world.token("S2", "again").await;
+        let image = backup(&world).await;
+        one.ask(60).await;
+        if by_its_turn {
+            one.hello().await.unwrap();
+        }
+        // Nobody noticed: the log was as old as the backup.
+        let hub = unnoticed(&world, &image).await;
+        for store in [&mut one, &mut two] {
+            turn_to(store, &hub);
+        }
+        two.hello().await.unwrap();
+        if by_its_turn {
+            assert_eq!(fault(one.hello().await), SyncFault::Forgotten);
+        } else {
+            one.hello().await.unwrap();
+            assert_eq!(fault(one.send_report(one.report(account(1))).await), SyncFault::Forgotten);
+        }
+        let restored = world.on(hub.clone(), image);
+        assert_eq!(restored.exceptions().await, ["hub_forgot"]);
+        assert_eq!(restored.read(tenure::waited_for).await.len(), 0);
+        let (now, id) = (world.hub.now(), one.id);
+        assert!(restored.read(move |tx| tenure::is_living(tx, id, Epoch(1))).await, "nobody is fenced for it");
+        // The pool shows 100, and they are at S1.
+        assert_eq!(two.ask(80).await.grants, Vec::new());
+        let status = restored.read(move |tx| huitong_hub::overview::look(tx, now)).await;
+        assert_eq!(status.must_recover_ms, Some(now));
+        let new = FakeStore::new(restored.router.clone(), "S2", 9);
+        assert_eq!(fault(new.enrol("again").await), SyncFault::Forgotten);
+        let known = restored.read(recovery::mark).await;
+        recovered(&hub.store, said(&known, false), now).await.unwrap();
+        assert_eq!(restored.exceptions().await, Vec::<String>::new());
+        for store in [&mut one, &mut two] {
+            store.hello().await.unwrap();
+            store.send_report(store.report(account(1))).await.unwrap();
+        }
+        assert_eq!((waited_for(&hub).await, free(&hub).await), (0, 0));
+        assert_eq!(two.ask(80).await.grants, Vec::new());
+    }
+}
+
+#[tokio::test]
+async fn stores_that_the_backup_does_not_know_are_named_before_anything_is_written() {
+    let world = World::new().await;
+    let image = backup(&world).await;
+    world.hub.store.write(|tx| opens(tx, "S9")).await.unwrap();
+    let _nine = world.store("S9").await;
+    let known = world.read(recovery::mark).await;
+    let refused = restored(&world, &image, &known, false).await.err().unwrap();
+    assert!(matches!(&refused, RecoveryError::NoStore(stores) if stores == "S9"), "{refused}");
+    let store = Store::open(&image.path().join("hub.db"), 1).unwrap();
+    store.write(|tx| opens(tx, "S9")).await.unwrap();
+    store.close();
+    let hub = restored(&world, &image, &known, false).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 1);
+}
+
+#[tokio::test]
+async fn every_epoch_that_the_backup_forgot_exists_again() {
+    let world = World::new().await;
+    let _first = world.store("S1").await;
+    let image = backup(&world).await;
+    let next = async |token: &str, seed| {
+        world.token("S1", token).await;
+        let mut next = FakeStore::new(world.router.clone(), "S1", seed);
+        next.epoch = next.enrol(token).await.unwrap().epoch;
+        next.hello().await.unwrap();
+        next
+    };
+    let mut second = next("2", 8).await;
+    second.write(crate::journal::open());
+    second.write(crate::journal::reload(500));
+    let mut third = next("3", 9).await;
+    let known = world.read(recovery::mark).await;
+    let refused = restored(&world, &image, &known, false).await.err().unwrap();
+    assert!(matches!(&refused, RecoveryError::Unknown(epochs) if epochs == "S1-1, S1-2"), "{refused}");
+    let hub = restored(&world, &image, &known, true).await.unwrap();
+    turn_to(&mut third, &hub);
+    turn_to(&mut second, &hub);
+    assert_eq!(fault(second.hello().await), SyncFault::Fenced);
+    third.hello().await.unwrap();
+    third.send_report(third.report(account(1))).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 0);
+    // What the second one loaded was in no backup; its disk turns up.
+    third.upload(second.segment(0, 2)).await.unwrap();
+    let sheet = hub.store.read(|tx| suspense::show(tx, "S1".parse().unwrap(), Epoch(2))).await.unwrap();
+    assert_eq!(sheet.lines[0].sum.waiting_minor, 500);
+}
+
+#[tokio::test]
+async fn a_technician_does_not_answer_for_what_an_epoch_was_granted() {
+    let world = World::new().await;
+    let _one = world.store("S1").await;
+    world.token("S1", "again").await;
+    let (image, known) = (backup(&world).await, world.read(recovery::mark).await);
+    let hub = restored(&world, &image, &known, false).await.unwrap();
+    let new = FakeStore::new(api::router(hub.clone()), "S1", 9);
+    let refused = new.enrol("again").await.unwrap_err();
+    assert_eq!(refused.fault, SyncFault::Forgotten);
+    assert!(refused.message.contains("store fence S1"), "{}", refused.message);
+    assert_eq!(waited_for(&hub).await, 1);
+    let now = world.hub.now();
+    let fence =
+        move |tx: &mut huitong_hub::store::Tx<'_>| fence::fence(tx, &person(), "S1".parse().unwrap(), "burnt", now);
+    assert!(hub.store.write(fence).await.unwrap().unknown.is_some());
+    assert_eq!(new.enrol("again").await.unwrap().epoch, Epoch(2));
+}
+
+#[tokio::test]
+async fn the_log_forgets_nothing_when_several_write_it_at_once() {
+    let world = World::new().await;
+    let file = world.database().with_file_name("recovery.log");
+    let mint = |store: &'static str| {
+        let (hub, file, now) = (world.hub.store.clone(), file.clone(), world.hub.now());
+        std::thread::spawn(move || {
+            let id = store.parse().unwrap();
+            for number in 1..=40_u32 {
+                let key = [u8::try_from(number).unwrap(); 32];
+                hub.write_blocking::<_, huitong_hub::store::StoreError, _>(move |tx| {
+                    tenure::fence(tx, id, Epoch(number - 1), ("li", "next"), now)?;
+                    device::enrol(tx, id, &key, now)
+                })
+                .unwrap();
+                recovery::remember(&hub, &file).unwrap();
+                let known = recovery::remembered(&file).unwrap().unwrap();
+                assert!(known.epochs[&id].contains_key(&number), "{store}-{number} was written, and is forgotten");
+            }
+        })
+    };
+    for writer in ["S1", "S2"].map(mint) {
+        writer.join().unwrap();
+    }
 }

@@ -1,17 +1,21 @@
 //! Copies, fences and what they held: an epoch is lived once, and value neither comes back by itself nor is lost.
 
 use huitong_hub::actor::{Actor, Via};
-use huitong_hub::store::{allotment, tenure};
+use huitong_hub::store::{adoption, allotment, tenure};
 use huitong_hub::suspense::{self, Occasion, SuspenseError};
-use huitong_hub::{account as accounts, fence, verify};
+use huitong_hub::{account as accounts, fence, recovery, verify};
 use huitong_protocol::allotment::{Purse, StoreEvent};
+use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
 use huitong_protocol::id::{Epoch, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
-use huitong_protocol::wire::{GrantRequest, Need, Nothing, Purpose, ReportOnly, SyncFault, Welcome, path};
+use huitong_protocol::wire::{
+    Answer, GrantRequest, Need, Nothing, Purpose, ReportOnly, Request, SyncFault, Welcome, path, to_msgpack,
+};
 
-use crate::fake::{CNY, FakeStore, World, account, card, fault};
+use crate::fake::{CNY, FakeStore, World, account, card, fault, unpack};
 use crate::journal::{open, reload};
+use crate::recovery::{backup, restored};
 
 fn person(name: &str) -> Actor {
     Actor::new(name, Via::Cli).unwrap()
@@ -105,6 +109,12 @@ async fn replaced(world: &World, id: &str, token: &str) -> FakeStore {
     new
 }
 
+impl World {
+    async fn read_show(&self, epoch: Epoch) -> suspense::SuspendedSheet {
+        self.hub.store.read(move |tx| suspense::show(tx, "S1".parse().unwrap(), epoch)).await.unwrap()
+    }
+}
+
 /// A store with 500 loaded and 130 spent, reported and uploaded.
 async fn traded() -> (World, FakeStore) {
     let world = World::new().await;
@@ -145,12 +155,77 @@ async fn a_lost_welcome_is_given_again_and_a_late_hello_gives_nothing() {
     assert_eq!((lost.turn, again.turn), (2, 2));
     store.reports().await.unwrap();
     store.hello().await.unwrap();
-    assert_eq!(fault(store.say_hello(&first).await), SyncFault::Replayed, "it went on from there");
+    let late = store.send(path::HELLO, "", 1, to_msgpack(&first)).await;
+    assert_eq!(fault(unpack::<Welcome>(late)), SyncFault::Replayed, "it went on from there");
     store.reports().await.unwrap();
     assert_eq!(world.exceptions().await, Vec::<String>::new());
-    let mut ahead = store.hello_body();
-    ahead.turn += 1;
-    assert_eq!(fault(store.say_hello(&ahead).await), SyncFault::Copied, "a turn that nobody was given");
+}
+
+#[tokio::test]
+async fn a_copy_of_long_ago_is_stopped_and_the_store_goes_on() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    // Copied while its hello was open: both show the same turn with the same nonce.
+    let open = store.hello_body();
+    store.hello().await.unwrap();
+    store.hello().await.unwrap();
+    assert_eq!(fault(store.say_hello(&open).await), SyncFault::Copied);
+    assert_eq!(world.exceptions().await, ["copied"]);
+    store.reports().await.unwrap();
+    store.hello().await.unwrap();
+    proved(&world).await;
+}
+
+#[tokio::test]
+async fn an_epoch_that_the_hub_ended_itself_is_remembered_before_anybody_is_told() {
+    let (world, mut store) = traded().await;
+    let mut copy = store.hello_body();
+    store.hello().await.unwrap();
+    copy.turn_nonce += 100;
+    let image = backup(&world).await;
+    assert_eq!(fault(store.say_hello(&copy).await), SyncFault::Copied);
+    let log = recovery::remembered(&world.database().with_file_name("recovery.log")).unwrap().unwrap();
+    assert_eq!(log, world.read(recovery::mark).await);
+    let refused = restored(&world, &image, &log, false).await.err().unwrap().to_string();
+    assert!(refused.contains("S1-1") && refused.contains("--accept-unknown"), "{refused}");
+}
+
+#[tokio::test]
+async fn who_is_not_heard_says_nothing_of_policies_either() {
+    let (world, store) = traded().await;
+    let id = store.id;
+    fenced(&world, id).await;
+    let policy = Some(PolicyState { held: 7, in_force: 7, refused: Vec::new() });
+    let request = Request { report: Some(store.report(account(1))), policy, body: ReportOnly {} };
+    let sent = store.send(path::REPORT, &store.session, store.next_nonce(), to_msgpack(&request)).await;
+    assert_eq!(fault(unpack::<Answer<Nothing>>(sent)), SyncFault::Fenced);
+    assert!(world.read(move |tx| adoption::stated(tx, id)).await.is_none());
+}
+
+#[tokio::test]
+async fn the_late_journal_of_an_epoch_whose_grants_were_forgotten_says_what_waits() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    world.load(account(1), 100).await;
+    let image = backup(&world).await;
+    // After the backup: 100 were granted, a member loads 500.
+    store.ask(60).await;
+    store.write(open());
+    store.notes();
+    store.loads(500);
+    let known = world.read(recovery::mark).await;
+    let hub = restored(&world, &image, &known, false).await.unwrap();
+    let world = world.on(hub, image);
+    assert!(fenced(&world, store.id).await.unknown.is_some());
+    assert_eq!(free(&world).await, 100, "what was granted is not known");
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(0, store.journal.len())).await.unwrap();
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+    let sheet = world.read_show(Epoch(1)).await;
+    assert_eq!((sheet.lines[0].sum.waiting_minor, free(&world).await), (600, 0));
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    repay(&world, "wang", Epoch(1)).await.unwrap();
+    assert_eq!((free(&world).await, balance(&world).await), (600, 600));
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use huitong_hub::config::HubConfig;
+use huitong_hub::hub::Hub;
+use huitong_hub::schedule::Job;
 use huitong_hub::store::schedule as rows;
-use huitong_hub::{reconcile, worker};
+use huitong_hub::{overview, reconcile, worker};
 use huitong_protocol::allotment::StoreEvent;
 
 use crate::fake::{FakeStore, World, account};
@@ -83,7 +86,7 @@ async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
         let jobs = world.read(rows::list).await;
         jobs.iter().map(|job| (job.name.clone(), job.runs, job.failures)).collect::<Vec<_>>()
     };
-    let none = ["park", "purge", "reconcile", "rerate"].map(|name| (name.to_owned(), 0, 0));
+    let none = ["park", "purge", "reconcile", "remember", "rerate"].map(|name| (name.to_owned(), 0, 0));
     worker::dispatch(&world.hub).await;
     assert_eq!(runs().await, none, "nothing is due at the start");
     // The power was off for three days.
@@ -102,6 +105,22 @@ async fn jobs_run_when_due_and_what_was_missed_is_caught_up_once() {
     world.clock.0.fetch_add(60_000, Ordering::SeqCst);
     worker::dispatch(&world.hub).await;
     assert_eq!(runs().await[2], ("reconcile".to_owned(), 2, 0));
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_no_other_job() {
+    let world = World::new().await;
+    let (config, clock) = (HubConfig::default(), world.clock.clone());
+    let config = HubConfig { recovery_log: "not there/recovery.log".into(), ..config };
+    let hub = Hub::new(config, world.hub.store.clone(), clock).await.unwrap();
+    let now = hub.now();
+    worker::perform(&hub, Job::Reconcile, now).await.unwrap();
+    let failed = worker::perform(&hub, Job::Remember, now).await.unwrap_err().to_string();
+    assert!(failed.contains("recovery.log"), "{failed}");
+    let remembered = async || world.read(move |tx| overview::look(tx, now)).await.remembered_at_ms;
+    assert_eq!(remembered().await, None);
+    worker::perform(&world.hub, Job::Remember, now).await.unwrap();
+    assert_eq!(remembered().await, Some(now));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::session::Signed;
 use crate::store::device::Device;
 use crate::store::journal::Journal;
 use crate::store::{StoreError, Tx, dataset, exception, journal, tenure};
-use crate::{actor, fence, report};
+use crate::{actor, fence, recovery, report};
 
 pub(in crate::api) async fn hello(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
     let outcome = serve(&hub, &headers, body).await;
@@ -83,6 +83,11 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     let Given { turn, life, heard, journal_head, datasets } = match greeted {
         Judged::Given(given) => given,
         Judged::Refused(refusal) => return Err(refusal),
+        Judged::Ended(refusal) => {
+            // Before the answer: a backup that is restored later must not welcome either copy again.
+            hub.remember().await?;
+            return Err(refusal);
+        }
     };
     let session = hub.sessions.open(device, (turn, life), signed)?;
     hub.recalls.told(store, &datasets, read_at);
@@ -103,6 +108,8 @@ struct Given {
 enum Judged {
     Given(Given),
     Refused(Refusal),
+    /// As refused, and the epoch was ended because of it.
+    Ended(Refusal),
 }
 
 fn judge(tx: &mut Tx<'_>, hello: &Hello, is_news: bool, now: Instant) -> Result<Judged, Refusal> {
@@ -117,11 +124,29 @@ fn judge(tx: &mut Tx<'_>, hello: &Hello, is_news: bool, now: Instant) -> Result<
     let next = match known.greet(&Sound, &greeting, at.is_waited_for) {
         Ok(next) => next,
         Err(NotContinuous::NotLiving { .. }) => return Err(report::fenced(store, epoch)),
-        Err(why @ NotContinuous::Late { .. }) => return Err(Refusal::new(SyncFault::Replayed, why.to_string())),
-        Err(why @ NotContinuous::Copied { .. }) => {
-            copied(tx, hello, &why, at.is_waited_for, now)?;
-            let words = format!("{why}; stop both copies, and enrol one of them again with a new token");
+        Err(why @ NotContinuous::Late { .. }) if !is_news => {
+            return Err(Refusal::new(SyncFault::Replayed, why.to_string()));
+        }
+        Err(why @ NotContinuous::Late { .. }) => {
+            // Who makes a new hello of an old turn is a copy of long ago. It is the one that is stopped: the network may have brought it late, after a start
+            // of the hub, and the store that went on from that turn is not at fault.
+            let done = "the epoch lives on, and the copy is told to stop";
+            raise_copied(tx, hello, &why, done, now)?;
+            let words = format!("{why}, and the store went on from there; stop this copy, and keep it");
             return Ok(Judged::Refused(Refusal::new(SyncFault::Copied, words)));
+        }
+        Err(why @ NotContinuous::Ahead { .. }) => {
+            let refusal = recovery::older(tx, store, epoch, &why.to_string())?;
+            if let Some(proof) = &refusal.proof {
+                recovery::must_recover(tx, proof, now)?;
+            }
+            return Ok(Judged::Refused(refusal));
+        }
+        Err(why @ NotContinuous::Copied { .. }) => {
+            let is_ended = copied(tx, hello, &why, at.is_waited_for, now)?;
+            let words = format!("{why}; stop both copies, and enrol one of them again with a new token");
+            let refusal = Refusal::new(SyncFault::Copied, words);
+            return Ok(if is_ended { Judged::Ended(refusal) } else { Judged::Refused(refusal) });
         }
     };
     if next != known {
@@ -136,20 +161,36 @@ fn judge(tx: &mut Tx<'_>, hello: &Hello, is_news: bool, now: Instant) -> Result<
     }))
 }
 
-/// Of two copies neither can be believed: the epoch ends at once. Only what a restored hub has not heard yet is a person's to answer for.
+/// Of two copies neither can be believed: the epoch ends at once. Only what a restored hub has not heard yet is a person's to answer for. Gives whether it
+/// ended.
 fn copied(
     tx: &mut Tx<'_>,
     hello: &Hello,
     why: &NotContinuous,
     is_waited_for: bool,
     now: Instant,
-) -> Result<(), StoreError> {
-    let (store, epoch) = (hello.store, hello.epoch);
+) -> Result<bool, StoreError> {
     let done = if is_waited_for {
         "the hub was restored and has not heard the epoch yet: `huitong-hub store fence` ends it"
     } else {
         "the epoch was ended; what it held waits in suspense"
     };
+    raise_copied(tx, hello, why, done, now)?;
+    if !is_waited_for {
+        let note = "two copies of the store's database have been running";
+        fence::end(tx, hello.store, hello.epoch, (actor::HUB, note), now)?;
+    }
+    Ok(!is_waited_for)
+}
+
+fn raise_copied(
+    tx: &mut Tx<'_>,
+    hello: &Hello,
+    why: &NotContinuous,
+    done: &str,
+    now: Instant,
+) -> Result<(), StoreError> {
+    let (store, epoch) = (hello.store, hello.epoch);
     let finding = Finding {
         class: Class::Copied,
         store: Some(store),
@@ -157,11 +198,7 @@ fn copied(
         evidence: Evidence::from("two copies of the store's database speak with its key".to_owned())
             .when(format!("{why}; {done}; its journal ended at entry {}", hello.head.seq)),
     };
-    exception::raise(tx, &finding, now)?;
-    if !is_waited_for {
-        fence::end(tx, store, epoch, (actor::HUB, "two copies of the store's database have been running"), now)?;
-    }
-    Ok(())
+    exception::raise(tx, &finding, now).map(drop)
 }
 
 /// A store that has less than it brought before is not the one that brought it; unless its hello was on the way all the time, or somebody else repeats it.

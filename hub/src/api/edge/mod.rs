@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::respond;
 use crate::hub::Hub;
+use crate::recovery;
 use crate::refusal::Refusal;
 use crate::report::{self as rules, Taken};
 use crate::session::{Caller, Signed};
@@ -82,13 +83,27 @@ async fn serve_proved<T: DeserializeOwned, A: Serialize, F: Future<Output = Resu
 ) -> Response {
     let outcome = match prove(hub, path, headers, body) {
         Err(refusal) => Err(refusal),
-        Ok((caller, body)) => match read(hub, caller, &body).await {
-            Err(refusal) => Err(refusal),
-            Ok(request) => serve(caller, request).await,
+        Ok((caller, body)) => {
+            let outcome = match read(hub, caller, &body).await {
+                Err(refusal) => Err(refusal),
+                Ok(request) => serve(caller, request).await,
+            };
+            match outcome {
+                Err(refusal) => Err(proved(hub, refusal).await.to_a_proved_store()),
+                answer => answer,
+            }
         }
-        .map_err(Refusal::to_a_proved_store),
     };
     respond(hub, path, headers, outcome).await
+}
+
+/// Writes down what a refusal proves of the hub itself, before anybody is told.
+async fn proved(hub: &Hub, refusal: Refusal) -> Refusal {
+    let (Some(proof), now) = (refusal.proof.clone(), hub.now()) else { return refusal };
+    match hub.store.write(move |tx| recovery::must_recover(tx, &proof, now)).await {
+        Ok(()) => refusal,
+        Err(error) => error.into(),
+    }
 }
 
 /// Proves who asks.
@@ -102,10 +117,12 @@ fn prove(hub: &Hub, path: &str, headers: &HeaderMap, body: Body) -> Result<(Call
 async fn read<T: DeserializeOwned>(hub: &Hub, caller: Caller, body: &[u8]) -> Result<Request<T>, Refusal> {
     hub.heard(caller.store, hub.now());
     let mut request: Request<T> = from_msgpack(body).map_err(Refusal::malformed)?;
-    match &request.report {
-        // Whether it is heard is asked again when it is taken.
-        Some(report) => rules::check(caller, report)?,
-        None => drop(hub.store.read(move |tx| rules::admit(tx, caller)).await?),
+    if let Some(report) = &request.report {
+        rules::check(caller, report)?;
+    }
+    // Whether it is heard is asked again when its report is taken; nothing else is written of who is not.
+    if request.report.is_none() || request.policy.is_some() {
+        hub.store.read(move |tx| rules::admit(tx, caller)).await?;
     }
     if let Some(state) = request.policy.take() {
         if let Some(fault) = state.fault() {
