@@ -1,11 +1,12 @@
 //! Suspense: what epochs held when they ended. Their journals may come late and say what became of it, or finance pays it back from the group's risk account.
 //!
 //! All arithmetic is `protocol::allotment::Fenced`'s. A repayment is asked for by one person and paid by a second: it loads the accounts at the hub, in head
-//! office's own journal, so that settlement shows it as owed by the risk account. Invariant: nothing waits twice, and nothing comes back because time went by.
+//! office's own journal, so that settlement shows it as owed by the risk account. It is paid in parts, each in a transaction of its own, so that tills wait
+//! for none of it; after a crash it goes on where it was. Invariant: nothing waits twice, and nothing comes back because time went by.
 
 use huitong_protocol::allotment::{self, FencedEvent, Purse};
 use huitong_protocol::entry::HubPosting;
-use huitong_protocol::id::{AccountId, Epoch, Seq, StoreId};
+use huitong_protocol::id::{AccountId, Epoch, Hash, Seq, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::tenure::Standing;
@@ -16,12 +17,12 @@ use serde::Serialize;
 use crate::actor::Actor;
 use crate::note::{self, NoteFault};
 use crate::points;
-use crate::store::suspense::{self as rows, Repayment, SuspendedLine};
+use crate::store::suspense::{self as rows, Repayment, SuspendedLine, Through};
 use crate::store::tenure::{self, FencedEpoch};
-use crate::store::{StoreError, Tx, allotment as lines, card, exception, journal, posting};
+use crate::store::{Store, StoreError, Tx, allotment as lines, card, exception, journal, posting, root};
 
-/// The most movements of one entry: some 120 bytes each, so that an entry stays far below its limit.
-const MOVEMENTS_MAX: usize = 2_000;
+/// The most lines of one part of a repayment: the one who writes is held up for milliseconds, and an entry with as many movements stays far below its limit.
+const PART_LINES: i64 = 500;
 
 /// Why something about suspense was not done.
 #[derive(Debug, thiserror::Error)]
@@ -213,7 +214,7 @@ pub fn epoch_of(text: &str) -> Option<(StoreId, Epoch)> {
 }
 
 /// When a repayment is decided.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Occasion {
     /// Head office's clock.
     pub now: Instant,
@@ -221,28 +222,85 @@ pub struct Occasion {
     pub day: BusinessDay,
 }
 
-/// Asks that what waits be paid back; as a second person, pays it. `account` leaves the others waiting.
+/// An epoch that ended, and whose lines of it; everybody's when there is no account.
+pub type Whose = (StoreId, Epoch, Option<AccountId>);
+
+/// Asks that what waits be paid back; as a second person, pays it. An account leaves the others waiting. What was decided and not paid to its end goes on.
+/// Blocks until the last part is paid.
 ///
 /// # Errors
-/// [`SuspenseError`]; nothing changed then.
+/// [`SuspenseError`]; nothing changed then, or what was paid so far stays paid.
 pub fn repay(
-    tx: &mut Tx<'_>,
+    store: &Store,
     actor: &Actor,
-    (store, epoch, account): (StoreId, Epoch, Option<AccountId>),
+    whose: Whose,
     note: &str,
     occasion: Occasion,
 ) -> Result<SuspendedSheet, SuspenseError> {
+    let (actor, note) = (actor.clone(), note.to_owned());
+    let decided = store.write_blocking(move |tx| decide(tx, &actor, whose, &note, occasion))?;
+    if let Some(number) = decided {
+        while store.write_blocking(move |tx| pay_part(tx, whose, number, occasion))? {}
+    }
+    let (of, epoch, _) = whose;
+    store.read_blocking(move |tx| show(tx, of, epoch))
+}
+
+fn waiting_minor(line: &SuspendedLine) -> i64 {
+    line.beside(allotment::Pool::default()).waiting_minor()
+}
+
+/// What waits, as one number and as a hash over each line: two people speak of the same only when both agree.
+fn what_waits(waiting: &[SuspendedLine]) -> (i64, Hash) {
+    let mut text = String::new();
+    let mut sum: i64 = 0;
+    for line in waiting {
+        let amount_minor = waiting_minor(line);
+        sum = sum.saturating_add(amount_minor);
+        text.push_str(&format!("{} {} {amount_minor}\n", line.purse.account, line.purse.unit));
+    }
+    (sum, Hash::of(text.as_bytes()))
+}
+
+fn must_not_recover(tx: &mut Tx<'_>, (store, epoch, _): Whose) -> Result<(), SuspenseError> {
+    if root::must_recover(tx)?.is_none() {
+        return Ok(());
+    }
+    let fault = "this database is older than it was, and may have forgotten what was paid or given back".to_owned();
+    Err(SuspenseError::State { store, epoch, fault, hint: "huitong-hub recover, then look again" })
+}
+
+/// Decides about what waits: a first person asks, a second one has it paid. Gives the repayment of which [`pay_part`] is to pay what is left.
+///
+/// # Errors
+/// [`SuspenseError`]; nothing changed then.
+pub fn decide(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    whose: Whose,
+    note: &str,
+    occasion: Occasion,
+) -> Result<Option<i64>, SuspenseError> {
+    let (store, epoch, account) = whose;
     let note = note::optional(note)?;
     let refused = |fault: String, hint| Err(SuspenseError::State { store, epoch, fault, hint });
-    show(tx, store, epoch)?;
-    let mut waiting = rows::lines(tx, store, epoch)?;
-    waiting.retain(|line| {
-        account.is_none_or(|account| account == line.purse.account)
-            && line.beside(allotment::Pool::default()).waiting_minor() > 0
-    });
-    let asked_minor = waiting
-        .iter()
-        .fold(0, |sum: i64, line| sum.saturating_add(line.beside(allotment::Pool::default()).waiting_minor()));
+    if tenure::standpoint(tx, store, epoch)?.is_none_or(|at| at.standing != Standing::Fenced) {
+        return Err(SuspenseError::Unknown { store, epoch });
+    }
+    must_not_recover(tx, whose)?;
+    if let Some(open) = rows::repayments(tx, store, epoch)?.into_iter().find(Repayment::is_under_way) {
+        if open.account == account {
+            return Ok(Some(open.number));
+        }
+        let of = open.account.map_or_else(|| "every account".to_owned(), |account| format!("account {account}"));
+        return refused(
+            format!("repayment {} of {of} is being paid", open.number),
+            "repeat that one until it is paid, then this",
+        );
+    }
+    let mut waiting = rows::lines_after(tx, whose, &Through::default(), i64::MAX)?;
+    waiting.retain(|line| waiting_minor(line) > 0);
+    let (asked_minor, asked_hash) = what_waits(&waiting);
     let newest = rows::newest(tx, store, epoch, account)?;
     let object = match account {
         Some(account) => format!("{store}-{epoch} account {account}"),
@@ -251,31 +309,60 @@ pub fn repay(
     if waiting.is_empty() {
         // Asked again after a lost answer.
         if newest.is_some_and(|last| last.paid_by.is_some_and(|by| actor.is(&by))) {
-            return show(tx, store, epoch);
+            return Ok(None);
         }
         return refused("nothing waits".to_owned(), "huitong-hub suspense show says what became of it");
     }
     match newest.filter(|last| last.paid_by.is_none()) {
-        Some(open) if open.asked_minor == asked_minor && actor.is(&open.asked_by) => {
+        Some(open) if open.asked_hash == asked_hash && actor.is(&open.asked_by) => {
             if open.asked_note == note {
-                return show(tx, store, epoch);
+                return Ok(None);
             }
-            return refused(format!("was asked for by {}", open.asked_by), "a second person must pay it");
+            refused(format!("was asked for by {}", open.asked_by), "a second person must pay it")
         }
-        Some(open) if open.asked_minor == asked_minor => {
-            pay(tx, (store, epoch), &open, &waiting, occasion)?;
-            rows::paid(tx, open.number, (actor.name(), note), occasion.now)?;
+        Some(open) if open.asked_hash == asked_hash => {
+            let journal_seq = journal::find(tx, store, epoch)?.head.seq;
+            rows::decided(tx, open.number, (actor.name(), note), journal_seq, occasion.now)?;
             let detail = format!("{asked_minor}, asked for by {}: {note}", open.asked_by);
             actor.did(tx, "suspense.repay", &object, &detail, occasion.now)?;
+            Ok(Some(open.number))
         }
-        // Nobody asked, or more is known since: a first person asks.
+        // Nobody asked, or other things are known since: a first person asks.
         _ => {
             let note = note::needed(note)?;
-            rows::ask(tx, (store, epoch, account), asked_minor, (actor.name(), note), occasion.now)?;
+            rows::ask(tx, whose, (asked_minor, &asked_hash), (actor.name(), note), occasion.now)?;
             actor.did(tx, "suspense.ask", &object, &format!("{asked_minor}: {note}"), occasion.now)?;
+            Ok(None)
         }
     }
-    show(tx, store, epoch)
+}
+
+/// Pays the next part of a repayment that was decided. Gives whether there may be another. What the epoch's journal has brought since nobody has decided
+/// about: it ends there, and the rest waits on.
+///
+/// # Errors
+/// [`SuspenseError`]; nothing changed then.
+pub fn pay_part(tx: &mut Tx<'_>, whose: Whose, number: i64, occasion: Occasion) -> Result<bool, SuspenseError> {
+    let (store, epoch, _) = whose;
+    let under_way = |repayment: &Repayment| repayment.number == number && repayment.is_under_way();
+    let Some(repayment) = rows::repayments(tx, store, epoch)?.into_iter().find(under_way) else { return Ok(false) };
+    must_not_recover(tx, whose)?;
+    let journal_seq = i64::try_from(journal::find(tx, store, epoch)?.head.seq.0).ok();
+    let part = if journal_seq == repayment.journal_seq {
+        rows::lines_after(tx, (store, epoch, repayment.account), &repayment.through, PART_LINES)?
+    } else {
+        Vec::new()
+    };
+    let Some(last) = part.last().map(|line| line.purse) else {
+        rows::done(tx, number, occasion.now)?;
+        return Ok(false);
+    };
+    let waiting: Vec<SuspendedLine> = part.into_iter().filter(|line| waiting_minor(line) > 0).collect();
+    if !waiting.is_empty() {
+        pay(tx, (store, epoch), &repayment, &waiting, occasion)?;
+    }
+    rows::paid_part(tx, number, repayment.parts.saturating_add(1), &Through::from(last))?;
+    Ok(true)
 }
 
 fn pay(
@@ -286,24 +373,23 @@ fn pay(
     occasion: Occasion,
 ) -> Result<(), StoreError> {
     let reference = format!("suspense {store}-{epoch}, repayment {}", repayment.number);
-    for (part, chunk) in (0_u32..).zip(waiting.chunks(MOVEMENTS_MAX)) {
-        let movement = |line: &SuspendedLine| {
-            let (Purse { account, unit }, kind) = (line.purse, MovementKind::SuspenseRepaid);
-            let amount_minor = line.beside(allotment::Pool::default()).waiting_minor();
-            Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
-        };
-        let movements: Vec<Movement> = chunk.iter().map(movement).collect();
-        let body = HubPosting { reference: reference.clone(), movements: movements.clone() };
-        let operation = points::operation("huitong suspense repayments 1", &format!("{} {part}", repayment.number));
-        let stamp = posting::post(tx, operation, occasion.day, occasion.now, body)?.stamp;
-        for (line, movement) in chunk.iter().zip(movements) {
-            let (pool, seen) = lines::take_pool(tx, line.purse)?;
-            let event = FencedEvent::Repay { amount_minor: movement.amount_minor };
-            let after = allotment::step(&line.beside(pool), event)
-                .map_err(|why| StoreError::Rule { operation: "pay back", fault: format!("{reference}: {why}") })?;
-            lines::put_pool(tx, line.purse, &after.pool, stamp.max(seen))?;
-            rows::put(tx, store, epoch, line.purse, after.suspense)?;
-        }
+    let movement = |line: &SuspendedLine| {
+        let (Purse { account, unit }, kind) = (line.purse, MovementKind::SuspenseRepaid);
+        let amount_minor = waiting_minor(line);
+        Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
+    };
+    let movements: Vec<Movement> = waiting.iter().map(movement).collect();
+    let body = HubPosting { reference: reference.clone(), movements: movements.clone() };
+    let about = format!("{} {}", repayment.number, repayment.parts);
+    let operation = points::operation("huitong suspense repayments 1", &about);
+    let stamp = posting::post(tx, operation, occasion.day, occasion.now, body)?.stamp;
+    for (line, movement) in waiting.iter().zip(movements) {
+        let (pool, seen) = lines::take_pool(tx, line.purse)?;
+        let event = FencedEvent::Repay { amount_minor: movement.amount_minor };
+        let after = allotment::step(&line.beside(pool), event)
+            .map_err(|why| StoreError::Rule { operation: "pay back", fault: format!("{reference}: {why}") })?;
+        lines::put_pool(tx, line.purse, &after.pool, stamp.max(seen))?;
+        rows::put(tx, store, epoch, line.purse, after.suspense)?;
     }
     Ok(())
 }

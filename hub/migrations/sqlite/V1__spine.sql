@@ -332,6 +332,8 @@ CREATE TABLE allotment (
     released_minor INTEGER NOT NULL,
     PRIMARY KEY (account_id, unit, store_id, epoch)
 ) STRICT;
+-- What an ended epoch held is looked at whole: when its journal comes, and when people decide about it.
+CREATE INDEX allotment_by_epoch ON allotment (store_id, epoch, account_id, unit);
 
 -- What finance paid back for lines of epochs that ended. What still waits follows from the line: what it holds, less this.
 CREATE TABLE suspense (
@@ -350,16 +352,27 @@ CREATE TABLE suspense_repayment (
     epoch INTEGER NOT NULL,
     -- 0 for every account.
     account_id INTEGER NOT NULL,
-    -- What waited when it was asked for: all lines together, money and points counted alike. A second person who finds another sum asks anew.
+    -- What waited when it was asked for: all lines together, money and points counted alike.
     asked_minor INTEGER NOT NULL,
+    -- Over every line that waited then: account, unit and amount. A second person who finds others asks anew.
+    asked_hash BLOB NOT NULL,
     asked_by TEXT NOT NULL,
     asked_at_ms INTEGER NOT NULL,
     asked_note TEXT NOT NULL,
     paid_by TEXT,
     paid_at_ms INTEGER CHECK ((paid_at_ms IS NULL) = (paid_by IS NULL)),
-    paid_note TEXT NOT NULL DEFAULT ''
+    paid_note TEXT NOT NULL DEFAULT '',
+    -- It is paid in parts, by account and unit. Here: how far the epoch's journal was when the second person decided (what comes later they have not seen),
+    -- how many parts were paid, the purse of the last line that was looked at, and when nothing was left of it.
+    journal_seq INTEGER,
+    parts INTEGER NOT NULL DEFAULT 0,
+    through_account INTEGER NOT NULL DEFAULT 0,
+    through_unit TEXT NOT NULL DEFAULT '',
+    done_at_ms INTEGER,
+    CHECK ((journal_seq IS NULL) = (paid_by IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX suspense_repayment_open ON suspense_repayment (store_id, epoch, account_id) WHERE paid_by IS NULL;
+CREATE UNIQUE INDEX suspense_repayment_under_way ON suspense_repayment (store_id, epoch) WHERE paid_by IS NOT NULL AND done_at_ms IS NULL;
 
 -- What each store is to keep of an account while its member is not there. A wish: grants and releases bring it about. 0: it was withdrawn.
 CREATE TABLE parking (
@@ -414,6 +427,7 @@ CREATE TABLE journal_counter (
     released_minor INTEGER NOT NULL,
     PRIMARY KEY (account_id, unit, store_id, epoch)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX journal_counter_by_epoch ON journal_counter (store_id, epoch, account_id, unit);
 
 CREATE TABLE entry (
     store_id TEXT NOT NULL,

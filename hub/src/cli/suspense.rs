@@ -7,7 +7,7 @@ use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::time::BusinessDay;
 
 use super::account::amount_in;
-use super::exception::{By, write};
+use super::exception::By;
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
 use crate::suspense::{self, Occasion, Suspended, SuspendedSheet, SuspenseError};
@@ -81,7 +81,10 @@ impl SuspenseCommand {
             Self::Resolve { epoch: (store, epoch), repay: _, account, note, by } => {
                 let (actor, now) = (actor(&by.by)?, world.now());
                 let occasion = Occasion { now, day: today(place, now)? };
-                write(place, move |tx| suspense::repay(tx, &actor, (store, epoch, account), &note, occasion))?
+                let hub = place.open()?;
+                let sheet = suspense::repay(&hub, &actor, (store, epoch, account), &note, occasion);
+                hub.close();
+                sheet?
             }
         };
         out.show(&sheet, |text| show(text, &sheet))?;
@@ -136,6 +139,11 @@ fn show(text: &mut dyn Write, sheet: &SuspendedSheet) -> io::Result<()> {
         let (by, at, note) = (&repayment.asked_by, repayment.asked_at_ms, &repayment.asked_note);
         writeln!(text, "repayment {} of {of}, asked for by {by} at {at}: {note}", repayment.number)?;
         match (&repayment.paid_by, repayment.paid_at_ms) {
+            (Some(by), Some(at)) if repayment.is_under_way() => writeln!(
+                text,
+                "  {by} decided at {at}; {} part(s) are paid, the same command goes on: huitong-hub suspense resolve {store}-{epoch} --repay",
+                repayment.parts
+            )?,
             (Some(by), Some(at)) => writeln!(text, "  paid by {by} at {at}: {}", repayment.paid_note)?,
             _ => writeln!(text, "  waits for a second person: huitong-hub suspense resolve {store}-{epoch} --repay")?,
         }

@@ -1,9 +1,9 @@
 //! Suspense rows: what was paid back for lines of epochs that ended, and who asked for it. What waits is `protocol::allotment::Fenced`'s to compute.
 //!
-//! Invariant: what was paid back only rises, and a repayment that was paid never changes.
+//! Invariant: what was paid back only rises, and a repayment whose last part was paid never changes.
 
 use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, StoreCounters, Suspense};
-use huitong_protocol::id::{AccountId, Epoch, StoreId};
+use huitong_protocol::id::{AccountId, Epoch, Hash, Seq, StoreId};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 
@@ -44,12 +44,46 @@ impl SuspendedLine {
 /// # Errors
 /// [`StoreError`].
 pub fn lines(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Vec<SuspendedLine>, StoreError> {
+    lines_after(tx, (store, epoch, None), &Through::default(), i64::MAX)
+}
+
+/// The purse of the last line that was looked at; before the first one by default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Through {
+    account: i64,
+    unit: String,
+}
+
+impl From<Purse> for Through {
+    fn from(purse: Purse) -> Self {
+        Self { account: purse.account.get(), unit: purse.unit.as_str().to_owned() }
+    }
+}
+
+/// The lines of an epoch after a purse, or only those of one account: at most so many.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn lines_after(
+    tx: &mut Tx<'_>,
+    (store, epoch, account_id): (StoreId, Epoch, Option<AccountId>),
+    after: &Through,
+    limit: i64,
+) -> Result<Vec<SuspendedLine>, StoreError> {
     tx.query(
         "SELECT a.account_id, a.unit, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, \
          COALESCE(s.repaid_minor, 0) FROM allotment a \
          LEFT JOIN suspense s ON s.store_id = a.store_id AND s.epoch = a.epoch AND s.account_id = a.account_id AND s.unit = a.unit \
-         WHERE a.store_id = $1 AND a.epoch = $2 ORDER BY a.account_id, a.unit",
-        &[(&store).into(), epoch.into()],
+         WHERE a.store_id = $1 AND a.epoch = $2 AND (a.account_id, a.unit) > ($3, $4) AND ($5 = 0 OR a.account_id = $5) \
+         ORDER BY a.account_id, a.unit LIMIT $6",
+        &[
+            (&store).into(),
+            epoch.into(),
+            after.account.into(),
+            (&after.unit).into(),
+            number_of(account_id).into(),
+            limit.into(),
+        ],
         |row| {
             let unit: Unit = row.parsed(1, "allotment", "unit")?;
             let purse = Purse { account: account(row, 0, "allotment")?, unit };
@@ -128,6 +162,10 @@ pub struct Repayment {
     pub account: Option<AccountId>,
     /// What waited when it was asked for: all lines together, money and points counted alike.
     pub asked_minor: i64,
+    /// Over every line that waited then.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub asked_hash: Hash,
     /// Who asked.
     pub asked_by: String,
     /// When.
@@ -140,6 +178,26 @@ pub struct Repayment {
     pub paid_at_ms: Option<Instant>,
     /// With which words.
     pub paid_note: String,
+    /// How many parts were paid.
+    pub parts: u32,
+    /// When nothing was left to be paid of it; what the journal showed after it was decided is none of it.
+    pub done_at_ms: Option<Instant>,
+    /// How far the epoch's journal was when the second person decided.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub journal_seq: Option<i64>,
+    /// How far it was paid.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub through: Through,
+}
+
+impl Repayment {
+    /// Whether the second person has decided and parts are left to be paid.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        self.paid_by.is_some() && self.done_at_ms.is_none()
+    }
 }
 
 fn number_of(account: Option<AccountId>) -> i64 {
@@ -166,7 +224,8 @@ pub fn newest(
 /// [`StoreError`].
 pub fn repayments(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Vec<Repayment>, StoreError> {
     tx.query(
-        "SELECT repayment_no, account_id, asked_minor, asked_by, asked_at_ms, asked_note, paid_by, paid_at_ms, paid_note \
+        "SELECT repayment_no, account_id, asked_minor, asked_by, asked_at_ms, asked_note, paid_by, paid_at_ms, paid_note, asked_hash, \
+         journal_seq, parts, through_account, through_unit, done_at_ms \
          FROM suspense_repayment WHERE store_id = $1 AND epoch = $2 ORDER BY repayment_no",
         &[(&store).into(), epoch.into()],
         |row| {
@@ -186,6 +245,16 @@ pub fn repayments(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Vec<R
                 paid_by: row.maybe_text(6)?.map(str::to_owned),
                 paid_at_ms: row.maybe_integer(7)?.map(Instant),
                 paid_note: row.text(8)?.to_owned(),
+                asked_hash: Hash::from_slice(row.bytes(9)?).map_err(|fault| StoreError::Value {
+                    table: "suspense_repayment",
+                    column: "asked_hash",
+                    row: String::new(),
+                    fault: fault.to_string(),
+                })?,
+                journal_seq: row.maybe_integer(10)?,
+                parts: u32::try_from(row.integer(11)?).unwrap_or(u32::MAX),
+                through: Through { account: row.integer(12)?, unit: row.text(13)?.to_owned() },
+                done_at_ms: row.maybe_integer(14)?.map(Instant),
             })
         },
     )
@@ -198,17 +267,18 @@ pub fn repayments(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Vec<R
 pub fn ask(
     tx: &mut Tx<'_>,
     (store, epoch, account): (StoreId, Epoch, Option<AccountId>),
-    asked_minor: i64,
+    (asked_minor, asked_hash): (i64, &Hash),
     (by, note): (&str, &str),
     now: Instant,
 ) -> Result<(), StoreError> {
     tx.execute_one(
         "ask for a repayment",
         "suspense_repayment",
-        "INSERT INTO suspense_repayment (repayment_no, store_id, epoch, account_id, asked_minor, asked_by, asked_at_ms, asked_note) \
-         VALUES ((SELECT COALESCE(MAX(repayment_no), 0) + 1 FROM suspense_repayment), $1, $2, $3, $4, $5, $6, $7) \
+        "INSERT INTO suspense_repayment (repayment_no, store_id, epoch, account_id, asked_minor, asked_by, asked_at_ms, asked_note, asked_hash) \
+         VALUES ((SELECT COALESCE(MAX(repayment_no), 0) + 1 FROM suspense_repayment), $1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT (store_id, epoch, account_id) WHERE paid_by IS NULL DO UPDATE SET asked_minor = excluded.asked_minor, \
-         asked_by = excluded.asked_by, asked_at_ms = excluded.asked_at_ms, asked_note = excluded.asked_note",
+         asked_by = excluded.asked_by, asked_at_ms = excluded.asked_at_ms, asked_note = excluded.asked_note, \
+         asked_hash = excluded.asked_hash",
         &[
             (&store).into(),
             epoch.into(),
@@ -217,19 +287,54 @@ pub fn ask(
             by.into(),
             now.into(),
             note.into(),
+            asked_hash.into(),
         ],
     )
 }
 
-/// Notes who paid.
+/// Notes who decided to pay, and how far the epoch's journal was then.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn paid(tx: &mut Tx<'_>, number: i64, (by, note): (&str, &str), now: Instant) -> Result<(), StoreError> {
+pub fn decided(
+    tx: &mut Tx<'_>,
+    number: i64,
+    (by, note): (&str, &str),
+    journal: Seq,
+    now: Instant,
+) -> Result<(), StoreError> {
     tx.execute_one(
-        "note a repayment",
+        "decide a repayment",
         "suspense_repayment",
-        "UPDATE suspense_repayment SET paid_by = $2, paid_at_ms = $3, paid_note = $4 WHERE repayment_no = $1 AND paid_by IS NULL",
-        &[number.into(), by.into(), now.into(), note.into()],
+        "UPDATE suspense_repayment SET paid_by = $2, paid_at_ms = $3, paid_note = $4, journal_seq = $5 \
+         WHERE repayment_no = $1 AND paid_by IS NULL",
+        &[number.into(), by.into(), now.into(), note.into(), journal.into()],
+    )
+}
+
+/// Notes how far it was paid.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn paid_part(tx: &mut Tx<'_>, number: i64, parts: u32, through: &Through) -> Result<(), StoreError> {
+    tx.execute_one(
+        "note a part of a repayment",
+        "suspense_repayment",
+        "UPDATE suspense_repayment SET parts = $2, through_account = $3, through_unit = $4 \
+         WHERE repayment_no = $1 AND paid_by IS NOT NULL AND done_at_ms IS NULL",
+        &[number.into(), parts.into(), through.account.into(), (&through.unit).into()],
+    )
+}
+
+/// Notes that nothing is left of it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn done(tx: &mut Tx<'_>, number: i64, now: Instant) -> Result<(), StoreError> {
+    tx.execute_one(
+        "end a repayment",
+        "suspense_repayment",
+        "UPDATE suspense_repayment SET done_at_ms = $2 WHERE repayment_no = $1 AND paid_by IS NOT NULL AND done_at_ms IS NULL",
+        &[number.into(), now.into()],
     )
 }

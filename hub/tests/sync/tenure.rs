@@ -4,11 +4,12 @@ use huitong_hub::actor::{Actor, Via};
 use huitong_hub::store::{adoption, allotment, tenure};
 use huitong_hub::suspense::{self, Occasion, SuspenseError};
 use huitong_hub::{account as accounts, fence, recovery, verify};
-use huitong_protocol::allotment::{Purse, StoreEvent};
+use huitong_protocol::allotment::{HubEvent, HubSide, Purse, StoreEvent, step};
 use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
 use huitong_protocol::id::{Epoch, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{
     Answer, GrantRequest, Need, Nothing, Purpose, ReportOnly, Request, SyncFault, Welcome, path, to_msgpack,
 };
@@ -56,7 +57,8 @@ async fn fenced(world: &World, store: StoreId) -> fence::Ended {
 async fn repay(world: &World, by: &str, epoch: Epoch) -> Result<suspense::SuspendedSheet, SuspenseError> {
     let (by, occasion) = (person(by), occasion(world));
     let of = ("S1".parse().unwrap(), epoch, None);
-    world.hub.store.write(move |tx| suspense::repay(tx, &by, of, "the machine burnt", occasion)).await
+    let store = world.hub.store.clone();
+    tokio::task::spawn_blocking(move || suspense::repay(&store, &by, of, "the machine burnt", occasion)).await.unwrap()
 }
 
 impl FakeStore {
@@ -320,7 +322,7 @@ async fn what_waits_is_paid_back_once_by_two_people_and_a_late_journal_shows_the
     repay(&world, "li", Epoch(1)).await.unwrap();
     let alone = world.hub.store.write({
         let (by, occasion) = (person("Li"), occasion(&world));
-        move |tx| suspense::repay(tx, &by, ("S1".parse().unwrap(), Epoch(1), None), "now", occasion)
+        move |tx| suspense::decide(tx, &by, ("S1".parse().unwrap(), Epoch(1), None), "now", occasion)
     });
     assert!(alone.await.unwrap_err().to_string().contains("a second person"));
     assert_eq!(free(&world).await, 0, "one person pays nothing");
@@ -360,6 +362,110 @@ async fn who_pays_looks_at_what_waits_now() {
     repay(&world, "li", Epoch(1)).await.unwrap();
     assert_eq!((free(&world).await, balance(&world).await), (270, 270));
     proved(&world).await;
+}
+
+#[tokio::test]
+async fn who_pays_pays_the_same_people() {
+    let (world, mut store) = traded().await;
+    // Nobody heard of these: a member spent 100, another loaded 100. The sum that waits is the same.
+    store.spends(100);
+    let Body::CardReload(mut other) = reload(100) else { panic!("a reload is one") };
+    other.card = card(3);
+    (other.account, other.movements[0].account) = (account(3), account(3));
+    store.write(Body::CardReload(other));
+    fenced(&world, store.id).await;
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(3, 5)).await.unwrap();
+    assert_eq!(world.read_show(Epoch(1)).await.suspended.sums[0].waiting_minor, 370);
+    repay(&world, "wang", Epoch(1)).await.unwrap();
+    assert_eq!(free(&world).await, 0, "the first person saw other lines");
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    assert_eq!(free(&world).await, 270);
+    proved(&world).await;
+}
+
+/// An epoch that ended with a cent on each of many accounts, whose repayment two people have decided.
+async fn many(accounts: i64) -> (World, i64) {
+    let (world, store) = traded().await;
+    let id = store.id;
+    let hold = move |tx: &mut huitong_hub::store::Tx<'_>| {
+        for number in 1_000..1_000 + accounts {
+            let purse = Purse { account: account(number), unit: CNY };
+            let side = [HubEvent::Load { amount_minor: 1 }, HubEvent::Grant { amount_minor: 1 }]
+                .into_iter()
+                .fold(HubSide::default(), |side, event| step(&side, event).unwrap());
+            allotment::put_pool(tx, purse, &side.pool, Stamp::ZERO)?;
+            allotment::put_line(tx, purse, id, Epoch(1), &side.line)?;
+        }
+        Ok::<_, huitong_hub::store::StoreError>(())
+    };
+    world.hub.store.write(hold).await.unwrap();
+    fenced(&world, id).await;
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    let (by, occasion) = (person("wang"), occasion(&world));
+    let of = (id, Epoch(1), None);
+    let decide = move |tx: &mut huitong_hub::store::Tx<'_>| suspense::decide(tx, &by, of, "", occasion);
+    let number = world.hub.store.write(decide).await.unwrap().unwrap();
+    (world, number)
+}
+
+/// Pays one part. Gives whether there may be another.
+async fn pays(world: &World, number: i64) -> bool {
+    let (of, occasion) = (("S1".parse().unwrap(), Epoch(1), None), occasion(world));
+    world.hub.store.write(move |tx| suspense::pay_part(tx, of, number, occasion)).await.unwrap()
+}
+
+async fn repaid(world: &World) -> (i64, i64) {
+    let sum = world.read_show(Epoch(1)).await.suspended.sums[0];
+    (sum.waiting_minor, sum.repaid_minor)
+}
+
+#[tokio::test]
+async fn a_large_repayment_is_paid_in_parts_and_goes_on_after_a_crash() {
+    let (world, number) = many(1_100).await;
+    assert!(pays(&world, number).await);
+    assert_eq!(repaid(&world).await, (601, 869), "account 1 and 499 others");
+    // The process died. Whoever says it again has the rest paid, and nothing twice.
+    let other = suspense::decide;
+    let (by, occasion) = (person("zhao"), occasion(&world));
+    let of = ("S1".parse().unwrap(), Epoch(1), Some(account(1_000)));
+    let refused = world.hub.store.write(move |tx| other(tx, &by, of, "mine", occasion)).await.unwrap_err().to_string();
+    assert!(refused.contains("is being paid"), "{refused}");
+    let sheet = repay(&world, "zhao", Epoch(1)).await.unwrap();
+    assert_eq!((repaid(&world).await, sheet.suspended.repayments[0].parts), ((0, 1_470), 3));
+    assert!(!pays(&world, number).await);
+    assert_eq!(repaid(&world).await, (0, 1_470));
+    let posted: Vec<i64> = world
+        .read(|tx| {
+            tx.query(
+                "SELECT COUNT(*) FROM movement WHERE kind = 'suspense_repaid' GROUP BY seq ORDER BY seq",
+                &[],
+                |row| row.integer(0),
+            )
+        })
+        .await;
+    assert_eq!(posted, [500, 500, 101]);
+}
+
+#[tokio::test]
+async fn what_the_journal_brings_while_it_is_paid_nobody_decided_about() {
+    let (world, number) = many(600).await;
+    assert!(pays(&world, number).await);
+    assert_eq!(repaid(&world).await, (101, 869));
+    let new = replaced(&world, "S1", "again").await;
+    // Another cent was loaded at the lost store.
+    let mut store = FakeStore::new(world.router.clone(), "S1", 1);
+    store.write(open());
+    store.loads(500);
+    store.spends(130);
+    store.loads(1);
+    new.upload(store.segment(3, 4)).await.unwrap();
+    assert!(!pays(&world, number).await);
+    assert_eq!(repaid(&world).await, (102, 869), "the rest waits for two people");
+    repay(&world, "li", Epoch(1)).await.unwrap();
+    repay(&world, "wang", Epoch(1)).await.unwrap();
+    assert_eq!(repaid(&world).await, (0, 971));
 }
 
 #[tokio::test]

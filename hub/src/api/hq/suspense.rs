@@ -73,6 +73,10 @@ pub(super) async fn repay(
     let (store, epoch) = epoch_of(&epoch)?;
     let now = hub.now();
     let occasion = Occasion { now, day: hub.today(now) };
-    let repay = move |tx: &mut Tx<'_>| rules::repay(tx, &actor, (store, epoch, said.account), &said.note, occasion);
-    answer::json(&hub.store.write(repay).await?)
+    let database = hub.store.clone();
+    // It goes on when who asked hangs up.
+    let paid = tokio::task::spawn_blocking(move || {
+        rules::repay(&database, &actor, (store, epoch, said.account), &said.note, occasion)
+    });
+    answer::json(&paid.await.map_err(|_| StoreError::Stopped)??)
 }
