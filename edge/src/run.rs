@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use huitong_protocol::id::{Hash, OperationId, TerminalId};
-use huitong_protocol::till::CloseDay;
+use huitong_protocol::till::{CloseDay, Witness};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
@@ -23,7 +23,7 @@ use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{EdgeConfig, StoreConfig};
 pub use crate::continuity::LOCAL_TERMINAL;
-use crate::continuity::Marker;
+use crate::continuity::{self, Marker};
 use crate::enrol::{EnrolError, enrol};
 use crate::identity::{KeyError, StoreKey, random_bytes, write_private};
 use crate::ledger::{Call, Ledger, Order, keep_quote_key};
@@ -146,11 +146,12 @@ pub fn lock(data_dir: &Path) -> Result<std::fs::File, EdgeError> {
     }
 }
 
-/// Opens the database of a data directory.
+/// Opens the database of a data directory, making one where there is none.
 ///
 /// # Errors
-/// [`EdgeError::Store`], or the directory cannot be made.
+/// [`EdgeError::Store`], the directory cannot be made, or a replacement of its store is half done.
 pub fn open_store(data_dir: &Path, config: &StoreConfig) -> Result<Store, EdgeError> {
+    check_finished(data_dir)?;
     std::fs::create_dir_all(data_dir).map_err(|source| EdgeError::File { path: data_dir.to_owned(), source })?;
     let options = StoreOptions { readers: config.readers, cache_kib: config.cache_kib, ..StoreOptions::default() };
     Ok(Store::open(&data_dir.join(DATABASE_FILE), options)?)
@@ -164,15 +165,14 @@ impl Edge {
     pub async fn start(parts: EdgeParts) -> Result<Self, EdgeError> {
         let EdgeParts { config, clock, hub_client, listener, heartbeat } = parts;
         let lock = lock(&config.data_dir)?;
-        check_finished(&config.data_dir)?;
         let store = open_store(&config.data_dir, &config.store)?;
         let identity = store.committed().identity.clone().ok_or(StoreError::NotEnrolled)?;
         keep_quote_key(&store, random_bytes()?).await?;
         let now = clock.now();
         store.write(move |tx| sync_state::confirmed_by(tx, now)).await?;
-        let marker = Marker::open(&config.store.marker_dir, &config.data_dir);
-        store.continuity().begin(&store, marker, now).await?;
         let key = StoreKey::open(&config.data_dir)?;
+        let marker = Marker::open(&config.store.marker_dir, &config.data_dir, &key.public_key());
+        store.continuity().begin(&store, marker.map_err(StoreError::Marker)?, now).await?;
         let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
 
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -375,13 +375,22 @@ pub async fn enrol_alone(
     token: &str,
 ) -> Result<Arc<Identity>, EdgeError> {
     let _lock = lock(&config.data_dir)?;
-    check_finished(&config.data_dir)?;
     let store = open_store(&config.data_dir, &config.store)?;
     if store.committed().identity.is_none() {
-        let enrolled = enrol(&store, &config.data_dir, hub_client, token).await?;
-        Marker::open(&config.store.marker_dir, &config.data_dir).leave(enrolled.epoch);
+        enrol(&store, &config.data_dir, hub_client, token).await?;
+        leave_marker(config, continuity::own(&store.committed()))?;
     }
     Ok(store.committed().identity.clone().ok_or(StoreError::NotEnrolled)?)
+}
+
+/// Leaves a marker for the first start of a store that was enrolled just now.
+pub(crate) fn leave_marker(config: &EdgeConfig, start: Option<Witness>) -> Result<(), EdgeError> {
+    if let Some(start) = start {
+        let key = StoreKey::open(&config.data_dir)?.public_key();
+        let marker = Marker::open(&config.store.marker_dir, &config.data_dir, &key);
+        marker.map_err(StoreError::Marker)?.leave(start);
+    }
+    Ok(())
 }
 
 /// Pairs a till and gives its token, which is not kept.

@@ -4,15 +4,15 @@
 //! Written by the store's writer after each commit and before its replies: one small write into the page cache, no fsync. What a crash of the machine
 //! takes away with it proves nothing afterwards, as the machine's boot id then differs. On the disk of the data directory it would be put back
 //! together with the database, so there it can only contradict. A machine whose memory is put back as well (a snapshot of a running virtual machine)
-//! brings the marker with it: such machines set `store.marker_dir = "off"`. Invariant: a file that is there names a position that was committed, and none
-//! that was told lies after it.
+//! brings the marker with it: such machines set `store.marker_dir = "off"`. It bears the name of the store's key: copies of a store share it wherever they
+//! are, and no other store has it. Invariants: a file that is there names a position that was committed or told, and nothing that was told lies after it;
+//! a place that is not written any more holds no marker.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use huitong_protocol::id::Epoch;
 use huitong_protocol::till::Witness;
 
 use crate::config::MarkerDir;
@@ -30,7 +30,7 @@ const SWEEP_MAX: usize = 64;
 
 /// A marker that could be neither written nor taken away: the next start would believe it.
 #[derive(Debug, thiserror::Error)]
-#[error("could neither write nor remove the marker {path}; remove it before the daemon is started again", path = path.display())]
+#[error("could neither keep nor remove the marker {path}; remove it before the daemon is started again", path = path.display())]
 pub struct MarkerError {
     path: PathBuf,
     #[source]
@@ -46,7 +46,7 @@ pub struct Marked {
     pub proves: bool,
 }
 
-/// The marker of a data directory.
+/// The marker of a store.
 #[derive(Debug)]
 pub struct Marker {
     /// Where it is, when there is a place for it.
@@ -55,32 +55,45 @@ pub struct Marker {
     is_elsewhere: bool,
     data_dir: PathBuf,
     found: Option<Marked>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
     /// Open while value may move.
-    file: Mutex<Option<File>>,
+    file: Option<File>,
+    /// The journal's end that was given last, written or not.
+    end: Option<Witness>,
 }
 
 impl Marker {
-    /// Finds the marker of a data directory.
-    #[must_use]
-    pub fn open(dir: &MarkerDir, data_dir: &Path) -> Self {
+    /// Finds the marker of the store with this key, and takes it away from the usual place when it is not kept there any more.
+    ///
+    /// # Errors
+    /// [`MarkerError`]: it is in a place where it is not kept any more, and could not be taken away.
+    pub fn open(dir: &MarkerDir, data_dir: &Path, public_key: &[u8]) -> Result<Self, MarkerError> {
         let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
         let user = std::fs::metadata(&data_dir).map(|data| data.uid()).ok();
-        let folder = match (dir, user) {
+        let name = blake3::hash(public_key).to_hex();
+        let name = &name.as_str()[..32];
+        let usual = user.map(|user| Path::new(MEMORY).join(format!("{FOLDER}{user}")));
+        let wished = match (dir, user) {
             (MarkerDir::Off, _) | (_, None) => None,
-            (MarkerDir::Auto, Some(user)) => {
-                Path::new(MEMORY).is_dir().then(|| Path::new(MEMORY).join(format!("{FOLDER}{user}")))
-            }
+            (MarkerDir::Auto, Some(_)) => usual.clone().filter(|_| Path::new(MEMORY).is_dir()),
             (MarkerDir::At(path), _) => Some(path.clone()),
         };
-        let usable = folder.filter(|folder| match make(folder, user) {
+        let usable = wished.clone().filter(|folder| match make(folder, user) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(folder = %folder.display(), error = %error, "No marker can be kept: a restart is proved by tills and hub");
                 false
             }
         });
-        if let Some(folder) = &usable {
-            sweep(folder);
+        for folder in [usual, wished].into_iter().flatten().filter(|folder| usable.as_ref() != Some(folder)) {
+            // In a folder of somebody else there is none of ours, and none is believed.
+            if std::fs::metadata(&folder).is_ok_and(|data| Some(data.uid()) == user) {
+                remove(&folder.join(name))?;
+            }
         }
         let device = |path: &Path| std::fs::metadata(path).map(|data| data.dev()).ok();
         let is_elsewhere = usable.as_ref().is_some_and(|folder| {
@@ -88,13 +101,21 @@ impl Marker {
             own.is_some() && other.is_some() && own != other
         });
         let boot_id = std::fs::read_to_string(BOOT_ID).map(|text| text.trim().to_owned()).unwrap_or_default();
-        let name = blake3::hash(data_dir.as_os_str().as_encoded_bytes()).to_hex();
-        let path = usable.map(|folder| folder.join(&name.as_str()[..32]));
+        let path = usable.as_ref().map(|folder| folder.join(name));
         let found = path
             .as_ref()
             .and_then(|path| read(path))
             .map(|(boot, witness)| Marked { witness, proves: is_elsewhere && !boot_id.is_empty() && boot == boot_id });
-        Self { path, boot_id, is_elsewhere, data_dir, found, file: Mutex::new(None) }
+        if let Some(folder) = &usable {
+            sweep(folder, name);
+        }
+        Ok(Self { path, boot_id, is_elsewhere, data_dir, found, state: Mutex::default() })
+    }
+
+    /// Where it is kept.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// What it said when it was opened.
@@ -109,45 +130,67 @@ impl Marker {
         self.path.is_some() && self.is_elsewhere && !self.boot_id.is_empty()
     }
 
-    fn file(&self) -> MutexGuard<'_, Option<File>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes it from now on, beginning with what `end` says under the marker's own lock.
-    pub fn arm(&self, end: impl FnOnce() -> Option<Witness>) {
+    /// The journal's end when nobody has marked anything yet.
+    pub fn begin_at(&self, end: Witness) {
+        self.state().end.get_or_insert(end);
+    }
+
+    /// Writes it from now on, beginning with the end that was given last, if `may` says so under the marker's own lock.
+    pub fn arm(&self, may: impl FnOnce() -> bool) {
         let Some(path) = &self.path else { return };
-        let mut file = self.file();
-        let armed = (|| {
-            let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-            if let Some(end) = end() {
-                self.put(&opened, &end)?;
-            }
-            std::io::Result::Ok(opened)
-        })();
-        match armed {
-            Ok(opened) => *file = Some(opened),
+        let mut state = self.state();
+        let Some(end) = state.end else { return };
+        if !may() {
+            return;
+        }
+        match self.write_anew(path, &end) {
+            Ok(opened) => state.file = Some(opened),
             Err(error) => {
                 tracing::warn!(path = %path.display(), error = %error, "No marker is kept: a restart is proved by tills and hub");
-                if let Err(error) = self.remove() {
+                if let Err(error) = remove(path) {
                     tracing::error!(error = &error as &dyn std::error::Error, "{error}");
                 }
             }
         }
     }
 
-    /// Puts the journal's end into it, if it is written at all. One that cannot be written is taken away.
+    /// Puts the journal's end into it, if it is written at all. One that cannot be written is taken away. An end before the last one changes nothing.
     ///
     /// # Errors
     /// [`MarkerError`]: it could not be taken away either.
     pub fn mark(&self, end: &Witness) -> Result<(), MarkerError> {
-        let mut file = self.file();
-        let Some(opened) = file.as_ref() else { return Ok(()) };
+        let mut state = self.state();
+        let place = |witness: &Witness| (witness.epoch, witness.head.seq);
+        if state.end.is_some_and(|known| place(&known) >= place(end)) {
+            return Ok(());
+        }
+        state.end = Some(*end);
+        let (Some(opened), Some(path)) = (&state.file, &self.path) else { return Ok(()) };
         if let Err(error) = self.put(opened, end) {
             tracing::warn!(error = %error, "The marker cannot be written: a restart is proved by tills and hub");
-            *file = None;
-            return self.remove();
+            state.file = None;
+            return remove(path);
         }
         Ok(())
+    }
+
+    /// Writes it no more. What somebody saw, and the database does not contain, takes its place: whoever starts before the quarantine is on disk finds
+    /// it there again. When there is no such thing it is taken away.
+    ///
+    /// # Errors
+    /// [`MarkerError`].
+    pub fn contradict(&self, shown: Option<&Witness>) -> Result<(), MarkerError> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let mut state = self.state();
+        state.file = None;
+        match shown {
+            Some(shown) if self.write_anew(path, shown).is_ok() => Ok(()),
+            _ => remove(path),
+        }
     }
 
     /// Writes it no more, and takes it away.
@@ -155,31 +198,46 @@ impl Marker {
     /// # Errors
     /// [`MarkerError`].
     pub fn withdraw(&self) -> Result<(), MarkerError> {
-        *self.file() = None;
-        self.remove()
+        self.contradict(None)
     }
 
     /// Leaves a marker for the next start of a store that was enrolled just now: nobody was told anything of its epoch.
-    pub fn leave(&self, epoch: Epoch) {
-        self.arm(|| Some(Witness { epoch, head: huitong_protocol::journal::Head::START }));
+    pub fn leave(&self, start: Witness) {
+        self.begin_at(start);
+        self.arm(|| true);
     }
 
-    fn remove(&self) -> Result<(), MarkerError> {
-        let Some(path) = &self.path else { return Ok(()) };
-        match std::fs::remove_file(path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(MarkerError { path: path.clone(), source })
-            }
-            _ => Ok(()),
-        }
+    fn write_anew(&self, path: &Path, end: &Witness) -> std::io::Result<File> {
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        self.put(&opened, end)?;
+        // The data directory at its end may have been a longer one.
+        opened.set_len(u64::try_from(self.text(end).len()).unwrap_or(u64::MAX))?;
+        Ok(opened)
     }
 
-    fn put(&self, file: &File, end: &Witness) -> std::io::Result<()> {
+    fn text(&self, end: &Witness) -> Vec<u8> {
         let mut text = format!("{}\n{end}\n", self.boot_id).into_bytes();
         text.resize(TEXT_BYTES, b' ');
         text.push(b'\n');
         text.extend_from_slice(self.data_dir.as_os_str().as_encoded_bytes());
-        file.write_all_at(&text, 0)
+        text
+    }
+
+    fn put(&self, file: &File, end: &Witness) -> std::io::Result<()> {
+        file.write_all_at(&self.text(end), 0)
+    }
+}
+
+/// Takes a marker away; it need not be there.
+///
+/// # Errors
+/// [`MarkerError`].
+pub(super) fn remove(path: &Path) -> Result<(), MarkerError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(MarkerError { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -202,11 +260,14 @@ fn read(path: &Path) -> Option<(String, Witness)> {
     Some((lines.next()?.to_owned(), lines.next()?.parse().ok()?))
 }
 
-/// Removes markers whose data directory is gone: memory is not swept by anybody else.
-fn sweep(folder: &Path) {
+/// Removes markers of other stores whose data directory is gone: memory is not swept by anybody else.
+fn sweep(folder: &Path, own: &str) {
     let Ok(files) = std::fs::read_dir(folder) else { return };
     for file in files.flatten().take(SWEEP_MAX) {
         let path = file.path();
+        if path.file_name().is_some_and(|name| name == own) {
+            continue;
+        }
         let data_dir = std::fs::read(&path).ok().and_then(|bytes| {
             use std::os::unix::ffi::OsStringExt as _;
             let rest = bytes.get(TEXT_BYTES + 1..)?;

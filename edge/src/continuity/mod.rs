@@ -9,12 +9,14 @@ mod marker;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::continuity::{Break, Continuity, Seen, compare};
-use huitong_protocol::id::{Seq, TerminalId};
+use huitong_protocol::id::{Epoch, Seq, TerminalId};
+use huitong_protocol::journal::Head;
 use huitong_protocol::ledger::ValueGate;
 use huitong_protocol::till::Witness;
 use huitong_protocol::time::Instant;
@@ -47,7 +49,8 @@ pub struct Keeper {
     opened: watch::Sender<bool>,
 }
 
-fn own(chain: &Chain) -> Option<Witness> {
+/// The journal's end, as whoever saw it names it.
+pub(crate) fn own(chain: &Chain) -> Option<Witness> {
     chain.identity.as_ref().map(|identity| Witness { epoch: identity.epoch, head: chain.head })
 }
 
@@ -84,8 +87,17 @@ impl Keeper {
     /// Begins, when the daemon starts: every paired till and the hub are waited for, unless the marker proves the start or that something is forgotten.
     ///
     /// # Errors
-    /// [`StoreError`]: the tills could not be read, or a quarantine not be written.
+    /// [`StoreError`]: the tills could not be read, a quarantine not be written, or the marker not be taken away from where it was kept before.
     pub async fn begin(&self, store: &Store, marker: Marker, now: Instant) -> Result<(), StoreError> {
+        let place = marker.path().map(|path| path.to_string_lossy().into_owned());
+        let known = store.read(tenure::marker_place)?;
+        if known != place {
+            // It would stay behind there, and prove when it is kept there again.
+            if let Some(left) = known {
+                marker::remove(Path::new(&left)).map_err(StoreError::Marker)?;
+            }
+            store.write(move |tx| tenure::put_marker_place(tx, place.as_deref())).await?;
+        }
         let marked = marker.found();
         let mut is_proved = false;
         let mut broken = None;
@@ -102,13 +114,16 @@ impl Keeper {
         let provers = tills.into_iter().map(Prover::Till).chain([Prover::Hub]);
         *self.known() = if is_proved { Continuity::Proved } else { Continuity::begin(provers) };
         // Nobody else begins: the data directory is this process's.
-        drop(self.marker.set(marker));
+        let marker = self.marker.get_or_init(|| marker);
+        if let Some(end) = own(&store.committed()) {
+            marker.begin_at(end);
+        }
         if let Some((witness, how)) = broken {
             let why = format!("the marker beside the database stands at {witness}, and {}", words(how));
-            return self.quarantine(store, why, now).await;
+            return self.quarantine(store, why, Some(&witness), now).await;
         }
         if store.committed().quarantine.is_some() {
-            self.close();
+            self.close(None);
         } else if is_proved {
             self.open();
         } else {
@@ -185,7 +200,7 @@ impl Keeper {
             }
             Seen::Broken(how) => {
                 let why = format!("{who} has seen this store at {witness}, and {}", words(how));
-                self.quarantine(store, why, now).await
+                self.quarantine(store, why, Some(witness), now).await
             }
         }
     }
@@ -213,22 +228,30 @@ impl Keeper {
         Ok(is_waited_for)
     }
 
-    /// Stops all value until the store is enrolled anew.
+    /// Stops all value until the store is enrolled anew. `shown` is what somebody saw that the database does not contain.
     ///
     /// # Errors
-    /// [`StoreError`]: it could not be written down; it holds for this process, and whoever found it will find it again.
-    pub async fn quarantine(&self, store: &Store, reason: String, now: Instant) -> Result<(), StoreError> {
+    /// [`StoreError`]: it could not be written down. It holds for this process, and the next one finds out again: by the marker, into which `shown` is
+    /// put until then, or as the hub says it again.
+    pub async fn quarantine(
+        &self,
+        store: &Store,
+        reason: String,
+        shown: Option<&Witness>,
+        now: Instant,
+    ) -> Result<(), StoreError> {
         let is_news = !self.is_quarantined();
-        // Also when the write fails: no value moves, and the next start finds no marker that proves it.
-        self.close();
+        // First, so that no value moves whatever becomes of the rest.
+        self.close(shown);
         if is_news {
             tracing::error!(reason, "Stored value is stopped in this store: {reason}");
         }
-        if store.committed().quarantine.is_some() {
-            return Ok(());
+        if store.committed().quarantine.is_none() {
+            let quarantine = Quarantine { since_ms: now, reason };
+            store.write(move |tx| tenure::quarantine(tx, quarantine)).await?;
         }
-        let quarantine = Quarantine { since_ms: now, reason };
-        store.write(move |tx| tenure::quarantine(tx, quarantine)).await
+        self.withdraw();
+        Ok(())
     }
 
     /// The hub welcomed the hello with this nonce, and said how far it heard. Gives whether a session begins.
@@ -243,9 +266,13 @@ impl Keeper {
         heard: &Witness,
         now: Instant,
     ) -> Result<bool, StoreError> {
+        // What answers no question of this process says nothing about it.
+        if !store.read(|tx| tenure::is_waiting(tx, nonce))? {
+            return Ok(false);
+        }
         if let Seen::Broken(how) = look(store, heard)? {
             let why = format!("head office has heard this store up to {heard}, and {}", words(how));
-            self.quarantine(store, why, now).await?;
+            self.quarantine(store, why, Some(heard), now).await?;
             return Ok(false);
         }
         if !store.write(move |tx| tenure::welcomed(tx, nonce, turn)).await? {
@@ -255,12 +282,21 @@ impl Keeper {
         Ok(!self.is_quarantined())
     }
 
-    /// The committed end of the journal goes to the marker, before anybody is answered. The writer's.
+    /// The committed end of the journal goes to the marker, before anybody sees it. The writer's.
     pub(crate) fn mark(&self, chain: &Chain) -> Result<(), MarkerError> {
-        match (self.marker.get(), own(chain)) {
-            (Some(marker), Some(own)) => marker.mark(&own),
-            _ => Ok(()),
-        }
+        own(chain).map_or(Ok(()), |end| self.mark_at(end))
+    }
+
+    /// A position is about to be told that was read from the database: the writer may not have come to mark it.
+    ///
+    /// # Errors
+    /// [`StoreError::Marker`]: it is not to be told.
+    pub(crate) fn telling(&self, epoch: Epoch, head: Head) -> Result<(), StoreError> {
+        self.mark_at(Witness { epoch, head }).map_err(StoreError::Marker)
+    }
+
+    fn mark_at(&self, end: Witness) -> Result<(), MarkerError> {
+        self.marker.get().map_or(Ok(()), |marker| marker.mark(&end))
     }
 
     /// Whether the start can be proved by the marker next time.
@@ -287,16 +323,22 @@ impl Keeper {
     }
 
     fn open(&self) {
+        // Whoever closes says so before the marker is taken away and before the word goes round: looked at under the lock of each.
+        let is_whole = || !self.is_broken.load(Ordering::Acquire);
         if let Some(marker) = self.marker.get() {
-            // What is committed after this look is marked by the writer.
-            marker.arm(|| own(&self.committed.borrow()));
+            marker.arm(is_whole);
         }
-        self.opened.send_replace(true);
+        self.opened.send_if_modified(|is_open| !std::mem::replace(is_open, is_whole()) && *is_open);
     }
 
-    fn close(&self) {
+    fn close(&self, shown: Option<&Witness>) {
         self.is_broken.store(true, Ordering::Release);
-        self.withdraw();
+        self.opened.send_replace(false);
+        if let Some(marker) = self.marker.get()
+            && let Err(error) = marker.contradict(shown)
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "{error}");
+        }
     }
 
     fn withdraw(&self) {

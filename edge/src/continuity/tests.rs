@@ -13,13 +13,16 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::config::MarkerDir;
+use crate::identity::KEY_FILE;
 use crate::replace::{ReplaceError, replace_alone};
-use crate::run::{Edge, EdgeError};
+use crate::run::{Edge, EdgeError, open_store};
 use crate::store::{StoreError, allotment, till};
 use crate::sync::SyncError;
 use crate::sync::hub_client::HubClient;
 use crate::sync::session::CallError;
-use crate::sync::testing::{CNY, FakeOffice, HandClock, MORNING, REPLACE, Shop, TOKEN, number, parts, purse};
+use crate::sync::testing::{
+    CNY, FakeOffice, HandClock, MORNING, REPLACE, REPLACE_AGAIN, Shop, TOKEN, number, parts, purse,
+};
 use crate::till::Permissions;
 
 /// A till with its token and the highest witness that it saw.
@@ -54,8 +57,17 @@ fn by_card(n: i64) -> Value {
     sale(json!({"tender": "stored_value", "amount_minor": 100, "card": number(n)}))
 }
 
+/// The keys of epochs before.
+fn kept_keys(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let is_kept = |path: &PathBuf| path.extension().is_some_and(|end| end == "key") && !path.ends_with(KEY_FILE);
+    let mut kept: Vec<_> = files.filter(is_kept).collect();
+    kept.sort();
+    kept
+}
+
 /// A copy of a database, with its log.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Copy([Option<Vec<u8>>; 2]);
 
 impl Copy {
@@ -208,9 +220,10 @@ async fn post(edge: &Edge, till: &mut Till, path: &str, body: &Value) -> (Status
 #[tokio::test]
 async fn a_restart_of_the_daemon_is_proved_at_once_and_without_the_line() {
     let town = Town::new(MarkerDir::Auto).await;
-    if town.value().await["marker"] == false {
+    if !Path::new("/dev/shm").is_dir() {
         return; // A machine without memory of its own beside its disk.
     }
+    assert_eq!(town.value().await["marker"], true);
     town.cut();
     let mut town = town.restart(|_| {}).await;
     assert_eq!(town.value().await["gate"], "open");
@@ -232,6 +245,156 @@ async fn a_database_that_was_put_back_contradicts_the_marker_before_anybody_asks
         let mut town = town.restart(|_| {}).await;
         town.is_quarantined().await;
     }
+}
+
+#[tokio::test]
+async fn the_directory_that_a_store_left_is_an_old_copy() {
+    let mut town = Town::new(MarkerDir::Auto).await;
+    town.edge.close().await;
+    town.cut();
+    let moved = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(town.folder.path()).unwrap().map(|file| file.unwrap().path()) {
+        std::fs::copy(&file, moved.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let edge = Edge::start(parts(moved.path(), &town.office, &town.clock)).await.unwrap();
+    assert_eq!(post(&edge, &mut town.t1, "/v1/sales", &by_card(1)).await.1["decision"], "approved", "it was moved");
+    edge.close().await;
+    let mut town = town.restart(|_| {}).await;
+    assert_eq!(town.available(), 500, "it would be spent again");
+    town.is_quarantined().await;
+}
+
+#[tokio::test]
+async fn a_store_that_moves_to_the_place_of_another_is_not_blamed_for_it() {
+    let (mut first, second) = (Town::new(MarkerDir::Auto).await, Town::new(MarkerDir::Auto).await);
+    assert_eq!(first.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+    first.edge.close().await;
+    second.edge.close().await;
+    second.cut();
+    for file in std::fs::read_dir(first.folder.path()).unwrap().map(|file| file.unwrap().path()) {
+        std::fs::remove_file(file).unwrap();
+    }
+    for file in std::fs::read_dir(second.folder.path()).unwrap().map(|file| file.unwrap().path()) {
+        std::fs::copy(&file, first.folder.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let Town { office, clock, t1, t2, marker, .. } = second;
+    let edge = Edge::start(parts(first.folder.path(), &office, &clock)).await.unwrap();
+    let second = Town { folder: first.folder, office, clock, marker, edge, t1, t2 };
+    assert_eq!(second.value().await["gate"], "open");
+}
+
+#[tokio::test]
+async fn a_marker_that_was_not_kept_for_a_while_proves_nothing_later() {
+    let memory = Path::new("/dev/shm");
+    if !memory.is_dir() {
+        return;
+    }
+    let beside = tempfile::tempdir_in(memory).unwrap();
+    for marker in [MarkerDir::Auto, MarkerDir::At(beside.path().join("marker"))] {
+        let (mut town, copy) = Town::new(marker.clone()).await.backup().await;
+        assert_eq!(town.value().await["marker"], true);
+        town.marker = MarkerDir::Off;
+        let mut town = town.restart(|_| {}).await;
+        town.edge.wait_reported().await.unwrap();
+        town.by_t1("/v1/sales", &cash()).await;
+        town.by_t2("/v1/sales", &cash()).await;
+        assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+        town.cut();
+        town.marker = marker;
+        let town = town.restart(|path| copy.put_back(path)).await;
+        assert_eq!(town.value().await["gate"], "unproved");
+    }
+}
+
+/// Has the quarantine not be written, as when a command line holds the lock.
+const STUCK: &str = "CREATE TRIGGER stuck BEFORE INSERT ON setting WHEN NEW.key = 'continuity.quarantine' \
+                     BEGIN SELECT RAISE(FAIL, 'not now'); END";
+
+fn execute(database: &Path, sql: &str) {
+    rusqlite::Connection::open(database).unwrap().execute_batch(sql).unwrap();
+}
+
+#[tokio::test]
+async fn a_quarantine_that_could_not_be_written_is_found_out_again_by_the_next_start() {
+    // By a till.
+    let mut town = Town::new(MarkerDir::Auto).await;
+    execute(&town.database(), STUCK);
+    let seen = town.t1.witness.replace(format!("1:99:{}", Head::START.hash));
+    assert_eq!(town.by_t1("/v1/sales", &cash()).await["status"], 503);
+    town.t1.witness = seen;
+    town.cut();
+    let mut town = town.restart(|path| execute(path, "DROP TRIGGER stuck")).await;
+    assert!(town.value().await["quarantine"]["reason"].to_string().contains("1:99"));
+    town.is_quarantined().await;
+
+    // By the marker itself, when the daemon starts.
+    let (mut town, copy) = Town::new(MarkerDir::Auto).await.proved_backup().await;
+    assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+    town.edge.close().await;
+    town.cut();
+    copy.put_back(&town.database());
+    execute(&town.database(), STUCK);
+    for _ in 0..2 {
+        assert!(Edge::start(parts(town.folder.path(), &town.office, &town.clock)).await.is_err());
+    }
+    let mut town = town.restart(|path| execute(path, "DROP TRIGGER stuck")).await;
+    town.is_quarantined().await;
+}
+
+#[tokio::test]
+async fn what_is_closed_stays_closed() {
+    let town = Town::new(MarkerDir::Auto).await;
+    let keeper = Arc::clone(town.edge.store().continuity());
+    keeper.opened().await;
+    keeper.close(None);
+    // The till that proves the start last may be here when another one breaks it.
+    keeper.open();
+    tokio::select! {
+        biased;
+        () = keeper.opened() => panic!("it is open again"),
+        () = std::future::ready(()) => {}
+    }
+    let place = keeper.marker.get().unwrap().path().map(Path::to_owned);
+    assert!(place.is_none_or(|place| !place.exists()), "and nothing is left that proves it");
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_an_entry_before_the_marker_has_it() {
+    let mut town = Town::new(MarkerDir::Auto).await;
+    let store = town.edge.store().clone();
+    let before = store.head();
+    let keeper = Arc::clone(store.continuity());
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let marker = keeper.marker.get().unwrap();
+        let _state = marker.state();
+        locked.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    is_locked.recv().unwrap();
+    let committed = {
+        let database = town.database();
+        let sale = tokio::spawn(async move {
+            town.by_t1("/v1/sales", &cash()).await;
+            town
+        });
+        let beside = rusqlite::Connection::open(database).unwrap();
+        let end = || beside.query_row("SELECT max(seq) FROM entry", [], |row| row.get::<_, i64>(0)).unwrap();
+        while end().unsigned_abs() == before.seq.0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let committed = store.head();
+        release.send(()).unwrap();
+        holder.join().unwrap();
+        town = sale.await.unwrap();
+        committed
+    };
+    assert_eq!(committed, before, "it is on the disk, and not in the marker");
+    assert!(town.edge.store().head().seq > before.seq);
 }
 
 #[tokio::test]
@@ -318,13 +481,35 @@ async fn a_hub_that_does_not_hear_the_epoch_stops_value_and_one_that_is_busy_doe
         drop(town.edge.wait_reported().await);
         town.is_quarantined().await;
     }
-    for fault in [SyncFault::Busy, SyncFault::Replayed, SyncFault::Internal] {
+    for fault in [SyncFault::Busy, SyncFault::Replayed, SyncFault::Internal, SyncFault::Forgotten] {
         let town = Town::new(MarkerDir::Auto).await;
         town.office.with(|office| office.refuse_hello = Some(fault));
         let town = town.restart(|_| {}).await;
         assert!(town.edge.wait_reported().await.is_err());
         assert!(!town.edge.store().continuity().is_quarantined(), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn an_epoch_that_is_ended_while_its_session_runs_spends_no_more() {
+    for fault in [SyncFault::Fenced, SyncFault::Copied] {
+        let mut town = Town::new(MarkerDir::Auto).await;
+        assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
+        town.office.with(|office| office.refuse_session = Some(fault));
+        drop(town.edge.reconnect().await);
+        assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["code"], "value_quarantined");
+        town.is_quarantined().await;
+        let mut town = town.restart(|_| {}).await;
+        town.is_quarantined().await;
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_forgot_what_it_said_itself_stops_nothing_here() {
+    let mut town = Town::new(MarkerDir::Auto).await;
+    town.office.with(|office| office.refuse_session = Some(SyncFault::Forgotten));
+    assert!(town.edge.reconnect().await.is_err());
+    assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
 }
 
 #[tokio::test]
@@ -395,14 +580,24 @@ async fn a_store_in_quarantine_is_enrolled_anew_and_its_tills_stay() {
     assert!(replace_alone(&config, &hub, REPLACE).await.is_err(), "the answer was lost");
     let replaced = replace_alone(&config, &hub, REPLACE).await.unwrap();
     assert_eq!((replaced.identity.epoch.0, replaced.kept.clone()), (2, folder.join("edge.epoch-1.db")));
-    assert!(replaced.kept.exists() && folder.join("edge.epoch-1.key").exists() && !folder.join("next").exists());
-    // As if the machine had died before the last file was in its place.
-    std::fs::create_dir(folder.join("next")).unwrap();
-    std::fs::rename(town.database(), folder.join("next/edge.db")).unwrap();
-    let half = Edge::start(parts(&folder, &town.office, &town.clock)).await;
-    assert!(matches!(half.err(), Some(EdgeError::Replace(ReplaceError::Unfinished))));
+    assert!(replaced.kept.exists() && !folder.join("next").exists());
+    let [old_key] = &kept_keys(&folder)[..] else { panic!("one key was replaced") };
+    let new_key = std::fs::read(folder.join(KEY_FILE)).unwrap();
+    // As if the machine had died before a file was in its place: the database, or the key as well.
     town.cut();
-    assert_eq!(replace_alone(&config, &hub, REPLACE).await.unwrap().identity.epoch.0, 2);
+    for is_key_there in [true, false] {
+        std::fs::create_dir(folder.join("next")).unwrap();
+        std::fs::rename(town.database(), folder.join("next/edge.db")).unwrap();
+        if !is_key_there {
+            std::fs::rename(folder.join(KEY_FILE), folder.join("next").join(KEY_FILE)).unwrap();
+            std::fs::rename(old_key, folder.join(KEY_FILE)).unwrap();
+        }
+        let half = Edge::start(parts(&folder, &town.office, &town.clock)).await;
+        assert!(matches!(half.err(), Some(EdgeError::Replace(ReplaceError::Unfinished))));
+        assert!(matches!(open_store(&folder, &config.store), Err(EdgeError::Replace(ReplaceError::Unfinished))));
+        assert_eq!(replace_alone(&config, &hub, REPLACE).await.unwrap().identity.epoch.0, 2);
+        assert_eq!((std::fs::read(folder.join(KEY_FILE)).unwrap(), old_key.exists()), (new_key.clone(), true));
+    }
     town.office.with(|office| office.cut.clear());
 
     let mut parts = parts(&folder, &town.office, &town.clock);
@@ -417,4 +612,53 @@ async fn a_store_in_quarantine_is_enrolled_anew_and_its_tills_stay() {
     let load = json!({"currency": "CNY", "amount_minor": 500, "tenders": [{"tender": "cash", "amount_minor": 500}]});
     town.by_t1(&format!("/v1/cards/{}/reload", number(1)), &load).await;
     assert_eq!(town.by_t2("/v1/sales", &by_card(1)).await["decision"], "approved");
+}
+
+#[tokio::test]
+async fn a_replacement_overwrites_nothing_that_was_kept_before() {
+    let (town, copy) = Town::new(MarkerDir::Auto).await.backup().await;
+    town.edge.close().await;
+    let (folder, hub) = (town.folder.path().to_owned(), town.office.clone() as Arc<dyn HubClient>);
+    let config = parts(&folder, &town.office, &town.clock).config;
+    let first = replace_alone(&config, &hub, REPLACE).await.unwrap();
+    let truth =
+        (std::fs::read(&first.kept).unwrap(), kept_keys(&folder), std::fs::read(&kept_keys(&folder)[0]).unwrap());
+    // The very accident that this is for: the epoch's database, as it was at night, beside the key of the next epoch.
+    copy.put_back(&town.database());
+    let second = replace_alone(&config, &hub, REPLACE_AGAIN).await.unwrap();
+    assert_eq!((second.identity.epoch.0, second.kept), (3, folder.join("edge.epoch-1.2.db")));
+    let keys = kept_keys(&folder);
+    assert!(keys.len() == 2 && keys.contains(&truth.1[0]), "{keys:?}");
+    assert_eq!((std::fs::read(&first.kept).unwrap(), std::fs::read(&truth.1[0]).unwrap()), (truth.0, truth.2));
+}
+
+#[tokio::test]
+async fn the_database_of_a_replaced_epoch_is_not_proved_by_a_marker_when_it_is_put_back() {
+    let (town, copy) = Town::new(MarkerDir::Auto).await.backup().await;
+    let old_key = std::fs::read(town.folder.path().join(KEY_FILE)).unwrap();
+    let (folder, hub) = (town.folder.path().to_owned(), town.office.clone() as Arc<dyn HubClient>);
+    town.edge.close().await;
+    replace_alone(&parts(&folder, &town.office, &town.clock).config, &hub, REPLACE).await.unwrap();
+    town.cut();
+    let town = town
+        .restart(|path| {
+            copy.put_back(path);
+            std::fs::write(path.with_file_name(KEY_FILE), old_key).unwrap();
+        })
+        .await;
+    assert_eq!(town.value().await["gate"], "unproved");
+}
+
+#[tokio::test]
+async fn another_stores_token_leaves_what_it_made_in_a_place_of_its_own() {
+    let town = Town::new(MarkerDir::Auto).await;
+    town.edge.close().await;
+    let folder = town.folder.path();
+    // A head office that has never heard of this store: its token begins epoch 1.
+    let office = FakeOffice::new();
+    let config = parts(folder, &office, &town.clock).config;
+    let refused = replace_alone(&config, &(office.clone() as Arc<dyn HubClient>), TOKEN).await.err();
+    let Some(EdgeError::Replace(ReplaceError::Other { aside, .. })) = refused else { panic!("{refused:?}") };
+    assert_eq!(aside, folder.join("enrolled.S1-1"));
+    assert!(aside.join(KEY_FILE).exists() && aside.join("edge.db").exists() && !folder.join("next").exists());
 }

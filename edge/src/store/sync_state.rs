@@ -60,6 +60,14 @@ pub fn reported(tx: &mut WriteTx<'_>, change_no: i64) -> Result<(), StoreError> 
     )
 }
 
+/// The hub has forgotten what was reported: all of it is told again.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn unreported(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    tx.execute_one("note that nothing is reported", "UPDATE sync_state SET reported_change_no = 0 WHERE id = 1", ())
+}
+
 /// When the hub last had nothing newer than the store, as far as it was written down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConfirmedAt {

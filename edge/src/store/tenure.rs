@@ -8,11 +8,12 @@ use huitong_protocol::id::TerminalId;
 use huitong_protocol::time::Instant;
 use serde::{Deserialize, Serialize};
 
-use super::{ReadTx, StoreError, WriteTx, cell, setting};
+use super::{ReadTx, StoreError, WriteTx, cell, setting, sync_state};
 
 const QUARANTINE: &str = "continuity.quarantine";
 const TURN: &str = "continuity.turn";
 const NONCE: &str = "continuity.nonce";
+const MARKER: &str = "continuity.marker";
 const EXCUSED_PREFIX: &str = "continuity.excused.";
 
 /// Since when and why no value moves in this store.
@@ -92,20 +93,52 @@ pub fn greet(tx: &mut WriteTx<'_>, fresh: u64) -> Result<u64, StoreError> {
     Ok(fresh)
 }
 
-/// The hub answered the hello with this nonce. Gives whether it was the one that is waited for, of a life of the hub that is not over.
+/// Whether the hello with this nonce waits for its answer.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn is_waiting(tx: &ReadTx<'_>, nonce: u64) -> Result<bool, StoreError> {
+    Ok(read(tx, NONCE)? == Some(nonce))
+}
+
+/// The hub answered the hello with this nonce. Gives whether it was the one that is waited for, of a life of the hub that is not over. A later life has
+/// forgotten what it was told: in the same transaction nothing counts as reported any more.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn welcomed(tx: &mut WriteTx<'_>, nonce: u64, turn: HubTurn) -> Result<bool, StoreError> {
-    if read(tx, NONCE)? != Some(nonce) || turn.life < tx.chain().hub_turn.life {
+    let known = tx.chain().hub_turn;
+    if !is_waiting(tx, nonce)? || turn.life < known.life {
         return Ok(false);
     }
     setting::remove(tx, NONCE)?;
+    if turn.life > known.life {
+        sync_state::unreported(tx)?;
+    }
     if tx.chain().hub_turn != turn {
         write(tx, TURN, &turn)?;
         tx.chain_mut().hub_turn = turn;
     }
     Ok(true)
+}
+
+/// Where the marker was kept when the store was started last.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn marker_place(tx: &ReadTx<'_>) -> Result<Option<String>, StoreError> {
+    setting::get(tx, MARKER)
+}
+
+/// Writes down where the marker is kept.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn put_marker_place(tx: &mut WriteTx<'_>, place: Option<&str>) -> Result<(), StoreError> {
+    match place {
+        Some(place) => setting::put(tx, MARKER, place),
+        None => setting::remove(tx, MARKER),
+    }
 }
 
 /// Writes down that a person answers for a till.

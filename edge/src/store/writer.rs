@@ -175,15 +175,14 @@ impl Writer {
             let _ = self.connection.execute_batch("ROLLBACK");
             return outcome;
         }
+        if chain.head != self.chain.head {
+            // Before anybody is told. A marker that stayed behind would prove a database that was put back to it.
+            self.continuity.mark(&chain).map_err(StoreError::Marker)?;
+        }
         self.readers.committed();
         if chain.revision != self.chain.revision {
-            let is_longer = chain.head != self.chain.head;
             self.chain = chain;
             self.committed.send_replace(Arc::new(Committed::new(self.chain.clone())));
-            if is_longer {
-                // Before anybody is told. A marker that stayed behind would prove a database that was put back to it.
-                self.continuity.mark(&self.chain).map_err(StoreError::Marker)?;
-            }
         }
         Ok(())
     }

@@ -148,7 +148,7 @@ impl Link {
         line.cards.resume(confirmed.cards);
         Ok(Arc::new(Self {
             circuit: Circuit::new(line.clone(), config.retry_min.duration()),
-            reported: Reported::starting_at(state.reported_change_no),
+            reported: Reported::starting_at(state.reported_change_no, store.committed().hub_turn.life),
             notices: Notices::default(),
             line,
             store,
@@ -173,8 +173,9 @@ impl Link {
             Ok(live) => {
                 if self.greeted.fetch_max(live.number, Ordering::Relaxed) < live.number {
                     self.answered();
-                    self.reported.meet(live.welcome.hub_incarnation);
                 }
+                // By each that goes on with the session, so that none asks within it before this is known.
+                self.reported.meet(live.turn.life, live.number);
                 Ok(live)
             }
             Err(error) => Err(self.failed(path::HELLO, error)),
@@ -228,7 +229,7 @@ impl Link {
         Q: Serialize + Send + Sync,
         A: DeserializeOwned,
     {
-        let (report, covered) = report::build(self)?.unzip();
+        let (report, covered) = report::build(self, live)?.unzip();
         let policy = self.untold_policy(live.number);
         let answer = self.session.call(live, path, (report, policy.clone()), body, timeout).await;
         let answer = answer.map_err(|error| self.failed(path, error))?;
@@ -237,7 +238,7 @@ impl Link {
             *self.told_policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((live.number, policy));
         }
         if let Some(covered) = covered {
-            self.reported.took(covered);
+            self.reported.took(covered, !answer.refused.is_empty());
         }
         self.refused(&answer.refused);
         Ok(answer)

@@ -1,7 +1,8 @@
 //! Report: tells the hub the totals of every purse that moved since it last took a report. Rides on each call, and is sent alone when there is none.
 //!
 //! What counts as told is remembered only when a call that carried it was answered; an answer that was lost makes the next call say it again,
-//! which changes nothing at the hub. Invariant: a report names a journal head only if it holds, or the hub has taken before, every counter as it
+//! which changes nothing at the hub. A hub that was restored has forgotten what it took: all is told again from the beginning, in one session and until
+//! no line of it was refused, as the hub grants nothing before. Invariants: what was told to one life of the hub never counts as told to another; a report names a journal head only if it holds, or the hub has taken before, every counter as it
 //! is at that head, so that the hub may compare report and journal there.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use huitong_protocol::journal::Head;
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{Nothing, REPORT_LINES_MAX, Report, ReportLine, ReportOnly, path};
 
+use super::session::Live;
 use super::{Link, SyncError};
 use crate::store::{ReadTx, StoreError, allotment, card, cell, sync_state};
 
@@ -26,7 +28,27 @@ struct Told {
     /// The head of the last report that was complete, once there was one since the start.
     head: Option<Head>,
     noted_change_no: i64,
-    incarnation: Option<u64>,
+    /// The life of the hub that was told.
+    life: u64,
+    /// Told from the beginning and not yet whole. Nothing of it is written down, so that a restart begins anew.
+    retelling: Option<Retelling>,
+}
+
+/// All that the store has, being told in one session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Retelling {
+    /// The session; 0 before there is one.
+    session: u64,
+    /// Whether a line was refused: it is not whole then, and told anew in the next session.
+    is_refused: bool,
+}
+
+impl Told {
+    /// Nothing is told to this life of the hub.
+    const fn nothing(life: u64, session: u64) -> Self {
+        let retelling = Some(Retelling { session, is_refused: false });
+        Self { change_no: 0, head: None, noted_change_no: 0, life, retelling }
+    }
 }
 
 /// Purses to be told of although they did not move, each with the number of its last mention: a report that is on its way answers for none that came
@@ -46,6 +68,8 @@ pub struct Reported {
 /// What a report covers, for when it was taken.
 #[derive(Clone, Debug)]
 pub struct Covered {
+    /// The life of the hub, and the session, in which it was told.
+    told_in: (u64, u64),
     change_no: i64,
     /// The head, when nothing was left for another report.
     head: Option<Head>,
@@ -53,10 +77,13 @@ pub struct Covered {
 }
 
 impl Reported {
-    /// Everything up to here was taken before the store last stopped, perhaps more.
+    /// Everything up to here was taken by this life of the hub before the store last stopped, perhaps more. From 0 on nothing was, or not all of it.
     #[must_use]
-    pub fn starting_at(change_no: i64) -> Self {
-        let told = Told { change_no, noted_change_no: change_no, ..Told::default() };
+    pub fn starting_at(change_no: i64, life: u64) -> Self {
+        let told = match change_no {
+            0 => Told::nothing(life, 0),
+            _ => Told { change_no, noted_change_no: change_no, life, ..Told::default() },
+        };
         Self { told: Mutex::new(told), mentions: Mutex::default() }
     }
 
@@ -83,10 +110,10 @@ impl Reported {
         self.mentions().numbers.iter().map(|(purse, number)| (*purse, *number)).take(REPORT_LINES_MAX).collect()
     }
 
-    /// Whether a restart would repeat reports.
+    /// Whether a restart would repeat reports although it need not.
     pub(super) fn is_unnoted(&self) -> bool {
         let told = self.told();
-        told.change_no > told.noted_change_no
+        told.retelling.is_none() && told.change_no > told.noted_change_no
     }
 
     /// The last change that the hub took.
@@ -95,8 +122,14 @@ impl Reported {
         self.told().change_no
     }
 
-    /// A report was taken. Reports overlap and their answers may change places: the furthest counts.
-    pub(super) fn took(&self, covered: Covered) {
+    /// A report was taken, with some of its lines refused or none. Reports overlap and their answers may change places: the furthest counts. What an
+    /// earlier life of the hub took says nothing.
+    pub(super) fn took(&self, covered: Covered, is_refused: bool) {
+        let mut told = self.told();
+        let (life, session) = covered.told_in;
+        if told.life != life || told.retelling.is_some_and(|retelling| retelling.session != session) {
+            return;
+        }
         if !covered.mentions.is_empty() {
             let mut mentions = self.mentions();
             for (purse, number) in &covered.mentions {
@@ -105,31 +138,44 @@ impl Reported {
                 }
             }
         }
-        let mut told = self.told();
+        if let Some(retelling) = &mut told.retelling {
+            retelling.is_refused |= is_refused;
+        }
         told.change_no = told.change_no.max(covered.change_no);
-        if let Some(head) = covered.head
-            && told.head.is_none_or(|known| known.seq < head.seq)
-        {
-            told.head = Some(head);
+        if let Some(head) = covered.head {
+            if told.head.is_none_or(|known| known.seq < head.seq) {
+                told.head = Some(head);
+            }
+            told.retelling = told.retelling.filter(|retelling| retelling.is_refused);
         }
     }
 
-    /// A hub that was restored has forgotten reports: everything is told again.
-    pub(super) fn meet(&self, incarnation: u64) {
+    /// A session began, or goes on. One of a later life of the hub is told everything, and what was told in halves is told from the beginning.
+    pub(super) fn meet(&self, life: u64, session: u64) {
         let mut told = self.told();
-        if told.incarnation.replace(incarnation).is_some_and(|known| known != incarnation) {
-            *told = Told { incarnation: Some(incarnation), ..Told::default() };
+        let is_anew = told.retelling.is_some_and(|retelling| retelling.session < session);
+        if life > told.life || (life == told.life && is_anew) {
+            *told = Told::nothing(life, session);
         }
+    }
+
+    /// What was told, for a report in this session. None for a session that is over: nothing it says is heard.
+    fn told_within(&self, life: u64, session: u64) -> Option<Told> {
+        self.meet(life, session);
+        let told = *self.told();
+        let is_over = told.life != life || told.retelling.is_some_and(|retelling| retelling.session != session);
+        (!is_over).then_some(told)
     }
 }
 
 /// The report of what the hub does not know yet, as much as fits; `None` when it knows everything.
-pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError> {
+pub(super) fn build(link: &Link, live: &Live) -> Result<Option<(Report, Covered)>, StoreError> {
     // A database that may have forgotten something says nothing of value.
     if !link.store.continuity().is_open() {
         return Ok(None);
     }
-    let told = *link.reported.told();
+    let told_in = (live.turn.life, live.number);
+    let Some(told) = link.reported.told_within(told_in.0, told_in.1) else { return Ok(None) };
     let committed = link.store.committed();
     let mentions = link.reported.mentioned();
     if told.change_no >= committed.change_no && told.head == Some(committed.head) && mentions.is_empty() {
@@ -163,8 +209,10 @@ pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError
             }
             mentioned.push((purse, number));
         }
+        let epoch = link.session.enrolment().epoch;
+        link.store.continuity().telling(epoch, head)?;
         let report = Report {
-            epoch: link.session.enrolment().epoch,
+            epoch,
             head: complete.or(told.head).unwrap_or(Head::START),
             end: head,
             since_no: told.change_no.unsigned_abs(),
@@ -173,7 +221,7 @@ pub(super) fn build(link: &Link) -> Result<Option<(Report, Covered)>, StoreError
             counters,
             cards: changes.into_iter().filter(|(no, _)| *no <= through).map(|(_, change)| change).collect(),
         };
-        Ok(Some((report, Covered { change_no: through, head: complete, mentions: mentioned })))
+        Ok(Some((report, Covered { told_in, change_no: through, head: complete, mentions: mentioned })))
     })
 }
 
@@ -201,7 +249,8 @@ fn end(tx: &ReadTx<'_>) -> Result<(Head, Stamp), StoreError> {
     }))
 }
 
-/// Sends reports until the hub knows everything that had moved when this was called. While value may not move there is nothing to say.
+/// Sends reports until the hub knows everything that had moved when this was called. A store whose value may not move says nothing of value: then this
+/// is done at once, and the hub knows no more than before.
 ///
 /// # Errors
 /// The hub did not answer; what it took before counts.
@@ -236,14 +285,29 @@ pub async fn send_alive(link: &Link) -> Result<(), SyncError> {
     send(link).await
 }
 
-/// Writes down how far the hub was told.
+/// Writes down how far the hub was told; nothing while it is told from the beginning.
 ///
 /// # Errors
 /// The database could not be written.
 pub async fn note(link: &Link) -> Result<(), StoreError> {
-    let change_no = link.reported.change_no();
-    link.store.write(move |tx| sync_state::reported(tx, change_no)).await?;
-    link.reported.told().noted_change_no = change_no;
+    let told = *link.reported.told();
+    if told.retelling.is_some() {
+        return Ok(());
+    }
+    let noted = link.store.write(move |tx| {
+        // The hub may have been restored in the meantime.
+        let is_same = tx.chain().hub_turn.life == told.life;
+        if is_same {
+            sync_state::reported(tx, told.change_no)?;
+        }
+        Ok::<_, StoreError>(is_same)
+    });
+    if noted.await? {
+        let mut known = link.reported.told();
+        if known.life == told.life && known.retelling.is_none() {
+            known.noted_change_no = told.change_no;
+        }
+    }
     Ok(())
 }
 
@@ -252,18 +316,61 @@ mod tests {
     use super::super::testing::purse;
     use super::*;
 
+    fn told(reported: &Reported) -> (i64, bool) {
+        (reported.change_no(), reported.is_unnoted())
+    }
+
+    fn part(told_in: (u64, u64), change_no: i64, is_last: bool) -> Covered {
+        Covered { told_in, change_no, head: is_last.then_some(Head::START), mentions: Vec::new() }
+    }
+
     #[test]
     fn a_report_on_its_way_answers_for_no_mention_that_came_after_it() {
-        let reported = Reported::starting_at(0);
-        let cover = || Covered { change_no: 0, head: None, mentions: reported.mentioned() };
+        let reported = Reported::starting_at(1, 0);
+        let cover = || Covered { told_in: (0, 1), change_no: 1, head: None, mentions: reported.mentioned() };
         let waiting = || reported.mentioned().into_iter().map(|(purse, _)| purse).collect::<Vec<_>>();
         reported.mention([purse(1), purse(2)]);
         let first = cover();
         reported.mention([purse(1)]);
         let second = cover();
-        reported.took(first);
+        reported.took(first, false);
         assert_eq!(waiting(), [purse(1)], "it was mentioned once more");
-        reported.took(second);
+        reported.took(second, false);
         assert_eq!(waiting(), []);
+    }
+
+    #[test]
+    fn what_an_earlier_life_of_the_hub_took_says_nothing_of_a_later_one() {
+        let reported = Reported::starting_at(40, 1);
+        reported.meet(1, 1);
+        reported.meet(2, 2);
+        reported.mention([purse(1)]);
+        reported.took(Covered { mentions: reported.mentioned(), ..part((1, 1), 50, true) }, false);
+        assert_eq!((told(&reported), reported.mentioned().len()), ((0, false), 1));
+        // Nor does a session that is not over yet, when it comes late to say so.
+        reported.meet(1, 1);
+        assert!(reported.told_within(1, 1).is_none());
+        reported.took(part((2, 2), 50, true), false);
+        assert_eq!(told(&reported), (50, true));
+    }
+
+    #[test]
+    fn what_is_told_in_halves_or_refused_is_told_again_in_the_next_session_and_not_written_down() {
+        let reported = Reported::starting_at(0, 3);
+        reported.meet(3, 1);
+        reported.took(part((3, 1), 20, false), false);
+        assert_eq!(told(&reported), (20, false), "a restart begins anew");
+        reported.meet(3, 2);
+        assert_eq!(told(&reported), (0, false));
+        reported.took(part((3, 1), 40, true), false);
+        assert_eq!(told(&reported), (0, false), "the rest of a run that broke off");
+        reported.took(part((3, 2), 20, false), true);
+        reported.took(part((3, 2), 40, true), false);
+        assert_eq!(told(&reported), (40, false), "a line was refused");
+        reported.meet(3, 3);
+        reported.took(part((3, 3), 40, true), false);
+        assert_eq!(told(&reported), (40, true));
+        reported.meet(3, 4);
+        assert_eq!(told(&reported), (40, true));
     }
 }

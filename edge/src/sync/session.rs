@@ -180,7 +180,7 @@ impl Session {
     ///
     /// # Errors
     /// [`CallError`]; after [`CallError::Down`] the hub may have done what was asked. A refusal as unknown ends the session, and the next
-    /// [`Session::live`] begins another.
+    /// [`Session::live`] begins another; one that says that the epoch ended, or has a copy, puts the store into quarantine.
     pub async fn call<Q, A>(
         &self,
         live: &Live,
@@ -197,8 +197,23 @@ impl Session {
         let nonce = live.nonce.fetch_add(1, Ordering::Relaxed);
         let request = self.signed(path, &live.welcome.session, nonce, packed);
         let answer = unpack(path, self.post(request, timeout).await?);
-        if let Err(CallError::Refused { fault: SyncFault::SessionUnknown, .. }) = &answer {
-            self.forget(live.number).await;
+        match &answer {
+            Err(CallError::Refused { fault: SyncFault::SessionUnknown, .. }) => self.forget(live.number).await,
+            // Somebody ended the epoch, or it turned out that there is a copy, while this session ran: as in answer to a hello.
+            Err(CallError::Refused { fault: SyncFault::Fenced | SyncFault::Copied, message }) => {
+                self.forget(live.number).await;
+                let reason = unheard(message);
+                if let Err(error) =
+                    self.store.continuity().quarantine(&self.store, reason, None, self.clock.now()).await
+                {
+                    // It holds for this process, and the next one is told so again.
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "The quarantine could not be written down"
+                    );
+                }
+            }
+            _ => {}
         }
         answer
     }
@@ -236,8 +251,8 @@ impl Session {
                 fault: fault @ (SyncFault::Copied | SyncFault::Fenced | SyncFault::Foreign | SyncFault::Fork),
                 message,
             }) => {
-                let reason = format!("head office does not hear this store: {message}");
-                keeper.quarantine(&self.store, reason, self.clock.now()).await.map_err(unwritten)?;
+                let reason = unheard(&message);
+                keeper.quarantine(&self.store, reason, None, self.clock.now()).await.map_err(unwritten)?;
                 return Err(CallError::Refused { fault, message });
             }
             answer => answer?,
@@ -273,6 +288,10 @@ impl Session {
         }
         HttpPost { path, headers, body }
     }
+}
+
+fn unheard(message: &str) -> String {
+    format!("head office does not hear this store: {message}")
 }
 
 /// Tells an answer from a refusal.

@@ -23,9 +23,9 @@ use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
     Answer, AskParked, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict, Enrol,
-    Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Nothing, Poll, Polled, Recall, Refused, Report, ReportOnly,
-    Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, header, path, signed_text,
-    to_msgpack,
+    Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Nothing, Poll, Polled, Recall, Refused, RefusedLine, Report,
+    ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, header, path,
+    signed_text, to_msgpack,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -47,6 +47,10 @@ pub(crate) const MORNING: Instant = Instant(1_795_312_800_000);
 pub(crate) const TOKEN: &str = "one-time";
 /// For a store that is enrolled anew.
 pub(crate) const REPLACE: &str = "one-time, again";
+/// And once more.
+pub(crate) const REPLACE_AGAIN: &str = "one-time, a third time";
+/// The token of each epoch.
+const TOKENS: [&str; 3] = [TOKEN, REPLACE, REPLACE_AGAIN];
 /// Nothing that a test waits for takes this long on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -115,6 +119,10 @@ pub(crate) struct Office {
     pub(crate) heard: Option<Head>,
     /// What it says to every hello.
     pub(crate) refuse_hello: Option<SyncFault>,
+    /// What it says to everything within a session.
+    pub(crate) refuse_session: Option<SyncFault>,
+    /// The account whose lines it refuses.
+    pub(crate) refuse_account: Option<i64>,
     /// The turns and nonces of hellos that it answered.
     pub(crate) greeted: Vec<(u64, u64)>,
     /// How often the store was enrolled anew.
@@ -130,6 +138,14 @@ impl Office {
     pub(crate) fn forget_entries_after(&mut self, count: usize) {
         self.entries.truncate(count);
         self.head = Some(self.entries.iter().fold(Head::START, |head, bytes| head.push(bytes)));
+    }
+
+    /// A restored backup: nothing that stores said since is known, and it begins another life.
+    pub(crate) fn forget_reports(&mut self) {
+        self.forget_sessions();
+        self.incarnation += 1;
+        self.sides.clear();
+        self.reports.clear();
     }
 
     pub(crate) fn forget_sessions(&mut self) {
@@ -218,6 +234,9 @@ impl FakeOffice {
         if request.path != path::HELLO && !office.live.contains(&session) {
             return refuse(401, SyncFault::SessionUnknown, "say hello");
         }
+        if let (Some(fault), false) = (office.refuse_session, request.path == path::HELLO) {
+            return refuse(409, fault, "not this one any more");
+        }
         // A hello that is heard twice is answered twice: a store's clock may stand still or go back.
         if request.path != path::HELLO && !office.nonces.insert((session, nonce)) {
             return refuse(401, SyncFault::Replayed, "the nonce was used before");
@@ -245,6 +264,14 @@ impl FakeOffice {
         grants
     }
 
+    fn refused(office: &Office, report: Option<&Report>) -> Vec<RefusedLine> {
+        let lines = report.into_iter().flat_map(|report| &report.counters);
+        let unwanted = lines.filter(|line| Some(line.account.get()) == office.refuse_account);
+        unwanted
+            .map(|line| RefusedLine { account: line.account, unit: line.unit, reason: "cannot be".to_owned() })
+            .collect()
+    }
+
     fn answer<Q: DeserializeOwned, A: Serialize>(
         office: &mut Office,
         body: &[u8],
@@ -252,19 +279,20 @@ impl FakeOffice {
     ) -> Reply {
         let request: Request<Q> = from_msgpack(body).unwrap();
         office.policy_states.extend(request.policy);
+        let refused = Self::refused(office, request.report.as_ref());
         let mut grants = Self::take(office, request.report);
         let body = serve(office, request.body, &mut grants)?;
-        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants, refused: Vec::new(), body }))
+        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants, refused, body }))
     }
 
     fn serve(office: &mut Office, request: &HttpPost) -> Reply {
         if request.path == path::ENROL {
             let enrol: Enrol = from_msgpack(&request.body).unwrap();
-            if enrol.token == REPLACE && office.replaced == 0 {
-                (office.replaced, office.key) = (1, Some(enrol.public_key.clone()));
+            if TOKENS.get(office.replaced as usize + 1) == Some(&enrol.token.as_str()) {
+                (office.replaced, office.key) = (office.replaced + 1, Some(enrol.public_key.clone()));
             }
             let known = office.key.get_or_insert_with(|| enrol.public_key.clone());
-            if enrol.token != [TOKEN, REPLACE][office.replaced as usize] || *known != enrol.public_key {
+            if enrol.token != TOKENS[office.replaced as usize] || *known != enrol.public_key {
                 return refuse(403, SyncFault::Token, "the token is unknown, used or out of date");
             }
             return Ok(to_msgpack(&Enrolled {
@@ -388,14 +416,15 @@ impl FakeOffice {
 
     /// Holds the poll until there is something.
     async fn poll(&self, request: &HttpPost) -> Reply {
-        let poll: Poll = {
+        let (poll, refused): (Poll, _) = {
             let mut office = self.office();
             Self::signed(&mut office, request)?;
             let request: Request<Poll> = from_msgpack(&request.body).unwrap();
             office.policy_states.extend(request.policy.clone());
+            let refused = Self::refused(&office, request.report.as_ref());
             Self::take(&mut office, request.report);
             office.recalls_through = office.recalls_through.max(request.body.recalls_through);
-            request.body
+            (request.body, refused)
         };
         let mut changed = self.changed.subscribe();
         let told = self.office().datasets();
@@ -419,7 +448,7 @@ impl FakeOffice {
             recalls: recalls.into_iter().map(|(_, recall)| *recall).collect(),
             datasets: office.datasets(),
         };
-        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants: Vec::new(), refused: Vec::new(), body }))
+        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants: Vec::new(), refused, body }))
     }
 
     async fn once(&self, request: &HttpPost) -> HttpReply {

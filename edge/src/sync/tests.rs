@@ -140,6 +140,51 @@ async fn a_hub_that_was_restarted_is_greeted_and_one_that_was_restored_hears_eve
 }
 
 #[tokio::test]
+async fn a_hub_that_was_restored_while_the_store_was_off_hears_everything_again() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 500).await;
+    shop.reload(2, 70).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        office.cut.extend([path::HELLO, path::POLL, path::REPORT, path::DATASET]);
+        office.forget_reports();
+    });
+    let shop = shop.restart().await;
+    let noted = || shop.edge.store().read(sync_state::get).unwrap().reported_change_no;
+    assert!(noted() > 0, "it was told");
+    shop.office.with(|office| office.cut.clear());
+    shop.edge.reconnect().await.unwrap();
+    shop.office.with(|office| {
+        let loaded = [1, 2].map(|n| office.sides[&purse(n)].line.seen.loaded_minor);
+        assert_eq!((office.reports[0].since_no, loaded), (0, [500, 70]));
+    });
+}
+
+#[tokio::test]
+async fn what_a_restored_hub_refused_is_told_from_the_beginning_in_each_session_until_it_is_taken() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 500).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        office.refuse_account = Some(1);
+        office.forget_reports();
+    });
+    let noted = || shop.edge.store().read(sync_state::get).unwrap().reported_change_no;
+    let beginnings = || shop.office.with(|office| office.reports.iter().filter(|report| report.since_no == 0).count());
+    shop.edge.reconnect().await.unwrap();
+    assert_eq!((beginnings() > 0, noted()), (true, 0));
+    for is_refused in [true, false, false] {
+        let before = beginnings();
+        let was_refused = shop.office.with(|office| {
+            office.forget_sessions();
+            std::mem::replace(&mut office.refuse_account, is_refused.then_some(1)).is_some()
+        });
+        shop.edge.reconnect().await.unwrap();
+        assert_eq!(beginnings() > before, was_refused);
+    }
+}
+
+#[tokio::test]
 async fn messages_that_arrive_twice_have_one_effect() {
     let shop = Shop::new(AT_ONCE, 0).await;
     shop.office.with(|office| office.twice.extend([path::REPORT, path::GRANT, path::UPLOAD]));

@@ -191,6 +191,7 @@ fn segment(link: &Link, previous: Head, entries_max: usize) -> Result<Option<Seg
     let entries_zstd = zstd::bulk::compress(&packed, ZSTD_LEVEL)
         .map_err(|error| SyncError::Unusable(format!("a segment could not be compressed: {error}")))?;
     let epoch = link.session.enrolment().epoch;
+    link.store.continuity().telling(epoch, last)?;
     Ok(Some(Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd }))
 }
 
