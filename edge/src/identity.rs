@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
+use crate::till::TokenKey;
+
 /// The key's file in the data directory.
 pub const KEY_FILE: &str = "identity.key";
 /// A pair in PKCS#8 has 83 bytes; a file of this size is something else.
@@ -44,8 +46,11 @@ pub enum KeyError {
     },
 }
 
-/// The store's key pair.
-pub struct StoreKey(Ed25519KeyPair);
+/// The store's key pair, and what is derived from its private half.
+pub struct StoreKey {
+    pair: Ed25519KeyPair,
+    tokens: TokenKey,
+}
 
 impl std::fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,7 +80,8 @@ impl StoreKey {
         }
         let mut pkcs8 = Vec::new();
         file.take(KEY_BYTES_MAX).read_to_end(&mut pkcs8).map_err(failed("read"))?;
-        Ed25519KeyPair::from_pkcs8(&pkcs8).map(Self).map_err(|_| KeyError::Malformed(path))
+        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::Malformed(path))?;
+        Ok(Self { pair, tokens: TokenKey::derive(&pkcs8) })
     }
 
     /// Reads the key, or makes one when there is none yet.
@@ -100,13 +106,19 @@ impl StoreKey {
     /// What the hub checks signatures with: 32 bytes.
     #[must_use]
     pub fn public_key(&self) -> Vec<u8> {
-        self.0.public_key().as_ref().to_vec()
+        self.pair.public_key().as_ref().to_vec()
+    }
+
+    /// What the store marks its tills' tokens with.
+    #[must_use]
+    pub const fn tokens(&self) -> &TokenKey {
+        &self.tokens
     }
 
     /// Signs a text; the result is in base64, as the header wants it.
     #[must_use]
     pub fn sign(&self, text: &str) -> String {
-        data_encoding::BASE64.encode(self.0.sign(text.as_bytes()).as_ref())
+        data_encoding::BASE64.encode(self.pair.sign(text.as_bytes()).as_ref())
     }
 }
 

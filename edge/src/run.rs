@@ -39,7 +39,7 @@ use crate::sync::hub_client::HubClient;
 use crate::sync::session::{Enrolment, Session};
 use crate::sync::upload::UploadDone;
 use crate::sync::{self, Link, SyncError, download, park, report, upload};
-use crate::till::{Permissions, Token, TokenHash};
+use crate::till::{Permissions, Token, TokenHash, TokenKey};
 use huitong_config::serve;
 
 /// The database's file in the data directory.
@@ -123,6 +123,7 @@ pub struct Edge {
     tasks: TaskTracker,
     stop: CancellationToken,
     heartbeat: Mutex<Option<JobScheduler>>,
+    tokens: TokenKey,
     /// Held until the edge is closed.
     lock: std::fs::File,
 }
@@ -172,7 +173,8 @@ impl Edge {
         store.write(move |tx| sync_state::confirmed_by(tx, now)).await?;
         let key = StoreKey::open(&config.data_dir)?;
         let marker = Marker::open(&config.store.marker_dir, &config.data_dir, &key.public_key());
-        store.continuity().begin(&store, marker.map_err(StoreError::Marker)?, now).await?;
+        store.continuity().begin(&store, marker.map_err(StoreError::Marker)?, key.tokens().clone(), now).await?;
+        let tokens = key.tokens().clone();
         let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
 
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -195,7 +197,7 @@ impl Edge {
             None => None,
         };
         let heartbeat = Mutex::new(if heartbeat { Some(schedule.heartbeat().await?) } else { None });
-        Ok(Self { control, store, line, clock, router, address, tasks, stop, heartbeat, lock })
+        Ok(Self { control, store, line, clock, router, address, tasks, stop, heartbeat, tokens, lock })
     }
 
     /// Enrols the store with a one-time token, unless it is enrolled, and starts it.
@@ -255,7 +257,7 @@ impl Edge {
     /// # Errors
     /// The database or the random source failed.
     pub async fn pair(&self, terminal: TerminalId, permissions: Permissions) -> Result<Token, EdgeError> {
-        pair(&self.store, &*self.clock, terminal, permissions).await
+        pair((&self.store, &self.tokens), &*self.clock, terminal, permissions).await
     }
 
     /// Sends all entries written so far, and ends when the hub holds them.
@@ -274,7 +276,8 @@ impl Edge {
         download::run(&self.control.link).await
     }
 
-    /// Releases what policy says and reports until the hub knows every change made so far.
+    /// Greets the hub, releases what policy says and reports until it knows every change made so far. A store whose value may not move yet releases and
+    /// reports nothing, and this ends with the greeting.
     ///
     /// # Errors
     /// [`SyncError`], at once when the hub does not answer.
@@ -393,17 +396,17 @@ pub(crate) fn leave_marker(config: &EdgeConfig, start: Option<Witness>) -> Resul
     Ok(())
 }
 
-/// Pairs a till and gives its token, which is not kept.
+/// Pairs a till and gives its token, marked with the store's key, which is not kept.
 ///
 /// # Errors
 /// The database or the random source failed.
 pub async fn pair(
-    store: &Store,
+    (store, tokens): (&Store, &TokenKey),
     clock: &dyn Clock,
     terminal: TerminalId,
     permissions: Permissions,
 ) -> Result<Token, EdgeError> {
-    let (token, now) = (Token::from_random(random_bytes()?), clock.now());
+    let (token, now) = (Token::make(tokens, terminal, random_bytes()?), clock.now());
     let hash = token.hash();
     store.write(move |tx| till::pair(tx, now, terminal, permissions, hash)).await?;
     Ok(token)
@@ -445,7 +448,8 @@ async fn local_token(data_dir: &Path, store: &Store, clock: &dyn Clock) -> Resul
             return Ok(());
         }
     }
-    let token = pair(store, clock, terminal, Permissions::ALL).await?;
+    let key = StoreKey::open(data_dir)?;
+    let token = pair((store, key.tokens()), clock, terminal, Permissions::ALL).await?;
     write_private(&path, token.reveal().as_bytes()).map_err(|source| EdgeError::File { path, source })
 }
 

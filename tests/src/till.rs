@@ -16,7 +16,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::till::{
     Approved, AskQuote, CardState, CloseDay, DayReport, EdgeStatus, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LoadCard,
     OpenDay, OperationState, Outcome, ParkedSale, PaymentOutcome, PostReturn, PostSale, PostUnreferencedReturn, Quote,
-    RegisterInvoice, ResolvePayment, TillLine, VoidOperation, WITNESS, WITNESS_NONE, Witness,
+    RegisterInvoice, ResolvePayment, StoreWitness, TillLine, VoidOperation, WITNESS, WITNESS_NONE,
 };
 use huitong_protocol::time::BusinessDay;
 use serde::de::DeserializeOwned;
@@ -178,7 +178,8 @@ impl Till {
         }
         if let Some(seen) = &reply.witness {
             let mut highest = self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let position = |text: &str| text.parse::<Witness>().map(|seen| (seen.epoch, seen.head.seq)).ok();
+            let position =
+                |text: &str| text.parse::<StoreWitness>().map(|seen| (seen.witness.epoch, seen.witness.head.seq)).ok();
             if highest.as_deref().is_none_or(|known| position(known) <= position(seen)) {
                 *highest = Some(seen.clone());
             }

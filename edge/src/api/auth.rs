@@ -1,4 +1,5 @@
-//! Who asks: a till proves itself by its bearer token; what it may do was said when it was paired.
+//! Who asks: a till proves itself by its bearer token; what it may do was said when it was paired. One that the database does not know is refused; if this
+//! store made its token all the same, what it has seen is looked at before.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -92,13 +93,20 @@ impl FromRequestParts<Api> for Till {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| TokenHash::of(token.trim()));
+            .map(|(_, token)| token.trim());
         let refused = || {
             Problem::new(Code::Unauthorized, "send `Authorization: Bearer TOKEN` with the token of the till's pairing")
         };
         let token = token.ok_or_else(refused)?;
-        let now = api.clock().now();
-        let till = api.shared.tills.find(api.store(), now, token)?.ok_or_else(refused)?;
+        let (hash, now) = (TokenHash::of(token), api.clock().now());
+        let Some(till) = api.shared.tills.find(api.store(), now, hash)? else {
+            if let Some(terminal) = api.store().continuity().maker_of(token)
+                && !api.store().read(till::list)?.iter().any(|known| known.token_hash == hash)
+            {
+                witness::take_unknown(api, now, terminal, &parts.headers).await?;
+            }
+            return Err(refused());
+        };
         witness::take(api, now, &till, &parts.headers).await?;
         Ok(till)
     }

@@ -69,8 +69,9 @@ const ABOUT: About = About {
     headers: &[
         (
             "Huitong-Witness",
-            "The highest `Huitong-Witness` received of this store, or `none` before the first. After a restart of the store's machine value waits for it; one that \
-             its journal does not contain stops all value and raises the alarm.",
+            "The highest `Huitong-Witness` received of this store (STORE:EPOCH:SEQ:HASH), or `none` before the first: a till keeps one for each store, and \
+             begins with `none` at another. After a restart of the store's machine value waits for it; one that its journal does not contain stops all value \
+             and raises the alarm.",
         ),
         ("Accept-Language", "The language of sentences for people: en or zh-CN."),
     ],

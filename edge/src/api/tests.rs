@@ -142,7 +142,7 @@ async fn every_answer_carries_the_witness_of_what_it_tells() {
     let shop = Shop::opened().await;
     let done = shop.reload(1, 100).await;
     let head = shop.store.head();
-    assert_eq!(done.witness(), format!("1:{}:{}", head.seq, head.hash));
+    assert_eq!(done.witness(), format!("S1:1:{}:{}", head.seq, head.hash));
     let seen = [
         shop.get(T1, "/v1/status").await,
         shop.spend(T1, 1, 999).await,
@@ -170,12 +170,14 @@ async fn a_till_that_has_seen_more_than_the_store_remembers_stops_value_and_noth
     let head = shop.store.head();
     let hash = head.hash.to_string();
     let unseen = [
-        format!("1:{}:{hash}", head.seq.next()),
-        format!("2:{}:{hash}", head.seq),
-        format!("1:{}:{hash}", head.seq.0 - 1),
-        early.replace("1:2:", "1:3:"),
+        format!("S1:1:{}:{hash}", head.seq.next()),
+        format!("S1:2:{}:{hash}", head.seq),
+        format!("S1:1:{}:{hash}", head.seq.0 - 1),
+        early.replace("S1:1:2:", "S1:1:3:"),
     ];
-    for bad in ["", "1:2", "x:2:b3:00", &latest[..latest.len() - 1]] {
+    // A tablet that came from another store shows what it saw there: that is no witness of this one.
+    let foreign = format!("S2:1:{}:{hash}", head.seq.next());
+    for bad in ["", "S1:1:2", "S1:x:2:b3:00", &latest[..latest.len() - 1], &latest[3..], &foreign] {
         assert_eq!(shop.send(show(bad)).await.problem(422, "field_invalid")["field"], "huitong-witness");
     }
     assert_eq!(shop.get(T1, "/v1/status").await.json["value"]["gate"], "open");

@@ -5,7 +5,8 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
-use huitong_protocol::till::{Fault, WITNESS, WITNESS_NONE, Witness};
+use huitong_protocol::id::TerminalId;
+use huitong_protocol::till::{Fault, StoreWitness, WITNESS, WITNESS_NONE};
 use huitong_protocol::time::Instant;
 
 use super::{Api, Problem, Till};
@@ -29,7 +30,31 @@ pub(super) async fn take(api: &Api, now: Instant, till: &Till, headers: &HeaderM
         keeper.proved(prover);
         return Ok(());
     }
-    let witness: Witness = text.parse().map_err(Problem::field)?;
+    let StoreWitness { store, witness } = text.parse().map_err(Problem::field)?;
+    let own = api.store().committed().identity.as_ref().map(|identity| identity.store.id);
+    if own != Some(store) {
+        let fault =
+            format!("is of store {store}, which this is not; a till that is paired here anew begins with `none`");
+        return Err(Problem::field(Fault::new(WITNESS, fault)));
+    }
     let who = format!("till {}", till.terminal);
     Ok(keeper.shown(api.store(), prover, &witness, now, &who).await?)
+}
+
+/// Takes what a till shows whose token this store made, although the database knows of no such pairing: it may be older than the pairing. The till is
+/// refused, and what it shows can prove nothing; but it can prove that something is forgotten.
+pub(super) async fn take_unknown(
+    api: &Api,
+    now: Instant,
+    terminal: TerminalId,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let text = headers.get(WITNESS).and_then(|value| value.to_str().ok());
+    let shown: Option<StoreWitness> = text.and_then(|text| text.parse().ok());
+    let own = api.store().committed().identity.as_ref().map(|identity| identity.store.id);
+    if let Some(StoreWitness { witness, .. }) = shown.filter(|shown| Some(shown.store) == own) {
+        let who = format!("till {terminal}, of whose pairing this database knows nothing,");
+        api.store().continuity().seen_at(api.store(), &witness, now, &who).await?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::api_client::ApiClient;
 use super::{Done, Failure, Shell, render};
 use crate::clock::Clock as _;
+use crate::identity::StoreKey;
 use crate::run::{LOCAL_TERMINAL, open_store, pair};
 use crate::store::{StoreError, till};
 use crate::till::Permissions;
@@ -16,7 +17,7 @@ use crate::till::Permissions;
 /// Pairs and revokes tills.
 #[derive(Subcommand, Debug)]
 pub(super) enum Till {
-    /// Pairs a till and prints its token, once; a token that it had before ends
+    /// Pairs a till and prints its token, once; a token that it had before ends, and a till from another store begins with the witness `none`
     Pair {
         /// The till's code
         #[arg(long, value_name = "CODE")]
@@ -65,7 +66,8 @@ impl Till {
                     .iter()
                     .try_fold(Permissions::default(), |held, name| held.with(name))
                     .map_err(|fault| anyhow!("--permit {fault}"))?;
-                let token = pair(&store, &shell.clock, terminal, permissions).await?;
+                let key = StoreKey::open_or_make(&config.data_dir)?;
+                let token = pair((&store, key.tokens()), &shell.clock, terminal, permissions).await?;
                 let value =
                     json!({ "terminal": terminal, "permissions": permissions.to_string(), "token": token.reveal() });
                 shell.print(&value, |_| {

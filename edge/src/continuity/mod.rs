@@ -26,6 +26,7 @@ pub use marker::{Marked, Marker, MarkerError};
 
 use crate::store::tenure::{self, Excused, HubTurn, Quarantine};
 use crate::store::{Chain, Committed, ReadTx, Store, StoreError, journal, till};
+use crate::till::TokenKey;
 
 /// The terminal under which the machine's own command line and schedule work. It is on the machine whose memory is in doubt, and proves nothing.
 pub const LOCAL_TERMINAL: &str = "LOCAL";
@@ -45,6 +46,7 @@ pub struct Keeper {
     /// Set before the quarantine is on disk, so that nothing slips through meanwhile.
     is_broken: AtomicBool,
     marker: OnceLock<Marker>,
+    tokens: OnceLock<TokenKey>,
     committed: watch::Receiver<Arc<Committed>>,
     opened: watch::Sender<bool>,
 }
@@ -69,6 +71,7 @@ impl Keeper {
             known: Mutex::new(Continuity::begin([Prover::Hub])),
             is_broken: AtomicBool::new(false),
             marker: OnceLock::new(),
+            tokens: OnceLock::new(),
             committed,
             opened: watch::Sender::new(false),
         }
@@ -88,7 +91,9 @@ impl Keeper {
     ///
     /// # Errors
     /// [`StoreError`]: the tills could not be read, a quarantine not be written, or the marker not be taken away from where it was kept before.
-    pub async fn begin(&self, store: &Store, marker: Marker, now: Instant) -> Result<(), StoreError> {
+    pub async fn begin(&self, store: &Store, marker: Marker, tokens: TokenKey, now: Instant) -> Result<(), StoreError> {
+        // Nobody else begins: the data directory is this process's.
+        drop(self.tokens.set(tokens));
         let place = marker.path().map(|path| path.to_string_lossy().into_owned());
         let known = store.read(tenure::marker_place)?;
         if known != place {
@@ -113,7 +118,6 @@ impl Keeper {
         let tills = store.read(waited_for)?;
         let provers = tills.into_iter().map(Prover::Till).chain([Prover::Hub]);
         *self.known() = if is_proved { Continuity::Proved } else { Continuity::begin(provers) };
-        // Nobody else begins: the data directory is this process's.
         let marker = self.marker.get_or_init(|| marker);
         if let Some(end) = own(&store.committed()) {
             marker.begin_at(end);
@@ -121,6 +125,10 @@ impl Keeper {
         if let Some((witness, how)) = broken {
             let why = format!("the marker beside the database stands at {witness}, and {}", words(how));
             return self.quarantine(store, why, Some(&witness), now).await;
+        }
+        if let Some(why) = store.read(tenure::old_alarm)? {
+            self.quarantine(store, why, None, now).await?;
+            return store.write(tenure::end_old_alarm).await;
         }
         if store.committed().quarantine.is_some() {
             self.close(None);
@@ -193,16 +201,27 @@ impl Keeper {
         now: Instant,
         who: &str,
     ) -> Result<(), StoreError> {
-        match look(store, witness)? {
-            Seen::Inside => {
-                self.proved(prover);
-                Ok(())
-            }
-            Seen::Broken(how) => {
-                let why = format!("{who} has seen this store at {witness}, and {}", words(how));
-                self.quarantine(store, why, Some(witness), now).await
-            }
+        if self.seen_at(store, witness, now, who).await? {
+            self.proved(prover);
         }
+        Ok(())
+    }
+
+    /// Somebody saw a position of the journal, who is not waited for. Gives whether the journal contains it.
+    ///
+    /// # Errors
+    /// As [`Keeper::shown`].
+    pub async fn seen_at(&self, store: &Store, witness: &Witness, now: Instant, who: &str) -> Result<bool, StoreError> {
+        let Seen::Broken(how) = look(store, witness)? else { return Ok(true) };
+        let why = format!("{who} has seen this store at {witness}, and {}", words(how));
+        self.quarantine(store, why, Some(witness), now).await?;
+        Ok(false)
+    }
+
+    /// For which till this store made a token, whether or not its database knows of it.
+    #[must_use]
+    pub fn maker_of(&self, token: &str) -> Option<TerminalId> {
+        self.tokens.get()?.terminal_of(token)
     }
 
     /// Somebody showed a position inside the journal, or says that they never saw one.

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use huitong_protocol::id::{Hash, Seq};
 use huitong_protocol::journal::Head;
+use huitong_protocol::till::StoreWitness;
 use huitong_protocol::wire::{Recall, SyncFault, path};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -16,7 +17,7 @@ use crate::config::MarkerDir;
 use crate::identity::KEY_FILE;
 use crate::replace::{ReplaceError, replace_alone};
 use crate::run::{Edge, EdgeError, open_store};
-use crate::store::{StoreError, allotment, till};
+use crate::store::{StoreError, allotment, setting, till};
 use crate::sync::SyncError;
 use crate::sync::hub_client::HubClient;
 use crate::sync::session::CallError;
@@ -208,7 +209,7 @@ async fn post(edge: &Edge, till: &mut Till, path: &str, body: &Value) -> (Status
         .unwrap();
     let response = edge.router().oneshot(request).await.unwrap();
     let seen = response.headers()["huitong-witness"].to_str().unwrap().to_owned();
-    let end = |text: &str| text.parse::<huitong_protocol::till::Witness>().map(|seen| (seen.epoch, seen.head.seq)).ok();
+    let end = |text: &str| text.parse::<StoreWitness>().map(|seen| (seen.witness.epoch, seen.witness.head.seq)).ok();
     if till.witness.as_deref().and_then(end) <= end(&seen) {
         till.witness = Some(seen);
     }
@@ -319,7 +320,7 @@ async fn a_quarantine_that_could_not_be_written_is_found_out_again_by_the_next_s
     // By a till.
     let mut town = Town::new(MarkerDir::Auto).await;
     execute(&town.database(), STUCK);
-    let seen = town.t1.witness.replace(format!("1:99:{}", Head::START.hash));
+    let seen = town.t1.witness.replace(format!("S1:1:99:{}", Head::START.hash));
     assert_eq!(town.by_t1("/v1/sales", &cash()).await["status"], 503);
     town.t1.witness = seen;
     town.cut();
@@ -448,7 +449,7 @@ async fn the_till_that_saw_more_stops_value_for_good_and_is_served() {
     let mut town = town.restart(|path| copy.put_back(path)).await;
     town.edge.wait_reported().await.unwrap();
     // This copy's own morning: the other till was only answered before the backup.
-    town.t2.witness = t2_saw.map(|_| format!("1:0:{}", Head::START.hash));
+    town.t2.witness = t2_saw.map(|_| format!("S1:1:0:{}", Head::START.hash));
     town.by_t2("/v1/sales", &cash()).await;
     assert_eq!(
         town.by_t2("/v1/sales", &by_card(1)).await["code"],
@@ -661,4 +662,59 @@ async fn another_stores_token_leaves_what_it_made_in_a_place_of_its_own() {
     let Some(EdgeError::Replace(ReplaceError::Other { aside, .. })) = refused else { panic!("{refused:?}") };
     assert_eq!(aside, folder.join("enrolled.S1-1"));
     assert!(aside.join(KEY_FILE).exists() && aside.join("edge.db").exists() && !folder.join("next").exists());
+}
+
+#[tokio::test]
+async fn a_till_that_was_paired_after_the_backup_still_proves_it_old() {
+    for is_revoked in [false, true] {
+        let (town, copy) = Town::new(MarkerDir::Off).await.proved_backup().await;
+        let token = town.edge.pair("T3".parse().unwrap(), Permissions::default()).await.unwrap();
+        let mut t3 = Till { token: token.reveal().to_owned(), witness: None };
+        assert_eq!(post(&town.edge, &mut t3, "/v1/sales", &by_card(1)).await.1["decision"], "approved");
+        let mut town = town.restart(|path| copy.put_back(path)).await;
+        town.edge.wait_reported().await.unwrap();
+        town.cut();
+        // The tills that the backup knows saw nothing later, and nor did head office.
+        for till in [&mut town.t1, &mut town.t2] {
+            till.witness = None;
+        }
+        town.by_t1("/v1/sales", &cash()).await;
+        town.by_t2("/v1/sales", &cash()).await;
+        assert_eq!(town.value().await["gate"], "open", "it would be spent again");
+        if is_revoked {
+            // A person has ended the token: whoever found the tablet stops nothing by it.
+            let (terminal, hash) = ("T3".parse().unwrap(), token.hash());
+            let end = town.edge.store().write(move |tx| {
+                till::pair(tx, MORNING, terminal, Permissions::default(), hash)?;
+                till::revoke(tx, MORNING, terminal)
+            });
+            let ended: Result<bool, StoreError> = end.await;
+            assert!(ended.unwrap());
+        }
+        // Its random part alone is not the store's word.
+        let mut forged = Till { token: format!("{}a", &t3.token[..t3.token.len() - 1]), witness: t3.witness.clone() };
+        if forged.token == t3.token {
+            forged.token.replace_range(10..11, "7");
+        }
+        assert_eq!(post(&town.edge, &mut forged, "/v1/sales", &cash()).await.0, 401);
+        assert_eq!(town.value().await["gate"], "open");
+        assert_eq!(post(&town.edge, &mut t3, "/v1/sales", &cash()).await.0, 401);
+        if is_revoked {
+            assert_eq!(town.value().await["gate"], "open");
+        } else {
+            town.is_quarantined().await;
+            assert!(town.value().await["quarantine"]["reason"].to_string().contains("till T3"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_of_an_earlier_program_becomes_the_quarantine_that_it_should_have_been() {
+    let town = Town::new(MarkerDir::Auto).await;
+    let noted = town.edge.store().write(|tx| setting::put(tx, "alarm.witness", "till T9 has seen more"));
+    let noted: Result<(), StoreError> = noted.await;
+    noted.unwrap();
+    let mut town = town.restart(|_| {}).await;
+    town.is_quarantined().await;
+    assert_eq!(town.status().await["alarms"].as_array().unwrap().len(), 1, "one word for one thing");
 }

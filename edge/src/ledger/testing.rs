@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::line::Line;
 use crate::store::identity::{self, Identity};
 use crate::store::{Store, StoreError, StoreOptions, WriteTx, allotment, card, member, policy, replica, setting, till};
-use crate::till::{Permissions, Token};
+use crate::till::{Permissions, Token, TokenKey};
 
 pub(crate) const CNY: Unit = Unit::Money(Currency::CNY);
 
@@ -276,7 +276,7 @@ pub(crate) const T1: u8 = 1;
 pub(crate) const T2: u8 = 2;
 
 pub(crate) fn token(till: u8) -> Token {
-    Token::from_random([till; 32])
+    Token::make(&TokenKey::derive(b"a test's"), format!("T{till}").parse().unwrap(), [till; 32])
 }
 
 /// What came back.

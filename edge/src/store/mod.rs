@@ -106,12 +106,12 @@ impl Committed {
     fn new(chain: Chain) -> Self {
         let witness = chain.identity.as_ref().map(|identity| {
             let hex = data_encoding::HEXLOWER.encode(&chain.head.hash.0);
-            Bytes::from(format!("{}:{}:b3:{hex}", identity.epoch, chain.head.seq))
+            Bytes::from(format!("{}:{}:{}:b3:{hex}", identity.store.id, identity.epoch, chain.head.seq))
         });
         Self { chain, witness }
     }
 
-    /// The text of the witness (`EPOCH:SEQ:HASH`), once enrolled.
+    /// The text of the witness (`STORE:EPOCH:SEQ:HASH`), once enrolled.
     #[must_use]
     pub fn witness(&self) -> Option<&Bytes> {
         self.witness.as_ref()

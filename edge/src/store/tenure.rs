@@ -14,6 +14,7 @@ const QUARANTINE: &str = "continuity.quarantine";
 const TURN: &str = "continuity.turn";
 const NONCE: &str = "continuity.nonce";
 const MARKER: &str = "continuity.marker";
+const OLD_ALARM: &str = "alarm.witness";
 const EXCUSED_PREFIX: &str = "continuity.excused.";
 
 /// Since when and why no value moves in this store.
@@ -120,6 +121,22 @@ pub fn welcomed(tx: &mut WriteTx<'_>, nonce: u64, turn: HubTurn) -> Result<bool,
         tx.chain_mut().hub_turn = turn;
     }
     Ok(true)
+}
+
+/// The alarm by which an earlier program said that a till has seen more, and let value move on.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn old_alarm(tx: &ReadTx<'_>) -> Result<Option<String>, StoreError> {
+    setting::get(tx, OLD_ALARM)
+}
+
+/// The quarantine says it now.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn end_old_alarm(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    setting::remove(tx, OLD_ALARM)
 }
 
 /// Where the marker was kept when the store was started last.

@@ -20,7 +20,7 @@ pub use line::TillLine;
 pub use outcome::{Approved, OperationState, Outcome};
 pub use said::{FromTill, Said};
 pub use sale::{AskQuote, ParkedSale, PaymentOutcome, PostSale, Quote, RegisterInvoice, ResolvePayment, SalePrice};
-pub use status::{EdgeStatus, Witness};
+pub use status::{EdgeStatus, StoreWitness, Witness};
 pub use undo::{PostReturn, PostUnreferencedReturn, ReturnItem, VoidOperation};
 
 /// Header of the operation id, made and saved by the till before it sends.
@@ -29,7 +29,7 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header that marks a stored answer.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 
-/// Header of the witness, in both directions: the highest (epoch, seq, head) seen.
+/// Header of the witness, in both directions: the highest (store, epoch, seq, head) seen of this store.
 pub const WITNESS: &str = "huitong-witness";
 
 /// What a till without a witness says in its header: it was never answered, or has forgotten nothing because it never knew anything.

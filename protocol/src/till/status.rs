@@ -64,11 +64,54 @@ impl std::str::FromStr for Witness {
             let hash: Hash = parts.next()?.parse().ok()?;
             Some(Self { epoch, head: Head { seq, hash } })
         };
+        parse().ok_or_else(|| Fault::new(WITNESS, "is not EPOCH:SEQ:HASH"))
+    }
+}
+
+/// A witness as it travels, with the store that gave it: of another store's journal it says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreWitness {
+    /// Whose journal.
+    pub store: StoreId,
+    /// The position.
+    pub witness: Witness,
+}
+
+impl std::fmt::Display for StoreWitness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.store, self.witness)
+    }
+}
+
+impl std::str::FromStr for StoreWitness {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let parse = || {
+            let (store, witness) = text.split_once(':')?;
+            Some(Self { store: store.parse().ok()?, witness: witness.parse().ok()? })
+        };
         parse().ok_or_else(|| {
             Fault::new(
                 WITNESS,
-                "is not EPOCH:SEQ:HASH; send back the highest one received, unchanged, or `none` before the first",
+                "is not STORE:EPOCH:SEQ:HASH; send back the highest one received, unchanged, or `none` before the first",
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_says_whose_it_is_and_comes_back_as_it_went() {
+        let text = format!("SH-01:2:7:{}", Hash::of(b"entry"));
+        let seen: StoreWitness = text.parse().unwrap();
+        assert_eq!((seen.store.as_str(), seen.witness.epoch, seen.witness.head.seq), ("SH-01", Epoch(2), Seq(7)));
+        assert_eq!(seen.to_string(), text);
+        for bad in ["", "S1", "S1:2:7", text.strip_prefix("SH-01:").unwrap(), &text[..text.len() - 1], "none"] {
+            assert_eq!(bad.parse::<StoreWitness>().unwrap_err().field, WITNESS, "{bad}");
+        }
     }
 }

@@ -25,11 +25,11 @@ use huitong_edge::store::tenure::HubTurn;
 use huitong_edge::store::{
     Disk, Store, StoreError, StoreOptions, WriteTx, card, member, policy, replica, setting, till,
 };
-use huitong_edge::till::{Permissions, Token};
+use huitong_edge::till::{Permissions, Token, TokenKey};
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::bundle::{Bundle, PolicyKey, Signed};
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
-use huitong_protocol::id::{AccountId, Epoch, MemberId, OperationId, StoreId};
+use huitong_protocol::id::{AccountId, Epoch, MemberId, OperationId, StoreId, TerminalId};
 use huitong_protocol::member::{Member, MemberKeys, Phone, PhoneKey, SealingKey};
 use huitong_protocol::money::Currency;
 use huitong_protocol::organisation::Store as StoreRecord;
@@ -256,7 +256,7 @@ impl Shop {
         witness: Option<&str>,
     ) -> anyhow::Result<Answer> {
         let mut request = Request::post(path)
-            .header("authorization", format!("Bearer {}", Token::from_random(TOKEN).reveal()))
+            .header("authorization", format!("Bearer {}", token().reveal()))
             .header("content-type", "application/json")
             .header("idempotency-key", key.to_string());
         if let Some(witness) = witness {
@@ -319,7 +319,15 @@ pub fn install(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
         card::upsert_from_hub(tx, &in_use(n), None)?;
         card::upsert_from_hub(tx, &blank(n + 10), None)?;
     }
-    till::pair(tx, MORNING, "T1".parse().expect("a code"), Permissions::ALL, Token::from_random(TOKEN).hash())
+    till::pair(tx, MORNING, t1(), Permissions::ALL, token().hash())
+}
+
+fn t1() -> TerminalId {
+    "T1".parse().expect("a code")
+}
+
+fn token() -> Token {
+    Token::make(&TokenKey::derive(b"a test's"), t1(), TOKEN)
 }
 
 /// The store's code.
