@@ -160,7 +160,7 @@ decline-value_unproved = stored value and points cannot pay until every till of 
 
 decline-value_quarantined = stored value is stopped in this store until head office has enrolled it anew
     .why = The store's database has forgotten something that a till or head office was told, or another copy of the store speaks to head office: an old backup was put back, or the machine was cloned. What its cards hold is safe at head office.
-    .action = Tell head office. `value.quarantine` in the status says since when and why. With a new token: stop the daemon, then huitong-edge enrol --replace. Cash sales, discounts and earning points go on.
+    .action = Tell head office. `value.quarantine` in the status says since when and why. With a new token: stop the daemon, then huitong-edge enrol --replace. Cash sales, discounts and earning points go on; they come to head office afterwards: huitong-edge journal bring FILE.
 
 ## Requests without an answer: the till sent something that could not be decided. Nothing moved.
 
@@ -274,7 +274,7 @@ sync-copied = Another copy of the store speaks to head office.
     .action = Nothing of stored value is heard of this store. Stop and keep both copies, and enrol the store anew: huitong-edge enrol --replace.
 sync-fenced = Head office has ended this epoch of the store.
     .why = A person ended it, or the store was enrolled anew, because its database was lost, copied or put back.
-    .action = Get a new token from head office, stop the daemon, then huitong-edge enrol --replace.
+    .action = Get a new token from head office, stop the daemon, then huitong-edge enrol --replace. When it runs again, huitong-edge journal bring FILE hands over what was sold meanwhile.
 sync-forgotten = Head office has forgotten what it told this store.
     .why = The store shows a turn or a grant that this hub never gave: its database was put back from a backup without `recover`.
     .action = The store goes on with what it holds. At head office stop the daemon and run huitong-hub recover.

@@ -160,7 +160,7 @@ decline-value_unproved = 本店主机启动后尚未与全部收银机和总部�
 
 decline-value_quarantined = 本店储值业务已停止，须由总部重新登记门店
     .why = 门店数据库遗失了已告知收银机或总部的内容，或有门店的另一副本在与总部通信：恢复了旧备份，或复制了主机。卡内余额在总部是安全的。
-    .action = 通知总部。状态中的 `value.quarantine` 显示起始时间和原因。取得新令牌后停止服务，再执行 huitong-edge enrol --replace。现金销售、折扣和积分累积照常。
+    .action = 通知总部。状态中的 `value.quarantine` 显示起始时间和原因。取得新令牌后停止服务，再执行 huitong-edge enrol --replace。现金销售、折扣和积分累积照常，事后用 huitong-edge journal bring 文件 补交总部。
 
 ## 无法处理的请求：收银机发来的内容无法决定，资金没有变动。
 
@@ -274,7 +274,7 @@ sync-copied = 本店的另一副本在与总部通信。
     .action = 总部不再接受本店的储值消息。停止并保留两个副本，重新登记门店：huitong-edge enrol --replace。
 sync-fenced = 总部已结束本店的这一纪元。
     .why = 因数据库丢失、被复制或被恢复，由人员结束，或门店已重新登记。
-    .action = 向总部取得新令牌，停止服务，再执行 huitong-edge enrol --replace。
+    .action = 向总部取得新令牌，停止服务，再执行 huitong-edge enrol --replace。恢复运行后执行 huitong-edge journal bring 文件，补交期间的销售。
 sync-forgotten = 总部忘记了曾告知本店的内容。
     .why = 门店出示了总部从未给过的轮次或额度：总部数据库从备份恢复后没有执行 recover。
     .action = 门店以现有额度继续营业。请在总部停止服务并执行 huitong-hub recover。

@@ -187,7 +187,8 @@ impl Edge {
         let place = (enrolment.store, identity.zone.clone());
         let schedule =
             Schedule::open(store.clone(), clock.clone(), config.schedule.clone(), place, work, tasks.clone()).await?;
-        let control = SyncControl { link: link.clone(), line: line.clone(), schedule: schedule.clone() };
+        let data_dir = config.data_dir.clone();
+        let control = SyncControl { link: link.clone(), line: line.clone(), schedule: schedule.clone(), data_dir };
         let api = Api::new(ledger, clock.clone(), line.clone(), &config);
         let router = api::router(api, sync::api::routes(control.clone()));
 

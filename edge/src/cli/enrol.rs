@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use huitong_protocol::bundle::{KeyId, PolicyKey};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Done, Failure, Shell, render, toml_text};
 use crate::config::{EdgeConfig, check};
@@ -58,10 +58,19 @@ impl Enrol {
         let mut value =
             json!({ "group": enrolled.group, "epoch": enrolled.epoch, "policy_key": key, "store": enrolled.store });
         if let Some(kept) = kept {
+            if let Some(name) = kept.file_name().filter(|_| kept.is_file()) {
+                value["bring"] = json!(format!("huitong-edge journal bring {}", name.to_string_lossy()));
+            }
             value["old_database"] = json!(kept);
         }
+        let bring = value.get("bring").and_then(Value::as_str).map(|bring| {
+            format!(
+                "\nthe journal of the epoch before must still come to head office: when the store runs again, {bring}"
+            )
+        });
         shell.print(&value, |value| {
-            format!("enrolled store {} ({})\n{}", enrolled.store.id, enrolled.store.name, render::lines(value))
+            let (store, lines) = (&enrolled.store, render::lines(value));
+            format!("enrolled store {} ({})\n{lines}{}", store.id, store.name, bring.unwrap_or_default())
         })
     }
 }

@@ -1,4 +1,7 @@
-//! `journal`: proves the chain of the store's journal and shows its entries. Reads the database, beside a running daemon or without one.
+//! `journal`: proves the chain of the store's journal and shows its entries. Reads the database, beside a running daemon or without one; the journal of an
+//! epoch that ended is brought by the running daemon, which has the line.
+
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
@@ -8,6 +11,7 @@ use huitong_protocol::journal::{Head, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::api_client::ApiClient;
 use super::{Done, Shell, render};
 use crate::run::open_store;
 use crate::store::{Store, journal};
@@ -26,10 +30,20 @@ pub(super) enum Journal {
         /// Its position
         seq: u64,
     },
+    /// Hands head office the journal of an epoch that ended, from the database that `enrol --replace` kept. The running store sends it
+    Bring {
+        /// The kept database, as `enrol --replace` named it
+        file: PathBuf,
+    },
 }
 
 impl Journal {
-    pub(super) fn execute(self, shell: &mut Shell<'_>) -> Done {
+    pub(super) async fn execute(self, shell: &mut Shell<'_>) -> Done {
+        if let Self::Bring { file } = self {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let brought = ApiClient::of(shell)?.post("/v1/sync/bring", &json!({ "file": name })).await?;
+            return shell.print(&brought, render::lines);
+        }
         let config = shell.load()?.value;
         let store = open_store(&config.data_dir, &config.store)?;
         match self {
@@ -42,6 +56,7 @@ impl Journal {
                 let value = show(&store, Seq(seq))?;
                 shell.print(&value, render::lines)
             }
+            Self::Bring { .. } => Ok(()),
         }
     }
 }

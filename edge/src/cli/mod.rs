@@ -211,7 +211,7 @@ async fn dispatch(command: Command, shell: &mut Shell<'_>, shutdown: impl Future
         Command::Parameters(parameters) => parameters.execute(shell).await,
         Command::Sync(sync) => sync.execute(shell).await,
         Command::Schedule(schedule) => schedule.execute(shell).await,
-        Command::Journal(journal) => journal.execute(shell),
+        Command::Journal(journal) => journal.execute(shell).await,
         Command::Config(config) => config.execute(shell),
         Command::Explain(explain) => explain.execute(shell),
         Command::Openapi => openapi(shell),

@@ -616,6 +616,39 @@ async fn a_store_in_quarantine_is_enrolled_anew_and_its_tills_stay() {
 }
 
 #[tokio::test]
+async fn what_was_sold_in_quarantine_comes_to_head_office_after_the_replacement() {
+    let town = Town::new(MarkerDir::Auto).await;
+    town.edge.upload().await.unwrap();
+    town.office.with(|office| office.refuse_session = Some(SyncFault::Fenced));
+    drop(town.edge.reconnect().await);
+    let mut town = town;
+    town.is_quarantined().await;
+    let sold = town.edge.store().head();
+    town.edge.close().await;
+    let held = town.office.with(|office| {
+        office.refuse_session = None;
+        office.head()
+    });
+    assert_ne!(held, sold, "head office has not heard of it");
+    let (folder, hub) = (town.folder.path().to_owned(), town.office.clone() as Arc<dyn HubClient>);
+    replace_alone(&parts(&folder, &town.office, &town.clock).config, &hub, REPLACE).await.unwrap();
+    let mut town = town.restart(|_| {}).await;
+    for bad in ["edge.db", "../edge.epoch-1.db", "edge.epoch-9.db"] {
+        let refused = town.by_t1("/v1/sync/bring", &json!({"file": bad})).await;
+        assert_eq!((&refused["code"], &refused["field"]), (&json!("field_invalid"), &json!("file")), "{bad}");
+    }
+    for _ in 0..2 {
+        let brought = town.by_t1("/v1/sync/bring", &json!({"file": "edge.epoch-1.db"})).await;
+        assert_eq!((&brought["epoch"], &brought["acknowledged_seq"]), (&json!(1), &json!(sold.seq)), "{brought}");
+        assert_eq!(town.office.with(|office| office.head()), sold);
+    }
+    // The hub was restored, and has forgotten what it acknowledged.
+    town.office.with(|office| office.forget_entries_after(1));
+    town.by_t1("/v1/sync/bring", &json!({"file": "edge.epoch-1.db"})).await;
+    assert_eq!(town.office.with(|office| office.head()), sold);
+}
+
+#[tokio::test]
 async fn a_replacement_overwrites_nothing_that_was_kept_before() {
     let (town, copy) = Town::new(MarkerDir::Auto).await.backup().await;
     town.edge.close().await;

@@ -1,5 +1,6 @@
 //! Sync and schedule as the machine's own command line reaches them, beside the tills' routes and with the same tokens.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::Path;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use huitong_protocol::wire::from_json;
 use serde::{Deserialize, Serialize};
 
+use super::bring::{self, BringError, Brought};
 use super::download::{self, Downloaded};
 use super::upload::{self, UploadDone};
 use super::{Link, SyncError, status, tend_once};
@@ -23,6 +25,7 @@ pub struct SyncControl {
     pub(crate) link: Arc<Link>,
     pub(crate) line: Arc<Line>,
     pub(crate) schedule: Schedule,
+    pub(crate) data_dir: PathBuf,
 }
 
 /// The machine's own routes, as they are described.
@@ -35,6 +38,13 @@ pub(crate) fn table() -> Routes {
             run,
             described::<Ran>("Talks to head office now.", &[]).may_read::<RunSync>().problems(&runs),
         )
+        .post(
+            "/v1/sync/bring",
+            bring_journal,
+            described::<Brought>("Hands head office the journal of an epoch that ended.", &[])
+                .reads::<BringJournal>()
+                .problems(&runs),
+        )
         .get("/v1/schedule", list, described::<Vec<Planned>>("What runs unattended.", &[]))
         .post(
             "/v1/schedule/{name}/run",
@@ -44,7 +54,7 @@ pub(crate) fn table() -> Routes {
         .and(super::parameters::table())
 }
 
-/// `GET /v1/sync`, `POST /v1/sync/run`, `GET /v1/schedule`, `POST /v1/schedule/{name}/run`, and those of the store's parameters.
+/// `GET /v1/sync`, `POST /v1/sync/run`, `POST /v1/sync/bring`, `GET /v1/schedule`, `POST /v1/schedule/{name}/run`, and those of the store's parameters.
 pub fn routes(control: SyncControl) -> Router<Api> {
     table().into_router().layer(Extension(control))
 }
@@ -96,6 +106,28 @@ async fn run(till: Till, Extension(control): Extension<SyncControl>, body: Bytes
         ran.upload = Some(upload::run(&control.link).await.map_err(problem)?);
     }
     Ok(Json(ran).into_response())
+}
+
+/// Which journal to bring.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BringJournal {
+    /// The kept database, by its name in the data directory.
+    pub file: String,
+}
+
+async fn bring_journal(
+    till: Till,
+    Extension(control): Extension<SyncControl>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    till.may_run_the_day()?;
+    let BringJournal { file } = from_json(&body).map_err(Problem::field)?;
+    match bring::run(&control.link, &control.data_dir, &file).await {
+        Ok(brought) => Ok(Json(brought).into_response()),
+        Err(BringError::Unfit(fault)) => Err(Problem::field(fault)),
+        Err(BringError::Sync(error)) => Err(problem(error)),
+    }
 }
 
 async fn list(_till: Till, Extension(control): Extension<SyncControl>) -> Result<Response, Problem> {

@@ -5,6 +5,7 @@
 //! Counters change through `store::allotment` alone, and whatever the hub says is a total that may come late, twice or in any order.
 
 pub mod api;
+pub mod bring;
 pub mod circuit;
 pub mod download;
 pub mod grant;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use huitong_protocol::id::Seq;
+use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::{
@@ -18,12 +18,12 @@ use serde_bytes::ByteBuf;
 use tokio::task::JoinSet;
 
 use super::{Link, SyncError};
-use crate::store::{StoreError, day, journal, sync_state};
+use crate::store::{Store, StoreError, day, journal, sync_state};
 
 /// Level 3 compresses named MessagePack to about a tenth at some hundred MB/s; higher levels cost more than they save.
 const ZSTD_LEVEL: i32 = 3;
 /// How often the hub may answer without holding more than before until it is left alone.
-const STALLS_MAX: u32 = 3;
+pub(super) const STALLS_MAX: u32 = 3;
 
 /// What the list of entries takes beside the entries themselves, each.
 const LIST_BYTES_PER_ENTRY_MAX: usize = 16;
@@ -111,13 +111,17 @@ impl Push<'_> {
         let unheard = days.into_iter().filter(|day| day.verdict.is_none()).filter_map(|day| day.seal);
         for (seq, seal) in unheard.filter(|(seq, _)| *seq <= self.holds.seq).collect::<Vec<_>>() {
             if !self.done.days.iter().any(|verdict| verdict.seal_seq == seq)
-                && let Some(segment) = segment(self.link, seal.last, 1)?
+                && let Some(segment) = segment(&self.link.store, self.epoch(), seal.last, 1)?
             {
                 let answer = self.link.call(path::UPLOAD, segment).await?;
                 self.took(answer);
             }
         }
         Ok(())
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.link.session.enrolment().epoch
     }
 
     /// What the hub holds must be the beginning of this journal.
@@ -135,7 +139,8 @@ impl Push<'_> {
         let mut on_the_way: JoinSet<Result<Uploaded, SyncError>> = JoinSet::new();
         loop {
             while on_the_way.len() < self.link.config.upload_window && offered.seq < self.goal.seq {
-                let Some(segment) = segment(self.link, offered, self.link.config.upload_entries_max)? else { break };
+                let most = self.link.config.upload_entries_max;
+                let Some(segment) = segment(&self.link.store, self.epoch(), offered, most)? else { break };
                 offered = segment.last;
                 let link = self.link.clone();
                 on_the_way.spawn(async move { link.call(path::UPLOAD, segment).await });
@@ -179,19 +184,23 @@ impl Push<'_> {
     }
 }
 
-/// The next segment after a head, `None` when there is nothing.
-fn segment(link: &Link, previous: Head, entries_max: usize) -> Result<Option<Segment>, SyncError> {
+/// The next segment of a database's journal after a head, `None` when there is nothing.
+pub(super) fn segment(
+    store: &Store,
+    epoch: Epoch,
+    previous: Head,
+    entries_max: usize,
+) -> Result<Option<Segment>, SyncError> {
     // The list's own bytes are a few per entry; with them a full segment stays under what the hub unpacks.
     let bytes_max = SEGMENT_BYTES_MAX - LIST_BYTES_PER_ENTRY_MAX * entries_max;
-    let entries = link.store.read(|tx| journal::entries_after(tx, previous.seq, entries_max, bytes_max))?;
+    let entries = store.read(|tx| journal::entries_after(tx, previous.seq, entries_max, bytes_max))?;
     let Some(last) = entries.last().map(|entry| entry.head) else {
         return Ok(None);
     };
     let packed = to_msgpack(&SegmentEntries(entries.into_iter().map(|entry| ByteBuf::from(entry.bytes)).collect()));
     let entries_zstd = zstd::bulk::compress(&packed, ZSTD_LEVEL)
         .map_err(|error| SyncError::Unusable(format!("a segment could not be compressed: {error}")))?;
-    let epoch = link.session.enrolment().epoch;
-    link.store.continuity().telling(epoch, last)?;
+    store.continuity().telling(epoch, last)?;
     Ok(Some(Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd }))
 }
 
