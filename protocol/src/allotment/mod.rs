@@ -19,10 +19,12 @@ mod hub;
 pub mod rule;
 mod store;
 mod suspense;
+mod told;
 
 pub use hub::{HubEvent, HubSide, Line, Pool};
 pub use store::{StoreCounters, StoreEvent};
 pub use suspense::{Fenced, FencedEvent, Suspense};
+pub use told::{Part, Told};
 
 use serde::{Deserialize, Serialize};
 

@@ -72,6 +72,14 @@ rules! {
     ReportOfOwnSession = "report-of-own-session",
     /// A hub that was restored grants nothing until every living store has reported or was fenced.
     RecoveryWaits = "recovery-waits",
+    /// A run of parts that tells everything begins with the first change: what changed since some later one is not everything.
+    RunFromStart = "run-from-start",
+    /// A part that does not follow the one before leaves something out.
+    RunWithoutGap = "run-without-gap",
+    /// A part of which a line was refused tells nothing.
+    RefusedIsUntold = "refused-is-untold",
+    /// What an earlier life of the hub was told, a restored one has forgotten.
+    ToldPerLife = "told-per-life",
     /// A store takes a grant only within the session that it was given in: of its own epoch, and of this life of the hub.
     GrantOfOwnSession = "grant-of-own-session",
     /// What a fenced epoch held does not come back to the pool by itself.
