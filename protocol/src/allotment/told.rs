@@ -51,16 +51,23 @@ impl Told {
         if life > self.life && care.keeps(Rule::ToldPerLife) { Self::begin(life) } else { *self }
     }
 
+    /// Whether a part begins after what was told, so that something between is left out. A hub that waits must not answer such a part as taken: the store
+    /// would go on from its end.
+    #[must_use]
+    pub fn misses_before(&self, care: &impl Care, part: &Part) -> bool {
+        let before = self.met(care, part.life);
+        let rule = if before.through_no == 0 { Rule::RunFromStart } else { Rule::RunWithoutGap };
+        part.since_no > before.through_no && care.keeps(rule)
+    }
+
     /// After a part was taken. One that does not reach back to what was told before says nothing, nor does one that was refused or taken by an earlier life:
     /// the store has to tell again from `through_no`.
     #[must_use]
     pub fn step(&self, care: &impl Care, part: &Part) -> Self {
         let before = self.met(care, part.life);
         let is_of_life = part.life == before.life || !care.keeps(Rule::ToldPerLife);
-        let leaves_gap = part.since_no > before.through_no;
-        let rule = if before.through_no == 0 { Rule::RunFromStart } else { Rule::RunWithoutGap };
         let is_refused = part.is_refused && care.keeps(Rule::RefusedIsUntold);
-        if !is_of_life || is_refused || part.through_no < part.since_no || (leaves_gap && care.keeps(rule)) {
+        if !is_of_life || is_refused || part.through_no < part.since_no || before.misses_before(care, part) {
             return before;
         }
         Self { through_no: before.through_no.max(part.through_no), is_whole: before.is_whole || part.is_last, ..before }
@@ -99,6 +106,8 @@ mod tests {
     fn a_part_that_leaves_something_out_tells_nothing() {
         assert_eq!(told(&[last(6, 8)]), (0, false), "what changed since an earlier life was told");
         assert_eq!(told(&[part(0, 3), last(6, 8)]), (3, false), "the part between is lost");
+        let begun = Told::begin(LIFE).step(&Sound, &part(0, 3));
+        assert!(begun.misses_before(&Sound, &part(6, 8)) && !begun.misses_before(&Sound, &part(3, 6)));
         assert_eq!(told(&[last(3, 6), part(0, 3)]), (3, false), "the end came first: it is told again");
         assert_eq!(told(&[part(0, 3), Part { is_refused: true, ..part(3, 6) }, last(6, 8)]), (3, false));
         assert_eq!(told(&[Part { is_refused: true, ..last(0, 8) }]), (0, false));

@@ -198,7 +198,7 @@ impl Audit {
                 }
                 if would_prove {
                     could += has;
-                    let has_session = machine.has_session && machine.disk.turn == held.tenure.ratchet.turn;
+                    let has_session = machine.has_session && machine.session == held.session.0;
                     if copies.len() == 1 || has_session {
                         coming = coming.max(granted);
                     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use huitong_protocol::allotment::rule::{Care as _, Rule};
-use huitong_protocol::allotment::{Fenced, FencedEvent, HubEvent, HubSide, Line, Pool, Suspense, step_with};
+use huitong_protocol::allotment::{
+    Fenced, FencedEvent, HubEvent, HubSide, Line, Part, Pool, Suspense, Told, step_with,
+};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::{Greeting, NotContinuous, Standing, Tenure};
@@ -18,6 +20,11 @@ pub struct Held {
     pub tenure: Tenure,
     /// What it was asked for with.
     pub nonce: u64,
+    /// The session of the last hello that was answered, and which that was. Each hello has one of its own, also one that asks again for the same turn: what
+    /// a process sent before its machine died, or its database was put back, must not arrive in the session of the process after it.
+    pub session: (u64, u64),
+    /// How far the hub's life was told by it.
+    pub told: Told,
     /// Per account.
     pub lines: Vec<Line>,
     /// Per account, once fenced.
@@ -77,6 +84,8 @@ impl Disk {
             self.stores[site].push(Held {
                 tenure: Tenure::mint(Epoch(last + 1)),
                 nonce,
+                session: (0, 0),
+                told: Told::begin(self.life),
                 lines: vec![Line::default(); accounts],
                 suspense: vec![Suspense::default(); accounts],
             });
@@ -118,7 +127,14 @@ impl Disk {
     }
 
     /// A store begins a session.
-    pub fn greet(&mut self, care: &Mutant, site: Site, copy: usize, greeting: &Greeting, done: &mut Done) {
+    pub fn greet(
+        &mut self,
+        care: &Mutant,
+        site: Site,
+        copy: usize,
+        (greeting, call): (&Greeting, u64),
+        done: &mut Done,
+    ) {
         let (life, epoch) = (self.life, greeting.epoch);
         let recovers = self.waiting.contains(&(site, epoch));
         let unheard = Message::Unheard { site, copy, epoch, nonce: Some(greeting.nonce) };
@@ -127,13 +143,17 @@ impl Disk {
         match living.tenure.greet(care, greeting, recovers) {
             Ok(tenure) => {
                 let heard = tenure.heard;
-                let (turn, nonce) = (tenure.ratchet.turn, greeting.nonce);
+                let turn = tenure.ratchet.turn;
+                if living.session.1 != call || living.tenure != tenure {
+                    living.session = (living.session.0 + 1, call);
+                }
                 living.tenure = tenure;
-                done.send.push(Message::Welcome { site, copy, epoch, nonce, turn, life, heard });
+                let session = living.session.0;
+                done.send.push(Message::Welcome { site, copy, epoch, call, turn, session, life, heard });
             }
             Err(_) if is_fenced_epoch => {
-                let (turn, nonce, heard) = (greeting.turn + 1, greeting.nonce, Head::START);
-                done.send.push(Message::Welcome { site, copy, epoch, nonce, turn, life, heard });
+                let (turn, session, heard) = (greeting.turn + 1, 0, Head::START);
+                done.send.push(Message::Welcome { site, copy, epoch, call, turn, session, life, heard });
             }
             // Of two copies neither can be believed. What an epoch was granted that a restored hub has not heard is a person's to answer for.
             Err(NotContinuous::Copied { .. }) if !recovers => {
@@ -146,10 +166,9 @@ impl Disk {
 
     /// A store's totals arrive, perhaps with a need.
     pub fn reported(&mut self, care: &Mutant, report: &Report, done: &mut Done) {
-        let &Report { site, copy, epoch, life, turn, head, ref counters, needs } = report;
-        if life != self.life {
-            done.send.push(Message::Again { site, copy });
-        }
+        let &Report { site, copy, epoch, life, session, head, since_no, through_no, is_last, ref counters, needs } =
+            report;
+        let own_life = self.life;
         let recovers = self.waiting.contains(&(site, epoch)) && life == self.life;
         let is_waited_for = self.waiting.contains(&(site, epoch)) && care.keeps(Rule::RecoveryWaits);
         let mut pools = std::mem::take(&mut self.pools);
@@ -160,30 +179,44 @@ impl Disk {
             self.pools = pools;
             return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
         };
+        if (life, session) != (own_life, held.session.0) && care.keeps(Rule::ReportOfOwnSession) {
+            self.pools = pools;
+            return done.send.push(Message::Again { site, copy });
+        }
         if is_waited_for && !recovers {
             self.pools = pools;
             return;
         }
-        if turn != held.tenure.ratchet.turn && care.keeps(Rule::ReportOfOwnSession) {
+        let mut is_refused = false;
+        let part = Part { life: own_life, since_no, through_no, is_last, is_refused };
+        if recovers && held.told.misses_before(care, &part) {
             self.pools = pools;
-            return done.send.push(Message::Again { site, copy });
+            return;
         }
-        for (account, &counters) in counters.iter().enumerate() {
+        for &(account, counters) in counters {
             let side = HubSide { pool: pools[account], line: held.lines[account] };
             let event = if recovers { HubEvent::Recover { counters } } else { HubEvent::Report { counters } };
-            if let Ok(next) = step_with(care, &side, event)
-                && next != side
-            {
-                (pools[account], held.lines[account]) = (next.pool, next.line);
-                done.touched.push(account);
+            match step_with(care, &side, event) {
+                Ok(next) if next != side => {
+                    (pools[account], held.lines[account]) = (next.pool, next.line);
+                    done.touched.push(account);
+                }
+                Ok(_) => {}
+                Err(_) => is_refused = true,
             }
         }
+        held.told = held.told.step(care, &Part { is_refused, ..part });
+        let is_whole = held.told.is_whole;
         if head.seq > held.tenure.heard.seq {
             held.tenure.heard = head;
         }
         self.pools = pools;
-        if recovers {
+        if recovers && is_whole {
             self.waiting.remove(&(site, epoch));
+        }
+        // Nor is a part taken, as far as its store knows, that was not taken whole: it is told again until a person has mended what is wrong with it.
+        if !(recovers && is_refused && care.keeps(Rule::RefusedIsUntold)) {
+            done.send.push(Message::Taken { site, copy, epoch, life: own_life, session, since_no, through_no });
         }
         if let Some((account, missing_minor)) = needs {
             self.give(care, (site, copy, epoch), account, missing_minor, done);
@@ -203,7 +236,7 @@ impl Disk {
             return;
         }
         let (life, pool) = (self.life, self.pools[account]);
-        let turn = self.of_epoch(site, epoch).map_or(0, |held| held.tenure.ratchet.turn);
+        let session = self.of_epoch(site, epoch).map_or(0, |held| held.session.0);
         let is_free = pool.free_minor() >= missing_minor || !care.keeps(Rule::GrantWithinPool);
         if !is_free {
             for other in (0..self.stores.len()).filter(|&other| other != site) {
@@ -232,7 +265,7 @@ impl Disk {
             // Nothing is free; what was granted before may have been lost on its way.
             Err(_) => (side.line.granted_minor, 0),
         };
-        done.send.push(Message::Grant { site, copy, epoch, life, turn, account, granted_minor, part_minor });
+        done.send.push(Message::Grant { site, copy, epoch, life, session, account, granted_minor, part_minor });
     }
 
     /// Takes value off at head office.

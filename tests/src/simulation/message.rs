@@ -101,6 +101,8 @@ pub enum Message {
         copy: usize,
         /// What it says.
         greeting: Greeting,
+        /// By it the running process knows the answer to its own hello: on a wire with connections, the connection.
+        call: u64,
     },
     /// The hub's answer.
     Welcome {
@@ -110,10 +112,12 @@ pub enum Message {
         copy: usize,
         /// The epoch that was greeted.
         epoch: Epoch,
-        /// The nonce of the hello.
-        nonce: u64,
+        /// The hello that this answers.
+        call: u64,
         /// The next turn.
         turn: u64,
+        /// The session that begins.
+        session: u64,
         /// The hub's life.
         life: u64,
         /// How far the hub heard the store.
@@ -139,6 +143,23 @@ pub enum Message {
     },
     /// A store's totals, and what it needs.
     Report(Report),
+    /// The hub took a part of what a store tells.
+    Taken {
+        /// From whom.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+        /// The epoch that told it.
+        epoch: Epoch,
+        /// The hub's life.
+        life: u64,
+        /// The session that it was told in.
+        session: u64,
+        /// The change after which the part began.
+        since_no: u64,
+        /// The change up to which it told.
+        through_no: u64,
+    },
     /// Value for a store.
     Grant {
         /// To whom.
@@ -150,7 +171,7 @@ pub enum Message {
         /// The hub's life.
         life: u64,
         /// The session that it is for.
-        turn: u64,
+        session: u64,
         /// Of which account.
         account: Account,
         /// The total.
@@ -167,7 +188,7 @@ pub enum Message {
     },
 }
 
-/// A store's totals, and what it needs.
+/// A part of a store's totals, and what it needs.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Who.
@@ -178,12 +199,18 @@ pub struct Report {
     pub epoch: Epoch,
     /// The hub's life that it met.
     pub life: u64,
-    /// The turn of its session.
-    pub turn: u64,
+    /// Its session.
+    pub session: u64,
     /// The end of its journal.
     pub head: Head,
-    /// All its counters.
-    pub counters: Vec<StoreCounters>,
+    /// The change after which this part begins.
+    pub since_no: u64,
+    /// The change up to which it tells.
+    pub through_no: u64,
+    /// Whether nothing was left for another part.
+    pub is_last: bool,
+    /// The counters that changed between them.
+    pub counters: Vec<(Account, StoreCounters)>,
     /// An account that lacks so much.
     pub needs: Option<(Account, i64)>,
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use huitong_protocol::allotment::rule::{Care as _, Rule};
-use huitong_protocol::allotment::{StoreCounters, StoreEvent, step_with};
+use huitong_protocol::allotment::{Part, StoreCounters, StoreEvent, Told as Heard, step_with};
 use huitong_protocol::continuity::{Continuity, Seen, compare};
 use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::{Head, link};
@@ -14,6 +14,9 @@ use huitong_protocol::till::Witness;
 
 use super::Mutant;
 use super::message::{Account, Message, OpId, Report, Site, Till, Told, Want};
+
+/// Counters in a report at most: few, so that there are parts.
+const LINES_MAX: usize = 2;
 
 /// What a commit did, for the audit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +34,12 @@ pub struct Disk {
     pub epoch: Option<Epoch>,
     /// Counters per account.
     pub counters: Vec<StoreCounters>,
+    /// The last change of each account's counters.
+    pub changes: Vec<u64>,
+    /// How many changes there were.
+    pub change_no: u64,
+    /// How far the hub is known to have taken them.
+    pub heard: Heard,
     /// The journal: the chain's hashes by position.
     pub chain: Vec<Head>,
     /// Operations and what was told, in their order.
@@ -49,6 +58,9 @@ pub struct Disk {
 /// What a transaction may have to be put back to.
 struct Before {
     counters: Vec<StoreCounters>,
+    changes: Vec<u64>,
+    change_no: u64,
+    heard: Heard,
     chain: usize,
     told: usize,
     life: u64,
@@ -64,6 +76,9 @@ impl Disk {
         Self {
             epoch: None,
             counters: vec![StoreCounters::default(); accounts],
+            changes: vec![0; accounts],
+            change_no: 0,
+            heard: Heard::default(),
             chain: Vec::new(),
             told: Vec::new(),
             life: 0,
@@ -110,9 +125,24 @@ impl Disk {
         self.chain.push(Head { seq: head.seq.next(), hash: link(head.hash, &content) });
     }
 
+    fn change(&mut self, account: Account, next: StoreCounters) {
+        self.counters[account] = next;
+        self.change_no += 1;
+        self.changes[account] = self.change_no;
+    }
+
+    /// Whether the hub has not taken everything yet, as far as the store knows.
+    #[must_use]
+    pub fn is_untold(&self) -> bool {
+        self.heard.through_no < self.change_no || !self.heard.is_whole
+    }
+
     fn before(&self) -> Before {
         Before {
             counters: self.counters.clone(),
+            changes: self.changes.clone(),
+            change_no: self.change_no,
+            heard: self.heard,
             chain: self.chain.len(),
             told: self.told.len(),
             life: self.life,
@@ -123,7 +153,8 @@ impl Disk {
     }
 
     fn undo(&mut self, before: Before) {
-        self.counters = before.counters;
+        (self.counters, self.changes) = (before.counters, before.changes);
+        (self.change_no, self.heard) = (before.change_no, before.heard);
         self.chain.truncate(before.chain);
         for (id, _, _) in self.told.drain(before.told..) {
             self.known.remove(&id);
@@ -181,10 +212,16 @@ pub struct Machine {
     pub continuity: Continuity<Prover>,
     /// Whether the hub has welcomed this process.
     pub has_session: bool,
+    /// Which session that was.
+    pub session: u64,
     /// What this process asked an epoch with.
     pub nonce: Option<u64>,
     /// Spends that wait for a grant, with who asked.
     pub waiting: Vec<(Till, OpId, Account, i64)>,
+    /// The hello of this process that is not answered yet.
+    pub call: Option<u64>,
+    /// The last change that was sent, known to be taken or not.
+    pub sent_no: u64,
     /// Whether its database was put back to an earlier one, or copied, and not enrolled since.
     pub is_copy: bool,
 }
@@ -195,15 +232,28 @@ impl Machine {
     pub fn start(site: Site, copy: usize, disk: Disk, tills: usize) -> Self {
         let continuity = begin(tills);
         let (has_session, nonce, waiting) = (false, None, Vec::new());
-        Self { site, copy, disk, continuity, has_session, nonce, waiting, is_copy: false }
+        Self {
+            site,
+            copy,
+            disk,
+            continuity,
+            has_session,
+            session: 0,
+            nonce,
+            waiting,
+            call: None,
+            sent_no: 0,
+            is_copy: false,
+        }
     }
 
     /// The process dies and starts again.
     pub fn restart(&mut self, tills: usize) {
         self.continuity = begin(tills);
         self.has_session = false;
-        self.nonce = None;
+        (self.nonce, self.call) = (None, None);
         self.waiting.clear();
+        self.sent_no = 0;
     }
 
     /// Runs a transaction, with a machine that may die.
@@ -322,7 +372,7 @@ impl Machine {
         done.touched.push(account);
         match step_with(care, &self.disk.counters[account], event) {
             Ok(next) => {
-                self.disk.counters[account] = next;
+                self.disk.change(account, next);
                 self.disk.append(&(what, account, next));
                 Told::Done
             }
@@ -359,19 +409,71 @@ impl Machine {
         self.tell(till, id, Want::Spend(account, amount_minor), told, done);
     }
 
-    /// Tells the hub all totals.
-    pub fn report(&self, care: &Mutant, needs: Option<(Account, i64)>, done: &mut Done) {
+    /// Tells the hub what changed since it is known to have taken a part, as much as fits.
+    pub fn report(&mut self, care: &Mutant, needs: Option<(Account, i64)>, done: &mut Done) {
+        self.tell_hub(care, self.disk.heard.through_no, needs, done);
+    }
+
+    /// Tells the next part, though it is not known yet whether the one before arrived.
+    pub fn continue_report(&mut self, care: &Mutant, done: &mut Done) {
+        self.tell_hub(care, self.disk.heard.through_no.max(self.sent_no), None, done);
+    }
+
+    fn tell_hub(&mut self, care: &Mutant, since_no: u64, needs: Option<(Account, i64)>, done: &mut Done) {
         let (Some(epoch), true) = (self.disk.epoch, self.has_session && self.may_speak(care)) else { return };
+        let disk = &self.disk;
+        let mut changed: Vec<_> = disk
+            .changes
+            .iter()
+            .enumerate()
+            .filter(|(_, no)| **no > since_no)
+            .map(|(account, no)| (*no, account))
+            .collect();
+        changed.sort_unstable();
+        let is_last = changed.len() <= LINES_MAX;
+        changed.truncate(LINES_MAX);
+        let cut_no = changed.last().map_or(since_no, |changed| changed.0);
+        let through_no = if is_last { disk.change_no.max(since_no) } else { cut_no };
+        self.sent_no = through_no;
         done.send.push(Message::Report(Report {
             site: self.site,
             copy: self.copy,
             epoch,
             life: self.disk.life,
-            turn: self.disk.turn,
+            session: self.session,
             head: self.disk.head(),
-            counters: self.disk.counters.clone(),
+            since_no,
+            through_no,
+            is_last,
+            counters: changed.into_iter().map(|(_, account)| (account, self.disk.counters[account])).collect(),
             needs,
         }));
+    }
+
+    /// The hub took a part. If more is left to tell, tells it.
+    pub fn taken(
+        &mut self,
+        care: &Mutant,
+        session: (Epoch, u64, u64),
+        (since_no, through_no): (u64, u64),
+        done: &mut Done,
+    ) {
+        // An answer to the process before might be about changes that its database has forgotten.
+        if !self.is_own(session) {
+            return;
+        }
+        // The hub only says that it took the part: whether a line of it was refused the store need not know.
+        let is_last = through_no >= self.disk.change_no;
+        let part = Part { life: session.1, since_no, through_no, is_last, is_refused: false };
+        let before = self.disk.heard;
+        self.disk.heard = before.step(care, &part);
+        if self.disk.heard != before && self.disk.is_untold() {
+            self.report(care, None, done);
+        }
+    }
+
+    fn is_own(&self, (epoch, life, session): (Epoch, u64, u64)) -> bool {
+        self.has_session && (self.disk.epoch, self.disk.life, self.session) == (Some(epoch), life, session)
     }
 
     /// Gives value back.
@@ -400,14 +502,12 @@ impl Machine {
     pub fn granted(
         &mut self,
         care: &Mutant,
-        (epoch, life, turn): (Epoch, u64, u64),
+        session: (Epoch, u64, u64),
         account: Account,
         (granted_minor, part_minor): (i64, i64),
         done: &mut Done,
     ) {
-        let Some(own) = self.disk.epoch else { return };
-        let is_own = self.has_session && (own, self.disk.life, self.disk.turn) == (epoch, life, turn);
-        if (!is_own && care.keeps(Rule::GrantOfOwnSession)) || !self.may_speak(care) {
+        if (!self.is_own(session) && care.keeps(Rule::GrantOfOwnSession)) || !self.may_speak(care) {
             return;
         }
         let counters = self.disk.counters[account];
@@ -415,7 +515,7 @@ impl Machine {
         let Ok(next) = step_with(care, &counters, StoreEvent::Adopt { granted_minor: total }) else { return };
         done.touched.push(account);
         if next != counters {
-            self.disk.counters[account] = next;
+            self.disk.change(account, next);
             self.disk.append(&("adopt", account, total));
         }
         let (served, waiting) =
@@ -430,19 +530,28 @@ impl Machine {
     }
 
     /// Begins a session. What is sent was written down before.
-    pub fn hello(&mut self, nonce: u64, done: &mut Done) {
+    pub fn hello(&mut self, (nonce, call): (u64, u64), done: &mut Done) {
         let Some(epoch) = self.disk.epoch else { return };
         if self.disk.is_quarantined {
             return;
         }
         let nonce = *self.disk.greeted.get_or_insert(nonce);
         let greeting = Greeting { epoch, turn: self.disk.turn, nonce };
-        done.send.push(Message::Hello { site: self.site, copy: self.copy, greeting });
+        self.call = Some(call);
+        done.send.push(Message::Hello { site: self.site, copy: self.copy, greeting, call });
     }
 
     /// The hub welcomes. Gives whether a session begins.
-    pub fn welcomed(&mut self, care: &Mutant, epoch: Epoch, nonce: u64, turn: u64, life: u64, heard: Head) -> bool {
-        if self.disk.epoch != Some(epoch) || self.disk.greeted != Some(nonce) || life < self.disk.life {
+    pub fn welcomed(
+        &mut self,
+        care: &Mutant,
+        (epoch, call): (Epoch, u64),
+        (turn, session): (u64, u64),
+        life: u64,
+        heard: Head,
+    ) -> bool {
+        // What the hub heard when it answered a process before this one proves nothing: a database that was put back may wait for that answer still.
+        if self.disk.epoch != Some(epoch) || self.call != Some(call) || life < self.disk.life {
             return false;
         }
         let own = Witness { epoch, head: self.disk.head() };
@@ -453,7 +562,9 @@ impl Machine {
             return false;
         }
         (self.disk.turn, self.disk.life, self.disk.greeted) = (turn, life, None);
-        self.has_session = true;
+        self.disk.heard = self.disk.heard.met(care, life);
+        (self.has_session, self.session) = (true, session);
+        (self.call, self.sent_no) = (None, 0);
         true
     }
 
@@ -472,7 +583,8 @@ impl Machine {
         if self.nonce != Some(nonce) && (care.keeps(Rule::EpochByNonce) || !is_later) {
             return false;
         }
-        self.disk = Disk { epoch: Some(epoch), life, ..Disk::new(self.disk.counters.len()) };
+        let heard = Heard::begin(life);
+        self.disk = Disk { epoch: Some(epoch), life, heard, ..Disk::new(self.disk.counters.len()) };
         (self.nonce, self.has_session, self.is_copy) = (None, false, false);
         self.waiting.clear();
         self.continuity = Continuity::Proved;

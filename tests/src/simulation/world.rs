@@ -137,7 +137,7 @@ impl World {
             0..=559 => self.deliver(),
             560..=759 => self.till_acts(),
             760..=969 => self.node_acts(),
-            970..=975 if self.settings.has_disasters && !self.is_exact => self.disaster(),
+            970..=981 if self.settings.has_disasters && !self.is_exact => self.disaster(),
             _ => self.trouble(),
         }
     }
@@ -256,6 +256,7 @@ impl World {
             | Message::Unheard { site, .. }
             | Message::Again { site, .. }
             | Message::Report(Report { site, .. })
+            | Message::Taken { site, .. }
             | Message::Grant { site, .. }
             | Message::Recall { site, .. } => Some(*site),
         };
@@ -263,8 +264,22 @@ impl World {
             self.outcome.faults += 1;
             return Ok(());
         }
+        let message = self.spoil(message);
         self.note(|| format!("arrives: {message:?}"));
         self.arrive(message)
+    }
+
+    /// Makes a line unacceptable to a hub that was restored, as one of an account that it has forgotten is.
+    fn spoil(&mut self, mut message: Message) -> Message {
+        if let Message::Report(report) = &mut message
+            && self.hub.waiting.contains(&(report.site, report.epoch))
+            && self.chance(200)
+            && let Some((_, counters)) = report.counters.first_mut()
+        {
+            self.outcome.faults += 1;
+            counters.adopted_minor = -1;
+        }
+        message
     }
 
     fn arrive(&mut self, message: Message) -> Result<(), Violation> {
@@ -308,13 +323,13 @@ impl World {
                     None => Ok(()),
                 }
             }
-            Message::Hello { site, copy, greeting } => {
-                self.at_hub(|hub, care, done| hub.greet(care, site, copy, &greeting, done))
+            Message::Hello { site, copy, greeting, call } => {
+                self.at_hub(|hub, care, done| hub.greet(care, site, copy, (&greeting, call), done))
             }
-            Message::Welcome { site, copy, epoch, nonce, turn, life, heard } => {
+            Message::Welcome { site, copy, epoch, call, turn, session, life, heard } => {
                 let mut began = false;
                 self.at_store(site, copy, |machine, care, _| {
-                    began = machine.welcomed(care, epoch, nonce, turn, life, heard);
+                    began = machine.welcomed(care, (epoch, call), (turn, session), life, heard);
                 })?;
                 if began { self.noticed(site, copy) } else { Ok(()) }
             }
@@ -323,10 +338,15 @@ impl World {
             }
             Message::Again { site, copy } => self.at_store(site, copy, |machine, _, _| machine.has_session = false),
             Message::Report(report) => self.at_hub(|hub, care, done| hub.reported(care, &report, done)),
-            Message::Grant { site, copy, epoch, life, turn, account, granted_minor, part_minor } => {
+            Message::Taken { site, copy, epoch, life, session, since_no, through_no } => {
+                self.at_store(site, copy, |machine, care, done| {
+                    machine.taken(care, (epoch, life, session), (since_no, through_no), done);
+                })
+            }
+            Message::Grant { site, copy, epoch, life, session, account, granted_minor, part_minor } => {
                 let value = (granted_minor, part_minor);
                 self.at_store(site, copy, |machine, care, done| {
-                    machine.granted(care, (epoch, life, turn), account, value, done)
+                    machine.granted(care, (epoch, life, session), account, value, done)
                 })
             }
             Message::Recall { site, account } => {
@@ -365,7 +385,8 @@ impl World {
         let site = self.pick(self.settings.stores);
         let copies = self.machines[site].len();
         let (copy, account) = (self.pick(copies), self.pick(self.settings.accounts));
-        let (nonce, amount_minor) = (self.random.random(), self.random.random_range(1..=AMOUNT_MAX_MINOR));
+        let (nonce, call): (u64, u64) = (self.random.random(), self.random.random());
+        let amount_minor = self.random.random_range(1..=AMOUNT_MAX_MINOR);
         let machine = &mut self.machines[site][copy];
         if machine.disk.epoch.is_none() || machine.disk.is_quarantined {
             // A person enrols the store again.
@@ -375,9 +396,12 @@ impl World {
             return Ok(());
         }
         match self.random.random_range(0..10_u32) {
-            0..=2 if !machine.has_session => self.at_store(site, copy, |machine, _, done| machine.hello(nonce, done)),
-            0..=1 => self.at_store(site, copy, |machine, care, done| machine.report(care, None, done)),
-            2 => self.at_store(site, copy, |machine, _, done| machine.hello(nonce, done)),
+            0..=2 if !machine.has_session => {
+                self.at_store(site, copy, |machine, _, done| machine.hello((nonce, call), done))
+            }
+            0 => self.at_store(site, copy, |machine, care, done| machine.report(care, None, done)),
+            1 => self.at_store(site, copy, Machine::continue_report),
+            2 => self.at_store(site, copy, |machine, _, done| machine.hello((nonce, call), done)),
             3..=5 => self.at_store(site, copy, |machine, care, done| {
                 let most_minor = machine.disk.counters[account].available_minor();
                 let amount_minor =
@@ -427,19 +451,22 @@ impl World {
     fn garbled(&mut self, site: usize) -> Result<(), Violation> {
         let machine = &self.machines[site][0];
         let Some(epoch) = machine.disk.epoch.filter(|_| self.hub.waiting.is_empty()) else { return Ok(()) };
-        let mut counters = machine.disk.counters.clone();
-        let account = self.random.random_range(0..counters.len());
-        let granted_minor = self.hub.stores[site]
-            .iter()
-            .find(|held| held.tenure.epoch == epoch)
-            .map_or(0, |held| held.lines[account].granted_minor);
-        let more_minor = granted_minor - counters[account].adopted_minor + 7;
-        counters[account].adopted_minor += more_minor;
-        counters[account].released_minor += more_minor;
-        let (head, turn) = (machine.disk.head(), machine.disk.turn);
-        let life = self.hub.life;
+        let account = self.random.random_range(0..machine.disk.counters.len());
+        let mut counters = machine.disk.counters[account];
+        let held = self.hub.stores[site].iter().find(|held| held.tenure.epoch == epoch);
+        // It names no end of a journal that the hub has not heard of: what a store that may have forgotten something would say is not forged here.
+        let Some((granted_minor, head)) = held.map(|held| (held.lines[account].granted_minor, held.tenure.heard))
+        else {
+            return Ok(());
+        };
+        let more_minor = granted_minor - counters.adopted_minor + 7;
+        counters.adopted_minor += more_minor;
+        counters.released_minor += more_minor;
+        let (life, session) = (self.hub.life, machine.session);
         self.note(|| format!("a forged report of store {site}: {counters:?}"));
-        let report = Report { site, copy: 0, epoch, life, turn, head, counters, needs: None };
+        let (since_no, through_no, is_last, counters) = (0, 0, false, vec![(account, counters)]);
+        let report =
+            Report { site, copy: 0, epoch, life, session, head, since_no, through_no, is_last, counters, needs: None };
         self.at_hub(|hub, care, done| hub.reported(care, &report, done))
     }
 
@@ -580,14 +607,14 @@ impl World {
                     self.arrive(ask)?;
                 }
                 self.drain()?;
-                let nonce = self.random.random();
+                let (nonce, call) = (self.random.random(), self.random.random());
                 let machine = &mut self.machines[site][0];
                 if machine.disk.epoch.is_none() || machine.disk.is_quarantined {
                     let nonce = *machine.nonce.get_or_insert(nonce);
                     let token = self.hub.stores[site].len();
                     self.arrive(Message::Enrol { site, copy: 0, nonce, token })?;
                 } else if !machine.has_session {
-                    self.at_store(site, 0, |machine, _, done| machine.hello(nonce, done))?;
+                    self.at_store(site, 0, |machine, _, done| machine.hello((nonce, call), done))?;
                 }
                 self.drain()?;
                 self.at_store(site, 0, |machine, care, done| machine.report(care, None, done))?;
@@ -598,18 +625,32 @@ impl World {
             self.check_all()?;
             let pending = self.tills.iter().flatten().filter(|till| till.pending.is_some()).count();
             let silent = self.machines.iter().flatten().filter(|machine| !machine.has_session).count();
-            if pending == 0 && silent == 0 && self.hub.waiting.is_empty() && self.wire.is_empty() {
+            let untold = self.machines.iter().flatten().filter(|machine| self.is_untold(machine)).count();
+            if pending == 0 && silent == 0 && untold == 0 && self.hub.waiting.is_empty() && self.wire.is_empty() {
                 return Ok(());
             }
         }
         let words = format!(
-            "after the faults stopped: pending {:?}, sessions {:?}, the hub waits for {:?}, {} messages",
+            "after the faults stopped: pending {:?}, sessions {:?}, not told by {:?}, the hub waits for {:?}, {} messages",
             self.tills.iter().flatten().filter_map(|till| till.pending).collect::<Vec<_>>(),
             self.machines.iter().flatten().map(|machine| machine.has_session).collect::<Vec<_>>(),
+            self.machines
+                .iter()
+                .flatten()
+                .filter(|machine| self.is_untold(machine))
+                .map(|m| m.site)
+                .collect::<Vec<_>>(),
             self.hub.waiting,
             self.wire.len()
         );
         Err(Violation(words))
+    }
+
+    /// Whether the hub does not know all that a store holds, or the store does not know that it does.
+    fn is_untold(&self, machine: &Machine) -> bool {
+        let Some(held) = self.hub.stores[machine.site].last() else { return true };
+        let seen = held.lines.iter().map(|line| line.seen);
+        machine.disk.is_untold() || !seen.eq(machine.disk.counters.iter().copied())
     }
 
     fn drain(&mut self) -> Result<(), Violation> {
