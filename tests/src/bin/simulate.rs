@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use huitong_protocol::allotment::rule::Rule;
+use huitong_tests::simulation::Violation;
 use huitong_tests::simulation::run::{Report, Settings, run, shrink};
 use serde::Serialize;
 
@@ -74,12 +75,16 @@ struct Told {
     violations: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_seed: Option<u64>,
+    /// Which kind of violation it was: overdraft, twice, missing, liveness, assertion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     violation: Option<String>,
 }
 
 impl Told {
     fn of(report: &Report, without: Option<Rule>) -> Self {
+        let violation = report.first.as_ref().and_then(|first| first.1.violation.as_ref());
         Self {
             without: without.map(Rule::as_str),
             runs: report.runs,
@@ -88,7 +93,8 @@ impl Told {
             operations: report.done,
             violations: report.violations,
             first_seed: report.first.as_ref().map(|first| first.0),
-            violation: report.first.as_ref().and_then(|first| first.1.violation.clone()),
+            kind: violation.map(|violation| violation.kind.as_str()),
+            violation: violation.map(|violation| violation.words.clone()),
         }
     }
 }
@@ -122,7 +128,8 @@ fn main() -> ExitCode {
             match &result.violation {
                 Some(violation) => {
                     let seed = result.first_seed.unwrap_or_default();
-                    println!("{:24} noticed with seed {seed:>6}: {violation}", rule.as_str());
+                    let kind = result.kind.unwrap_or_default();
+                    println!("{:24} noticed with seed {seed:>6} by {kind:9}: {violation}", rule.as_str());
                 }
                 None => println!("{:24} NOT NOTICED in {} runs", rule.as_str(), result.runs),
             }
@@ -148,7 +155,8 @@ fn say_sound(arguments: &Arguments, settings: &Settings, report: &Report, per_se
         );
     }
     let Some((seed, first)) = &report.first else { return };
-    eprintln!("seed {seed}, step {}: {}", first.steps, first.violation.as_deref().unwrap_or_default());
+    let words = |violation: &Option<Violation>| violation.as_ref().map(ToString::to_string).unwrap_or_default();
+    eprintln!("seed {seed}, step {}: {}", first.steps, words(&first.violation));
     eprintln!(
         "again: simulate --first-seed {seed} --seeds 1 --steps {} --stores {} --accounts {} --tills {}",
         arguments.steps, arguments.stores, arguments.accounts, arguments.tills
@@ -159,6 +167,6 @@ fn say_sound(arguments: &Arguments, settings: &Settings, report: &Report, per_se
             smallest.stores, smallest.accounts, smallest.tills, outcome.steps
         );
         outcome.trace.iter().for_each(|line| eprintln!("{line}"));
-        eprintln!("{}", outcome.violation.unwrap_or_default());
+        eprintln!("{}", words(&outcome.violation));
     }
 }

@@ -1,15 +1,18 @@
 //! Audit: what was truly loaded and spent, and whether the nodes' books could ever let more be spent than that.
 //!
 //! The check is on what *could* be spent: the pool, what every machine that would pass its proof holds, and what is on its way. A mistake shows there
-//! long before somebody spends twice. Truth is what tills were told, and what stands in a living database.
+//! long before somebody spends twice. Truth is what tills were told, and what stands in a living database. It is kept per epoch of a store, so that what one
+//! lost disk held never hides what another gave twice: of each epoch `granted − released + loads − spends` is what is left there, wherever its database is.
 
 use std::collections::HashMap;
+use std::fmt;
 
+use huitong_protocol::allotment::Line;
 use huitong_protocol::id::Epoch;
 use huitong_protocol::tenure::Standing;
 use huitong_protocol::till::Witness;
 
-use super::hub;
+use super::hub::{self, Held};
 use super::message::{Account, OpId, Site, Want};
 use super::store::{Effect, Machine};
 use super::till::TillNode;
@@ -17,32 +20,104 @@ use super::till::TillNode;
 /// What is true of one operation.
 #[derive(Clone, Debug, Default)]
 struct Truth {
-    /// Whether a till was told that it is done.
-    told: bool,
+    /// The epoch that told a till that it is done.
+    told: Option<Epoch>,
     /// In which epochs' living databases it stands, with repetition.
     stands: Vec<(usize, Epoch)>,
+}
+
+impl Truth {
+    /// The epochs in which it counts: each database that has it, or when there is none and a till was told, the one that said so.
+    fn counts(&self) -> Vec<Epoch> {
+        if self.stands.is_empty() {
+            return self.told.into_iter().collect();
+        }
+        self.stands.iter().map(|stands| stands.1).collect()
+    }
+}
+
+/// What is true of one epoch, per account.
+#[derive(Clone, Debug)]
+struct Book {
+    loaded_minor: Vec<i64>,
+    spent_minor: Vec<i64>,
+    /// Loads that do not count here any more, though they may have been spent here: no till was told of them when the only database that had them was lost,
+    /// or they came again and count where they were done then.
+    undone_minor: Vec<i64>,
+    /// What may be spent beyond: what two copies of the store both had; what a restored hub forgot to have granted when a person ended the epoch.
+    excused_minor: Vec<i64>,
+    /// What a restored hub forgot that it was given back when a person ended the epoch: others may hold it.
+    owed_minor: Vec<i64>,
+    /// Its database was copied.
+    is_copied: bool,
 }
 
 /// What the nodes did to the accounts.
 #[derive(Clone, Debug)]
 pub struct Audit {
     operations: HashMap<OpId, Truth>,
+    /// Per store and epoch.
+    books: Vec<Vec<Book>>,
     loaded_minor: Vec<i64>,
     spent_minor: Vec<i64>,
-    /// What copies of a store may spend beyond, per account: what was there when each was made.
-    allowed_minor: Vec<i64>,
-    /// Stores of which copies were made: two of them may do the same operation.
-    copied: Vec<bool>,
-    /// Whether a person ended an epoch that a restored hub had not heard.
-    is_answered_for: bool,
+}
+
+/// In which way it is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// More could be spent than there is.
+    Overdraft,
+    /// Something was done twice, or lived twice.
+    Twice,
+    /// Books do not add up: value is missing, or nobody knows from where it came.
+    Missing,
+    /// Something that must end does not.
+    Liveness,
+    /// An assertion of the core.
+    Assertion,
+}
+
+impl Kind {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overdraft => "overdraft",
+            Self::Twice => "twice",
+            Self::Missing => "missing",
+            Self::Liveness => "liveness",
+            Self::Assertion => "assertion",
+        }
+    }
 }
 
 /// What must never be.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation(pub String);
+pub struct Violation {
+    /// In which way it is wrong.
+    pub kind: Kind,
+    /// What is.
+    pub words: String,
+}
 
-fn fault<T>(words: String) -> Result<T, Violation> {
-    Err(Violation(words))
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.as_str(), self.words)
+    }
+}
+
+impl Kind {
+    /// A violation of this kind.
+    #[must_use]
+    pub const fn of(self, words: String) -> Violation {
+        Violation { kind: self, words }
+    }
+}
+
+/// Where the database of an epoch is, as far as value goes.
+struct Place<'a> {
+    machine: &'a Machine,
+    has_session: bool,
 }
 
 impl Audit {
@@ -51,21 +126,62 @@ impl Audit {
     pub fn new(stores: usize, accounts: usize, loaded_minor: i64) -> Self {
         Self {
             operations: HashMap::new(),
+            books: vec![Vec::new(); stores],
             loaded_minor: vec![loaded_minor; accounts],
             spent_minor: vec![0; accounts],
-            allowed_minor: vec![0; accounts],
-            copied: vec![false; stores],
-            is_answered_for: false,
         }
     }
 
-    fn reckon(&mut self, id: OpId, want: Want, change: impl FnOnce(&mut Truth)) {
+    fn book(&mut self, site: Site, epoch: Epoch) -> &mut Book {
+        let accounts = self.loaded_minor.len();
+        let nothing = || vec![0; accounts];
+        let place = epoch.0 as usize;
+        while self.books[site].len() <= place {
+            self.books[site].push(Book {
+                loaded_minor: nothing(),
+                spent_minor: nothing(),
+                undone_minor: nothing(),
+                excused_minor: nothing(),
+                owed_minor: nothing(),
+                is_copied: false,
+            });
+        }
+        &mut self.books[site][place]
+    }
+
+    /// Changes what is true of an operation, and what its epochs' books come to. `returns` says that a database came back with it.
+    fn reckon(&mut self, id: OpId, want: Want, returns: bool, change: impl FnOnce(&mut Truth)) {
         let truth = self.operations.entry(id).or_default();
-        let times = |truth: &Truth| i64::try_from(truth.stands.len()).unwrap_or(i64::MAX).max(i64::from(truth.told));
-        let before = times(truth);
+        let before = truth.counts();
         change(truth);
-        if let Want::Spend(account, amount_minor) = want {
-            self.spent_minor[account] += (times(truth) - before) * amount_minor;
+        let after = truth.counts();
+        let (account, amount_minor, is_load) = match want {
+            Want::Trade => return,
+            Want::Load(account, amount_minor) => (account, amount_minor, true),
+            Want::Spend(account, amount_minor) => (account, amount_minor, false),
+        };
+        let mut changes: Vec<(Epoch, i64)> = Vec::new();
+        for (epoch, sign) in
+            before.into_iter().map(|epoch| (epoch, -1)).chain(after.into_iter().map(|epoch| (epoch, 1)))
+        {
+            match changes.iter_mut().find(|change| change.0 == epoch) {
+                Some(change) => change.1 += sign,
+                None => changes.push((epoch, sign)),
+            }
+        }
+        for (epoch, times) in changes {
+            let risen_minor = times * amount_minor;
+            let book = self.book(id.site, epoch);
+            if is_load {
+                book.loaded_minor[account] += risen_minor;
+                if times < 0 || returns {
+                    book.undone_minor[account] = (book.undone_minor[account] - risen_minor).max(0);
+                }
+                self.loaded_minor[account] += risen_minor;
+            } else {
+                book.spent_minor[account] += risen_minor;
+                self.spent_minor[account] += risen_minor;
+            }
         }
     }
 
@@ -75,26 +191,22 @@ impl Audit {
     /// It stands there already.
     pub fn committed(&mut self, copy: usize, epoch: Epoch, effect: Effect) -> Result<(), Violation> {
         let Effect { id, want } = effect;
-        if let Want::Load(account, amount_minor) = want {
-            self.loaded_minor[account] += amount_minor;
-        }
-        let copied = self.copied[id.site];
         let mut twice = false;
-        self.reckon(id, want, |truth| {
-            twice = truth.stands.contains(&(copy, epoch)) && !copied;
+        self.reckon(id, want, false, |truth| {
+            twice = truth.stands.contains(&(copy, epoch));
             truth.stands.push((copy, epoch));
         });
-        if twice { fault(format!("{id:?} {want:?} had two effects")) } else { Ok(()) }
+        if twice { Err(Kind::Twice.of(format!("{id:?} {want:?} had two effects"))) } else { Ok(()) }
     }
 
     /// A till was told that an operation is done.
-    pub fn told(&mut self, id: OpId, want: Want) {
-        self.reckon(id, want, |truth| truth.told = true);
+    pub fn told(&mut self, epoch: Epoch, id: OpId, want: Want) {
+        self.reckon(id, want, true, |truth| truth.told = Some(epoch));
     }
 
     /// A database that had an operation is no more.
     pub fn lost(&mut self, copy: usize, epoch: Epoch, id: OpId, want: Want) {
-        self.reckon(id, want, |truth| {
+        self.reckon(id, want, false, |truth| {
             if let Some(place) = truth.stands.iter().position(|stands| *stands == (copy, epoch)) {
                 truth.stands.swap_remove(place);
             }
@@ -103,42 +215,49 @@ impl Audit {
 
     /// A database that has an operation is there again: a backup was put back.
     pub fn stands_again(&mut self, copy: usize, epoch: Epoch, id: OpId, want: Want) {
-        self.reckon(id, want, |truth| truth.stands.push((copy, epoch)));
+        self.reckon(id, want, true, |truth| truth.stands.push((copy, epoch)));
     }
 
     /// A database was copied, and both live. Nothing can keep the copy's tills and the original's from spending what both had; what they get later is
     /// bounded by the hub, which finds them out at the next hello.
     pub fn copied(&mut self, site: Site, machine: &Machine, hub: &hub::Disk) {
-        self.copied[site] = true;
-        let Some(epoch) = machine.disk.epoch else { return };
+        if let Some(epoch) = machine.disk.epoch {
+            self.book(site, epoch).is_copied = true;
+        }
         for (account, counters) in machine.disk.counters.iter().enumerate() {
-            let held = hub.stores[site].iter().find(|held| held.tenure.epoch == epoch);
-            let on_its_way = held.map_or(0, |held| held.lines[account].granted_minor - counters.adopted_minor);
-            self.allowed_minor[account] += counters.available_minor() + on_its_way.max(0);
+            self.excuse(site, machine, hub, account, counters.available_minor());
         }
     }
 
-    /// One of two copies of a store began a session: what was granted to the other since they parted is told to both, until the other is found out.
-    pub fn copy_welcomed(&mut self, site: Site, machine: &Machine, hub: &hub::Disk) {
-        let Some(held) = hub.stores[site].iter().find(|held| Some(held.tenure.epoch) == machine.disk.epoch) else {
+    /// A store began a session. If it is one of two copies, what was granted to the other since they parted is told to both, until the other is found out.
+    pub fn welcomed(&mut self, site: Site, machine: &Machine, hub: &hub::Disk) {
+        let is_copied = |epoch: Epoch| self.books[site].get(epoch.0 as usize).is_some_and(|book| book.is_copied);
+        if !machine.disk.epoch.is_some_and(is_copied) {
             return;
-        };
-        for (account, counters) in machine.disk.counters.iter().enumerate() {
-            let more_minor = held.lines[account].granted_minor - counters.adopted_minor;
-            self.allowed_minor[account] += more_minor.max(0);
+        }
+        for account in 0..machine.disk.counters.len() {
+            self.excuse(site, machine, hub, account, 0);
         }
     }
 
-    /// A person ended an epoch to which a restored hub had granted what it forgot: the group bears it.
-    pub fn answered_for(&mut self, forgotten_minor: &[i64]) {
-        self.is_answered_for = true;
-        for (allowed_minor, forgotten_minor) in self.allowed_minor.iter_mut().zip(forgotten_minor) {
-            *allowed_minor += forgotten_minor;
+    fn excuse(&mut self, site: Site, machine: &Machine, hub: &hub::Disk, account: Account, had_minor: i64) {
+        let held = hub.stores[site].iter().find(|held| Some(held.tenure.epoch) == machine.disk.epoch);
+        let (Some(held), Some(epoch)) = (held, machine.disk.epoch) else { return };
+        let on_its_way_minor = held.lines[account].granted_minor - machine.disk.counters[account].adopted_minor;
+        self.book(site, epoch).excused_minor[account] += had_minor + on_its_way_minor.max(0);
+    }
+
+    /// A person ended an epoch of which a restored hub had forgotten so much: the group bears it.
+    pub fn answered_for(&mut self, site: Site, epoch: Epoch, forgotten: &[Line]) {
+        let book = self.book(site, epoch);
+        for (account, line) in forgotten.iter().enumerate() {
+            book.excused_minor[account] += line.granted_minor;
+            book.owed_minor[account] += line.granted_minor + line.seen.released_minor;
         }
     }
 
-    /// The group paid an account back.
-    pub fn repaid(&mut self, account: Account, amount_minor: i64) {
+    /// Head office put value on, or the group paid an account back.
+    pub fn hub_loaded(&mut self, account: Account, amount_minor: i64) {
         self.loaded_minor[account] += amount_minor;
     }
 
@@ -147,7 +266,7 @@ impl Audit {
         self.spent_minor[account] += amount_minor;
     }
 
-    /// Checks the books of an account. `is_exact` says that nothing was ever lost: then nothing may be missing either.
+    /// Checks the books of an account. `is_exact` says that nothing was ever lost: then everything must be where it can be spent.
     ///
     /// # Errors
     /// What is wrong.
@@ -161,69 +280,106 @@ impl Audit {
     ) -> Result<(), Violation> {
         let recovers = !hub.waiting.is_empty();
         let pool = hub.pools[account].free();
+        let owed: i64 = self.books.iter().flatten().map(|book| book.owed_minor[account]).sum();
         // Where a person answered for an epoch, value that its store gave back and others got is in suspense until finance says so.
-        if pool < 0 && !recovers && !self.is_answered_for {
-            return fault(format!("account {account}: the pool is {pool}"));
+        if !recovers && pool < -i128::from(owed) {
+            return Err(Kind::Overdraft.of(format!("account {account}: the pool is {pool}")));
         }
-        let mut could: i128 = if recovers { 0 } else { pool };
-        for (site, copies) in machines.iter().enumerate() {
-            // Of two copies only one has the session that brings and takes what is on its way.
-            let (mut coming, mut going): (i128, i128) = (0, 0);
-            for machine in copies {
-                let Some(epoch) = machine.disk.epoch else { continue };
-                let counters = &machine.disk.counters[account];
-                let has = counters.available();
-                if has < 0 {
-                    return fault(format!("account {account}: store {site} has {has}"));
-                }
-                let Some(held) = hub.stores[site].iter().find(|held| held.tenure.epoch == epoch) else { continue };
-                let mut shown = tills[site].iter().filter_map(|till| till.witness);
-                let heard = Witness { epoch, head: held.tenure.heard };
-                let would_prove = !machine.disk.is_quarantined
-                    && shown.all(|witness| machine.disk.contains(&witness))
-                    && (machine.may_move_value() || machine.disk.contains(&heard));
-                let line = &held.lines[account];
-                let granted = i128::from(line.granted_minor) - i128::from(counters.adopted_minor);
-                let released = i128::from(counters.released_minor) - i128::from(line.seen.released_minor);
-                let is_living = held.tenure.standing == Standing::Living;
-                if would_prove
-                    && !recovers
-                    && !self.copied[site]
-                    && ((granted < 0 && (is_living || !self.is_answered_for)) || (is_living && released < 0))
-                {
-                    return fault(format!(
-                        "account {account}: store {site} adopted {} of {} and the hub saw {} released of {}",
-                        counters.adopted_minor, line.granted_minor, line.seen.released_minor, counters.released_minor
-                    ));
-                }
-                if would_prove {
-                    could += has;
-                    let has_session = machine.has_session && machine.session == held.session.0;
-                    if copies.len() == 1 || has_session {
-                        coming = coming.max(granted);
-                    }
-                    if is_living && !recovers {
-                        going = going.max(released);
-                    }
-                }
+        let (mut could, mut lost) = (pool, 0_i128);
+        for (site, epochs) in hub.stores.iter().enumerate() {
+            for held in epochs {
+                let places = places(&machines[site], held, &tills[site]);
+                let (found, left) = self.check_epoch(account, hub, site, held, &places)?;
+                could += found;
+                lost += left;
             }
-            could += coming + going;
         }
         let truth = i128::from(self.loaded_minor[account]) - i128::from(self.spent_minor[account]);
-        if could > truth + i128::from(self.allowed_minor[account]) || (is_exact && could != truth) {
-            let allowed_minor = self.allowed_minor[account];
+        if could + lost != truth || (is_exact && lost != 0) {
             let places =
-                machines.iter().flatten().map(|machine| place(machine, account)).collect::<Vec<_>>().join("; ");
-            let words = "could be spent of";
-            return fault(format!(
-                "account {account}: {could} {words} {truth} + {allowed_minor}; pool {pool}; {places}"
-            ));
+                machines.iter().flatten().map(|machine| words(machine, account)).collect::<Vec<_>>().join("; ");
+            return Err(Kind::Missing.of(format!(
+                "account {account}: {could} can be found and {lost} is lost of {truth}; pool {pool}; {places}"
+            )));
         }
         Ok(())
     }
+
+    /// What of an epoch's value can be found in a database that would pass its proof, and what is with none.
+    fn check_epoch(
+        &self,
+        account: Account,
+        hub: &hub::Disk,
+        site: Site,
+        held: &Held,
+        places: &[Place<'_>],
+    ) -> Result<(i128, i128), Violation> {
+        let (line, epoch) = (&held.lines[account], held.tenure.epoch);
+        let book = self.books[site].get(epoch.0 as usize);
+        let of = |part: fn(&Book) -> &Vec<i64>| book.map_or(0, |book| i128::from(part(book)[account]));
+        let (loaded, spent, excused) =
+            (of(|book| &book.loaded_minor), of(|book| &book.spent_minor), of(|book| &book.excused_minor));
+        let excused = excused + of(|book| &book.undone_minor);
+        let is_copied = book.is_some_and(|book| book.is_copied);
+        let is_waited_for = hub.waiting.contains(&(site, epoch));
+        let is_living = held.tenure.standing == Standing::Living;
+        let left = i128::from(line.granted_minor) - i128::from(line.seen.released_minor) + loaded - spent;
+        let overdraft =
+            |words: String| Err(Kind::Overdraft.of(format!("account {account}: store {site}-{epoch} {words}")));
+        if left < -excused && !is_waited_for {
+            return overdraft(format!("gave or spent {} more than it had, of {excused} excused", -left));
+        }
+        let (mut found, mut could, mut coming_most) = (0, 0, 0);
+        for &Place { machine, has_session } in places {
+            let counters = &machine.disk.counters[account];
+            let has = counters.available();
+            if has < 0 {
+                return overdraft(format!("has {has}"));
+            }
+            let coming = i128::from(line.granted_minor) - i128::from(counters.adopted_minor);
+            let going = i128::from(counters.released_minor) - i128::from(line.seen.released_minor);
+            if !is_waited_for && !is_copied && ((coming < 0 && -coming > excused) || (is_living && going < 0)) {
+                return overdraft(format!(
+                    "adopted {} of {} and the hub saw {} released of {}",
+                    counters.adopted_minor, line.granted_minor, line.seen.released_minor, counters.released_minor
+                ));
+            }
+            found += has + coming + going;
+            could += has;
+            // Of two copies only one has the session that brings what is on its way.
+            if !is_copied || has_session {
+                coming_most = coming.max(coming_most);
+            }
+        }
+        if places.is_empty() {
+            return Ok((0, left));
+        }
+        if is_copied {
+            if could + coming_most > left + excused && !is_waited_for {
+                return overdraft(format!("could spend {} of {left}, of {excused} excused", could + coming_most));
+            }
+            return Ok((0, left));
+        }
+        Ok((found, 0))
+    }
 }
 
-fn place(machine: &Machine, account: Account) -> String {
+/// The databases of an epoch that would pass their proof.
+fn places<'a>(machines: &'a [Machine], held: &Held, tills: &[TillNode]) -> Vec<Place<'a>> {
+    let epoch = held.tenure.epoch;
+    let heard = Witness { epoch, head: held.tenure.heard };
+    let would_prove = |machine: &&Machine| {
+        machine.disk.epoch == Some(epoch)
+            && !machine.disk.is_quarantined
+            && tills.iter().filter_map(|till| till.witness).all(|witness| machine.disk.contains(&witness))
+            && (machine.may_move_value() || machine.disk.contains(&heard))
+    };
+    let place =
+        |machine: &'a Machine| Place { machine, has_session: machine.has_session && machine.session == held.session.0 };
+    machines.iter().filter(would_prove).map(place).collect()
+}
+
+fn words(machine: &Machine, account: Account) -> String {
     let counters = machine.disk.counters[account];
     let epoch = machine.disk.epoch.map_or(0, |epoch| epoch.0);
     let value = if machine.may_move_value() { "moves" } else { "waits" };

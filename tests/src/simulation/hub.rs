@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use huitong_protocol::allotment::rule::{Care as _, Rule};
+use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{
     Fenced, FencedEvent, HubEvent, HubSide, Line, Part, Pool, Suspense, Told, step_with,
 };
@@ -10,7 +10,6 @@ use huitong_protocol::id::Epoch;
 use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::{Greeting, NotContinuous, Standing, Tenure};
 
-use super::Mutant;
 use super::message::{Account, Message, Report, Site};
 
 /// One epoch of a store.
@@ -63,7 +62,7 @@ impl Disk {
         Self { pools: vec![pool; accounts], stores: vec![Vec::new(); stores], life: 1, waiting: BTreeSet::new() }
     }
 
-    fn may_grant(&self, care: &Mutant) -> bool {
+    fn may_grant(&self, care: &impl Care) -> bool {
         self.waiting.is_empty() || !care.keeps(Rule::RecoveryWaits)
     }
 
@@ -72,7 +71,7 @@ impl Disk {
     }
 
     /// Mints an epoch, and fences the one before.
-    pub fn enrol(&mut self, care: &Mutant, site: Site, copy: usize, (nonce, token): (u64, usize), done: &mut Done) {
+    pub fn enrol(&mut self, care: &impl Care, site: Site, copy: usize, (nonce, token): (u64, usize), done: &mut Done) {
         let known = self.stores[site].iter().find(|held| held.nonce == nonce).map(|held| held.tenure.epoch);
         if known.is_none() && token != self.stores[site].len() {
             return;
@@ -95,7 +94,7 @@ impl Disk {
     }
 
     /// Ends the living epoch of a store.
-    pub fn fence(&mut self, care: &Mutant, site: Site, done: &mut Done) {
+    pub fn fence(&mut self, care: &impl Care, site: Site, done: &mut Done) {
         let Some(held) = self.stores[site].last_mut().filter(|held| held.tenure.standing == Standing::Living) else {
             return;
         };
@@ -112,7 +111,7 @@ impl Disk {
     }
 
     /// Finance pays an account back what a fenced epoch held.
-    pub fn repay(&mut self, care: &Mutant, site: Site, account: Account, done: &mut Done) {
+    pub fn repay(&mut self, care: &impl Care, site: Site, account: Account, done: &mut Done) {
         let pool = self.pools[account];
         for held in self.stores[site].iter_mut().filter(|held| held.tenure.standing == Standing::Fenced) {
             let side = Fenced { pool, line: held.lines[account], suspense: held.suspense[account] };
@@ -129,7 +128,7 @@ impl Disk {
     /// A store begins a session.
     pub fn greet(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         site: Site,
         copy: usize,
         (greeting, call): (&Greeting, u64),
@@ -165,7 +164,7 @@ impl Disk {
     }
 
     /// A store's totals arrive, perhaps with a need.
-    pub fn reported(&mut self, care: &Mutant, report: &Report, done: &mut Done) {
+    pub fn reported(&mut self, care: &impl Care, report: &Report, done: &mut Done) {
         let &Report { site, copy, epoch, life, session, head, since_no, through_no, is_last, ref counters, needs } =
             report;
         let own_life = self.life;
@@ -226,7 +225,7 @@ impl Disk {
     /// Grants what is missing, or asks other stores for it.
     pub fn give(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         (site, copy, epoch): (Site, usize, Epoch),
         account: Account,
         missing_minor: i64,
@@ -268,8 +267,16 @@ impl Disk {
         done.send.push(Message::Grant { site, copy, epoch, life, session, account, granted_minor, part_minor });
     }
 
+    /// Puts value on at head office.
+    pub fn load(&mut self, care: &impl Care, account: Account, amount_minor: i64) {
+        let side = HubSide { pool: self.pools[account], ..HubSide::default() };
+        if let Ok(next) = step_with(care, &side, HubEvent::Load { amount_minor }) {
+            self.pools[account] = next.pool;
+        }
+    }
+
     /// Takes value off at head office.
-    pub fn spend(&mut self, care: &Mutant, account: Account, amount_minor: i64, done: &mut Done) -> bool {
+    pub fn spend(&mut self, care: &impl Care, account: Account, amount_minor: i64, done: &mut Done) -> bool {
         if !self.may_grant(care) {
             return false;
         }

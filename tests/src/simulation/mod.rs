@@ -16,6 +16,7 @@ pub mod world;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Kind, Violation};
 pub use mutant::Mutant;
-pub use run::{Report, Settings, run};
+pub use run::{Report, Settings, live, run};
 pub use world::Outcome;

@@ -5,8 +5,8 @@ use huitong_protocol::allotment::rule::{Care, Rule};
 /// Keeps every rule but one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mutant {
-    /// The rule that is not kept; all are when there is none.
-    pub without: Option<Rule>,
+    /// The rule that is not kept.
+    pub without: Rule,
 }
 
 impl Care for Mutant {
@@ -14,6 +14,6 @@ impl Care for Mutant {
     const SOUND: bool = false;
 
     fn keeps(&self, rule: Rule) -> bool {
-        self.without != Some(rule)
+        self.without != rule
     }
 }

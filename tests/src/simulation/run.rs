@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use huitong_protocol::allotment::rule::Rule;
+use huitong_protocol::allotment::rule::{Care, Rule, Sound};
 
 use super::Mutant;
+use super::audit::Kind;
 use super::world::{Outcome, World};
 
 /// How large worlds are, and how bad.
@@ -67,6 +68,23 @@ pub struct Report {
     pub first: Option<(u64, Outcome)>,
 }
 
+/// Lives through one seed. Where every rule is kept the assertions of the core hold too, and one that fails ends the run as a violation.
+#[must_use]
+pub fn live(settings: &Settings, without: Option<Rule>, seed: u64, steps: u64) -> Outcome {
+    fn of<C: Care + Copy>(settings: &Settings, care: C, seed: u64, steps: u64) -> Outcome {
+        World::new(settings, care, seed).live(steps)
+    }
+    let lived = std::panic::catch_unwind(|| match without {
+        None => of(settings, Sound, seed, steps),
+        Some(without) => of(settings, Mutant { without }, seed, steps),
+    });
+    lived.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let words = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Outcome { violation: Some(Kind::Assertion.of(words)), ..Outcome::default() }
+    })
+}
+
 /// Lives through the seeds from `first_seed`, on `threads` threads. With `until_violation` it ends with the first violation.
 #[must_use]
 pub fn run(
@@ -89,7 +107,7 @@ pub fn run(
                     if seed >= end {
                         return;
                     }
-                    let outcome = World::new(settings, Mutant { without }, seed).live(steps);
+                    let outcome = live(settings, without, seed, steps);
                     let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     report.runs += 1;
                     report.steps += outcome.steps;
@@ -114,11 +132,11 @@ pub fn run(
 /// The smallest world, and the run up to its violation with a trace, that still shows one from this seed. Gives the settings that show it.
 #[must_use]
 pub fn shrink(settings: &Settings, without: Option<Rule>, seed: u64, steps: u64) -> Option<(Settings, Outcome)> {
-    let live = |settings: &Settings| {
-        let outcome = World::new(settings, Mutant { without }, seed).live(steps);
+    let try_live = |settings: &Settings| {
+        let outcome = live(settings, without, seed, steps);
         outcome.violation.is_some().then_some(outcome)
     };
-    let mut smallest = (settings.clone(), live(settings)?);
+    let mut smallest = (settings.clone(), try_live(settings)?);
     let smaller: [fn(&mut Settings); 7] = [
         |s| s.stores = (s.stores - 1).max(1),
         |s| s.accounts = (s.accounts - 1).max(1),
@@ -132,7 +150,7 @@ pub fn shrink(settings: &Settings, without: Option<Rule>, seed: u64, steps: u64)
         for make in smaller {
             let mut next = smallest.0.clone();
             make(&mut next);
-            if let Some(outcome) = live(&next)
+            if let Some(outcome) = try_live(&next)
                 && outcome.steps <= smallest.1.steps
             {
                 smallest = (next, outcome);
@@ -140,6 +158,6 @@ pub fn shrink(settings: &Settings, without: Option<Rule>, seed: u64, steps: u64)
         }
     }
     smallest.0.trace = true;
-    smallest.1 = live(&smallest.0)?;
+    smallest.1 = try_live(&smallest.0)?;
     Some(smallest)
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use huitong_protocol::allotment::rule::{Care as _, Rule};
+use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{Part, StoreCounters, StoreEvent, Told as Heard, step_with};
 use huitong_protocol::continuity::{Continuity, Seen, compare};
 use huitong_protocol::id::{Epoch, Seq};
@@ -12,7 +12,6 @@ use huitong_protocol::journal::{Head, link};
 use huitong_protocol::tenure::Greeting;
 use huitong_protocol::till::Witness;
 
-use super::Mutant;
 use super::message::{Account, Message, OpId, Report, Site, Till, Told, Want};
 
 /// Counters in a report at most: few, so that there are parts.
@@ -259,7 +258,7 @@ impl Machine {
     /// Runs a transaction, with a machine that may die.
     pub fn transact(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         crash: Crash,
         tills: usize,
         work: impl FnOnce(&mut Self, &mut Done),
@@ -285,7 +284,7 @@ impl Machine {
         self.disk.epoch.is_some() && !self.disk.is_quarantined && self.continuity.may_move_value()
     }
 
-    fn may_speak(&self, care: &Mutant) -> bool {
+    fn may_speak(&self, care: &impl Care) -> bool {
         self.disk.epoch.is_some() && (self.may_move_value() || !care.keeps(Rule::UnprovedIsSilent))
     }
 
@@ -298,7 +297,7 @@ impl Machine {
     /// A till asks.
     pub fn asked(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         till: Till,
         want: Option<(OpId, Want)>,
         shown: Option<Witness>,
@@ -349,7 +348,7 @@ impl Machine {
         }
     }
 
-    fn prove(&mut self, care: &Mutant, prover: Prover, seen: Seen) {
+    fn prove(&mut self, care: &impl Care, prover: Prover, seen: Seen) {
         let known = std::mem::replace(&mut self.continuity, Continuity::Proved);
         self.continuity = known.shown(care, prover, seen);
         if !care.keeps(Rule::HubProvesStart) {
@@ -363,7 +362,7 @@ impl Machine {
 
     fn count(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         what: Option<OpId>,
         account: Account,
         event: StoreEvent,
@@ -391,13 +390,13 @@ impl Machine {
     }
 
     /// Waited long enough: the offline answer.
-    pub fn give_up(&mut self, care: &Mutant, done: &mut Done) {
+    pub fn give_up(&mut self, care: &impl Care, done: &mut Done) {
         for (till, id, account, amount_minor) in std::mem::take(&mut self.waiting) {
             self.settle(care, till, id, account, amount_minor, done);
         }
     }
 
-    fn settle(&mut self, care: &Mutant, till: Till, id: OpId, account: Account, amount_minor: i64, done: &mut Done) {
+    fn settle(&mut self, care: &impl Care, till: Till, id: OpId, account: Account, amount_minor: i64, done: &mut Done) {
         if care.keeps(Rule::OperationsAreOnce) && self.disk.known.contains_key(&id) {
             return;
         }
@@ -410,16 +409,16 @@ impl Machine {
     }
 
     /// Tells the hub what changed since it is known to have taken a part, as much as fits.
-    pub fn report(&mut self, care: &Mutant, needs: Option<(Account, i64)>, done: &mut Done) {
+    pub fn report(&mut self, care: &impl Care, needs: Option<(Account, i64)>, done: &mut Done) {
         self.tell_hub(care, self.disk.heard.through_no, needs, done);
     }
 
     /// Tells the next part, though it is not known yet whether the one before arrived.
-    pub fn continue_report(&mut self, care: &Mutant, done: &mut Done) {
+    pub fn continue_report(&mut self, care: &impl Care, done: &mut Done) {
         self.tell_hub(care, self.disk.heard.through_no.max(self.sent_no), None, done);
     }
 
-    fn tell_hub(&mut self, care: &Mutant, since_no: u64, needs: Option<(Account, i64)>, done: &mut Done) {
+    fn tell_hub(&mut self, care: &impl Care, since_no: u64, needs: Option<(Account, i64)>, done: &mut Done) {
         let (Some(epoch), true) = (self.disk.epoch, self.has_session && self.may_speak(care)) else { return };
         let disk = &self.disk;
         let mut changed: Vec<_> = disk
@@ -453,7 +452,7 @@ impl Machine {
     /// The hub took a part. If more is left to tell, tells it.
     pub fn taken(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         session: (Epoch, u64, u64),
         (since_no, through_no): (u64, u64),
         done: &mut Done,
@@ -477,7 +476,7 @@ impl Machine {
     }
 
     /// Gives value back.
-    pub fn release(&mut self, care: &Mutant, account: Account, amount_minor: i64, done: &mut Done) {
+    pub fn release(&mut self, care: &impl Care, account: Account, amount_minor: i64, done: &mut Done) {
         if !self.may_speak(care) {
             return;
         }
@@ -486,7 +485,7 @@ impl Machine {
     }
 
     /// The hub wants value back: all that nobody waits for.
-    pub fn recalled(&mut self, care: &Mutant, account: Account, done: &mut Done) {
+    pub fn recalled(&mut self, care: &impl Care, account: Account, done: &mut Done) {
         if self.waiting.iter().any(|waiting| waiting.2 == account) {
             return;
         }
@@ -501,7 +500,7 @@ impl Machine {
     /// A grant arrives.
     pub fn granted(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         session: (Epoch, u64, u64),
         account: Account,
         (granted_minor, part_minor): (i64, i64),
@@ -544,7 +543,7 @@ impl Machine {
     /// The hub welcomes. Gives whether a session begins.
     pub fn welcomed(
         &mut self,
-        care: &Mutant,
+        care: &impl Care,
         (epoch, call): (Epoch, u64),
         (turn, session): (u64, u64),
         life: u64,
@@ -578,7 +577,7 @@ impl Machine {
     }
 
     /// An epoch was minted. Begins it with nothing, if it is this process that asked. Gives whether it does.
-    pub fn enrolled(&mut self, care: &Mutant, nonce: u64, epoch: Epoch, life: u64) -> bool {
+    pub fn enrolled(&mut self, care: &impl Care, nonce: u64, epoch: Epoch, life: u64) -> bool {
         let is_later = self.disk.epoch.is_none_or(|own| own < epoch);
         if self.nonce != Some(nonce) && (care.keeps(Rule::EpochByNonce) || !is_later) {
             return false;

@@ -1,7 +1,7 @@
 use huitong_protocol::allotment::rule::Rule;
 
 use super::run::shrink;
-use super::{Mutant, Settings, run, world::World};
+use super::{Kind, Settings, live, run};
 
 #[test]
 fn nobody_can_overspend_whatever_breaks() {
@@ -19,7 +19,7 @@ fn a_chain_of_one_store_and_one_till_lives_too() {
 
 #[test]
 fn a_seed_lives_the_same_life_each_time() {
-    let live = |seed| World::new(&Settings::default(), Mutant { without: None }, seed).live(2_000);
+    let live = |seed| live(&Settings::default(), None, seed, 2_000);
     assert_eq!(live(7), live(7));
     assert_ne!(live(7), live(9));
 }
@@ -41,9 +41,11 @@ fn a_rule_that_is_taken_away_is_missed() {
         Rule::ReplyAfterCommit,
         Rule::OperationsAreOnce,
         Rule::SuspenseIsNoPool,
+        Rule::RunWithoutGap,
+        Rule::ToldPerLife,
     ];
     for rule in often {
-        let report = run(&Settings::default(), Some(rule), 1, 40, 5_000, 2, true);
+        let report = run(&Settings::default(), Some(rule), 1, 120, 5_000, 2, true);
         assert!(report.violations > 0, "nobody noticed that {} was gone in {} runs", rule.as_str(), report.runs);
     }
 }
@@ -55,4 +57,17 @@ fn a_violation_is_shrunk_to_a_smaller_one_with_its_last_steps() {
     let (settings, outcome) = shrink(&Settings::default(), Some(Rule::SpendWithinHolding), seed, 5_000).unwrap();
     assert!(outcome.steps <= first.steps && !outcome.trace.is_empty());
     assert!(settings.stores <= 4 && outcome.trace.len() <= settings.trace_lines);
+}
+
+/// What is taken away decides in which way it is missed: an operation that is done again is done twice, a recovery that a gap ends leaves the hub ignorant.
+#[test]
+fn a_violation_is_of_a_kind() {
+    let kind = |rule| {
+        let report = run(&Settings::default(), Some(rule), 1, 120, 5_000, 2, true);
+        report.first.unwrap().1.violation.unwrap().kind
+    };
+    assert_eq!(kind(Rule::SpendWithinHolding), Kind::Overdraft);
+    assert_eq!(kind(Rule::GrantWithinPool), Kind::Overdraft);
+    assert_eq!(kind(Rule::OperationsAreOnce), Kind::Twice);
+    assert_eq!(kind(Rule::ReportsAreTotals), Kind::Missing);
 }

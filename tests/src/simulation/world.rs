@@ -3,18 +3,19 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use huitong_protocol::allotment::rule::{Care as _, Rule};
+use huitong_protocol::allotment::rule::{Care, Rule};
+use huitong_protocol::allotment::{Line, StoreCounters};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::tenure::Standing;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::audit::{Audit, Violation};
+use super::Settings;
+use super::audit::{Audit, Kind, Violation};
 use super::hub;
 use super::message::{Message, OpId, Report, Told, Want};
 use super::store::{self, Crash, Disk, Machine};
 use super::till::TillNode;
-use super::{Mutant, Settings};
 
 /// What every account has at the beginning.
 const LOADED_MINOR: i64 = 200;
@@ -35,14 +36,14 @@ pub struct Outcome {
     /// Operations that tills were told are done.
     pub done: u64,
     /// What must never be, when it was.
-    pub violation: Option<String>,
+    pub violation: Option<Violation>,
     /// The steps before it.
     pub trace: Vec<String>,
 }
 
 /// A run.
-pub struct World {
-    care: Mutant,
+pub struct World<C> {
+    care: C,
     settings: Settings,
     random: StdRng,
     hub: hub::Disk,
@@ -56,8 +57,8 @@ pub struct World {
     audit: Audit,
     /// Nothing was ever lost: books must balance exactly.
     is_exact: bool,
-    /// What a restored hub forgot to have granted, per store and account.
-    forgotten_minor: Vec<Vec<i64>>,
+    /// What a restored hub forgot of living epochs: granted, and given back.
+    forgotten: Vec<((usize, Epoch), Vec<Line>)>,
     /// Welcomes of each copy since a store was copied.
     welcomes: Vec<[u32; 2]>,
     outcome: Outcome,
@@ -65,10 +66,10 @@ pub struct World {
     is_calm: bool,
 }
 
-impl World {
+impl<C: Care + Copy> World<C> {
     /// A world at rest.
     #[must_use]
-    pub fn new(settings: &Settings, care: Mutant, seed: u64) -> Self {
+    pub fn new(settings: &Settings, care: C, seed: u64) -> Self {
         let (stores, accounts) = (settings.stores, settings.accounts);
         let machine = |site| Machine::start(site, 0, Disk::new(accounts), settings.tills);
         Self {
@@ -85,7 +86,7 @@ impl World {
             audit: Audit::new(stores, accounts, LOADED_MINOR),
             // Every other world only has a bad network and dying processes, so that not a cent may be missing in it.
             is_exact: seed.is_multiple_of(2),
-            forgotten_minor: vec![Vec::new(); stores],
+            forgotten: Vec::new(),
             welcomes: vec![[0; 2]; stores],
             outcome: Outcome::default(),
             trace: VecDeque::new(),
@@ -108,7 +109,7 @@ impl World {
     }
 
     fn end(mut self, violation: Option<Violation>) -> Outcome {
-        self.outcome.violation = violation.map(|violation| violation.0);
+        self.outcome.violation = violation;
         self.outcome.trace = self.trace.into();
         self.outcome
     }
@@ -174,7 +175,7 @@ impl World {
         &mut self,
         site: usize,
         copy: usize,
-        work: impl FnOnce(&mut Machine, &Mutant, &mut store::Done),
+        work: impl FnOnce(&mut Machine, &C, &mut store::Done),
     ) -> Result<(), Violation> {
         let crash = self.crash();
         let (care, tills) = (self.care, self.settings.tills);
@@ -192,7 +193,7 @@ impl World {
         done.touched.into_iter().try_for_each(|account| self.check(account))
     }
 
-    fn at_hub(&mut self, work: impl FnOnce(&mut hub::Disk, &Mutant, &mut hub::Done)) -> Result<(), Violation> {
+    fn at_hub(&mut self, work: impl FnOnce(&mut hub::Disk, &C, &mut hub::Done)) -> Result<(), Violation> {
         let crash = self.crash();
         let before = (crash == Crash::Before).then(|| self.hub.clone());
         let mut done = hub::Done::default();
@@ -207,7 +208,7 @@ impl World {
             done.send.retain(|message| grants_stay && matches!(message, Message::Grant { .. }));
         }
         for (account, amount_minor) in done.repaid {
-            self.audit.repaid(account, amount_minor);
+            self.audit.hub_loaded(account, amount_minor);
         }
         self.send(done.send);
         done.touched.into_iter().try_for_each(|account| self.check(account))
@@ -290,11 +291,12 @@ impl World {
                 self.at_store(site, copy, |machine, care, done| machine.asked(care, till, want, witness, done))
             }
             Message::Answer { site, till, told, witness } => {
+                let epoch = witness.epoch;
                 if let Some((id, want, told)) = self.tills[site][till].hear(told, witness)
                     && told == Told::Done
                 {
                     self.outcome.done += 1;
-                    self.audit.told(id, want);
+                    self.audit.told(epoch, id, want);
                     if let Want::Load(account, _) | Want::Spend(account, _) = want {
                         return self.check(account);
                     }
@@ -357,16 +359,16 @@ impl World {
 
     /// Both copies of a store were welcomed, and welcomed again: the ratchet let a copy live.
     fn noticed(&mut self, site: usize, copy: usize) -> Result<(), Violation> {
+        if let Some(machine) = self.machines[site].get(copy).filter(|machine| machine.has_session) {
+            self.audit.welcomed(site, machine, &self.hub);
+        }
         if self.machines[site].len() < 2 || !self.machines[site][copy].has_session {
             return Ok(());
         }
         self.welcomes[site][copy] += 1;
         let epochs = (self.machines[site][0].disk.epoch, self.machines[site][1].disk.epoch);
-        if epochs.0 == epochs.1 && self.welcomes[site][copy] == 1 {
-            self.audit.copy_welcomed(site, &self.machines[site][copy], &self.hub);
-        }
         if epochs.0 == epochs.1 && self.welcomes[site].iter().all(|&times| times >= 2) {
-            return Err(Violation(format!("two copies of store {site} were welcomed again and again")));
+            return Err(Kind::Twice.of(format!("two copies of store {site} were welcomed again and again")));
         }
         Ok(())
     }
@@ -413,6 +415,11 @@ impl World {
                 self.at_hub(|hub, _, done| hub.reclaim(site, account, done))
             }
             _ if self.is_calm => Ok(()),
+            _ if amount_minor % 4 == 0 => {
+                self.hub.load(&self.care, account, amount_minor);
+                self.audit.hub_loaded(account, amount_minor);
+                self.check(account)
+            }
             _ => {
                 // A spend at head office counts as soon as it is committed.
                 let mut done = hub::Done::default();
@@ -562,8 +569,12 @@ impl World {
             return Ok(());
         }
         self.note(|| format!("a person answers for store {site}"));
-        let forgotten_minor = std::mem::take(&mut self.forgotten_minor[site]);
-        self.audit.answered_for(&forgotten_minor);
+        let known = std::mem::take(&mut self.forgotten);
+        let (ended, known) = known.into_iter().partition(|((of, _), _)| *of == site);
+        self.forgotten = known;
+        for ((site, epoch), lines) in Vec::<((usize, Epoch), Vec<Line>)>::into_iter(ended) {
+            self.audit.answered_for(site, epoch, &lines);
+        }
         self.at_hub(|hub, care, done| hub.fence(care, site, done))
     }
 
@@ -583,8 +594,8 @@ impl World {
             let Some(held) = epochs.last().filter(|held| held.tenure.standing == Standing::Living) else { continue };
             self.hub.waiting.insert((site, held.tenure.epoch));
             let Some(known) = log.stores[site].last() else { continue };
-            let lines = known.lines.iter().zip(&held.lines);
-            self.forgotten_minor[site] = lines.map(|(known, held)| known.granted_minor - held.granted_minor).collect();
+            self.forgotten.retain(|(of, _)| of.0 != site);
+            self.forgotten.push(((site, held.tenure.epoch), forgotten(&known.lines, &held.lines)));
         }
         self.check_all()
     }
@@ -643,7 +654,7 @@ impl World {
             self.hub.waiting,
             self.wire.len()
         );
-        Err(Violation(words))
+        Err(Kind::Liveness.of(words))
     }
 
     /// Whether the hub does not know all that a store holds, or the store does not know that it does.
@@ -658,11 +669,21 @@ impl World {
             let Some(message) = self.wire.pop() else { return Ok(()) };
             self.arrive(message)?;
         }
-        Err(Violation("messages never end".to_owned()))
+        Err(Kind::Liveness.of("messages never end".to_owned()))
     }
 }
 
-impl fmt::Debug for World {
+/// What a backup has forgotten of lines.
+fn forgotten(known: &[Line], held: &[Line]) -> Vec<Line> {
+    let of = |(known, held): (&Line, &Line)| {
+        let released_minor = known.seen.released_minor - held.seen.released_minor;
+        let seen = StoreCounters { released_minor, ..StoreCounters::default() };
+        Line { granted_minor: known.granted_minor - held.granted_minor, seen }
+    };
+    known.iter().zip(held).map(of).collect()
+}
+
+impl<C> fmt::Debug for World<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World").field("outcome", &self.outcome).finish_non_exhaustive()
     }
