@@ -53,6 +53,8 @@ pub struct World<C> {
     tills: Vec<Vec<TillNode>>,
     /// Stores without a line to the hub.
     cut: Vec<bool>,
+    /// Until which step no till of a store asks: it was put back while the shop is closed.
+    closed_until: Vec<u64>,
     wire: Vec<Message>,
     audit: Audit,
     /// Nothing was ever lost: books must balance exactly.
@@ -82,6 +84,7 @@ impl<C: Care + Copy> World<C> {
             images: vec![Vec::new(); stores],
             tills: vec![vec![TillNode::default(); settings.tills]; stores],
             cut: vec![false; stores],
+            closed_until: vec![0; stores],
             wire: Vec::new(),
             audit: Audit::new(stores, accounts, LOADED_MINOR),
             // Every other world only has a bad network and dying processes, so that not a cent may be missing in it.
@@ -261,7 +264,8 @@ impl<C: Care + Copy> World<C> {
             | Message::Grant { site, .. }
             | Message::Recall { site, .. } => Some(*site),
         };
-        if crosses.is_some_and(|site| self.cut[site]) {
+        let is_closed = matches!(&message, Message::Ask { site, .. } if self.closed_until[*site] > self.outcome.steps);
+        if is_closed || crosses.is_some_and(|site| self.cut[site]) {
             self.outcome.faults += 1;
             return Ok(());
         }
@@ -503,6 +507,7 @@ impl<C: Care + Copy> World<C> {
                 if let Some(image) = self.images[site].pop() {
                     self.note(|| format!("store {site} is put back to position {}", image.head().seq));
                     self.replace(site, image, true);
+                    self.closed_until[site] = self.outcome.steps + self.random.random_range(0..800);
                 }
             }
             8 if self.settings.has_copies && self.machines[site].len() == 1 => {
