@@ -7,7 +7,8 @@
 //!
 //! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
 
-use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Purse, Refusal as Step};
+use huitong_protocol::allotment::rule::Sound;
+use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Part, Purse, Refusal as Step};
 use huitong_protocol::card::{Card, CardChange, CardStatus};
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
@@ -73,7 +74,7 @@ pub fn check(caller: Caller, report: &Report) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether whoever asks is heard: a living epoch, in the session of the turn that was given last. Asked in the transaction that acts on what they say.
+/// Whether whoever asks is heard: a living epoch, in the session of the hello that was answered last. Asked in the transaction that acts on what they say.
 ///
 /// # Errors
 /// [`SyncFault::Fenced`], [`SyncFault::SessionUnknown`], [`SyncFault::StoreUnknown`].
@@ -85,7 +86,7 @@ pub fn admit(tx: &mut Tx<'_>, caller: Caller) -> Result<Standpoint, Refusal> {
     if at.standing != Standing::Living {
         return Err(fenced(caller.store, caller.epoch));
     }
-    if (at.turn, at.life) != (caller.turn, caller.life) {
+    if (at.hello, at.life) != (caller.hello, caller.life) {
         let words = "the store has begun another session since; say hello again";
         return Err(Refusal::new(SyncFault::SessionUnknown, words));
     }
@@ -161,18 +162,30 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
     }
     if at.is_waited_for {
         let is_refused = forked || !taken.refused.is_empty();
-        let telling = at.telling.part(report.since_no, report.through_no, is_refused);
-        // The last part of a report names its end as its head: nothing is left to be told then.
-        let is_last = report.head == report.end && report.end.seq >= at.heard.seq;
-        if is_last && telling.is_unbroken() {
+        let part = Part {
+            life: at.told.life,
+            since_no: report.since_no,
+            through_no: report.through_no,
+            is_last: is_last(report),
+            is_refused,
+        };
+        let told = at.told.step(&Sound, &part);
+        if told.is_whole {
             tenure::told(tx, caller.store, caller.epoch)?;
-        } else if telling != at.telling {
-            tenure::tells(tx, caller.store, caller.epoch, at.turn, telling)?;
+        } else if told != at.told {
+            tenure::tells(tx, caller.store, caller.epoch, &told)?;
         }
     }
     rows::count(tx, Counted::Reports, 1)?;
     rows::count(tx, Counted::Releases, releases)?;
     Ok(taken)
+}
+
+/// Whether nothing was left for another part when it was made. A part that was cut names an earlier end as its head; when the journal is empty both are the
+/// same, and only its length tells.
+fn is_last(report: &Report) -> bool {
+    let is_cut = report.counters.len() >= REPORT_LINES_MAX || report.cards.len() >= REPORT_LINES_MAX;
+    report.head == report.end && !is_cut
 }
 
 /// What a line did.

@@ -30,8 +30,8 @@ pub struct Caller {
     pub store: StoreId,
     /// Its incarnation.
     pub epoch: Epoch,
-    /// The turn of the sync ratchet that its session began with.
-    pub turn: u64,
+    /// The hello that its session began with: the hash of its signature.
+    pub hello: Hash,
     /// The life of the hub that its session was begun with.
     pub life: i64,
 }
@@ -232,8 +232,8 @@ impl Sessions {
             let session =
                 stores.get(&signed.store).and_then(|of| of.open.iter().find(|session| session.name == signed.session));
             let session = session.ok_or_else(unknown)?;
-            let (epoch, turn, life) = (session.epoch, session.turn, session.life);
-            (Caller { store: signed.store, epoch, turn, life }, session.public_key.clone())
+            let (epoch, hello, life) = (session.epoch, session.hello, session.life);
+            (Caller { store: signed.store, epoch, hello, life }, session.public_key.clone())
         };
         signed.verify(&public_key)?;
         let mut stores = self.stores();

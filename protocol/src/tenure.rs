@@ -165,37 +165,6 @@ impl Tenure {
     }
 }
 
-/// How far an epoch has told its counters to a restored hub, within one session. Only who has told everything, from the beginning and without gap, is not
-/// waited for any more: what is left out may be what the hub has forgotten.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Telling {
-    /// The change up to which the parts follow one another from the beginning; none before the first part.
-    pub through_no: Option<u64>,
-    /// Whether the hub refused any line of them.
-    pub is_refused: bool,
-}
-
-impl Telling {
-    /// Another part. Parts may overlap or come again; after a gap, or to mend a refusal, it begins again from the beginning.
-    #[must_use]
-    pub fn part(self, since_no: u64, through_no: u64, is_refused: bool) -> Self {
-        let is_first = since_no == 0;
-        match self.through_no {
-            Some(told) if since_no <= told && !(is_first && self.is_refused) => {
-                Self { through_no: Some(told.max(through_no)), is_refused: self.is_refused || is_refused }
-            }
-            _ if is_first => Self { through_no: Some(through_no), is_refused },
-            _ => Self::default(),
-        }
-    }
-
-    /// Whether nothing was left out or refused up to here.
-    #[must_use]
-    pub const fn is_unbroken(&self) -> bool {
-        self.through_no.is_some() && !self.is_refused
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,29 +195,6 @@ mod tests {
         assert_eq!(ahead, Err(NotContinuous::Ahead { shown: 7, given: 2 }), "the hub forgot; the store is no copy");
         // A hub that was restored follows the store.
         assert_eq!(first.greet(&Sound, &greeting(7, 73), true).unwrap().ratchet.turn, 8);
-    }
-
-    #[test]
-    fn who_told_everything_left_nothing_out_and_was_refused_nothing() {
-        let told = |parts: &[(u64, u64, bool)]| {
-            let all = parts
-                .iter()
-                .fold(Telling::default(), |told, &(since, through, is_refused)| told.part(since, through, is_refused));
-            all.is_unbroken().then_some(all.through_no).flatten()
-        };
-        assert_eq!(told(&[(0, 0, false)]), Some(0), "a store that has nothing");
-        assert_eq!(told(&[(0, 5, false), (5, 9, false)]), Some(9));
-        assert_eq!(
-            told(&[(0, 5, false), (0, 5, false), (3, 9, false), (5, 8, false)]),
-            Some(9),
-            "again, and overlapping"
-        );
-        assert_eq!(told(&[(5, 9, false)]), None, "the beginning is missing");
-        assert_eq!(told(&[(0, 5, false), (6, 9, false)]), None, "a gap");
-        assert_eq!(told(&[(0, 5, false), (6, 9, false), (5, 9, false)]), None, "and what comes after a gap");
-        assert_eq!(told(&[(0, 5, false), (6, 9, false), (0, 9, false)]), Some(9), "which begins again");
-        assert_eq!(told(&[(0, 5, true), (5, 9, false)]), None, "an earlier part was refused");
-        assert_eq!(told(&[(0, 5, true), (5, 9, false), (0, 5, false)]), Some(5));
     }
 
     #[test]

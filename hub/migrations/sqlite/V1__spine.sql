@@ -283,10 +283,10 @@ CREATE TABLE tenure (
     ratchet BLOB NOT NULL,
     -- The life of the hub to which it told all its counters. The hub waits for a living epoch that told them to an earlier one only.
     told_life INTEGER NOT NULL,
-    -- While it is waited for: in which turn it tells its counters, up to which change without gap from the beginning, and whether any of it was refused.
-    telling_turn INTEGER NOT NULL DEFAULT 0,
-    telling_through_no INTEGER,
-    telling_refused INTEGER NOT NULL DEFAULT 0 CHECK (telling_refused IN (0, 1)),
+    -- The hello whose session is heard: the hash of its signature.
+    hello BLOB NOT NULL DEFAULT (zeroblob(32)) CHECK (length(hello) = 32),
+    -- While it is waited for: up to which change it has told its counters in that session, without gap from the beginning and without a refusal.
+    telling_through_no INTEGER NOT NULL DEFAULT 0,
     fenced_by TEXT,
     fenced_at_ms INTEGER,
     fence_note TEXT NOT NULL DEFAULT '',

@@ -2,10 +2,11 @@
 //!
 //! Invariant: of a store at most one epoch is living; an epoch that was fenced stays so; how far one was heard only rises.
 
+use huitong_protocol::allotment::Told;
 use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::Reach;
-use huitong_protocol::tenure::{Ratchet, Standing, Telling, Tenure};
+use huitong_protocol::tenure::{Ratchet, Standing, Tenure};
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{from_msgpack, to_msgpack};
 
@@ -28,9 +29,12 @@ fn unsigned(row: &Row<'_>, column: usize, name: &'static str) -> Result<u64, Sto
     u64::try_from(number).map_err(|fault| invalid(name, number, fault))
 }
 
+fn hash(row: &Row<'_>, column: usize, name: &'static str) -> Result<Hash, StoreError> {
+    Hash::from_slice(row.bytes(column)?).map_err(|fault| invalid(name, "", fault))
+}
+
 fn head(row: &Row<'_>, first: usize) -> Result<Head, StoreError> {
-    let hash = Hash::from_slice(row.bytes(first + 1)?).map_err(|fault| invalid("heard_hash", "", fault))?;
-    Ok(Head { seq: Seq(unsigned(row, first, "heard_seq")?), hash })
+    Ok(Head { seq: Seq(unsigned(row, first, "heard_seq")?), hash: hash(row, first + 1, "heard_hash")? })
 }
 
 fn standing(row: &Row<'_>, column: usize) -> Result<Standing, StoreError> {
@@ -108,16 +112,24 @@ pub fn keys(tx: &mut Tx<'_>, store: StoreId) -> Result<Vec<Key>, StoreError> {
     )
 }
 
-/// Writes down the turn that was given, before it is answered.
+/// Writes down the turn that was given, and the hello that it answers, before it is answered. What was told in another session counts for nothing: another
+/// copy may have told it.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn put_ratchet(tx: &mut Tx<'_>, store: StoreId, tenure: &Tenure) -> Result<(), StoreError> {
+pub fn greet(tx: &mut Tx<'_>, store: StoreId, tenure: &Tenure, hello: &Hash) -> Result<(), StoreError> {
     tx.execute_one(
         "write down a turn",
         "tenure",
-        "UPDATE tenure SET turn = $3, ratchet = $4 WHERE store_id = $1 AND epoch = $2 AND standing = 'living'",
-        &[(&store).into(), tenure.epoch.into(), turn(tenure)?.into(), to_msgpack(&tenure.ratchet).as_slice().into()],
+        "UPDATE tenure SET turn = $3, ratchet = $4, hello = $5, telling_through_no = 0 \
+         WHERE store_id = $1 AND epoch = $2 AND standing = 'living'",
+        &[
+            (&store).into(),
+            tenure.epoch.into(),
+            turn(tenure)?.into(),
+            to_msgpack(&tenure.ratchet).as_slice().into(),
+            hello.into(),
+        ],
     )
 }
 
@@ -126,16 +138,17 @@ pub fn put_ratchet(tx: &mut Tx<'_>, store: StoreId, tenure: &Tenure) -> Result<(
 pub struct Standpoint {
     /// Whether the epoch is lived.
     pub standing: Standing,
-    /// The turn that was given last: only its session is heard.
-    pub turn: u64,
+    /// The hello that was answered last: only its session is heard. A turn alone would not do, as one that is asked for again is given again: to a process
+    /// that began anew, perhaps with an older database.
+    pub hello: Hash,
     /// How far it was heard.
     pub heard: Head,
     /// The hub's present life.
     pub life: i64,
     /// Whether the hub was restored and has not heard the epoch since.
     pub is_waited_for: bool,
-    /// How far it has told its counters within that turn's session, while it is waited for.
-    pub telling: Telling,
+    /// How far it has told its counters to this life within that session.
+    pub told: Told,
 }
 
 /// How an epoch stands, when it was ever minted.
@@ -144,23 +157,18 @@ pub struct Standpoint {
 /// [`StoreError`].
 pub fn standpoint(tx: &mut Tx<'_>, store: StoreId, of: Epoch) -> Result<Option<Standpoint>, StoreError> {
     tx.query_one(
-        "SELECT t.standing, t.turn, t.heard_seq, t.heard_hash, t.told_life, h.incarnation, t.telling_turn, t.telling_through_no, \
-         t.telling_refused FROM tenure t, hub h \
+        "SELECT t.standing, t.hello, t.heard_seq, t.heard_hash, t.told_life, h.incarnation, t.telling_through_no FROM tenure t, hub h \
          WHERE t.store_id = $1 AND t.epoch = $2",
         &[(&store).into(), of.into()],
         |row| {
             let (standing, life) = (standing(row, 0)?, row.integer(5)?);
             let is_waited_for = standing == Standing::Living && row.integer(4)? < life;
-            let turn = unsigned(row, 1, "turn")?;
-            let telling = match row.maybe_integer(7)? {
-                Some(_) if unsigned(row, 6, "telling_turn")? == turn => Telling {
-                    through_no: Some(unsigned(row, 7, "telling_through_no")?),
-                    is_refused: row.integer(8)? == 1,
-                },
-                // What it told in another session may have been told by another copy.
-                _ => Telling::default(),
+            let told = Told {
+                life: unsigned(row, 5, "incarnation")?,
+                through_no: unsigned(row, 6, "telling_through_no")?,
+                is_whole: !is_waited_for,
             };
-            Ok(Standpoint { standing, turn, heard: head(row, 2)?, life, is_waited_for, telling })
+            Ok(Standpoint { standing, hello: hash(row, 1, "hello")?, heard: head(row, 2)?, life, is_waited_for, told })
         },
     )
 }
@@ -177,25 +185,18 @@ pub fn hear(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, end: &Head) -> Result
     Ok(())
 }
 
-/// Notes how far an epoch that is waited for has told its counters, in the session of a turn.
+/// Notes how far an epoch that is waited for has told its counters in its session.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn tells(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, turn: u64, telling: Telling) -> Result<(), StoreError> {
-    let number =
-        |name, number: u64| i64::try_from(number).map_err(|fault| invalid(name, format!("{store}-{epoch}"), fault));
-    let through = telling.through_no.map(|through| number("telling_through_no", through)).transpose()?;
+pub fn tells(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, told: &Told) -> Result<(), StoreError> {
+    let through = i64::try_from(told.through_no)
+        .map_err(|fault| invalid("telling_through_no", format!("{store}-{epoch}"), fault))?;
     tx.execute_one(
         "note how far an epoch has told",
         "tenure",
-        "UPDATE tenure SET telling_turn = $3, telling_through_no = $4, telling_refused = $5 WHERE store_id = $1 AND epoch = $2",
-        &[
-            (&store).into(),
-            epoch.into(),
-            number("telling_turn", turn)?.into(),
-            through.into(),
-            telling.is_refused.into(),
-        ],
+        "UPDATE tenure SET telling_through_no = $3 WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into(), through.into()],
     )
 }
 
@@ -207,7 +208,7 @@ pub fn told(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), StoreEr
     tx.execute_one(
         "note that an epoch was heard",
         "tenure",
-        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub), telling_turn = 0, telling_through_no = NULL, telling_refused = 0 \
+        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub), telling_through_no = 0 \
          WHERE store_id = $1 AND epoch = $2",
         &[(&store).into(), epoch.into()],
     )

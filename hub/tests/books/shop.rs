@@ -19,7 +19,7 @@ use huitong_protocol::entry::{
     Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, DayOpen, Entry, HEADER_VERSION, Header, Markdown, Origin,
     ReplicaVersions, Return, ReturnLine, Sale, SaleLine, Void,
 };
-use huitong_protocol::id::{AccountId, EntryId, OperationId, Seq, StoreId};
+use huitong_protocol::id::{AccountId, EntryId, Hash, OperationId, Seq, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind};
@@ -401,8 +401,10 @@ impl Town {
             counters,
             cards: Vec::new(),
         };
-        let (hub, caller) =
-            (self.hub.clone(), Caller { store: shop.place.store, epoch: shop.place.epoch, turn: 0, life: 1 });
+        let (hub, caller) = (
+            self.hub.clone(),
+            Caller { store: shop.place.store, epoch: shop.place.epoch, hello: Hash([0; 32]), life: 1 },
+        );
         let taken = self.store.write_blocking(move |tx| report::take(tx, &hub, caller, &report, now)).unwrap();
         assert!(taken.refused.is_empty(), "{:?}", taken.refused);
     }

@@ -6,7 +6,7 @@ use huitong_hub::store::{StoreError, Tx};
 use huitong_hub::{grant, report};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
 use huitong_protocol::card::{CardChange, CardNumber, CardStatus};
-use huitong_protocol::id::{AccountId, Epoch, Seq};
+use huitong_protocol::id::{AccountId, Epoch, Hash, Seq};
 use huitong_protocol::wire::{
     DatasetKind, DatasetPage, DatasetRequest, GrantRequest, Need, Purpose, REPORT_LINES_MAX, Refused, ReportLine,
     ReportOnly, Request, SyncFault, Welcome, from_msgpack, header, path, to_msgpack,
@@ -127,7 +127,7 @@ async fn a_report_of_an_epoch_that_is_over_says_nothing_of_the_new_one() {
     old.write(huitong_protocol::entry::Body::CardStatus(crate::journal::frozen(1)));
     old.step(StoreEvent::Load { amount_minor: 500 });
     // The report was proved; before it is taken the store is enrolled again.
-    let caller = Caller { store: old.id, epoch: old.epoch, turn: old.turn, life: 1 };
+    let caller = Caller { store: old.id, epoch: old.epoch, hello: Hash([0; 32]), life: 1 };
     let (report, root, now) = (old.report(account(1)), world.hub.root.clone(), world.hub.now());
     world.token("S1", "again").await;
     let new = FakeStore::new(world.router.clone(), "S1", 9);

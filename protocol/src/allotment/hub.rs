@@ -84,6 +84,9 @@ pub enum HubEvent {
     },
     /// The first report that a hub takes after it was restored from a backup: what the store adopted proves grants that the hub forgot. Only while the
     /// hub recovers (see `crate::tenure`), as the pool may be below nothing until all have reported.
+    ///
+    /// Any `adopted` is believed, as nobody else knows what the forgotten life granted. That is sound: what is believed counts as granted in the same step,
+    /// so that the pool and what the store is held to have rise together by no more than the store says was loaded there, as with a plain report.
     Recover {
         /// The store's counters at one instant.
         counters: StoreCounters,

@@ -242,3 +242,27 @@ fn amounts_of_nothing_and_beyond_64_bits_are_refused() {
         Err(Refusal::Insufficient { available_minor: 0, needed_minor: 1 })
     );
 }
+
+proptest! {
+    /// A restored hub believes what a store says it adopted. However much that is, pool and holding together only rise by what was loaded there.
+    #[test]
+    fn believing_what_a_store_adopted_makes_no_value(
+        seen in prop::array::uniform4(0_i64..100),
+        said in prop::array::uniform4(0_i64..1_000),
+        (granted_minor, pool_minor) in (0_i64..200, 0_i64..1_000),
+    ) {
+        let counters = |[adopted_minor, loaded_minor, spent_minor, released_minor]: [i64; 4]| {
+            StoreCounters { adopted_minor, loaded_minor, spent_minor, released_minor }
+        };
+        let (seen, said) = (counters(seen), counters(said));
+        prop_assume!(seen.available() >= 0 && seen.adopted_minor <= granted_minor);
+        let pool = Pool { loaded_minor: pool_minor + granted_minor, granted_minor, ..Pool::default() };
+        let before = HubSide { pool, line: Line { granted_minor, seen } };
+        if let Ok(after) = step(&before, HubEvent::Recover { counters: said }) {
+            let value = |side: &HubSide| side.pool.free() + side.line.held();
+            let loaded = i128::from(after.line.seen.loaded_minor - seen.loaded_minor);
+            prop_assert!(value(&after) <= value(&before) + loaded);
+            prop_assert!(after.line.granted_minor >= said.adopted_minor);
+        }
+    }
+}

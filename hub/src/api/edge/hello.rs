@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use huitong_protocol::allotment::rule::Sound;
+use huitong_protocol::id::Hash;
 use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::tenure::{Greeting, NotContinuous, Standing};
@@ -79,7 +80,8 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     let now = hub.now();
     hub.heard(store, now);
     let read_at = tokio::time::Instant::now();
-    let greeted = hub.store.write(move |tx| judge(tx, &hello, is_news, now)).await?;
+    let of = Hash::of(signed.signature);
+    let greeted = hub.store.write(move |tx| judge(tx, (&hello, &of), is_news, now)).await?;
     let Given { turn, life, heard, journal_head, datasets } = match greeted {
         Judged::Given(given) => given,
         Judged::Refused(refusal) => return Err(refusal),
@@ -112,7 +114,7 @@ enum Judged {
     Ended(Refusal),
 }
 
-fn judge(tx: &mut Tx<'_>, hello: &Hello, is_news: bool, now: Instant) -> Result<Judged, Refusal> {
+fn judge(tx: &mut Tx<'_>, (hello, of): (&Hello, &Hash), is_news: bool, now: Instant) -> Result<Judged, Refusal> {
     let (store, epoch) = (hello.store, hello.epoch);
     let held = journal::find(tx, store, epoch)?;
     if let Some(refusal) = behind(tx, hello, &held, is_news, now)? {
@@ -149,8 +151,8 @@ fn judge(tx: &mut Tx<'_>, hello: &Hello, is_news: bool, now: Instant) -> Result<
             return Ok(if is_ended { Judged::Ended(refusal) } else { Judged::Refused(refusal) });
         }
     };
-    if next != known {
-        tenure::put_ratchet(tx, store, &next)?;
+    if next != known || at.hello != *of {
+        tenure::greet(tx, store, &next, of)?;
     }
     Ok(Judged::Given(Given {
         turn: next.ratchet.turn,
