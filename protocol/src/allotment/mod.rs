@@ -5,6 +5,7 @@
 //! largest `granted` it has stored). Messages carry totals, never differences; nothing but the store's own `released` gives value back.
 //!
 //! - what a store may spend: `available = adopted + loaded − spent − released ≥ 0`
+//!   (of which holds set a part aside; see `Holding`)
 //! - what the hub may grant: `pool = loaded − spent + Σ(released − granted) ≥ 0`
 //!
 //! Each is checked in the one transaction that lowers it, so Σ spends ≤ Σ loads holds whatever messages do: `pool + Σ available +
@@ -15,12 +16,14 @@
 //! more than arithmetic: that a store has not forgotten (`crate::continuity`) and that an epoch is lived once (`crate::tenure`).
 //! Lots, bonus, draw order and expiry are not here: they are the hub's fold (`settlement::lot`).
 
+mod holding;
 mod hub;
 pub mod rule;
 mod store;
 mod suspense;
 mod told;
 
+pub use holding::{Holding, HoldingEvent};
 pub use hub::{HubEvent, HubSide, Line, Pool};
 pub use store::{StoreCounters, StoreEvent};
 pub use suspense::{Fenced, FencedEvent, Suspense};
@@ -57,6 +60,14 @@ pub enum Refusal {
     Amount {
         /// The amount given.
         amount_minor: i64,
+    },
+    /// Less is held than is to be taken of it.
+    #[error("{held_minor} is held, {needed_minor} is needed")]
+    NotHeld {
+        /// What is held.
+        held_minor: i64,
+        /// What was asked.
+        needed_minor: i64,
     },
     /// A counter would leave the range of 64 bits.
     #[error("a counter would overflow")]
