@@ -20,6 +20,27 @@ decline-insufficient_here_offline = not enough can be spent here while the line 
 decline-held_elsewhere = part of the balance is parked in a store that cannot be reached now; try again later
     .why = The rest was left in the stores listed under `elsewhere`, and they do not answer the hub's request to give it back.
     .action = Take another tender for the rest, or try again when those stores are online.
+decline-held = part of the balance is set aside by a hold; capture or release the hold, or pay the rest otherwise
+    .why = The balance is there, but this store has promised `held_minor` of it to a hold, and only that hold may take it.
+    .action = Pay with the hold if this is what it was placed for. Otherwise release it (`GET /v1/holds?card=` lists them), wait until it is over, or take another tender for the rest.
+decline-hold_unknown = this store knows no such hold; look at its number again
+    .why = A hold is of the store that placed it. This one was placed in another store, in an earlier life of this store's database, or is forgotten because it ended more than five weeks ago.
+    .action = Look at the number, or list the card's holds with `GET /v1/holds?card=`. Without a hold, pay from the card as usual.
+decline-hold_ended = the hold has ended: it was captured or released, or its time is over
+    .why = A hold pays once, and until its time is over by the store's clock. What it did not pay is spendable in this store again.
+    .action = `GET /v1/holds/ID` says how it ended. Pay from the card as usual, or place a new hold.
+decline-hold_exceeded = the hold is smaller than this amount; pay the rest with another tender
+    .why = A hold pays at most what it set aside, which is `available_here_minor`.
+    .action = Let the hold pay that much, and the rest with another tender: also from the same card, without naming the hold.
+decline-hold_limit = so much may not be held at once
+    .why = The policy limits what one hold may set aside (`holds.amount_minor_max`). `available_here_minor` is the most.
+    .action = Hold less.
+decline-hold_too_long = nothing may be held for so long
+    .why = The policy limits how long value may be held (`holds.minutes_max`).
+    .action = Ask for a shorter time, and place a new hold when it is over.
+decline-holds_open = too many holds are open on this account; capture or release one first
+    .why = The policy limits how many holds of an account may be open in a store at once (`holds.open_max`); with 0 nothing may be held.
+    .action = `GET /v1/holds?card=` lists them. Release those that nobody will come for.
 decline-unknown_card = no such card; look at the number again
     .why = Neither the store nor head office has a card of this number.
     .action = Read or type the number again. If it is right, the card was never imported or made at head office.

@@ -20,6 +20,27 @@ decline-insufficient_here_offline = 与总部断线期间，本店可用金额�
 decline-held_elsewhere = 部分余额停放在暂时联系不上的门店，请稍后再试
     .why = 其余金额在 `elsewhere` 所列的门店，这些门店没有响应总部的调回请求。
     .action = 差额改用其他方式支付，或等这些门店上线后再试。
+decline-held = 部分余额已被预授权占用，请用该预授权付款或先释放，或差额改用其他方式支付
+    .why = 余额还在，但本店已将其中 `held_minor` 预留给预授权，只有该预授权可以使用。
+    .action = 如正是为此预留，请用该预授权付款；否则先释放（`GET /v1/holds?card=` 可列出），或等其到期，或差额改用其他方式支付。
+decline-hold_unknown = 本店没有这笔预授权，请核对编号
+    .why = 预授权只在办理门店有效。这一笔可能在别的门店办理，或属于本店更换数据库之前，或结束超过五周已被清除。
+    .action = 核对编号，或用 `GET /v1/holds?card=` 列出该卡的预授权。没有预授权也可照常刷卡付款。
+decline-hold_ended = 预授权已结束：已使用、已释放或已到期
+    .why = 预授权只能使用一次，且以门店时钟为准在到期前有效。未用部分已在本店恢复可用。
+    .action = `GET /v1/holds/ID` 可查看结束方式。请照常刷卡付款，或重新办理预授权。
+decline-hold_exceeded = 预授权金额不足，差额请用其他方式支付
+    .why = 预授权最多支付其预留金额，即 `available_here_minor`。
+    .action = 用预授权支付该金额，差额用其他方式支付；也可不指明预授权，从同一张卡支付。
+decline-hold_limit = 单笔预授权金额超过上限
+    .why = 政策限制单笔预授权金额（`holds.amount_minor_max`），上限为 `available_here_minor`。
+    .action = 请减少预授权金额。
+decline-hold_too_long = 预授权时间超过上限
+    .why = 政策限制预授权的时长（`holds.minutes_max`）。
+    .action = 请缩短时间，到期后再重新办理。
+decline-holds_open = 该账户未结束的预授权过多，请先使用或释放一笔
+    .why = 政策限制一个账户在同一门店同时未结束的预授权笔数（`holds.open_max`）；为 0 则不允许办理。
+    .action = 用 `GET /v1/holds?card=` 列出，释放不会再用的预授权。
 decline-unknown_card = 没有这张卡，请核对卡号
     .why = 门店和总部都没有这个卡号。
     .action = 重新读卡或输入卡号。若卡号无误，说明总部从未导入或制作这张卡。

@@ -33,6 +33,8 @@ CREATE TABLE allotment (
     loaded_minor INTEGER NOT NULL,
     spent_minor INTEGER NOT NULL,
     released_minor INTEGER NOT NULL,
+    -- What open holds set aside; it is not in available_minor.
+    held_minor INTEGER NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
     available_minor INTEGER NOT NULL CHECK (available_minor >= 0),
     stamp INTEGER NOT NULL,
     change_no INTEGER NOT NULL,
@@ -41,6 +43,24 @@ CREATE TABLE allotment (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX allotment_by_change ON allotment (change_no);
 CREATE INDEX allotment_idle ON allotment (last_move_ms) WHERE available_minor > 0;
+
+-- What was set aside of accounts, by the entry that placed it, and what became of each. One that is not open never changes again.
+CREATE TABLE hold (
+    seq INTEGER PRIMARY KEY,
+    entry TEXT NOT NULL,
+    operation BLOB NOT NULL UNIQUE,
+    card TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    placed_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'captured', 'released', 'expired')),
+    captured_minor INTEGER,
+    ended_by TEXT
+) STRICT;
+CREATE INDEX hold_by_account ON hold (account, seq);
+CREATE INDEX hold_open_by_expiry ON hold (expires_at_ms, seq) WHERE state = 'open';
 
 -- What head office wants kept here of accounts while their members are not here. Others are kept by the policy's park_minor.
 CREATE TABLE parking (

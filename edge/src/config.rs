@@ -185,6 +185,8 @@ pub struct ScheduleConfig {
     pub day_close: When,
     /// Forgets stored answers older than they must be kept.
     pub purge: When,
+    /// Ends holds whose time is over, of accounts that nobody asks for.
+    pub expire_holds: When,
     /// Jobs that call the hub run up to this much later, each store by its own share, so that a chain does not arrive in one second.
     pub spread: Millis,
 }
@@ -197,6 +199,7 @@ impl Default for ScheduleConfig {
             report: When::Every(Millis::minutes(5)),
             day_close: When::Off,
             purge: When::at(3, 40),
+            expire_holds: When::Every(Millis::minutes(5)),
             spread: Millis::minutes(5),
         }
     }

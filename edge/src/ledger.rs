@@ -6,6 +6,9 @@
 
 mod day;
 mod explanation;
+mod hold;
+#[cfg(test)]
+mod hold_tests;
 mod limits;
 mod look;
 mod member;
@@ -29,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use huitong_protocol::allotment::{Purse, StoreCounters};
+use huitong_protocol::allotment::{Holding, Purse};
 use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::decline::{Decline, Elsewhere};
 use huitong_protocol::entry::{Body, Sale};
@@ -38,7 +41,7 @@ use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
 use huitong_protocol::policy::Policy;
 use huitong_protocol::pricing::Verdict;
-use huitong_protocol::till::{Approved, BalanceHere, Fault, Outcome, SalePrice, TotalBalance};
+use huitong_protocol::till::{Approved, BalanceHere, Fault, Hold, HoldState, Outcome, SalePrice, TotalBalance};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Grant, Need};
@@ -48,7 +51,8 @@ use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
 use crate::store::tenure::HubTurn;
 use crate::store::{
-    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, operation, pending, receipt,
+    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, operation, pending,
+    receipt,
 };
 use crate::sync::may_take;
 use crate::till::Permissions;
@@ -56,6 +60,7 @@ use order::keep_references;
 use pricing::Prepared;
 
 pub use explanation::Explanation;
+pub use hold::HoldsOf;
 pub use look::{CardLook, OperationLook};
 pub use member::{Newcomer, Wish};
 pub use order::{Order, Reference};
@@ -334,6 +339,9 @@ fn visit(
     };
     let hub = take_reply(tx, call.now, reply, keeper, is_taken)?;
     let gate = keeper.gate(tx, tx.chain())?;
+    if gate.is_open() {
+        hold::end_met(tx, call.now, order)?;
+    }
     let done = match order {
         Order::OpenDay(request) => day::open(tx, call, request)?,
         Order::CloseDay(request) => day::close(tx, call, request)?,
@@ -430,7 +438,7 @@ fn approve(
     plan: Plan,
     prepared: Option<&Prepared>,
 ) -> Result<Done, StoreError> {
-    let Plan { body, counters, cards, receipt: receipt_change, refunds, given, points_pending, freed } = plan;
+    let Plan { body, holdings, cards, receipt: receipt_change, refunds, given, points_pending, freed, ended } = plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
     let mut price = None;
@@ -455,19 +463,49 @@ fn approve(
     limits::count(tx, policy, &body, &given)?;
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
     let (day, moved) = (meta.business_day, body.movements().to_vec());
+    let placed_at = tx.guarded(call.now);
+    let placed = match &body {
+        Body::Hold(hold) => Some(hold.clone()),
+        _ => None,
+    };
     let appended = tx.append(call.now, meta, body)?;
+    let mut told = None;
+    if let Some(placed) = placed {
+        let hold = Hold {
+            id: call.operation,
+            entry: appended.id,
+            card: placed.card,
+            account: placed.account,
+            currency: placed.currency,
+            amount_minor: placed.amount_minor,
+            placed_at_ms: placed_at,
+            expires_at_ms: placed.expires_at_ms,
+            state: HoldState::Open,
+            captured_minor: None,
+            ended_by: None,
+        };
+        holds::insert(tx, &hold)?;
+        told = Some(hold);
+    }
+    for ended in &ended {
+        holds::end(tx, ended, appended.id)?;
+        if ended.state == HoldState::Released {
+            told = holds::find(tx, ended.id)?;
+        }
+    }
     pending::note(tx, appended.id, &moved, points_pending)?;
     if let Order::EnrolMember(newcomer) = order {
         draft::insert(tx, &newcomer.enrolled, newcomer.birthday)?;
     }
-    let mut balances = Vec::with_capacity(counters.len());
-    for (purse, counters) in counters {
-        allotment::put(tx, purse, counters, appended.stamp, call.now)?;
+    let mut balances = Vec::with_capacity(holdings.len());
+    for (purse, holding) in holdings {
+        allotment::put(tx, purse, holding, appended.stamp, call.now)?;
         balances.push(BalanceHere {
             account: purse.account,
             unit: purse.unit,
-            available_here_minor: counters.available_minor(),
-            pending_minor: pending_here(tx, purse, &counters, policy, day)?,
+            available_here_minor: holding.available_minor(),
+            held_minor: holding.held_minor,
+            pending_minor: pending_here(tx, purse, &holding, policy, day)?,
         });
     }
     for (number, status) in cards {
@@ -494,7 +532,7 @@ fn approve(
     let mut approved = approved(tx, call, kind, &appended);
     (approved.balances, approved.refunds, approved.invoiceable) = (balances, refunds, invoiceable);
     (approved.payment_unknown, approved.red_letter_required) = (payment_unknown, red_letter_required);
-    approved.price = price;
+    (approved.price, approved.hold) = (price, told);
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
 }
 
@@ -502,12 +540,12 @@ fn approve(
 fn pending_here(
     tx: &ReadTx<'_>,
     purse: Purse,
-    counters: &StoreCounters,
+    holding: &Holding,
     policy: &Policy,
     today: Option<BusinessDay>,
 ) -> Result<Option<i64>, StoreError> {
     let (Some(today), Unit::Points) = (today, purse.unit) else { return Ok(None) };
-    let pending = pending::of_account(tx, purse.account, today)?.min(counters.available_minor());
+    let pending = pending::of_account(tx, purse.account, today)?.min(holding.available_minor());
     Ok((pending > 0 || policy.points.pending.is_some()).then_some(pending))
 }
 
@@ -541,6 +579,8 @@ fn approved(tx: &WriteTx<'_>, call: &Call, kind: &str, appended: &Appended) -> A
         payment_unknown: None,
         red_letter_required: None,
         price: None,
+        hold: None,
+        open_holds: Vec::new(),
         seal: None,
     }
 }

@@ -31,7 +31,7 @@ use crate::line::Line;
 use crate::replace::{ReplaceError, check_finished};
 use crate::schedule::{Job, Schedule, Work};
 use crate::store::identity::Identity;
-use crate::store::{Store, StoreError, StoreOptions, operation, sync_state, till};
+use crate::store::{Store, StoreError, StoreOptions, hold, operation, sync_state, till};
 use crate::sync::api::SyncControl;
 use crate::sync::download::Downloaded;
 use crate::sync::grant::HubAtCall;
@@ -485,6 +485,10 @@ impl Work for Jobs {
             }
             Job::DayClose => self.close_day().await,
             Job::Purge => self.purge().await.map_err(|error| error.to_string()),
+            Job::ExpireHolds => {
+                let ended = self.ledger.end_due_holds(self.clock.now()).await.map_err(|error| error.to_string())?;
+                Ok(format!("{ended} holds ended"))
+            }
         }
     }
 }
@@ -519,9 +523,15 @@ impl Jobs {
         let now = self.clock.now();
         let mut forgotten = 0;
         loop {
-            let rows = self.store.write(move |tx| operation::purge(tx, now, PURGE_ROWS_MAX)).await?;
+            let (rows, holds) = self
+                .store
+                .write(move |tx| {
+                    let holds = hold::purge(tx, now, PURGE_ROWS_MAX)?;
+                    Ok::<_, StoreError>((operation::purge(tx, now, PURGE_ROWS_MAX)?, holds))
+                })
+                .await?;
             forgotten += rows;
-            if rows == 0 {
+            if rows == 0 && holds == 0 {
                 return Ok(format!("{forgotten} answers forgotten"));
             }
         }

@@ -41,11 +41,14 @@ pub enum Job {
     DayClose,
     /// Forget stored answers older than they must be kept.
     Purge,
+    /// End holds whose time is over.
+    ExpireHolds,
 }
 
 impl Job {
     /// All jobs, in the order in which they run when they fall due together: rules before anything else, the close before the upload.
-    pub const ALL: &[Self] = &[Self::Download, Self::DayClose, Self::Upload, Self::Report, Self::Purge];
+    pub const ALL: &[Self] =
+        &[Self::Download, Self::ExpireHolds, Self::DayClose, Self::Upload, Self::Report, Self::Purge];
 
     /// Its name in the table, the configuration and on the command line.
     #[must_use]
@@ -56,6 +59,7 @@ impl Job {
             Self::Report => "report",
             Self::DayClose => "day_close",
             Self::Purge => "purge",
+            Self::ExpireHolds => "expire_holds",
         }
     }
 
@@ -72,6 +76,7 @@ impl Job {
             Self::Report => &config.report,
             Self::DayClose => &config.day_close,
             Self::Purge => &config.purge,
+            Self::ExpireHolds => &config.expire_holds,
         }
     }
 

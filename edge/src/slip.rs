@@ -107,6 +107,8 @@ pub fn print(entry: &Entry, context: &Context<'_>, style: Style) -> Option<Strin
         Body::Payment(_) => Word::payment,
         Body::Invoice(_) => Word::invoice,
         Body::CardStatus(_)
+        | Body::Hold(_)
+        | Body::HoldEnd(_)
         | Body::MemberEnrolled(_)
         | Body::MemberChangeRequested(_)
         | Body::Allotment(_)
@@ -145,6 +147,8 @@ pub fn print(entry: &Entry, context: &Context<'_>, style: Style) -> Option<Strin
             slip.rates(&invoice.invoiceable, invoice.currency);
         }
         Body::CardStatus(_)
+        | Body::Hold(_)
+        | Body::HoldEnd(_)
         | Body::MemberEnrolled(_)
         | Body::MemberChangeRequested(_)
         | Body::Allotment(_)

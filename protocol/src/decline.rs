@@ -17,6 +17,20 @@ pub enum DeclineCode {
     InsufficientHereOffline,
     /// Less is spendable here; the rest is parked in stores that cannot be reached now. May be tried again.
     HeldElsewhere,
+    /// Less is spendable; a part of the balance is set aside here by holds.
+    Held,
+    /// This store knows of no such hold.
+    HoldUnknown,
+    /// The hold was captured or released, or its time is over.
+    HoldEnded,
+    /// The hold is smaller than what is to be paid with it.
+    HoldExceeded,
+    /// The policy does not let so much be held at once.
+    HoldLimit,
+    /// The policy does not let anything be held for so long.
+    HoldTooLong,
+    /// As many holds are open on the account as the policy allows.
+    HoldsOpen,
     /// No such card.
     UnknownCard,
     /// The store's replica has no such card, or has it as not sold, and the hub could not be asked.
@@ -119,6 +133,15 @@ impl DeclineCode {
             Self::HeldElsewhere => {
                 "part of the balance is parked in a store that cannot be reached now; try again later"
             }
+            Self::Held => {
+                "part of the balance is set aside by a hold; capture or release the hold, or pay the rest otherwise"
+            }
+            Self::HoldUnknown => "this store knows no such hold; look at its number again",
+            Self::HoldEnded => "the hold has ended: it was captured or released, or its time is over",
+            Self::HoldExceeded => "the hold is smaller than this amount; pay the rest with another tender",
+            Self::HoldLimit => "so much may not be held at once",
+            Self::HoldTooLong => "nothing may be held for so long",
+            Self::HoldsOpen => "too many holds are open on this account; capture or release one first",
             Self::UnknownCard => "no such card; look at the number again",
             Self::UnknownCardOffline => "the card is not known here as sold, and the line to head office is down",
             Self::CardNotActive => "the card is not in use",
@@ -206,6 +229,9 @@ pub struct Decline {
     /// What was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed_minor: Option<i64>,
+    /// What holds set aside here, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_minor: Option<i64>,
     /// Where the rest is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
@@ -230,6 +256,7 @@ impl Decline {
             unit: None,
             available_here_minor: None,
             needed_minor: None,
+            held_minor: None,
             elsewhere: Vec::new(),
             roles: Vec::new(),
             awaited_tills: Vec::new(),

@@ -124,6 +124,11 @@ pub struct TenderLine {
     /// The reference of the payment outside: acquirer, wallet, voucher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The hold that pays, by the id of the operation that placed it: of a sale's stored value only. It ends with the sale, and what it does not pay is
+    /// spendable again. It was promised when the card was good, so it pays although the card was frozen or reported lost since, and whatever limits say
+    /// now; not in a store whose value is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<OperationId>,
 }
 
 /// A discount that the till gave, with its reason and who pays for it.
@@ -534,6 +539,51 @@ pub struct MemberChangeRequested {
     pub sealed: Sealed,
 }
 
+/// Value of an account set aside in the store. It moves nothing; the operation's id is the hold's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hold {
+    /// The card that was shown.
+    pub card: CardNumber,
+    /// What it opens.
+    pub account: AccountId,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// How much.
+    pub amount_minor: i64,
+    /// Until when it can be captured, by the store's clock.
+    pub expires_at_ms: Instant,
+}
+
+/// Why a hold ended unused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldEndReason {
+    /// A till released it.
+    Released,
+    /// Its time was over.
+    Expired,
+}
+
+/// A hold ended unused: all that it held is spendable in the store again. One that paid ends with its sale instead.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HoldEnd {
+    /// The entry that placed it.
+    pub of: EntryId,
+    /// The hold.
+    pub hold: OperationId,
+    /// What it was of.
+    pub account: AccountId,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// What it had held.
+    pub amount_minor: i64,
+    /// Why it ended.
+    pub reason: HoldEndReason,
+    /// What the operator wrote, of one that was released.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
 /// Counters that moved without a till: grants adopted, value released. Cumulative totals.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AllotmentChange {
@@ -629,6 +679,10 @@ bodies! {
     Return(Return) = "return",
     /// Goods given back without a receipt.
     UnreferencedReturn(UnreferencedReturn) = "unreferenced_return",
+    /// Value set aside.
+    Hold(Hold) = "hold",
+    /// A hold ended unused.
+    HoldEnd(HoldEnd) = "hold_end",
     /// Somebody enrolled.
     MemberEnrolled(MemberEnrolled) = "member_enrolled",
     /// A change of a member asked for.
@@ -657,6 +711,8 @@ impl Body {
             Self::HubPosting(body) => &body.movements,
             Self::CardStatus(_)
             | Self::Invoice(_)
+            | Self::Hold(_)
+            | Self::HoldEnd(_)
             | Self::MemberEnrolled(_)
             | Self::MemberChangeRequested(_)
             | Self::Allotment(_)
@@ -677,6 +733,8 @@ impl Body {
             | Self::Payment(_)
             | Self::Invoice(_)
             | Self::UnreferencedReturn(_)
+            | Self::Hold(_)
+            | Self::HoldEnd(_)
             | Self::MemberEnrolled(_)
             | Self::MemberChangeRequested(_)
             | Self::Allotment(_)

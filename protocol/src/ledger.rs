@@ -9,6 +9,7 @@ pub mod basket;
 mod card;
 pub mod earning;
 mod gate;
+mod hold;
 mod invoice;
 mod member;
 mod payment;
@@ -18,6 +19,7 @@ mod void;
 
 pub use card::{freeze_card, reload_card, sell_card};
 pub use gate::ValueGate;
+pub use hold::{EndedHold, HOLD_LISTED_MAX, end_expired, place_hold, release_hold};
 pub use invoice::register_invoice;
 pub use member::{Acquaintance, Promise, enrol_member, request_change};
 pub use payment::resolve_payment;
@@ -25,7 +27,7 @@ pub use returns::{post_return, post_unreferenced_return};
 pub use sale::post_sale;
 pub use void::{Standing, void};
 
-use crate::allotment::{Purse, Refusal, StoreCounters, StoreEvent, step};
+use crate::allotment::{Holding, HoldingEvent, Purse, Refusal, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::decline::{Decline, DeclineCode, Elsewhere};
 use crate::entry::{Body, Earned, Sale, TenderLine};
@@ -34,7 +36,7 @@ use crate::money::Currency;
 use crate::movement::{Direction, Movement, MovementKind, MovementRef};
 use crate::points::Pending;
 use crate::policy::{Policy, ReferenceRule, RefundRoute, Rung, Tender, TenderClass};
-use crate::till::Fault;
+use crate::till::{Fault, Hold};
 use crate::time::BusinessDay;
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
@@ -70,21 +72,24 @@ pub struct Situation<'a> {
     pub spent_today: &'a [(AccountId, i64)],
     /// Whether stored value may move.
     pub gate: &'a ValueGate,
+    /// The holds that the operation names, and, when it places one, those that are open on the account.
+    pub holds: &'a [Hold],
 }
 
-/// The counters of the purses that an operation may touch. A purse without a row has none.
+/// The purses that an operation may touch, with what of them is held. A purse without a row has nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Holdings {
-    rows: Vec<(Purse, StoreCounters)>,
+    rows: Vec<(Purse, Holding)>,
     pending: Vec<(AccountId, i64)>,
 }
 
 impl Holdings {
     /// Adds a row that was read.
-    pub fn put(&mut self, purse: Purse, counters: StoreCounters) {
+    pub fn put(&mut self, purse: Purse, holding: impl Into<Holding>) {
+        let holding = holding.into();
         match self.rows.iter_mut().find(|(known, _)| *known == purse) {
-            Some((_, held)) => *held = counters,
-            None => self.rows.push((purse, counters)),
+            Some((_, held)) => *held = holding,
+            None => self.rows.push((purse, holding)),
         }
     }
 
@@ -99,18 +104,15 @@ impl Holdings {
         self.pending.iter().find(|(known, _)| *known == account).map_or(0, |(_, points)| *points)
     }
 
-    /// The counters of a purse.
+    /// What the store has of a purse.
     #[must_use]
-    pub fn get(&self, purse: Purse) -> StoreCounters {
-        self.rows
-            .iter()
-            .find(|(known, _)| *known == purse)
-            .map_or_else(StoreCounters::default, |(_, counters)| *counters)
+    pub fn get(&self, purse: Purse) -> Holding {
+        self.rows.iter().find(|(known, _)| *known == purse).map_or_else(Holding::default, |(_, holding)| *holding)
     }
 
     /// Every row.
     #[must_use]
-    pub fn rows(&self) -> &[(Purse, StoreCounters)] {
+    pub fn rows(&self) -> &[(Purse, Holding)] {
         &self.rows
     }
 }
@@ -159,8 +161,8 @@ fn points_of(of: EntryId, sale: &Sale, state: &ReceiptState) -> MovementRef {
 pub struct Plan {
     /// The entry's body.
     pub body: Body,
-    /// Counters as they are after it.
-    pub counters: Vec<(Purse, StoreCounters)>,
+    /// Purses as they are after it.
+    pub holdings: Vec<(Purse, Holding)>,
     /// Cards whose status changes.
     pub cards: Vec<(CardNumber, CardStatus)>,
     /// The receipt that the operation refers to, as it is after it. Who knows the new entry's id fills in `voided_by` and `paid_by`.
@@ -173,6 +175,8 @@ pub struct Plan {
     pub points_pending: Option<Pending>,
     /// Vouchers and coupons of the receipt that went back to their owner whole: their references may be used again.
     pub freed: Vec<TenderLine>,
+    /// The holds that it ends. One that it places stands in the body.
+    pub ended: Vec<EndedHold>,
 }
 
 /// A change of a receipt's memory.
@@ -314,12 +318,17 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn move_value(&mut self, movement: Movement, event: StoreEvent) -> Result<(), Refusal> {
-        let purse = Purse { account: movement.account, unit: movement.unit };
+    /// Takes the step of a purse.
+    fn step(&mut self, purse: Purse, event: HoldingEvent) -> Result<(), Refusal> {
         self.holdings.put(purse, step(&self.holdings.get(purse), event)?);
         if !self.touched.contains(&purse) {
             self.touched.push(purse);
         }
+        Ok(())
+    }
+
+    fn move_value(&mut self, movement: Movement, event: HoldingEvent) -> Result<(), Refusal> {
+        self.step(Purse { account: movement.account, unit: movement.unit }, event)?;
         self.movements.push(movement);
         Ok(())
     }
@@ -338,7 +347,7 @@ impl<'a> Work<'a> {
             self.movements.push(movement); // A card sold empty: the movement says where its home is.
             return Ok(());
         }
-        match self.move_value(movement, StoreEvent::Load { amount_minor }) {
+        match self.move_value(movement, HoldingEvent::Moved(StoreEvent::Load { amount_minor })) {
             Ok(()) => Ok(()),
             Err(_) => faulty("amount_minor", "would make the account larger than can be counted"),
         }
@@ -349,42 +358,59 @@ impl<'a> Work<'a> {
         self.may_take_off(card)?;
         let (unit, needed_minor) = (movement.unit, movement.amount_minor);
         let purse = Purse { account: movement.account, unit };
-        let refusal = match self.move_value(movement, StoreEvent::Spend { amount_minor: needed_minor }) {
-            Ok(()) => return Ok(()),
-            Err(refusal) => refusal,
-        };
+        let spend = HoldingEvent::Moved(StoreEvent::Spend { amount_minor: needed_minor });
+        match self.move_value(movement, spend) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.short_of((card, purse, unit), needed_minor, refusal, short)),
+        }
+    }
+
+    /// What comes of value that is not there: the hub is asked for it once, then it is refused. `short` is the refusal's code when all is said.
+    fn short_of(
+        &mut self,
+        (card, purse, unit): (CardNumber, Purse, Unit),
+        needed_minor: i64,
+        refusal: Refusal,
+        short: DeclineCode,
+    ) -> Decision {
         let Refusal::Insufficient { available_minor, .. } = refusal else {
-            return faulty("amount_minor", refusal.to_string());
+            return Decision::Faulty(Fault::new("amount_minor", refusal.to_string()));
         };
         let elsewhere = match self.situation.hub {
             Hub::NotAsked => {
                 let missing_minor = needed_minor - available_minor;
                 // The plan will be thrown away; what is here is used up, so that a second line on the account asks for all of its amount.
-                self.holdings.put(purse, StoreCounters::default());
-                return Err(Decision::AskHub(vec![Need { card, unit, missing_minor, purpose: Purpose::Spend }]));
+                self.holdings.put(purse, Holding::default());
+                return Decision::AskHub(vec![Need { card, unit, missing_minor, purpose: Purpose::Spend }]);
             }
             Hub::Answered { elsewhere } => {
                 elsewhere.iter().filter(|place| place.card == card).copied().collect::<Vec<_>>()
             }
             Hub::Unreachable => Vec::new(),
         };
-        let has_left = self.holdings.get(purse).released_minor > 0;
+        let Holding { counters, held_minor } = self.holdings.get(purse);
+        let has_left = counters.released_minor > 0;
         let code = match (short, self.situation.hub) {
+            // With what is held here it would be enough, wherever more of it may be.
+            _ if held_minor > 0 && available_minor.saturating_add(held_minor) >= needed_minor => DeclineCode::Held,
             (DeclineCode::Insufficient, Hub::Unreachable) => DeclineCode::InsufficientHereOffline,
             // What left this store may lie unspent somewhere; only what never left is known to be spent.
             (DeclineCode::AlreadySpent, Hub::Unreachable) if has_left => DeclineCode::InsufficientHereOffline,
             (DeclineCode::Insufficient, _) if !elsewhere.is_empty() => DeclineCode::HeldElsewhere,
+            // Nobody is to be told that a card is empty of which a part is only set aside.
+            (DeclineCode::Insufficient, _) if held_minor > 0 => DeclineCode::Held,
             (code, _) => code,
         };
-        Err(Decision::Declined(Box::new(Decline {
+        Decision::Declined(Box::new(Decline {
             code,
             card: Some(card),
             unit: Some(unit),
             available_here_minor: Some(available_minor),
             needed_minor: Some(needed_minor),
+            held_minor: (held_minor > 0).then_some(held_minor),
             elsewhere,
             ..Decline::new(code)
-        })))
+        }))
     }
 
     /// Takes back points that were earned. Those that are not here are asked of the hub, once; what is spent is written down as missing, and goods come
@@ -419,7 +445,7 @@ impl<'a> Work<'a> {
             self.movements.push(movement);
             return Ok(());
         }
-        match self.move_value(movement, StoreEvent::Spend { amount_minor: here }) {
+        match self.move_value(movement, HoldingEvent::Moved(StoreEvent::Spend { amount_minor: here })) {
             Ok(()) => Ok(()),
             Err(refusal) => faulty("items", refusal.to_string()),
         }
@@ -437,22 +463,26 @@ impl<'a> Work<'a> {
     }
 
     fn plan(self, body: Body) -> Plan {
-        let counters = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
+        let holdings = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
         Plan {
             body,
-            counters,
+            holdings,
             cards: Vec::new(),
             receipt: None,
             refunds: Vec::new(),
             given: Vec::new(),
             points_pending: None,
             freed: Vec::new(),
+            ended: Vec::new(),
         }
     }
 }
 
 fn loading_tenders(situation: &Situation<'_>, tenders: &[TenderLine]) -> Decide<()> {
     for (index, line) in tenders.iter().enumerate() {
+        if line.hold.is_some() {
+            return faulty(format!("tenders[{index}].hold"), "pays for goods only; leave it out");
+        }
         match situation.policy.tender(line.tender) {
             None => return faulty(format!("tenders[{index}].tender"), unknown_tender(situation.policy, line)),
             Some(tender) if !tender.may_load => return refuse(DeclineCode::TenderNotAllowed),
@@ -490,9 +520,10 @@ fn is_paper(policy: &Policy, line: &TenderLine) -> bool {
     line.reference.is_some() && matches!(class, Some(TenderClass::Voucher | TenderClass::Coupon))
 }
 
-/// A tender line of a sale with the reference that was known last: that of a parked payment came with its confirmation.
+/// A tender line of a sale with the reference that was known last: that of a parked payment came with its confirmation. What a hold had paid is value like
+/// any other when it goes back: the hold has ended.
 fn paid_line(sale: &Sale, state: &ReceiptState, at: usize) -> TenderLine {
-    let mut line = sale.tenders[at].clone();
+    let mut line = TenderLine { hold: None, ..sale.tenders[at].clone() };
     if sale.payment_unknown.map(usize::from) == Some(at) && state.paid_reference.is_some() {
         line.reference.clone_from(&state.paid_reference);
     }

@@ -139,6 +139,7 @@ impl Shops {
             rung: None,
             spent_today: &[],
             gate: &ValueGate::Open,
+            holds: &[],
         };
         let lines: Vec<TillLine> = story
             .lines
@@ -169,6 +170,7 @@ impl Shops {
             amount_minor: basket.total_minor,
             card: None,
             reference: None,
+            hold: None,
         };
         let request = PostSale {
             currency: Currency::CNY,

@@ -18,9 +18,9 @@ use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::decline::Elsewhere;
 use huitong_protocol::entry::{
     Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, DeferredEarning, Earned,
-    Entry, HEADER_VERSION, Header, HubPosting, Invoice, Invoiceable, LineFlags, Markdown, MemberChangeRequested,
-    MemberEnrolled, Origin, Payment, RedLetter, ReplicaVersions, Return, ReturnLine, Sale, SaleLine, TenderLine,
-    UnreferencedReturn, Void,
+    Entry, HEADER_VERSION, Header, Hold, HoldEnd, HoldEndReason, HubPosting, Invoice, Invoiceable, LineFlags, Markdown,
+    MemberChangeRequested, MemberEnrolled, Origin, Payment, RedLetter, ReplicaVersions, Return, ReturnLine, Sale,
+    SaleLine, TenderLine, UnreferencedReturn, Void,
 };
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, MemberId, OperationId, Seq};
 use huitong_protocol::item::Item;
@@ -86,7 +86,13 @@ fn undoing(kind: MovementKind) -> Movement {
 }
 
 fn tender(code: &str) -> TenderLine {
-    TenderLine { tender: text(code), amount_minor: 12_345, card: Some(card()), reference: Some("4200001".to_owned()) }
+    TenderLine {
+        tender: text(code),
+        amount_minor: 12_345,
+        card: Some(card()),
+        reference: Some("4200001".to_owned()),
+        hold: None,
+    }
 }
 
 fn bodies() -> Vec<Body> {
@@ -167,7 +173,10 @@ fn bodies() -> Vec<Body> {
             budgets_spent: vec![text("S1-TEA")],
             invoiceable_tenders: vec![0],
             lines: vec![line],
-            tenders: vec![tender("stored_value")],
+            tenders: vec![TenderLine {
+                hold: Some(text("01935000-0000-7000-8000-000000000002")),
+                ..tender("stored_value")
+            }],
             total_minor: 12_345,
             allocation: vec![vec![12_345]],
             invoiceable: vec![Invoiceable { tax_code: None, tax_ppm: 130_000, invoiceable_minor: 0 }],
@@ -240,6 +249,22 @@ fn bodies() -> Vec<Body> {
             currency: Currency::CNY,
             amount_minor: 12_345,
             movements: vec![movement(MovementKind::UnreferencedReturn)],
+        }),
+        Body::Hold(Hold {
+            card: card(),
+            account: account(),
+            currency: Currency::CNY,
+            amount_minor: 12_345,
+            expires_at_ms: Instant(1_795_303_500_000),
+        }),
+        Body::HoldEnd(HoldEnd {
+            of: entry_id(),
+            hold: text("01935000-0000-7000-8000-000000000002"),
+            account: account(),
+            currency: Currency::CNY,
+            amount_minor: 12_345,
+            reason: HoldEndReason::Released,
+            note: "changed their mind".to_owned(),
         }),
         Body::MemberEnrolled(MemberEnrolled {
             draft: text("01935000-0000-7000-8000-000000000001"),

@@ -462,7 +462,7 @@ impl Till {
 /// When the code is not one.
 #[must_use]
 pub fn tender(code: &str, amount_minor: i64, card: Option<CardNumber>) -> TenderLine {
-    TenderLine { tender: code.parse().expect("a tender code"), amount_minor, card, reference: None }
+    TenderLine { tender: code.parse().expect("a tender code"), amount_minor, card, reference: None, hold: None }
 }
 
 /// A basket line of one piece.

@@ -8,6 +8,7 @@ mod cards;
 mod days;
 pub(crate) mod document;
 mod explanation;
+mod holds;
 mod items;
 mod members;
 #[cfg(test)]
@@ -33,8 +34,9 @@ use huitong_protocol::item::ItemLook;
 use huitong_protocol::member::{ChangeMember, EnrolMember, MembersFound};
 use huitong_protocol::openapi::Operation;
 use huitong_protocol::till::{
-    AskQuote, CardState, CloseDay, DayReport, FreezeCard, LoadCard, OpenDay, OperationState, ParkedSale, PostReturn,
-    PostSale, PostUnreferencedReturn, RegisterInvoice, ResolvePayment, SalePrice, VoidOperation,
+    AskQuote, CardState, CloseDay, DayReport, FreezeCard, Hold, LoadCard, OpenDay, OperationState, ParkedSale,
+    PlaceHold, PostReturn, PostSale, PostUnreferencedReturn, RegisterInvoice, ReleaseHold, ResolvePayment, SalePrice,
+    VoidOperation,
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -157,6 +159,23 @@ pub(crate) fn table() -> Routes {
             "/v1/sales/{id}/invoice",
             sales::register_invoice,
             operation::<RegisterInvoice>("Registers the tax invoice over a receipt."),
+        )
+        .post(
+            "/v1/holds",
+            holds::place,
+            operation::<PlaceHold>("Sets value of a card aside in this store; a sale's tender captures it by its id."),
+        )
+        .get(
+            "/v1/holds",
+            holds::list,
+            look::<Vec<Hold>>("The holds of a card's account, or every open one of the store.", &[NotFound])
+                .query::<holds::ListQuery>(),
+        )
+        .get("/v1/holds/{id}", holds::look, look::<Hold>("A hold, and what became of it.", &[NotFound]))
+        .post(
+            "/v1/holds/{id}/release",
+            holds::release,
+            operation::<ReleaseHold>("Ends a hold; what it set aside is spendable again."),
         )
         .post("/v1/returns", sales::give_back, operation::<PostReturn>("Gives goods of a receipt back."))
         .post(

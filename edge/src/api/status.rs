@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Api, Code, Problem, Till};
 use crate::reminder::{Days, reminders, rung_words};
 use crate::store::tenure::{Excused, Quarantine};
-use crate::store::{StoreError, allotment, day, policy, setting, sync_state, tenure};
+use crate::store::{StoreError, allotment, day, hold, policy, setting, sync_state, tenure};
 
 /// How the store stands with its policies. A stale one stays in force: trade never waits for head office.
 #[derive(Serialize, schemars::JsonSchema)]
@@ -59,8 +59,21 @@ pub(super) struct Status {
     ladder: Option<Rung>,
     /// Whether stored value may move.
     value: ValueStatus,
+    /// What is set aside of cards.
+    holds: HoldsStatus,
     /// In words, empty when all is well.
     alarms: Vec<String>,
+}
+
+/// What is set aside of cards in this store. `GET /v1/holds` lists it.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct HoldsStatus {
+    /// How many holds are open.
+    open: u64,
+    /// What they set aside together.
+    held_minor: i64,
+    /// When the next of them is over, by the store's clock.
+    next_expires_at_ms: Option<Instant>,
 }
 
 /// Whether stored value may move, and what it waits for.
@@ -128,12 +141,15 @@ fn value(api: &Api) -> Result<(ValueStatus, Option<String>), StoreError> {
 pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Response, Problem> {
     let committed = api.store().committed();
     let identity = committed.identity.as_ref().ok_or(StoreError::NotEnrolled)?;
-    let (sync, unreported_accounts, mut alarms, key, (unanswered, differing)) = api.store().read(|tx| {
+    let (sync, unreported_accounts, mut alarms, key, (unanswered, differing), holds) = api.store().read(|tx| {
         let sync = sync_state::get(tx)?;
         let unreported = allotment::changed_count(tx, sync.reported_change_no)?;
         let key = policy::keys(tx)?.last().map(PolicyKey::id);
         let days = (day::first_unanswered(tx)?, day::first_differing(tx)?);
-        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key, days))
+        let (open, held_minor) = hold::open_sum(tx)?;
+        let next_expires_at_ms = hold::open(tx, 1)?.first().map(|hold| hold.expires_at_ms);
+        let holds = HoldsStatus { open, held_minor, next_expires_at_ms };
+        Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key, days, holds))
     })?;
     let (value, alarm) = value(&api)?;
     alarms.extend(alarm);
@@ -179,7 +195,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         insecure_http: api.shared.insecure_http,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Json(Status { edge, policy, cards, ladder, value, alarms }).into_response())
+    Ok(Json(Status { edge, policy, cards, ladder, value, holds, alarms }).into_response())
 }
 
 /// Alive: the process answers.

@@ -112,6 +112,8 @@ fn body_json(body: &Body) -> Result<Value, serde_json::Error> {
         Body::Void(body) => serde_json::to_value(body),
         Body::Return(body) => serde_json::to_value(body),
         Body::UnreferencedReturn(body) => serde_json::to_value(body),
+        Body::Hold(body) => serde_json::to_value(body),
+        Body::HoldEnd(body) => serde_json::to_value(body),
         Body::MemberEnrolled(body) => serde_json::to_value(body),
         Body::MemberChangeRequested(body) => serde_json::to_value(body),
         Body::Allotment(body) => serde_json::to_value(body),

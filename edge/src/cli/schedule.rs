@@ -15,7 +15,7 @@ pub(super) enum ScheduleCommand {
     List,
     /// Runs a job now; its next time stays
     Run {
-        /// download, upload, report, day_close or purge
+        /// download, upload, report, day_close, expire_holds or purge
         name: String,
     },
 }

@@ -2,6 +2,7 @@
 
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, DayOpen};
+use huitong_protocol::ledger::HOLD_LISTED_MAX;
 use huitong_protocol::seal::Seal;
 use huitong_protocol::till::{CloseDay, DayReport, Fault, OpenDay};
 use huitong_protocol::time::{BusinessDay, Instant};
@@ -9,7 +10,7 @@ use jiff::ToSpan as _;
 
 use super::{Call, Done, Ledger, Order, approved};
 use crate::store::identity::Identity;
-use crate::store::{EntryMeta, StoreError, WriteTx, day, journal, pending};
+use crate::store::{EntryMeta, StoreError, WriteTx, day, hold, journal, pending};
 
 /// A label this many days after the last closed one is taken without a word, whatever the clock says: a month covers the holidays and repairs that a
 /// store is closed for, and a label that is wrong by as much is lived through.
@@ -86,6 +87,8 @@ pub(super) fn close(tx: &mut WriteTx<'_>, call: &Call, request: &CloseDay) -> Re
     day::close(tx, &seal, appended.id.seq)?;
     pending::forget(tx, business_day)?;
     approved.seal = Some(seal);
+    // They stay: a promise does not end with the day.
+    approved.open_holds = hold::open(tx, HOLD_LISTED_MAX)?;
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Rules are the core's; here their rows are read before a decision, and written with it.
 
+use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, Entry, TenderLine};
 use huitong_protocol::id::{AccountId, PromotionId, StoreId};
@@ -37,7 +38,13 @@ fn act(order: &Order) -> Option<Act> {
         Order::UnreferencedReturn(request) => (Operation::ReturnWithoutReceipt, request.amount_minor),
         Order::ResolvePayment { .. } => (Operation::ResolvePayment, 0),
         Order::RegisterInvoice { .. } => (Operation::RegisterInvoice, 0),
-        Order::EnrolMember(_) | Order::ChangeMember(_) | Order::OpenDay(_) | Order::CloseDay(_) => return None,
+        // As selling, holding is everybody's.
+        Order::PlaceHold(_)
+        | Order::ReleaseHold { .. }
+        | Order::EnrolMember(_)
+        | Order::ChangeMember(_)
+        | Order::OpenDay(_)
+        | Order::CloseDay(_) => return None,
     };
     Some(Act { operation, amount })
 }
@@ -89,8 +96,15 @@ pub(super) fn spent_today(
     order: &Order,
 ) -> Result<Vec<(AccountId, i64)>, StoreError> {
     let mut spent: Vec<(AccountId, i64)> = Vec::new();
-    let (Order::Sale(request), Some(day)) = (order, tx.chain().open_day) else { return Ok(spent) };
-    for (account, _) in limited_spends(tx, policy, &request.tenders)? {
+    let Some(day) = tx.chain().open_day else { return Ok(spent) };
+    let spends = match order {
+        Order::Sale(request) => limited_spends(tx, policy, &request.tenders)?,
+        Order::PlaceHold(request) => {
+            limited_spend(tx, policy, request.card, request.amount_minor)?.into_iter().collect()
+        }
+        _ => return Ok(spent),
+    };
+    for (account, _) in spends {
         if !spent.iter().any(|(known, _)| *known == account) {
             spent.push((account, day_spend::get(tx, day, account)?));
         }
@@ -104,21 +118,28 @@ fn limited_spends(
     policy: &Policy,
     tenders: &[TenderLine],
 ) -> Result<Vec<(AccountId, i64)>, StoreError> {
-    let is_limited = |product: &Product| product.spend_day_minor_max < i64::MAX;
     let mut spends = Vec::new();
-    if !policy.products.iter().any(is_limited) {
-        return Ok(spends);
-    }
     for line in tenders {
         let is_value = policy.tender(line.tender).is_some_and(|tender| tender.class == TenderClass::StoredValue);
         let Some(number) = line.card.filter(|_| is_value) else { continue };
-        if let Some(card) = card::find(tx, number)?
-            && policy.product(&card).is_some_and(is_limited)
-        {
-            spends.push((card.account, line.amount_minor));
-        }
+        spends.extend(limited_spend(tx, policy, number, line.amount_minor)?);
     }
     Ok(spends)
+}
+
+/// The account of a card whose product has a limit per day, with what is to be taken of it.
+fn limited_spend(
+    tx: &ReadTx<'_>,
+    policy: &Policy,
+    number: CardNumber,
+    amount_minor: i64,
+) -> Result<Option<(AccountId, i64)>, StoreError> {
+    let is_limited = |product: &Product| product.spend_day_minor_max < i64::MAX;
+    if !policy.products.iter().any(is_limited) {
+        return Ok(None);
+    }
+    let card = card::find(tx, number)?.filter(|card| policy.product(card).is_some_and(is_limited));
+    Ok(card.map(|card| (card.account, amount_minor)))
 }
 
 /// Counts what an approved operation gave away and what it spent, in its own transaction.

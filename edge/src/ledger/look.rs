@@ -14,7 +14,7 @@ use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Need, Purpose};
 
 use super::order::Reference;
-use super::{Decided, HubReply, Ledger, pending_here, purse_of, take_news};
+use super::{Decided, HubReply, Ledger, hold, pending_here, purse_of, take_news};
 use crate::slip::{self, Style};
 use crate::store::identity::Identity;
 use crate::store::{ReadTx, StoreError, allotment, card, journal, operation, receipt};
@@ -47,8 +47,8 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`] of the engine.
     pub async fn card(&self, now: Instant, number: CardNumber, total: bool) -> Result<CardLook, StoreError> {
-        let today = self.today(now);
-        let here = self.store().look(|tx| self.card_here(tx, number, today))?;
+        let (today, at) = (self.today(now), self.guarded(now));
+        let here = self.store().look(|tx| self.card_here(tx, number, today, at))?;
         if let (Some((card, balances)), false) = (&here, total) {
             return Ok(CardLook::Known(Box::new(state(card, balances, self.unit(), None))));
         }
@@ -73,7 +73,7 @@ impl Ledger {
             stored?;
         }
         let total = if totals.is_empty() { None } else { Some(totals.swap_remove(0)) };
-        let here = self.store().read(|tx| self.card_here(tx, number, today))?;
+        let here = self.store().read(|tx| self.card_here(tx, number, today, at))?;
         Ok(here.map_or(CardLook::Unknown, |(card, balances)| {
             CardLook::Known(Box::new(state(&card, &balances, Some(unit), total)))
         }))
@@ -170,9 +170,9 @@ impl Ledger {
             return Ok(None);
         };
         let purse = Purse { account, unit: Unit::Points };
-        let counters = allotment::get(tx, purse)?;
-        let pending = pending_here(tx, purse, &counters, &policy.policy, Some(today))?.unwrap_or(0);
-        Ok(Some(PointsHere { confirmed: counters.available_minor().saturating_sub(pending), pending }))
+        let holding = allotment::get(tx, purse)?;
+        let pending = pending_here(tx, purse, &holding, &policy.policy, Some(today))?.unwrap_or(0);
+        Ok(Some(PointsHere { confirmed: holding.available_minor().saturating_sub(pending), pending }))
     }
 
     fn card_here(
@@ -180,18 +180,21 @@ impl Ledger {
         tx: &ReadTx<'_>,
         number: CardNumber,
         today: Option<BusinessDay>,
+        at: Instant,
     ) -> Result<Option<(Card, Vec<BalanceHere>)>, StoreError> {
         let Some(card) = card::find(tx, number)? else { return Ok(None) };
         let (committed, mut balances) = (self.store().committed(), Vec::new());
-        for (purse, counters) in allotment::of_account(tx, card.account)? {
+        for (purse, holding) in allotment::of_account(tx, card.account)? {
+            let holding = hold::as_of(tx, purse, holding, at)?;
             let pending_minor = match committed.policy.as_ref() {
-                Some(policy) => pending_here(tx, purse, &counters, &policy.policy, today)?,
+                Some(policy) => pending_here(tx, purse, &holding, &policy.policy, today)?,
                 None => None,
             };
             balances.push(BalanceHere {
                 account: purse.account,
                 unit: purse.unit,
-                available_here_minor: counters.available_minor(),
+                available_here_minor: holding.available_minor(),
+                held_minor: holding.held_minor,
                 pending_minor,
             });
         }
@@ -255,7 +258,13 @@ fn state(card: &Card, balances: &[BalanceHere], unit: Option<Unit>, total: Optio
     let mut balances = balances.to_vec();
     // A card that nothing was ever done with here shows a plain zero.
     if let (true, Some(unit)) = (balances.is_empty(), unit) {
-        balances.push(BalanceHere { account: card.account, unit, available_here_minor: 0, pending_minor: None });
+        balances.push(BalanceHere {
+            account: card.account,
+            unit,
+            available_here_minor: 0,
+            held_minor: 0,
+            pending_minor: None,
+        });
     }
     CardState {
         card: card.number,

@@ -10,16 +10,18 @@ use huitong_protocol::ledger::{self as core, Decision, Holdings, ReceiptState, S
 use huitong_protocol::points::PointsRules;
 use huitong_protocol::policy::Policy;
 use huitong_protocol::till::{
-    CloseDay, Fault, FreezeCard, FromTill, LoadCard, OpenDay, PostReturn, PostSale, PostUnreferencedReturn,
-    RegisterInvoice, ResolvePayment, Said, VoidOperation,
+    CloseDay, Fault, FreezeCard, FromTill, Hold, LoadCard, OpenDay, PlaceHold, PostReturn, PostSale,
+    PostUnreferencedReturn, RegisterInvoice, ReleaseHold, ResolvePayment, Said, VoidOperation,
 };
 use huitong_protocol::unit::Unit;
 
+use super::look::entry_of;
 use super::member::{Newcomer, Wish, acquaintance};
 use super::pricing::Prepared;
-use super::{Call, limits};
+use super::{Call, hold, limits};
+use crate::store::identity::Identity;
 use crate::store::{
-    EntryMeta, StoreError, WriteTx, allotment, card, draft, journal, member, operation, pending, receipt,
+    EntryMeta, ReadTx, StoreError, WriteTx, allotment, card, draft, journal, member, operation, pending, receipt,
     tender_reference,
 };
 
@@ -71,6 +73,15 @@ pub enum Order {
     },
     /// Post a sale.
     Sale(PostSale),
+    /// Set value of a card aside.
+    PlaceHold(PlaceHold),
+    /// Give back what a hold set aside.
+    ReleaseHold {
+        /// Which hold.
+        of: Reference,
+        /// Why.
+        request: ReleaseHold,
+    },
     /// Undo an operation of the open day.
     Void {
         /// Which.
@@ -113,6 +124,8 @@ impl Order {
             Self::SellCard { request, .. } | Self::ReloadCard { request, .. } => request,
             Self::FreezeCard { request, .. } => request,
             Self::Sale(request) => request,
+            Self::PlaceHold(request) => request,
+            Self::ReleaseHold { request, .. } => request,
             Self::Void { request, .. } => request,
             Self::ResolvePayment { request, .. } => request,
             Self::RegisterInvoice { request, .. } => request,
@@ -157,6 +170,7 @@ impl Order {
         }
         let identity = tx.identity()?;
         let spent_today = limits::spent_today(tx, policy, self)?;
+        let holds = hold::named(tx, self)?;
         let situation = Situation {
             store: identity.store.id,
             policy,
@@ -165,6 +179,7 @@ impl Order {
             rung: policy.ladder.rung(call.cards_age_ms),
             spent_today: &spent_today,
             gate,
+            holds: &holds,
         };
         let unit = Unit::Money(policy.currency);
         let one = |number: CardNumber| rows(tx, std::iter::once(number), unit, None);
@@ -202,6 +217,7 @@ impl Order {
                     }
                     let (cards, mut holdings) =
                         rows(tx, request.tenders.iter().filter_map(|line| line.card), unit, None)?;
+                    add_holds(tx, &holds, &mut holdings)?;
                     // The policy that priced it may have points where the one in force has none.
                     if basket.terms.is_some() || policy.points != PointsRules::default() {
                         let earner = match basket.earner {
@@ -224,6 +240,18 @@ impl Order {
                         fault: "nobody priced its basket".to_owned(),
                     });
                 }
+            },
+            Self::PlaceHold(request) => {
+                let (cards, holdings) = one(request.card)?;
+                core::place_hold(&situation, tx.guarded(call.now), &cards, &holdings, request)
+            }
+            Self::ReleaseHold { of, request } => match hold::find(tx, &identity, *of)? {
+                Some(named) => {
+                    let mut holdings = Holdings::default();
+                    add_holds(tx, std::slice::from_ref(&named), &mut holdings)?;
+                    core::release_hold(&situation, &named, &holdings, request)
+                }
+                None => Decision::Declined(Box::new(Decline::new(DeclineCode::HoldUnknown))),
             },
             Self::Void { of, request } => match self.original(tx, *of, request.check().err())? {
                 Original::Found(entry, state) => {
@@ -431,7 +459,8 @@ pub(super) fn keep_references(
 /// counters say; else the entries since then are read.
 fn standing(tx: &WriteTx<'_>, sold: &Entry, account: AccountId, holdings: &Holdings) -> Result<Standing, StoreError> {
     let mut standing = Standing::of(account);
-    let spent = holdings.rows().iter().any(|(purse, counters)| purse.account == account && counters.spent_minor > 0);
+    let spent =
+        holdings.rows().iter().any(|(purse, holding)| purse.account == account && holding.counters.spent_minor > 0);
     if spent || !receipt::parked(tx)?.is_empty() {
         journal::each_after(tx, sold.header.seq, &["sale", "payment", "return", "void"], |entry| standing.see(&entry))?;
     }
@@ -448,6 +477,25 @@ fn cards_of(entry: &Entry) -> Vec<CardNumber> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The accounts that an operation of this store moved.
+pub(super) fn entry_accounts(
+    tx: &ReadTx<'_>,
+    identity: &Identity,
+    of: Reference,
+) -> Result<Vec<AccountId>, StoreError> {
+    let entry = entry_of(tx, identity, of)?;
+    Ok(entry.iter().flat_map(|entry| entry.body.movements()).map(|movement| movement.account).collect())
+}
+
+/// Adds the purses of holds: a card that pays with one need not be known here any more.
+fn add_holds(tx: &ReadTx<'_>, holds: &[Hold], holdings: &mut Holdings) -> Result<(), StoreError> {
+    for hold in holds {
+        let purse = Purse { account: hold.account, unit: Unit::Money(hold.currency) };
+        holdings.put(purse, allotment::get(tx, purse)?);
+    }
+    Ok(())
 }
 
 /// Adds the points of accounts, and what of them may not pay yet.

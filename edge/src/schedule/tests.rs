@@ -77,6 +77,7 @@ fn only(job: impl FnOnce(&mut ScheduleConfig)) -> ScheduleConfig {
         report: When::Off,
         day_close: When::Off,
         purge: When::Off,
+        expire_holds: When::Off,
         spread: Millis::ZERO,
     };
     job(&mut config);

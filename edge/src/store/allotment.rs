@@ -2,7 +2,7 @@
 //!
 //! Every change gets the next change number, so that a report is "what changed after the number that the hub took".
 
-use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent, step};
+use huitong_protocol::allotment::{Holding, HoldingEvent, Purse, StoreCounters, StoreEvent, step};
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
 use huitong_protocol::id::AccountId;
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
@@ -20,6 +20,10 @@ fn read_counters(row: &Row<'_>, at: usize) -> Result<StoreCounters, StoreError> 
     })
 }
 
+fn read_holding(row: &Row<'_>, at: usize) -> Result<Holding, StoreError> {
+    Ok(Holding { counters: read_counters(row, at)?, held_minor: cell(row, at + 4)? })
+}
+
 fn read_purse(row: &Row<'_>, at: usize) -> Result<Purse, StoreError> {
     let account = AccountId::new(cell(row, at)?).map_err(|error| StoreError::Value {
         table: "allotment",
@@ -29,16 +33,16 @@ fn read_purse(row: &Row<'_>, at: usize) -> Result<Purse, StoreError> {
     Ok(Purse { account, unit: parsed(row, at + 1, "allotment", "unit")? })
 }
 
-/// The counters of a purse; none yet are all zero.
+/// What the store has of a purse; nothing yet is all zero.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn get(tx: &ReadTx<'_>, purse: Purse) -> Result<StoreCounters, StoreError> {
+pub fn get(tx: &ReadTx<'_>, purse: Purse) -> Result<Holding, StoreError> {
     let row = tx.one(
         "read an allotment",
-        "SELECT adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment WHERE account = ?1 AND unit = ?2",
+        "SELECT adopted_minor, loaded_minor, spent_minor, released_minor, held_minor FROM allotment WHERE account = ?1 AND unit = ?2",
         (purse.account.get(), purse.unit.as_str()),
-        |row| read_counters(row, 0),
+        |row| read_holding(row, 0),
     )?;
     Ok(row.unwrap_or_default())
 }
@@ -47,36 +51,38 @@ pub fn get(tx: &ReadTx<'_>, purse: Purse) -> Result<StoreCounters, StoreError> {
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn of_account(tx: &ReadTx<'_>, account: AccountId) -> Result<Vec<(Purse, StoreCounters)>, StoreError> {
+pub fn of_account(tx: &ReadTx<'_>, account: AccountId) -> Result<Vec<(Purse, Holding)>, StoreError> {
     // Ordered here: with ORDER BY the engine (built with STAT4) would plan the statement again for each account, which took half of a look-up.
     let mut purses = tx.all(
         "read an account's allotments",
-        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor FROM allotment WHERE account = ?1",
+        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, held_minor FROM allotment WHERE account = ?1",
         [account.get()],
-        |row| Ok((read_purse(row, 0)?, read_counters(row, 2)?)),
+        |row| Ok((read_purse(row, 0)?, read_holding(row, 2)?)),
     )?;
     purses.sort_by_key(|(purse, _)| *purse);
     Ok(purses)
 }
 
-/// Stores the counters that `step` returned, with the stamp of the entry that moved them.
+/// Stores what `step` returned, with the stamp of the entry that moved them.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn put(
     tx: &mut WriteTx<'_>,
     purse: Purse,
-    counters: StoreCounters,
+    holding: impl Into<Holding>,
     stamp: Stamp,
     now: Instant,
 ) -> Result<(), StoreError> {
+    let holding = holding.into();
+    let Holding { counters, held_minor } = holding;
     let change_no = tx.next_change_no();
     tx.execute_one(
         "write an allotment",
-        "INSERT INTO allotment (account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, available_minor, stamp, change_no, last_move_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        "INSERT INTO allotment (account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, held_minor, available_minor, stamp, change_no, last_move_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (account, unit) DO UPDATE SET adopted_minor = excluded.adopted_minor, loaded_minor = excluded.loaded_minor,
-           spent_minor = excluded.spent_minor, released_minor = excluded.released_minor, available_minor = excluded.available_minor,
+           spent_minor = excluded.spent_minor, released_minor = excluded.released_minor, held_minor = excluded.held_minor, available_minor = excluded.available_minor,
            stamp = excluded.stamp, change_no = excluded.change_no, last_move_ms = excluded.last_move_ms",
         (
             purse.account.get(),
@@ -85,7 +91,8 @@ pub fn put(
             counters.loaded_minor,
             counters.spent_minor,
             counters.released_minor,
-            counters.available_minor(),
+            held_minor,
+            holding.available_minor(),
             stamp.0,
             change_no,
             now.0,
@@ -137,8 +144,8 @@ pub fn changed_count(tx: &ReadTx<'_>, change_no: i64) -> Result<u64, StoreError>
 pub struct Held {
     /// The purse.
     pub purse: Purse,
-    /// Its counters.
-    pub counters: StoreCounters,
+    /// What is in it.
+    pub holding: Holding,
     /// When it last moved.
     pub last_move_ms: Instant,
 }
@@ -157,7 +164,7 @@ pub fn idle_since(
 ) -> Result<Vec<Held>, StoreError> {
     tx.all(
         "find idle allotments",
-        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, last_move_ms
+        "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, held_minor, last_move_ms
          FROM allotment WHERE available_minor > 0 AND last_move_ms > ?5 AND last_move_ms <= ?2 AND available_minor > COALESCE(
            (SELECT target_minor FROM parking WHERE parking.account = allotment.account AND parking.unit = allotment.unit), ?1)
          AND (?4 IS NULL OR unit <> 'points' OR NOT EXISTS (SELECT 1 FROM points_pending
@@ -166,8 +173,8 @@ pub fn idle_since(
          ORDER BY last_move_ms LIMIT ?3",
         (park_minor, before.0, column(limit as u64), today.map(|day| day.to_string()), after.0),
         |row| {
-            let (purse, counters) = (read_purse(row, 0)?, read_counters(row, 2)?);
-            Ok(Held { purse, counters, last_move_ms: Instant(cell(row, 6)?) })
+            let (purse, holding) = (read_purse(row, 0)?, read_holding(row, 2)?);
+            Ok(Held { purse, holding, last_move_ms: Instant(cell(row, 7)?) })
         },
     )
 }
@@ -216,13 +223,13 @@ pub fn adopt_grants(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant]) -> Res
     write(tx, now, changed, |change| AllotmentChange {
         account: change.purse.account,
         unit: change.purse.unit,
-        adopted_minor: Some(change.after.adopted_minor),
+        adopted_minor: Some(change.after.counters.adopted_minor),
         released_minor: None,
     })
 }
 
-/// Releases value to the hub's pool: writes one Allotment entry for what could be released, nothing when nothing could. A purse that meanwhile holds
-/// less than asked releases what it holds.
+/// Releases value to the hub's pool: writes one Allotment entry for what could be released, nothing when nothing could. A purse of which meanwhile less
+/// is available than asked releases that. What is held for somebody stays.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
@@ -243,15 +250,15 @@ pub fn release(tx: &mut WriteTx<'_>, now: Instant, amounts: &[(Purse, i64)]) -> 
         account: change.purse.account,
         unit: change.purse.unit,
         adopted_minor: None,
-        released_minor: Some(change.after.released_minor),
+        released_minor: Some(change.after.counters.released_minor),
     })
 }
 
 /// A purse while it changes.
 struct Change {
     purse: Purse,
-    before: StoreCounters,
-    after: StoreCounters,
+    before: Holding,
+    after: Holding,
 }
 
 impl Change {
@@ -260,15 +267,15 @@ impl Change {
         let (before, after) = match known {
             Some(known) => known,
             None => {
-                let counters = get(tx, purse)?;
-                (counters, counters)
+                let holding = get(tx, purse)?;
+                (holding, holding)
             }
         };
         Ok(Self { purse, before, after })
     }
 
     fn step(&mut self, event: StoreEvent) -> Result<(), huitong_protocol::allotment::Refusal> {
-        self.after = step(&self.after, event)?;
+        self.after = step(&self.after, HoldingEvent::Moved(event))?;
         Ok(())
     }
 

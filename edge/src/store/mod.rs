@@ -11,6 +11,7 @@ pub mod day;
 pub mod day_spend;
 pub mod draft;
 mod error;
+pub mod hold;
 pub mod identity;
 pub mod in_use;
 pub mod item;

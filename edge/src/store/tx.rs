@@ -238,6 +238,13 @@ impl WriteTx<'_> {
         self.chain.head
     }
 
+    /// The clock as far as it can be trusted not to have gone back: never behind what the journal has seen. A machine that lost the time does not make
+    /// promises that end before they began.
+    #[must_use]
+    pub fn guarded(&self, now: Instant) -> Instant {
+        Instant(now.0.max(self.chain.stamp.0))
+    }
+
     /// Who the store is.
     ///
     /// # Errors

@@ -313,7 +313,7 @@ impl Link {
             let mut news = Vec::new();
             for grant in grants {
                 let held = allotment::get(tx, Purse { account: grant.account, unit: grant.unit })?;
-                if held.adopted_minor < grant.granted_minor {
+                if held.counters.adopted_minor < grant.granted_minor {
                     news.push(grant);
                 }
             }

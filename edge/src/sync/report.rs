@@ -233,7 +233,7 @@ fn line_of(tx: &ReadTx<'_>, purse: Purse) -> Result<ReportLine, StoreError> {
         (purse.account.get(), purse.unit.as_str()),
         |row| cell(row, 0),
     )?;
-    let counters = allotment::get(tx, purse)?;
+    let counters = allotment::get(tx, purse)?.counters;
     Ok(ReportLine { account: purse.account, unit: purse.unit, counters, stamp: stamp.map_or(Stamp::ZERO, Stamp) })
 }
 

@@ -21,7 +21,7 @@ use crate::identity::StoreKey;
 use crate::ledger::{Call, Ledger, Order};
 use crate::run::{self, Edge, EdgeError};
 use crate::schedule::Job;
-use crate::store::{Store, StoreError, allotment, sync_state};
+use crate::store::{Store, StoreError, allotment, hold, sync_state};
 use crate::till::Permissions;
 
 const AT_ONCE: &str = r#"{ when = "at_once" }"#;
@@ -314,9 +314,9 @@ async fn who_comes_back_while_their_value_is_being_released_keeps_it() {
     let (store, link) = still(shop.folder.path(), &shop.office, &shop.clock);
     let now = crate::clock::Clock::now(&shop.clock);
     let sale = store.write(move |tx| {
-        let mut counters = allotment::get(tx, purse(1))?;
-        counters.spent_minor += 50;
-        allotment::put(tx, purse(1), counters, tx.chain().stamp, now)
+        let mut held = allotment::get(tx, purse(1))?;
+        held.counters.spent_minor += 50;
+        allotment::put(tx, purse(1), held, tx.chain().stamp, now)
     });
     release_after(&store, &link, sale).await.unwrap();
     let held = store
@@ -491,6 +491,26 @@ async fn a_recall_takes_the_parked_amount_too_and_is_answered_at_once() {
 }
 
 #[tokio::test]
+async fn neither_a_recall_nor_a_close_takes_what_is_held() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 500).await;
+    let request = json!({"card": number(1), "currency": "CNY", "amount_minor": 300, "expires_in_s": 3_600});
+    let held = shop.post("/v1/holds", &request).await;
+    shop.office.with(|office| office.recalls = vec![(1, recall(1))]);
+    shop.office.until("what is not held is in the pool", |office| office.free(1) == 200).await;
+    shop.office.until("the recall is confirmed", |office| office.recalls_through == 1).await;
+    shop.close_day().await;
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!((shop.office.with(|office| office.free(1)), shop.available(1)), (200, 0));
+    // Its time is over, and the job gives it back to the store, which releases it as the day is closed.
+    shop.clock.wind(3_601_000);
+    assert!(shop.edge.tick().await.unwrap().contains(&Job::ExpireHolds));
+    shop.office.until("all of it is in the pool", |office| office.free(1) == 500).await;
+    let told = shop.edge.store().read(|tx| hold::find(tx, held["hold"]["id"].as_str().unwrap().parse().unwrap()));
+    assert_eq!(told.unwrap().unwrap().state, huitong_protocol::till::HoldState::Expired);
+}
+
+#[tokio::test]
 async fn the_day_is_uploaded_when_it_is_closed_and_the_verdict_kept() {
     let shop = Shop::new(AT_CLOSE, 0).await;
     for n in 1..=4 {
@@ -649,6 +669,7 @@ async fn the_day_closes_by_itself_when_the_schedule_says_so() {
         config.schedule.day_close = "22:00".parse().unwrap();
         config.schedule.report = crate::config::When::Off;
         config.schedule.upload = crate::config::When::Off;
+        config.schedule.expire_holds = crate::config::When::Off;
     })
     .await;
     shop.reload(1, 10).await;

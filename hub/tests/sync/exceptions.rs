@@ -283,7 +283,13 @@ pub(crate) fn basket(skus: &[(&str, bool)]) -> Body {
         budgets_spent: Vec::new(),
         invoiceable_tenders: Vec::new(),
         lines: skus.iter().map(line).collect(),
-        tenders: vec![TenderLine { tender: "cash".parse().unwrap(), amount_minor: 1, card: None, reference: None }],
+        tenders: vec![TenderLine {
+            tender: "cash".parse().unwrap(),
+            amount_minor: 1,
+            card: None,
+            reference: None,
+            hold: None,
+        }],
         total_minor: 1,
         allocation: Vec::new(),
         invoiceable: Vec::new(),
@@ -382,7 +388,7 @@ pub(crate) async fn publish_vouchers(world: &World) {
 
 fn by_voucher(amount_minor: i64, number: &str) -> TenderLine {
     let (tender, reference) = ("voucher".parse().unwrap(), Some(number.to_owned()));
-    TenderLine { tender, amount_minor, card: None, reference }
+    TenderLine { tender, amount_minor, card: None, reference, hold: None }
 }
 
 pub(crate) fn paid_by_voucher(number: &str) -> Body {

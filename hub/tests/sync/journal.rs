@@ -283,8 +283,13 @@ async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
 
 /// A sale paid with cash lines of these amounts; `undone` makes it the void of one.
 pub(crate) fn paid(amounts: &[i64], undone: bool) -> Body {
-    let cash =
-        |&amount_minor: &i64| TenderLine { tender: "cash".parse().unwrap(), amount_minor, card: None, reference: None };
+    let cash = |&amount_minor: &i64| TenderLine {
+        tender: "cash".parse().unwrap(),
+        amount_minor,
+        card: None,
+        reference: None,
+        hold: None,
+    };
     let (currency, tenders) = (Currency::CNY, amounts.iter().map(cash).collect());
     if undone {
         return Body::Void(Void {

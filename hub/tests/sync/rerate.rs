@@ -47,6 +47,7 @@ impl FakeStore {
             amount_minor: basket.total_minor,
             card: None,
             reference: None,
+            hold: None,
         };
         let mut sale = Sale {
             currency: Currency::CNY,

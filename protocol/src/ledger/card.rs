@@ -51,7 +51,9 @@ pub fn sell_card(
             });
         }
         // Whoever buys a card buys what is loaded now, and nothing that somebody before left behind it.
-        if [unit, Unit::Points].iter().any(|&unit| holdings.get(Purse { account: card.account, unit }).available() > 0)
+        if [unit, Unit::Points]
+            .iter()
+            .any(|&unit| holdings.get(Purse { account: card.account, unit }).counters.available() > 0)
         {
             return Err(Decision::of_card(DeclineCode::CardInUse, number));
         }
@@ -92,7 +94,8 @@ pub fn reload_card(
 fn limits(situation: &Situation<'_>, card: &Card, unit: Unit, holdings: &Holdings, request: &LoadCard) -> Decide<()> {
     let Some(product) = situation.policy.product(card) else { return Ok(()) };
     let load_minor = request.amount_minor.saturating_add(request.bonus_minor);
-    let held_minor = holdings.get(Purse { account: card.account, unit }).available_minor();
+    // What is held is in the account like the rest.
+    let held_minor = holdings.get(Purse { account: card.account, unit }).counters.available_minor();
     let limit =
         |code, most_minor, needed_minor| Err(Decision::over_limit(code, card.number, unit, most_minor, needed_minor));
     let loads = &product.scope.load_tenders;

@@ -7,7 +7,7 @@
 use super::void::{funded, papers, undo_all};
 use super::{
     Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, given_back, goes_back,
-    refuse, settle,
+    paid_line, refuse, settle,
 };
 use crate::card::{Card, CardStatus};
 use crate::decline::DeclineCode;
@@ -72,18 +72,16 @@ pub fn resolve_payment(
             PaymentOutcome::Failed => {
                 undo_all(&mut work, original, None)?;
                 // What never came does not go back, nor what nobody had paid for.
-                let came = sale
-                    .tenders
-                    .iter()
-                    .enumerate()
-                    .filter(|&(at, line)| at != unknown && goes_back(situation.policy, line));
+                let tenders: Vec<TenderLine> = (0..sale.tenders.len()).map(|at| paid_line(sale, state, at)).collect();
+                let came =
+                    tenders.iter().enumerate().filter(|&(at, line)| at != unknown && goes_back(situation.policy, line));
                 let refunds: Vec<TenderLine> = came.map(|(_, line)| line.clone()).collect();
                 let body = Void {
                     of,
                     of_kind: original.header.kind.clone(),
                     reason: request.reason.clone(),
                     currency: sale.currency,
-                    tenders: sale.tenders.clone(),
+                    tenders,
                     refunds: refunds.clone(),
                     red_letter: None,
                     funded: funded(original)?,

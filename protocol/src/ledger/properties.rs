@@ -14,6 +14,7 @@ use proptest::test_runner::TestRunner;
 use super::basket::{self, Earner, Known, Prices};
 use super::tests::{CNY, Shop, account, card, known_item, line, number, policy as small_policy, sale, tender};
 use super::*;
+use crate::allotment::StoreCounters;
 use crate::entry::Entry;
 use crate::item::Item;
 use crate::money::Ppm;

@@ -143,7 +143,9 @@ fn route(policy: &Policy, line: &TenderLine) -> RefundRoute {
 fn routed(policy: &Policy, line: &TenderLine, amount_minor: i64) -> TenderLine {
     let cash = policy.tenders.iter().find(|tender| tender.gives_change);
     match (route(policy, line), cash) {
-        (RefundRoute::Cash, Some(cash)) => TenderLine { tender: cash.code, amount_minor, card: None, reference: None },
+        (RefundRoute::Cash, Some(cash)) => {
+            TenderLine { tender: cash.code, amount_minor, card: None, reference: None, hold: None }
+        }
         _ => TenderLine { amount_minor, ..line.clone() },
     }
 }
@@ -293,6 +295,7 @@ pub fn post_unreferenced_return(
             amount_minor: request.amount_minor,
             card: Some(number),
             reference: None,
+            hold: None,
         };
         let mut plan = work.plan(Body::UnreferencedReturn(body));
         plan.refunds = vec![refund];

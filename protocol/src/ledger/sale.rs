@@ -6,17 +6,17 @@ use super::allocation::allocate;
 use super::basket::{Earner, PricedBasket, paid};
 use super::invoice::by_rate;
 use super::{
-    Decide, Decision, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty, refuse,
-    settle, unknown_tender,
+    Decide, Decision, EndedHold, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty,
+    refuse, settle, unknown_tender,
 };
-use crate::allotment::{Purse, StoreCounters};
+use crate::allotment::{Holding, HoldingEvent, Purse};
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
 use crate::entry::{Body, DeferredEarning, Earned, Sale};
 use crate::movement::{Movement, MovementKind};
 use crate::points::BurnRule;
 use crate::policy::{Policy, Tender, TenderClass};
-use crate::till::{AMOUNT_MINOR_MAX, PostSale};
+use crate::till::{AMOUNT_MINOR_MAX, HoldState, PostSale};
 use crate::unit::Unit;
 use crate::wire::{Need, Purpose};
 
@@ -35,10 +35,14 @@ pub fn post_sale(
         let unit = work.currency(request.currency)?;
         paid(basket, &request.tenders)?;
         let tenders = catalogued(situation.policy, request)?;
-        let mut needs = Vec::new();
+        let (mut needs, mut ended) = (Vec::new(), Vec::new());
         for (index, (line, tender)) in request.tenders.iter().zip(&tenders).enumerate() {
             let Some(number) = line.card.filter(|_| tender.class.needs_card()) else { continue };
             let taken = match tender.class {
+                _ if line.hold.is_some() => {
+                    // A plan that asks first is thrown away, and its purses are used up.
+                    capture(&mut work, request, index, unit, needs.is_empty()).map(|hold| ended.push(hold))
+                }
                 TenderClass::Points => burn(&mut work, number, index, request, basket.total_minor),
                 _ => spend(&mut work, number, unit, MovementKind::Spend, line.amount_minor),
             };
@@ -82,6 +86,7 @@ pub fn post_sale(
         }
         sale.movements.clone_from(&work.movements);
         let mut plan = work.plan(Body::Sale(sale));
+        plan.ended = ended;
         plan.given.clone_from(&basket.own_given);
         let rule = basket.terms.as_ref().and_then(|terms| terms.pending);
         let points_pending = rule.zip(situation.day).map(|(rule, today)| rule.of(today));
@@ -109,6 +114,12 @@ fn catalogued<'a>(policy: &'a Policy, request: &PostSale) -> Decide<Vec<&'a Tend
             (false, Some(_)) => return faulty(path("card"), "does not belong to this tender; leave it out"),
             _ => {}
         }
+        if line.hold.is_some() && tender.class != TenderClass::StoredValue {
+            return faulty(path("hold"), "is of stored value; this tender is none, leave it out");
+        }
+        if line.hold.is_some() && request.tenders[..index].iter().any(|other| other.hold == line.hold) {
+            return faulty(path("hold"), "is there twice; a hold is captured once");
+        }
         let is_unknown = request.payment_unknown == u16::try_from(index).ok();
         if tender.class.needs_card() && request.taken_at_ms.is_some() {
             let fault = "is paid from a card; a receipt taken while the edge was down cannot have been paid with it";
@@ -128,6 +139,18 @@ fn catalogued<'a>(policy: &'a Policy, request: &PostSale) -> Decide<Vec<&'a Tend
 }
 
 fn spend(work: &mut Work<'_>, number: CardNumber, unit: Unit, kind: MovementKind, amount_minor: i64) -> Decide<()> {
+    let account = may_spend(work, number, unit, amount_minor)?.account;
+    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+    work.take_off(number, movement, DeclineCode::Insufficient)
+}
+
+/// Whether a card may pay so much here and now, as far as its account has it.
+pub(super) fn may_spend<'a>(
+    work: &mut Work<'a>,
+    number: CardNumber,
+    unit: Unit,
+    amount_minor: i64,
+) -> Decide<&'a Card> {
     work.may_take_off(number)?;
     let card = work.card_in_use(number, unit, amount_minor, Purpose::Spend)?;
     if let (Some(last), Some(today)) = (card.expires_on, work.situation.day)
@@ -139,9 +162,41 @@ fn spend(work: &mut Work<'_>, number: CardNumber, unit: Unit, kind: MovementKind
         may_pay(work, card, unit, amount_minor)?;
     }
     ladder(work, card, unit, amount_minor)?;
-    let account = card.account;
-    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
-    work.take_off(number, movement, DeclineCode::Insufficient)
+    Ok(card)
+}
+
+/// Pays with a hold. It was promised when the card was good: neither what became of the card since nor any limit is asked again, nor the hub. `is_done`
+/// is false when the operation will ask the hub for something else before it is decided.
+fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit, is_done: bool) -> Decide<EndedHold> {
+    let line = &request.tenders[index];
+    let (Some(number), Some(id)) = (line.card, line.hold) else { return refuse(DeclineCode::HoldUnknown) };
+    work.may_take_off(number)?;
+    let Some(hold) = work.situation.holds.iter().find(|hold| hold.id == id) else {
+        return Err(Decision::of_card(DeclineCode::HoldUnknown, number));
+    };
+    let opens = |card: &Card| card.number == number && card.account == hold.account;
+    if hold.card != number && !work.cards.iter().any(opens) {
+        return faulty(
+            format!("tenders[{index}].card"),
+            "does not open the account of the hold; name the card of the hold",
+        );
+    }
+    if !hold.is_open() {
+        return Err(Decision::of_card(DeclineCode::HoldEnded, number));
+    }
+    let amount_minor = line.amount_minor;
+    if amount_minor > hold.amount_minor {
+        return Err(Decision::over_limit(DeclineCode::HoldExceeded, number, unit, hold.amount_minor, amount_minor));
+    }
+    if is_done {
+        let (account, kind) = (hold.account, MovementKind::Spend);
+        let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+        let event = HoldingEvent::Capture { held_minor: hold.amount_minor, amount_minor };
+        if let Err(refusal) = work.move_value(movement, event) {
+            return faulty(format!("tenders[{index}].hold"), refusal.to_string());
+        }
+    }
+    Ok(EndedHold { id, state: HoldState::Captured, captured_minor: Some(amount_minor) })
 }
 
 /// What an account has paid of this receipt, and would pay with so much more.
@@ -158,7 +213,10 @@ fn may_pay(work: &Work<'_>, card: &Card, unit: Unit, amount_minor: i64) -> Decid
     }
     let needed_minor = of_receipt(work, card, unit, amount_minor);
     let today = work.situation.spent_today.iter().find(|(account, _)| *account == card.account);
-    let left_today_minor = product.spend_day_minor_max.saturating_sub(today.map_or(0, |(_, spent_minor)| *spent_minor));
+    // What is held may be spent today, whatever else is.
+    let held_minor = work.holdings.get(Purse { account: card.account, unit }).held_minor;
+    let gone_minor = today.map_or(0, |(_, spent_minor)| *spent_minor).saturating_add(held_minor);
+    let left_today_minor = product.spend_day_minor_max.saturating_sub(gone_minor);
     let most_minor = product.spend_minor_max.min(left_today_minor);
     if needed_minor > most_minor {
         return Err(Decision::over_limit(DeclineCode::SpendLimit, card.number, unit, most_minor, needed_minor));
@@ -183,7 +241,7 @@ fn ladder(work: &mut Work<'_>, card: &Card, unit: Unit, amount_minor: i64) -> De
             let purse = Purse { account: card.account, unit };
             let missing_minor = amount_minor.saturating_sub(work.holdings.get(purse).available_minor()).max(0);
             // It is asked once for all: what is here is used up, so that a second line on the account asks for all of its amount.
-            work.holdings.put(purse, StoreCounters::default());
+            work.holdings.put(purse, Holding::default());
             Err(Decision::AskHub(vec![Need { card: card.number, unit, missing_minor, purpose: Purpose::Spend }]))
         }
     }
@@ -224,7 +282,7 @@ fn confirmed(work: &mut Work<'_>, number: CardNumber, points: i64) -> Decide<()>
     if *work.situation.hub == super::Hub::NotAsked {
         let missing_minor = points - (here - pending);
         // As what is confirmed here is used up, a second line on the account asks for all of its points.
-        work.holdings.put(purse, StoreCounters::default());
+        work.holdings.put(purse, Holding::default());
         let need = Need { card: number, unit: Unit::Points, missing_minor, purpose: Purpose::Spend };
         return Err(Decision::AskHub(vec![need]));
     }

@@ -77,7 +77,7 @@ pub fn void(
             work.take_back_points(earned, earned.points, MovementRef { entry, index: 0 })?;
         }
         if let Body::CardSale(body) = &original.body {
-            let held = |unit| work.holdings.get(Purse { account: body.account, unit }).available() > 0;
+            let held = |unit| work.holdings.get(Purse { account: body.account, unit }).counters.available() > 0;
             if held(Unit::Money(body.currency)) || held(Unit::Points) || standing.is_any() {
                 return Err(Decision::of_card(DeclineCode::CardInUse, body.card)); // Who buys the card next must find it empty.
             }

@@ -6,6 +6,7 @@
 mod allotment;
 mod day;
 mod goods;
+mod hold;
 mod item;
 mod ladder;
 mod parameters;
@@ -27,6 +28,7 @@ pub use self::allotment::{AllotmentRules, GrantSize, Release};
 pub use self::day::DayRules;
 pub use self::goods::{Counters, Goods, Selector};
 pub(crate) use self::goods::{category_and_above, normal_category};
+pub use self::hold::HoldRules;
 pub use self::item::{ItemRules, ItemSource};
 pub use self::ladder::{LadderRules, Rung};
 pub(crate) use self::parameters::multiplied;
@@ -86,6 +88,9 @@ pub struct Policy {
     /// What a store does that has not learnt for a while which cards were reported lost.
     #[serde(default)]
     pub ladder: LadderRules,
+    /// What may be set aside of a card, how much and for how long.
+    #[serde(default)]
+    pub holds: HoldRules,
     /// Business days.
     #[serde(default)]
     pub day: DayRules,
@@ -142,6 +147,7 @@ impl Policy {
             points: PointsRules::default(),
             items: ItemRules::default(),
             ladder: LadderRules::default(),
+            holds: HoldRules::default(),
             day: DayRules::default(),
             permissions: PermissionRules::default(),
             store_parameters: ParameterBounds::default(),
@@ -165,6 +171,7 @@ impl Policy {
         tier::check(&self.tiers, &mut faults);
         promotion::check(&self.promotions, &self.tiers, &mut faults);
         ladder::check(&self.ladder, &mut faults);
+        hold::check(&self.holds, &mut faults);
         day::check(&self.day, &mut faults);
         permissions::check(&self.permissions, &mut faults);
         self.check_contradictions(&mut faults);

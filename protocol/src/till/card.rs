@@ -90,9 +90,17 @@ pub struct BalanceHere {
     pub unit: Unit,
     /// What can be spent here, also offline.
     pub available_here_minor: i64,
+    /// What holds set aside here besides.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_minor: i64,
     /// Of it, the points that this store gave and that are not confirmed yet, where the policy has them wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_minor: Option<i64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(amount: &i64) -> bool {
+    *amount == 0
 }
 
 /// What is known of a card at the till.

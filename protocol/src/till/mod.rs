@@ -7,6 +7,7 @@
 mod card;
 mod check;
 mod day;
+mod hold;
 mod line;
 mod outcome;
 mod said;
@@ -16,6 +17,7 @@ mod undo;
 
 pub use card::{BalanceHere, CardState, FreezeCard, LoadCard, TotalBalance};
 pub use day::{CloseDay, DayReport, OpenDay};
+pub use hold::{HOLD_SECONDS_MAX, Hold, HoldState, PlaceHold, ReleaseHold};
 pub use line::TillLine;
 pub use outcome::{Approved, OperationState, Outcome};
 pub use said::{FromTill, Said};

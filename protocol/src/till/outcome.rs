@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BalanceHere, SalePrice};
+use super::{BalanceHere, Hold, SalePrice};
 use crate::decline::Decline;
 use crate::entry::{Invoiceable, RedLetter, TenderLine};
 use crate::id::{EntryId, OperationId};
@@ -41,6 +41,12 @@ pub struct Approved {
     /// How the price of a sale came about, where anything but the shelf price did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<SalePrice>,
+    /// The hold as it is after this, for holds placed and released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// The holds that stay open over a close, those that end first in front; at most so many as a list has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_holds: Vec<Hold>,
     /// The day as sealed, for closes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<Seal>,

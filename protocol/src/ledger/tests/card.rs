@@ -29,7 +29,7 @@ fn a_card_may_be_sold_empty_and_its_movement_says_where_its_home_is() {
     let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
     let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(0, 0));
     let (entry, plan) = shop.book(sold);
-    assert_eq!((entry.body.movements().len(), plan.counters.len()), (1, 0));
+    assert_eq!((entry.body.movements().len(), plan.holdings.len()), (1, 0));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::basket::{Earner, Known, Prices};
 use super::*;
+use crate::allotment::StoreCounters;
 use crate::card::{CheckDigit, NumberRange};
 use crate::entry::{BODY_VERSION, Entry, HEADER_VERSION, Header, LineFlags, Markdown, Origin, ReplicaVersions};
 use crate::id::{Epoch, OperationId, Seq, TenderCode};
@@ -23,6 +24,7 @@ use crate::time::{CivilOffset, Instant, Stamp};
 mod allocation;
 mod card;
 mod gate;
+mod hold;
 mod invoice;
 mod limits;
 mod payment;
@@ -102,6 +104,7 @@ pub(super) struct Shop {
     spent_today: Vec<(AccountId, i64)>,
     budgets_left: Vec<(PromotionId, i64)>,
     gate: ValueGate,
+    holds: Vec<Hold>,
 }
 
 /// Noon of 22 November 2026 in Shanghai.
@@ -124,6 +127,7 @@ impl Shop {
             spent_today: Vec::new(),
             budgets_left: Vec::new(),
             gate: ValueGate::Open,
+            holds: Vec::new(),
         }
     }
 
@@ -142,6 +146,7 @@ impl Shop {
             rung: self.rung.as_ref(),
             spent_today: &self.spent_today,
             gate: &self.gate,
+            holds: &self.holds,
         }
     }
 
@@ -155,8 +160,8 @@ impl Shop {
             Decision::Approved(plan) => *plan,
             other => panic!("not approved: {other:?}"),
         };
-        for &(purse, counters) in &plan.counters {
-            self.holdings.put(purse, counters);
+        for &(purse, holding) in &plan.holdings {
+            self.holdings.put(purse, holding);
         }
         for &(number, status) in &plan.cards {
             self.cards.iter_mut().find(|card| card.number == number).unwrap().status = status;
@@ -235,7 +240,13 @@ pub(super) fn known_item(line: &TillLine) -> Item {
 }
 
 pub(super) fn tender(code: &str, amount_minor: i64, card: Option<i64>) -> TenderLine {
-    TenderLine { tender: code.parse::<TenderCode>().unwrap(), amount_minor, card: card.map(number), reference: None }
+    TenderLine {
+        tender: code.parse::<TenderCode>().unwrap(),
+        amount_minor,
+        card: card.map(number),
+        reference: None,
+        hold: None,
+    }
 }
 
 pub(super) fn line(net_minor: i64, thousandths: i64) -> TillLine {

@@ -129,7 +129,7 @@ fn without_the_hub_a_card_that_is_given_back_stays_out_of_sale() {
     };
     let purse = Purse { account: account(1), unit: CNY };
     let whole = shop.holdings.get(purse);
-    shop.holdings.put(purse, StoreCounters { released_minor: 1, ..whole });
+    shop.holdings.put(purse, StoreCounters { released_minor: 1, ..whole.counters });
     assert_eq!(declined(undo(&shop)).code, DeclineCode::InsufficientHereOffline, "a cent of it may lie elsewhere");
     shop.holdings.put(purse, whole);
     let undone = undo(&shop);
