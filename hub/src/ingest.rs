@@ -135,6 +135,14 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
             "tenders[{index}].amount_minor: is {amount_minor}; from 0 to {AMOUNT_MINOR_MAX} is allowed"
         ));
     }
+    if let Some((currency, amount_minor)) = held(body) {
+        if !(1..=AMOUNT_MINOR_MAX).contains(&amount_minor) {
+            return Some(format!("amount_minor: is {amount_minor}; from 1 to {AMOUNT_MINOR_MAX} is allowed"));
+        }
+        if currency != place.currency {
+            return Some(format!("currency: is {currency}, the group counts in {}", place.currency));
+        }
+    }
     let deferred = match body {
         Body::Sale(sale) => sale.deferred.as_ref().map(|deferred| ("deferred.points", deferred.points, 1)),
         Body::Return(back) => Some(("deferred_points", back.deferred_points, 0)),
@@ -171,6 +179,15 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
         let foreign = unit != Unit::Points && unit != Unit::Money(place.currency);
         foreign.then(|| format!("movements[{index}].unit: is {unit}, the group counts in {}", place.currency))
     })
+}
+
+/// What a hold sets aside, or had. It moves nothing: a hold is the store's own promise, and its counters do not tell of it.
+fn held(body: &Body) -> Option<(Currency, i64)> {
+    match body {
+        Body::Hold(hold) => Some((hold.currency, hold.amount_minor)),
+        Body::HoldEnd(end) => Some((end.currency, end.amount_minor)),
+        _ => None,
+    }
 }
 
 /// Kinds that a store's tills can cause. What head office alone decides (openings, cash-outs, corrections) would be value made by a store.

@@ -353,6 +353,7 @@ impl Review {
         match body {
             Body::CardSale(body) | Body::CardReload(body) => drop(cards.insert(body.card, Some(body.account))),
             Body::CardStatus(body) => drop(cards.insert(body.card, Some(body.account))),
+            Body::Hold(body) => drop(cards.insert(body.card, Some(body.account))),
             Body::UnreferencedReturn(body) => drop(cards.insert(body.card, Some(body.account))),
             _ => {}
         }

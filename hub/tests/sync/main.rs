@@ -7,6 +7,7 @@ mod deferred;
 mod exceptions;
 mod fake;
 mod faults;
+mod holds;
 mod journal;
 mod member_cards;
 mod members;
