@@ -102,7 +102,9 @@ fn look_at(seen: &Seen<'_>) {
 async fn tills_get_what_the_document_says_and_head_office_too() {
     till::observe(look_at);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    for name in ["quotes.txt", "returns.txt", "payments.txt", "points.txt", "invoices.txt", "till_offline.txt"] {
+    let played =
+        ["quotes.txt", "returns.txt", "payments.txt", "points.txt", "invoices.txt", "till_offline.txt", "holds.txt"];
+    for name in played {
         shopkeeper::play(&scenario::read(&folder.join(name)).unwrap()).await.unwrap();
     }
     let steps = scenario::read(&folder.join("vouchers.txt")).unwrap();

@@ -10,6 +10,8 @@
 //! S1 sell C1 100.00                 S1 reload C1 50.00
 //! S2 spend C1 30.00 as R1           S2 spend C1 999.00 refused insufficient
 //! S2 void R1                        S2 return R1 0.50
+//! S2 hold C1 30.00 as H1            S2 release H1
+//! S2 capture C1 20.00 of H1         S2 capture C1 20.00 of H1 as R1
 //! S1 refund C1 5.00                 S1 freeze C1
 //! S1 quote TEA*2 COAT member C1 coupon SPRING26 costs 91.65 as Q1
 //! S1 sale of Q1 paid card:C1 50.00 cash 41.65 as R2
@@ -161,6 +163,28 @@ pub enum Act {
         card: String,
         /// How much.
         amount_minor: i64,
+        /// The receipt's name, when it is needed later.
+        receipt: Option<String>,
+    },
+    /// Set value of a card aside for an hour.
+    Hold {
+        /// The card.
+        card: String,
+        /// How much.
+        amount_minor: i64,
+        /// The hold's name, when it is needed later.
+        name: Option<String>,
+    },
+    /// Release a hold by its name.
+    Release(String),
+    /// Pay with a hold.
+    Capture {
+        /// The card.
+        card: String,
+        /// How much.
+        amount_minor: i64,
+        /// The hold's name.
+        hold: String,
         /// The receipt's name, when it is needed later.
         receipt: Option<String>,
     },
@@ -376,6 +400,18 @@ fn till(store: &str, words: &[&str], refused: Option<DeclineCode>) -> anyhow::Re
         ["spend", card, paid] => Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: None },
         ["spend", card, paid, "as", name] => {
             Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: Some((*name).to_owned()) }
+        }
+        ["hold", card, value, name @ ..] => {
+            let ([], name) = named(name) else { bail!("a hold is written: hold CARD AMOUNT [as NAME]") };
+            Act::Hold { card: (*card).to_owned(), amount_minor: amount(value)?, name }
+        }
+        ["release", name] => Act::Release((*name).to_owned()),
+        ["capture", card, paid, "of", hold, name @ ..] => {
+            let ([], receipt) = named(name) else {
+                bail!("a capture is written: capture CARD AMOUNT of HOLD [as NAME]")
+            };
+            let (card, hold) = ((*card).to_owned(), (*hold).to_owned());
+            Act::Capture { card, amount_minor: amount(paid)?, hold, receipt }
         }
         ["void", name] => Act::Void((*name).to_owned()),
         ["return", name, quantity, rest @ ..] => {

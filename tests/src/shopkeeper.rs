@@ -15,7 +15,7 @@ use huitong_protocol::money::{Currency, Money};
 use huitong_protocol::party::Party;
 use huitong_protocol::policy::Release;
 use huitong_protocol::settlement::agreement::Scheme;
-use huitong_protocol::till::{FreezeCard, Outcome, PaymentOutcome, PostSale, TillLine};
+use huitong_protocol::till::{FreezeCard, Outcome, PaymentOutcome, PlaceHold, PostSale, ReleaseHold, TillLine};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 use serde_json::Value;
@@ -339,7 +339,10 @@ impl Day {
         }
         let outcome = self.act(&shop.till, key, act).await?;
         if let (
-            Act::Spend { receipt: Some(name), .. } | Act::Sale { receipt: Some(name), .. },
+            Act::Spend { receipt: Some(name), .. }
+            | Act::Sale { receipt: Some(name), .. }
+            | Act::Capture { receipt: Some(name), .. }
+            | Act::Hold { name: Some(name), .. },
             Outcome::Approved(approved),
         ) = (act, &outcome)
         {
@@ -460,6 +463,32 @@ impl Day {
             Act::Sell(card, paid) => till.sell(key, self.card(card)?, *paid).await,
             Act::Reload(card, paid) => till.reload(key, self.card(card)?, *paid).await,
             Act::Spend { card, amount_minor, .. } => till.spend(key, self.card(card)?, *amount_minor).await,
+            Act::Hold { card, amount_minor, .. } => {
+                let request = PlaceHold {
+                    card: self.card(card)?,
+                    currency: Currency::CNY,
+                    amount_minor: *amount_minor,
+                    expires_in_s: 3_600,
+                    operator: None,
+                    approver: None,
+                    terminal_seq: None,
+                };
+                till.operate("/v1/holds", key, &request).await
+            }
+            Act::Release(name) => {
+                let request = ReleaseHold {
+                    reason: "nobody came".to_owned(),
+                    operator: None,
+                    approver: None,
+                    terminal_seq: None,
+                };
+                till.operate(&format!("/v1/holds/{}/release", receipt(name)?.0), key, &request).await
+            }
+            Act::Capture { card, amount_minor, hold, .. } => {
+                let mut sale = till.one_line_sale(self.card(card)?, *amount_minor);
+                sale.tenders[0].hold = Some(receipt(hold)?.0);
+                till.sale(key, &sale).await
+            }
             Act::Quote { .. } => bail!("a quote is no operation"),
             Act::Sale { goods, paid, offline, .. } => till.sale(key, &self.sale(goods, paid, *offline)?).await,
             Act::Payment { receipt: name, paid, reference } => {

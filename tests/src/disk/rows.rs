@@ -7,9 +7,10 @@ use anyhow::{Context, ensure};
 use huitong_edge::store::{ReadTx, Store, StoreError, journal};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent, step};
 use huitong_protocol::entry::{Body, Entry};
-use huitong_protocol::id::Seq;
+use huitong_protocol::id::{OperationId, Seq};
 use huitong_protocol::journal::{Head, verify};
 use huitong_protocol::movement::Direction;
+use huitong_protocol::unit::Unit;
 use rusqlite::types::ValueRef;
 
 /// What differs between two stores that did the same: forms are sealed with fresh randomness, and with their bytes every hash after them.
@@ -125,6 +126,7 @@ pub fn prove(store: &Store) -> anyhow::Result<()> {
     ensure!(end == store.head(), "the journal ends at {end:?}; the store says {:?}", store.head());
     let mut folded: BTreeMap<Purse, StoreCounters> = BTreeMap::new();
     let mut operations = BTreeMap::new();
+    let mut holds: BTreeMap<OperationId, (Purse, i64)> = BTreeMap::new();
     for entry in &entries {
         let Entry { header, body } =
             Entry::decode(&entry.bytes).with_context(|| format!("entry {}", entry.head.seq))?;
@@ -141,6 +143,21 @@ pub fn prove(store: &Store) -> anyhow::Result<()> {
                 *counters = step(counters, event).with_context(|| format!("entry {}", entry.head.seq))?;
             }
         }
+        match &body {
+            Body::Hold(hold) => {
+                let purse = Purse { account: hold.account, unit: Unit::Money(hold.currency) };
+                holds.insert(header.operation, (purse, hold.amount_minor));
+            }
+            Body::HoldEnd(end) => {
+                ensure!(holds.remove(&end.hold).is_some(), "entry {} ends a hold that is not open", entry.head.seq);
+            }
+            Body::Sale(sale) => {
+                for id in sale.tenders.iter().filter_map(|line| line.hold) {
+                    ensure!(holds.remove(&id).is_some(), "entry {} captures a hold that is not open", entry.head.seq);
+                }
+            }
+            _ => {}
+        }
         if let Body::Allotment(allotment) = &body {
             for change in &allotment.changes {
                 let counters = folded.entry(Purse { account: change.account, unit: change.unit }).or_default();
@@ -152,6 +169,11 @@ pub fn prove(store: &Store) -> anyhow::Result<()> {
     folded.retain(|_, counters| *counters != StoreCounters::default());
     let held = store.read(|tx| stored(tx).map_err(Failed)).map_err(|Failed(error)| error)?;
     ensure!(folded == held.counters, "the counters are {:?}; the journal says {folded:?}", held.counters);
+    let mut promised: BTreeMap<Purse, i64> = BTreeMap::new();
+    for (purse, amount_minor) in holds.into_values() {
+        *promised.entry(purse).or_default() += amount_minor;
+    }
+    ensure!(promised == held.held, "the purses hold {:?}; the journal says {promised:?}", held.held);
     ensure!(
         operations == held.operations,
         "{} operations have entries; the journal has {} of tills",
@@ -163,21 +185,27 @@ pub fn prove(store: &Store) -> anyhow::Result<()> {
 
 struct Stored {
     counters: BTreeMap<Purse, StoreCounters>,
+    /// What holds set aside.
+    held: BTreeMap<Purse, i64>,
     /// Entry by operation.
     operations: BTreeMap<Vec<u8>, i64>,
 }
 
 fn stored(tx: &ReadTx<'_>) -> anyhow::Result<Stored> {
-    let mut counters = BTreeMap::new();
+    let (mut counters, mut held) = (BTreeMap::new(), BTreeMap::new());
     for (_, line) in huitong_edge::store::allotment::changed_after(tx, 0, usize::MAX >> 1)? {
         if line.counters != StoreCounters::default() {
             counters.insert(Purse { account: line.account, unit: line.unit }, line.counters);
+        }
+        let held_minor = huitong_edge::store::allotment::get(tx, line.purse())?.held_minor;
+        if held_minor > 0 {
+            held.insert(line.purse(), held_minor);
         }
     }
     let mut statement =
         tx.connection().prepare("SELECT operation, entry_seq FROM operation WHERE entry_seq IS NOT NULL")?;
     let operations = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    Ok(Stored { counters, operations })
+    Ok(Stored { counters, held, operations })
 }
 
 fn one_text(tx: &ReadTx<'_>, sql: &str) -> anyhow::Result<String> {

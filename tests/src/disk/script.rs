@@ -283,6 +283,20 @@ impl Writer {
         self.on_receipt(of, "/v1/returns", body);
     }
 
+    /// Sets value aside for so many seconds, which is so many steps.
+    fn hold(&mut self, n: u32, amount_minor: i64, expires_in_s: u64) -> OperationId {
+        let body = json!({
+            "card": number(n).reveal(), "currency": "CNY", "amount_minor": amount_minor, "expires_in_s": expires_in_s,
+        });
+        self.post("/v1/holds", body)
+    }
+
+    fn capture(&mut self, n: u32, amount_minor: i64, hold: OperationId) {
+        let mut tender = by_card(n, amount_minor);
+        tender["hold"] = json!(hold);
+        self.post("/v1/sales", Self::sale_body(amount_minor, &[tender], None));
+    }
+
     fn enrol(&mut self, n: u32, phone: &str) {
         let body = json!({
             "name": "王小明", "phone": phone, "card": number(n).reveal(),
@@ -358,7 +372,14 @@ pub fn day() -> Vec<Step> {
     s.spend(4, 8_000);
     s.steps.push(Step::Release(4));
     s.spend(4, 2_000);
+    let brief = s.hold(3, 700, 3);
+    let (part, none) = (s.hold(3, 5_000, 3_600), s.hold(3, 2_000, 3_600));
+    s.capture(3, 3_000, part); // Its sale ends the brief one, whose time is over.
+    s.capture(3, 1, brief); // Too late.
+    s.post(&format!("/v1/holds/{none}/release"), json!({"reason": "nobody came"}));
+    let kept = s.hold(3, 500, 3_600);
     s.burst(&[(11, 800), (3, 300)]);
+    s.steps.push(Step::Release(3)); // All but what is kept.
     s.post("/v1/day/close", json!({}));
     s.steps.push(Step::Acknowledged);
     s.spend(2, 100); // The store is closed.
@@ -367,6 +388,7 @@ pub fn day() -> Vec<Step> {
     s.load("reload", 5, 6_000);
     s.give_back(cash_sale, 3_000); // Goods of yesterday.
     s.spend(5, 4_000);
+    s.capture(3, 200, kept); // It was promised yesterday.
     script.steps
 }
 
