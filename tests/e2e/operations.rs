@@ -40,7 +40,7 @@ const fn row(name: &'static str, prepared: &'static str, done: &'static str) -> 
     Row { name, prepared, done }
 }
 
-const ROWS: [Row; 24] = [
+const ROWS: [Row; 27] = [
     row("Look a card up: 300.00 lie here", "S1 sell C 300.00", "here S1 C 300.00"),
     row("Quote for a member", "S1 sell C 50.00", "S1 quote TEA member C costs 12.00"),
     row("Sell for cash", "", "S1 sale TEA paid cash 12.00"),
@@ -72,6 +72,13 @@ const ROWS: [Row; 24] = [
     row("Load the price of goods onto a card without a receipt", "S1 sell C 50.00", "S1 refund C 5.00"),
     row("Undo a sale paid in cash", "S1 sale TEA paid cash 12.00 as R", "S1 void R"),
     row("Undo a sale paid with a card", "S1 sell C 50.00; S1 spend C 20.00 as R", "S1 void R"),
+    row("Hold 40.00 of 50.00 that lie here", "S1 sell C 50.00", "S1 hold C 40.00"),
+    row(
+        "Capture 30.00 of a hold of 40.00",
+        "S1 sell C 50.00; S1 hold C 40.00 for 20000 as H",
+        "S1 capture C 30.00 of H",
+    ),
+    row("Release a hold", "S1 sell C 50.00; S1 hold C 40.00 for 20000 as H", "S1 release H"),
     row("Freeze a card", "S1 sell C 50.00", "S1 freeze C"),
     row("Sell for a payment that nobody knows of", "", "S1 sale TEA paid wechat? 12.00 as R"),
     row("Say that such a payment came", "S1 sale TEA paid wechat? 12.00 as R", "S1 payment R paid:4200001"),
@@ -82,7 +89,7 @@ const ROWS: [Row; 24] = [
 /// The words of a row with names of its own.
 fn own(words: &str, number: usize) -> String {
     let name = |word: &str| match word {
-        "C" | "B" | "R" => format!("{word}{number}"),
+        "C" | "B" | "R" | "H" => format!("{word}{number}"),
         "points:C" => format!("points:C{number}"),
         _ => word.to_owned(),
     };

@@ -166,12 +166,14 @@ pub enum Act {
         /// The receipt's name, when it is needed later.
         receipt: Option<String>,
     },
-    /// Set value of a card aside for an hour.
+    /// Set value of a card aside.
     Hold {
         /// The card.
         card: String,
         /// How much.
         amount_minor: i64,
+        /// For how long; an hour when nothing is said.
+        minutes: u32,
         /// The hold's name, when it is needed later.
         name: Option<String>,
     },
@@ -402,8 +404,13 @@ fn till(store: &str, words: &[&str], refused: Option<DeclineCode>) -> anyhow::Re
             Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: Some((*name).to_owned()) }
         }
         ["hold", card, value, name @ ..] => {
-            let ([], name) = named(name) else { bail!("a hold is written: hold CARD AMOUNT [as NAME]") };
-            Act::Hold { card: (*card).to_owned(), amount_minor: amount(value)?, name }
+            let (span, name) = named(name);
+            let minutes = match span {
+                [] => 60,
+                ["for", minutes] => minutes.parse().with_context(|| format!("{minutes} is no number of minutes"))?,
+                _ => bail!("a hold is written: hold CARD AMOUNT [for MINUTES] [as NAME]"),
+            };
+            Act::Hold { card: (*card).to_owned(), amount_minor: amount(value)?, minutes, name }
         }
         ["release", name] => Act::Release((*name).to_owned()),
         ["capture", card, paid, "of", hold, name @ ..] => {

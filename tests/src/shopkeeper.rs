@@ -463,12 +463,12 @@ impl Day {
             Act::Sell(card, paid) => till.sell(key, self.card(card)?, *paid).await,
             Act::Reload(card, paid) => till.reload(key, self.card(card)?, *paid).await,
             Act::Spend { card, amount_minor, .. } => till.spend(key, self.card(card)?, *amount_minor).await,
-            Act::Hold { card, amount_minor, .. } => {
+            Act::Hold { card, amount_minor, minutes, .. } => {
                 let request = PlaceHold {
                     card: self.card(card)?,
                     currency: Currency::CNY,
                     amount_minor: *amount_minor,
-                    expires_in_s: 3_600,
+                    expires_in_s: u64::from(*minutes) * 60,
                     operator: None,
                     approver: None,
                     terminal_seq: None,

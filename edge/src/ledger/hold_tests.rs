@@ -336,7 +336,7 @@ async fn a_quarantined_store_captures_nothing_and_judges_no_hold() {
     shop.granted(1, 1_000).await;
     let hold = shop.hold(1, 900).await;
     let keeper = Arc::clone(shop.store.continuity());
-    keeper.quarantine(&shop.store, "an old copy was put back".to_owned(), MORNING).await.unwrap();
+    keeper.quarantine(&shop.store, "an old copy was put back".to_owned(), None, MORNING).await.unwrap();
     shop.clock.wind(OVER_MS);
     shop.post(T1, "/v1/sales", &capture(1, 900, &hold["id"])).await.declined("value_quarantined");
     shop.release(&hold).await.declined("value_quarantined");
