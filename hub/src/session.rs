@@ -159,7 +159,7 @@ impl Sessions {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a session for a device whose hello was verified and given a turn by a life of the hub, and gives its name. Sessions of earlier turns end.
+    /// Opens a session for a device whose hello was verified and given a turn by a life of the hub, and gives its name. Sessions of earlier turns end, and those of another hello of the same turn.
     ///
     /// # Errors
     /// [`SyncFault::Fenced`] when the store was enrolled again since the device was read, [`SyncFault::Internal`] when the machine has no random numbers.
@@ -185,7 +185,9 @@ impl Sessions {
             let words = format!("epoch: is {}; here it is {minted}", device.epoch);
             return Err(Refusal::new(SyncFault::Fenced, words));
         }
-        open.retain(|session| (session.turn, session.life) >= (turn, life));
+        let is_over = |session: &Session| (session.turn, session.life) < (turn, life);
+        let is_anothers = |session: &Session| (session.turn, session.life) == (turn, life) && session.hello != hello;
+        open.retain(|session| !is_over(session) && !is_anothers(session));
         // The network brings a hello twice: the session that its store uses already is the answer again.
         if let Some(same) = open.iter().find(|known| (known.hello, known.turn, known.life) == (hello, turn, life)) {
             return Ok(same.name.clone());

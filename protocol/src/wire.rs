@@ -176,6 +176,8 @@ pub struct Hello {
     pub turn: u64,
     /// Written down before this hello was sent, and kept until it is answered.
     pub turn_nonce: u64,
+    /// The hub's life that it met last; 0 before the first. A hub of an earlier one was put back, and nobody told it.
+    pub life: u64,
 }
 
 /// The hub's answer to a hello.
@@ -194,6 +196,8 @@ pub struct Welcome {
     pub turn: u64,
     /// How far the hub has heard of the store's journal, by reports too. A journal that does not contain it has forgotten something.
     pub heard: Head,
+    /// Whether the hub waits for everything that the store has: it was restored, and what it was told before is forgotten. Reports begin with everything.
+    pub tells_all: bool,
     /// The newest version per dataset.
     pub datasets: Vec<DatasetVersion>,
 }

@@ -497,6 +497,7 @@ fn sync_messages(vectors: &mut Vectors) {
             head: head(),
             turn: 3,
             turn_nonce: 77,
+            life: 1,
         },
     );
     vectors.add(
@@ -508,6 +509,7 @@ fn sync_messages(vectors: &mut Vectors) {
             journal_head: head(),
             turn: 4,
             heard: head(),
+            tells_all: false,
             datasets: versions.clone(),
         },
     );

@@ -28,6 +28,17 @@ pub fn version(tx: &ReadTx<'_>, dataset: DatasetKind) -> Result<u64, StoreError>
     Ok(version.unwrap_or(0))
 }
 
+/// Everything is to be fetched again. The rows stay in use until then.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub(super) fn forget_versions(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    tx.execute("forget which versions were fetched", "UPDATE dataset SET version = 0", [])?;
+    let chain = tx.chain_mut();
+    (chain.replica.items, chain.replica.members, chain.replica.cards) = (0, 0, 0);
+    Ok(())
+}
+
 /// Applies a page and moves its cursor; of policies no further than what was signed.
 ///
 /// # Errors

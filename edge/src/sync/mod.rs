@@ -176,7 +176,7 @@ impl Link {
                     self.answered();
                 }
                 // By each that goes on with the session, so that none asks within it before this is known.
-                self.reported.meet(live.turn.life, live.number);
+                self.reported.meet(live.turn.life, live.number, live.welcome.tells_all);
                 Ok(live)
             }
             Err(error) => Err(self.failed(path::HELLO, error)),

@@ -30,6 +30,8 @@ struct Told {
     noted_change_no: i64,
     /// The life of the hub that was told.
     life: u64,
+    /// The last session whose welcome was taken to heart.
+    met_session: u64,
     /// Told from the beginning and not yet whole. Nothing of it is written down, so that a restart begins anew.
     retelling: Option<Retelling>,
 }
@@ -47,7 +49,7 @@ impl Told {
     /// Nothing is told to this life of the hub.
     const fn nothing(life: u64, session: u64) -> Self {
         let retelling = Some(Retelling { session, is_refused: false });
-        Self { change_no: 0, head: None, noted_change_no: 0, life, retelling }
+        Self { change_no: 0, head: None, noted_change_no: 0, life, met_session: session, retelling }
     }
 }
 
@@ -150,18 +152,34 @@ impl Reported {
         }
     }
 
-    /// A session began, or goes on. One of a later life of the hub is told everything, and what was told in halves is told from the beginning.
-    pub(super) fn meet(&self, life: u64, session: u64) {
+    /// A session began, or goes on. One of a later life of the hub is told everything, and so is one whose hub waits for everything, whatever this store
+    /// believes that it has told; what was told in halves is told from the beginning.
+    pub(super) fn meet(&self, life: u64, session: u64, tells_all: bool) {
         let mut told = self.told();
+        if life < told.life {
+            return;
+        }
+        let is_first = told.met_session < session;
         let is_anew = told.retelling.is_some_and(|retelling| retelling.session < session);
-        if life > told.life || (life == told.life && is_anew) {
+        if life > told.life || is_anew || (is_first && tells_all) {
             *told = Told::nothing(life, session);
+        }
+        told.met_session = told.met_session.max(session);
+    }
+
+    /// What was told to its end and refused in part is told once more: its cause may have been put right. Not at once, or it would never end.
+    fn retell(&self) {
+        let mut told = self.told();
+        if let Some(Retelling { session, is_refused: true }) = told.retelling
+            && told.head.is_some()
+        {
+            *told = Told::nothing(told.life, session);
         }
     }
 
     /// What was told, for a report in this session. None for a session that is over: nothing it says is heard.
-    fn told_within(&self, life: u64, session: u64) -> Option<Told> {
-        self.meet(life, session);
+    fn told_within(&self, life: u64, session: u64, tells_all: bool) -> Option<Told> {
+        self.meet(life, session, tells_all);
         let told = *self.told();
         let is_over = told.life != life || told.retelling.is_some_and(|retelling| retelling.session != session);
         (!is_over).then_some(told)
@@ -175,7 +193,8 @@ pub(super) fn build(link: &Link, live: &Live) -> Result<Option<(Report, Covered)
         return Ok(None);
     }
     let told_in = (live.turn.life, live.number);
-    let Some(told) = link.reported.told_within(told_in.0, told_in.1) else { return Ok(None) };
+    let tells_all = live.welcome.tells_all;
+    let Some(told) = link.reported.told_within(told_in.0, told_in.1, tells_all) else { return Ok(None) };
     let committed = link.store.committed();
     let mentions = link.reported.mentioned();
     if told.change_no >= committed.change_no && told.head == Some(committed.head) && mentions.is_empty() {
@@ -201,7 +220,8 @@ pub(super) fn build(link: &Link, live: &Live) -> Result<Option<(Report, Covered)
             rows.into_iter().filter(|(no, _)| *no <= through).map(|(_, line)| line).collect();
         let mut mentioned = Vec::new();
         for (purse, number) in mentions {
-            if counters.len() == REPORT_LINES_MAX {
+            // A report as long as one may be looks like a part of a longer one.
+            if counters.len() + 1 >= REPORT_LINES_MAX {
                 break;
             }
             if !counters.iter().any(|line| line.purse() == purse) {
@@ -276,11 +296,12 @@ pub async fn send(link: &Link) -> Result<(), SyncError> {
     Ok(())
 }
 
-/// Sends a report also when the hub knows everything: the store is alive.
+/// Sends a report also when the hub knows everything: the store is alive. What the hub refused is told once more.
 ///
 /// # Errors
 /// The hub did not answer.
 pub async fn send_alive(link: &Link) -> Result<(), SyncError> {
+    link.reported.retell();
     let Nothing {} = link.call(path::REPORT, ReportOnly {}).await?;
     send(link).await
 }
@@ -342,14 +363,14 @@ mod tests {
     #[test]
     fn what_an_earlier_life_of_the_hub_took_says_nothing_of_a_later_one() {
         let reported = Reported::starting_at(40, 1);
-        reported.meet(1, 1);
-        reported.meet(2, 2);
+        reported.meet(1, 1, false);
+        reported.meet(2, 2, false);
         reported.mention([purse(1)]);
         reported.took(Covered { mentions: reported.mentioned(), ..part((1, 1), 50, true) }, false);
         assert_eq!((told(&reported), reported.mentioned().len()), ((0, false), 1));
         // Nor does a session that is not over yet, when it comes late to say so.
-        reported.meet(1, 1);
-        assert!(reported.told_within(1, 1).is_none());
+        reported.meet(1, 1, false);
+        assert!(reported.told_within(1, 1, false).is_none());
         reported.took(part((2, 2), 50, true), false);
         assert_eq!(told(&reported), (50, true));
     }
@@ -357,20 +378,47 @@ mod tests {
     #[test]
     fn what_is_told_in_halves_or_refused_is_told_again_in_the_next_session_and_not_written_down() {
         let reported = Reported::starting_at(0, 3);
-        reported.meet(3, 1);
+        reported.meet(3, 1, false);
         reported.took(part((3, 1), 20, false), false);
         assert_eq!(told(&reported), (20, false), "a restart begins anew");
-        reported.meet(3, 2);
+        reported.meet(3, 2, false);
         assert_eq!(told(&reported), (0, false));
         reported.took(part((3, 1), 40, true), false);
         assert_eq!(told(&reported), (0, false), "the rest of a run that broke off");
         reported.took(part((3, 2), 20, false), true);
         reported.took(part((3, 2), 40, true), false);
         assert_eq!(told(&reported), (40, false), "a line was refused");
-        reported.meet(3, 3);
+        reported.meet(3, 3, false);
         reported.took(part((3, 3), 40, true), false);
         assert_eq!(told(&reported), (40, true));
-        reported.meet(3, 4);
+        reported.meet(3, 4, false);
+        assert_eq!(told(&reported), (40, true));
+    }
+
+    #[test]
+    fn a_hub_that_waits_is_told_everything_whatever_the_store_believes() {
+        let reported = Reported::starting_at(40, 3);
+        reported.meet(3, 1, false);
+        assert_eq!(told(&reported), (40, true));
+        reported.meet(3, 2, true);
+        assert_eq!(told(&reported), (0, false));
+        reported.took(part((3, 2), 40, true), false);
+        reported.meet(3, 2, true);
+        assert_eq!(told(&reported), (40, true), "once a session");
+    }
+
+    #[test]
+    fn what_was_refused_is_told_once_more_in_the_same_session_when_it_is_asked_for() {
+        let reported = Reported::starting_at(0, 3);
+        reported.meet(3, 1, true);
+        reported.took(part((3, 1), 20, false), true);
+        reported.retell();
+        assert_eq!(told(&reported), (20, false), "the run goes on to its end first");
+        reported.took(part((3, 1), 40, true), false);
+        reported.retell();
+        assert_eq!(told(&reported), (0, false));
+        reported.took(part((3, 1), 40, true), false);
+        reported.retell();
         assert_eq!(told(&reported), (40, true));
     }
 }

@@ -237,7 +237,8 @@ impl Session {
         let turn_nonce = self.store.write(move |tx| tenure::greet(tx, fresh)).await.map_err(unwritten)?;
         let committed = self.store.committed();
         let turn = committed.hub_turn.turn;
-        let hello = Hello { protocol: PROTOCOL_VERSION, group, store, epoch, head: committed.head, turn, turn_nonce };
+        let (protocol, head, life) = (PROTOCOL_VERSION, committed.head, committed.hub_turn.life);
+        let hello = Hello { protocol, group, store, epoch, head, turn, turn_nonce, life };
         // Rising over restarts too, as long as the clock is: a hello heard on the line is of no use later.
         let now_ms = self.clock.now().ms();
         let previous = self.hello_nonce.fetch_max(now_ms, Ordering::Relaxed);

@@ -323,6 +323,7 @@ impl FakeOffice {
                     journal_head: office.head(),
                     turn: hello.turn + 1,
                     heard: office.heard.unwrap_or(Head::START),
+                    tells_all: false,
                     datasets: office.datasets(),
                 }))
             }

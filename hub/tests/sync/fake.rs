@@ -253,6 +253,7 @@ impl FakeStore {
             head: self.head(),
             turn: self.turn,
             turn_nonce: self.turn_nonce,
+            life: 0,
         }
     }
 

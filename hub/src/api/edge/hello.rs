@@ -82,7 +82,7 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     let read_at = tokio::time::Instant::now();
     let of = Hash::of(signed.signature);
     let greeted = hub.store.write(move |tx| judge(tx, (&hello, &of), is_news, now)).await?;
-    let Given { turn, life, heard, journal_head, datasets } = match greeted {
+    let Given { turn, life, heard, tells_all, journal_head, datasets } = match greeted {
         Judged::Given(given) => given,
         Judged::Refused(refusal) => return Err(refusal),
         Judged::Ended(refusal) => {
@@ -94,7 +94,7 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     let session = hub.sessions.open(device, (turn, life), signed)?;
     hub.recalls.told(store, &datasets, read_at);
     let hub_incarnation = u64::try_from(life).unwrap_or(0);
-    Ok(Welcome { session, hub_incarnation, server_time_ms: now, journal_head, turn, heard, datasets })
+    Ok(Welcome { session, hub_incarnation, server_time_ms: now, journal_head, turn, heard, tells_all, datasets })
 }
 
 /// What a store is given.
@@ -102,6 +102,7 @@ struct Given {
     turn: u64,
     life: i64,
     heard: Head,
+    tells_all: bool,
     journal_head: Head,
     datasets: Vec<DatasetVersion>,
 }
@@ -122,6 +123,14 @@ fn judge(tx: &mut Tx<'_>, (hello, of): (&Hello, &Hash), is_news: bool, now: Inst
     }
     let known = tenure::find(tx, store, epoch)?.zip(tenure::standpoint(tx, store, epoch)?);
     let (known, at) = known.ok_or_else(|| report::fenced(store, epoch))?;
+    if at.standing == Standing::Living && hello.life > at.told.life {
+        return forgotten(
+            tx,
+            hello,
+            &format!("life {} of the hub has met it; this is life {}", hello.life, at.told.life),
+            now,
+        );
+    }
     let greeting = Greeting { epoch, turn: hello.turn, nonce: hello.turn_nonce };
     let next = match known.greet(&Sound, &greeting, at.is_waited_for) {
         Ok(next) => next,
@@ -137,13 +146,7 @@ fn judge(tx: &mut Tx<'_>, (hello, of): (&Hello, &Hash), is_news: bool, now: Inst
             let words = format!("{why}, and the store went on from there; stop this copy, and keep it");
             return Ok(Judged::Refused(Refusal::new(SyncFault::Copied, words)));
         }
-        Err(why @ NotContinuous::Ahead { .. }) => {
-            let refusal = recovery::older(tx, store, epoch, &why.to_string())?;
-            if let Some(proof) = &refusal.proof {
-                recovery::must_recover(tx, proof, now)?;
-            }
-            return Ok(Judged::Refused(refusal));
-        }
+        Err(why @ NotContinuous::Ahead { .. }) => return forgotten(tx, hello, &why.to_string(), now),
         Err(why @ NotContinuous::Copied { .. }) => {
             let is_ended = copied(tx, hello, &why, at.is_waited_for, now)?;
             let words = format!("{why}; stop both copies, and enrol one of them again with a new token");
@@ -158,9 +161,19 @@ fn judge(tx: &mut Tx<'_>, (hello, of): (&Hello, &Hash), is_news: bool, now: Inst
         turn: next.ratchet.turn,
         life: at.life,
         heard: next.heard,
+        tells_all: at.is_waited_for,
         journal_head: held.head,
         datasets: dataset::versions(tx)?,
     }))
+}
+
+/// The store proves that the hub was put back.
+fn forgotten(tx: &mut Tx<'_>, hello: &Hello, why: &str, now: Instant) -> Result<Judged, Refusal> {
+    let refusal = recovery::older(tx, hello.store, hello.epoch, why)?;
+    if let Some(proof) = &refusal.proof {
+        recovery::must_recover(tx, proof, now)?;
+    }
+    Ok(Judged::Refused(refusal))
 }
 
 /// Of two copies neither can be believed: the epoch ends at once. Only what a restored hub has not heard yet is a person's to answer for. Gives whether it
