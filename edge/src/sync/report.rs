@@ -399,7 +399,7 @@ mod tests {
     fn a_hub_that_waits_is_told_everything_whatever_the_store_believes() {
         let reported = Reported::starting_at(40, 3);
         reported.meet(3, 1, false);
-        assert_eq!(told(&reported), (40, true));
+        assert_eq!(told(&reported), (40, false));
         reported.meet(3, 2, true);
         assert_eq!(told(&reported), (0, false));
         reported.took(part((3, 2), 40, true), false);

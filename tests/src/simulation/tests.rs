@@ -42,7 +42,6 @@ fn a_rule_that_is_taken_away_is_missed() {
         Rule::OperationsAreOnce,
         Rule::SuspenseIsNoPool,
         Rule::RunWithoutGap,
-        Rule::ToldPerLife,
     ];
     for rule in often {
         let report = run(&Settings::default(), Some(rule), 1, 120, 5_000, 2, true);
