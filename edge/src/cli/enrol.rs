@@ -65,7 +65,9 @@ impl Enrol {
         }
         let bring = value.get("bring").and_then(Value::as_str).map(|bring| {
             format!(
-                "\nthe journal of the epoch before must still come to head office: when the store runs again, {bring}"
+                "\nthe journal of the epoch before must still come to head office: when the store runs again, {bring}\n\
+                 cash sales that a database put back from a backup took in quarantine cannot come so, as they contradict what head office has: it says so, and they \
+                 are posted by hand"
             )
         });
         shell.print(&value, |value| {

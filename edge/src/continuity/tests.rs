@@ -649,6 +649,37 @@ async fn what_was_sold_in_quarantine_comes_to_head_office_after_the_replacement(
 }
 
 #[tokio::test]
+async fn what_a_database_that_was_put_back_sold_is_not_brought_and_contradicts_nothing() {
+    for is_cut in [true, false] {
+        let town = Town::new(MarkerDir::Auto).await;
+        town.edge.upload().await.unwrap();
+        let (mut town, copy) = town.backup().await;
+        town.by_t2("/v1/sales", &cash()).await;
+        town.edge.upload().await.unwrap();
+        let truth = town.office.with(|office| office.entries.clone());
+        if is_cut {
+            town.cut();
+        }
+        let mut town = town.restart(|path| copy.put_back(path)).await;
+        drop(town.edge.upload().await);
+        for _ in 0..3 {
+            assert_eq!(town.by_t1("/v1/sales", &cash()).await["decision"], "approved");
+        }
+        town.edge.close().await;
+        town.office.with(|office| office.cut.clear());
+        let (folder, hub) = (town.folder.path().to_owned(), town.office.clone() as Arc<dyn HubClient>);
+        replace_alone(&parts(&folder, &town.office, &town.clock).config, &hub, REPLACE).await.unwrap();
+        let mut town = town.restart(|_| {}).await;
+        let refused = town.by_t1("/v1/sync/bring", &json!({"file": "edge.epoch-1.db"})).await;
+        assert_eq!((&refused["code"], &refused["field"]), (&json!("field_invalid"), &json!("file")), "{refused}");
+        assert!(refused.to_string().contains("by hand"), "{refused}");
+        town.office.with(|office| assert!(office.entries.starts_with(&truth), "nothing of it was sent"));
+        let sent = town.office.with(|office| office.entries.len());
+        assert_eq!(sent, truth.len(), "is_cut: {is_cut}");
+    }
+}
+
+#[tokio::test]
 async fn a_replacement_overwrites_nothing_that_was_kept_before() {
     let (town, copy) = Town::new(MarkerDir::Auto).await.backup().await;
     town.edge.close().await;

@@ -2,7 +2,8 @@
 //! comes home by it, and what the epoch's cards held is resolved.
 //!
 //! The living epoch's session carries it: of an epoch that ended nothing else is heard. Where the hub is, it says in each answer; what the kept database
-//! believes saves the rest of the way. Invariant: only a kept database of this very store, in its own data directory, is ever opened.
+//! believes saves the rest of the way. A database that was put back from a backup has gone another way than the one that head office heard: that is seen by an
+//! entry which both have, and then nothing is sent that contradicts. Such sales are posted by hand. Invariant: only a kept database of this very store, in its own data directory, is ever opened.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::till::Fault;
-use huitong_protocol::wire::{DayVerdict, Quarantined, Uploaded, path};
+use huitong_protocol::wire::{DayVerdict, Quarantined, SyncFault, Uploaded, path};
 
+use super::session::CallError;
 use super::upload::{self, STALLS_MAX};
 use super::{Link, SyncError};
 use crate::store::{Store, StoreError, StoreOptions, journal, sync_state};
@@ -74,6 +76,18 @@ pub async fn run(link: &Arc<Link>, data_dir: &Path, name: &str) -> Result<Brough
     brought
 }
 
+/// The journal is not the one that head office has. `common` is the last position of which it is known that both have it.
+fn contradicts(epoch: Epoch, common: Seq, hub_seq: Seq) -> BringError {
+    let since = match common {
+        Seq::ZERO => "what was written in it since it was put back from a backup".to_owned(),
+        common => format!("of its entries after {common} those that were written since it was put back from a backup"),
+    };
+    unfit(format!(
+        "is not the database that head office heard last: it holds epoch {epoch} up to entry {hub_seq} with other contents. {since} never reached head office, \
+         contradicts what it has, and was not sent: keep the file, and post its cash sales by hand (huitong-edge journal show SEQ)"
+    ))
+}
+
 async fn bring(link: &Arc<Link>, kept: &Store) -> Result<Brought, BringError> {
     let own = link.session.enrolment();
     let Some(identity) = kept.committed().identity.clone() else {
@@ -88,10 +102,14 @@ async fn bring(link: &Arc<Link>, kept: &Store) -> Result<Brought, BringError> {
     }
     let end = kept.head();
     let at = |seq: Seq| Ok::<_, SyncError>(kept.read(|tx| journal::head_at(tx, seq))?.unwrap_or(Head::START));
-    // The last entry is always offered: the hub may have forgotten what it acknowledged.
-    let last_but_one = Seq(end.seq.0.saturating_sub(1));
     let acknowledged = kept.read(sync_state::get).map_err(SyncError::from)?.acknowledged;
-    let mut holds = at(acknowledged.seq.min(last_but_one))?;
+    if at(acknowledged.seq)? != acknowledged {
+        return Err(contradicts(identity.epoch, Seq::ZERO, acknowledged.seq));
+    }
+    // First the one entry that the hub has from this very history, alone: its answer says how far it is and with what, before anything can contradict. It is
+    // offered even when it is the last, as the hub may have forgotten what it acknowledged.
+    let mut holds = at(Seq(acknowledged.seq.0.saturating_sub(1)))?;
+    let mut most = 1;
     let mut brought = Brought {
         epoch: identity.epoch,
         head_seq: end.seq,
@@ -102,11 +120,18 @@ async fn bring(link: &Arc<Link>, kept: &Store) -> Result<Brought, BringError> {
     };
     let mut stalls = 0;
     while brought.acknowledged_seq < end.seq {
-        let segment = upload::segment(kept, identity.epoch, holds, link.config.upload_entries_max)?;
-        let Some(segment) = segment else { break };
-        let Uploaded { journal_head, missing: _, quarantined, days } = link.call(path::UPLOAD, segment).await?;
+        let Some(segment) = upload::segment(kept, identity.epoch, holds, most)? else { break };
+        most = link.config.upload_entries_max;
+        let offered = segment.last.seq;
+        let answer = match link.call(path::UPLOAD, segment).await {
+            Err(SyncError::Call(CallError::Refused { fault: SyncFault::Fork, .. })) => {
+                return Err(contradicts(identity.epoch, acknowledged.seq, offered));
+            }
+            answer => answer?,
+        };
+        let Uploaded { journal_head, missing: _, quarantined, days } = answer;
         if at(journal_head.seq)? != journal_head {
-            return Err(SyncError::Diverged { hub_seq: journal_head.seq.0, own_seq: end.seq.0 }.into());
+            return Err(contradicts(identity.epoch, acknowledged.seq, journal_head.seq));
         }
         stalls = if journal_head.seq <= brought.acknowledged_seq { stalls + 1 } else { 0 };
         if stalls == STALLS_MAX {
