@@ -3,6 +3,7 @@
 //! The chain is proved before anything is believed, and the bytes are kept as they came. What cannot be read or used is quarantined: kept, counted in
 //! the chain, raised as an exception, and never in the way of the rest. A segment that comes before its time waits. Invariant: whatever the order,
 //! repetition and cut of segments, the same journal gives the same rows; of two journals that contradict each other the second is refused.
+//! While the epoch lives, neither is believed from then on: the journal is closed.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
 use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::seal::Seal;
+use huitong_protocol::tenure::Standing;
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
@@ -26,7 +28,7 @@ use huitong_protocol::wire::{
 use crate::store::adoption::{self, Used};
 use crate::store::funding::{self as bearers, PostedFunding};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
-use crate::store::{StoreError, Tx, day, exception, organisation};
+use crate::store::{StoreError, Tx, day, exception, organisation, tenure};
 use crate::{claim, deferred, horizon, member_request, suspense};
 
 /// What the packing adds to the entries of a segment at most.
@@ -364,9 +366,12 @@ pub fn take(
             })?;
             fork = join(tx, place, &mut journal, &unpacked, ahead, now, &mut uploaded)?;
         }
-        journal.forked = fork.is_some();
+        // Nothing of an epoch that ended is heard but its journal, and the true one may come after a false one: only a living one is closed.
+        let is_over =
+            tenure::standpoint(tx, place.store, place.epoch)?.is_some_and(|at| at.standing != Standing::Living);
+        journal.forked = fork.is_some() && !is_over;
         rows::put(tx, place.store, place.epoch, &journal)?;
-        if fork.is_none() && journal.head.seq > held {
+        if journal.head.seq > held {
             suspense::take_journal(tx, place.store, place.epoch, now)?;
         }
         if let Some(evidence) = fork {
