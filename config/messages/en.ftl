@@ -181,7 +181,7 @@ decline-value_unproved = stored value and points cannot pay until every till of 
 
 decline-value_quarantined = stored value is stopped in this store until head office has enrolled it anew
     .why = The store's database has forgotten something that a till or head office was told, or another copy of the store speaks to head office: an old backup was put back, or the machine was cloned. What its cards hold is safe at head office.
-    .action = Tell head office. `value.quarantine` in the status says since when and why. With a new token: stop the daemon, then huitong-edge enrol --replace. Cash sales, discounts and earning points go on; they come to head office afterwards: huitong-edge journal bring FILE.
+    .action = Tell head office. `value.quarantine` in the status says since when and why. With a new token: stop the daemon, then huitong-edge enrol --replace. Cash sales, discounts and earning points go on; they come to head office afterwards: huitong-edge journal bring FILE. After a backup was put back, what was sold since contradicts what head office has; the command says so, and those cash sales are posted by hand.
 
 ## Requests without an answer: the till sent something that could not be decided. Nothing moved.
 
@@ -295,7 +295,7 @@ sync-copied = Another copy of the store speaks to head office.
     .action = Nothing of stored value is heard of this store. Stop and keep both copies, and enrol the store anew: huitong-edge enrol --replace.
 sync-fenced = Head office has ended this epoch of the store.
     .why = A person ended it, or the store was enrolled anew, because its database was lost, copied or put back.
-    .action = Get a new token from head office, stop the daemon, then huitong-edge enrol --replace. When it runs again, huitong-edge journal bring FILE hands over what was sold meanwhile.
+    .action = Get a new token from head office, stop the daemon, then huitong-edge enrol --replace. When it runs again, huitong-edge journal bring FILE hands over what was sold meanwhile; after a backup was put back, those cash sales are posted by hand.
 sync-forgotten = Head office has forgotten what it told this store.
     .why = The store shows a turn or a grant that this hub never gave: its database was put back from a backup without `recover`.
     .action = The store goes on with what it holds. At head office stop the daemon and run huitong-hub recover.
@@ -337,7 +337,10 @@ exception-copied = Two copies of a store's database speak with its key.
     .action = Stop both and keep both; enrol one again with a new token. What the epoch held waits: huitong-hub suspense show.
 exception-hub_forgot = Head office has forgotten what it told a store.
     .why = A store shows a turn or a grant that this database never gave: it was put back from a backup, and `recover` was not run. What it granted since may be granted again.
-    .action = Stop the daemon and run huitong-hub recover. Nothing is granted or paid back until then; the stores go on with what they hold.
+    .action = Stop the daemon and run huitong-hub recover. Nothing is granted or paid back until then; the stores go on with what they hold. When it is certain that nothing was restored, that store's machine is at fault: huitong-hub recover --not-restored STORE.
+exception-grant_believed = A store was believed grants that head office had forgotten.
+    .why = After a restore of head office's database only the stores know what they were granted since the backup. This one said more than the backup knew, in its reports or in the journal of an epoch that ended before it was heard. An account that is below nothing was given to somebody else as well.
+    .action = Compare the sums with the store's receipts. When nothing explains them, the machine is at fault: huitong-hub store fence. What was paid out twice the group bears; then resolve the exception.
 exception-store_behind = A store has less than it gave to the hub before.
     .why = Its database was restored from a backup.
     .action = Enrol the store again; value that it held waits until that is done.
@@ -383,8 +386,8 @@ exception-member_conflict = Somebody enrolled at a store has the phone or the ca
 exception-member_unreadable = A form that was sealed at a store cannot be opened.
     .why = It is sealed to a key that this hub does not have, or was changed on its way.
     .action = See whether the store was enrolled by another hub. Have the person enrolled again, then refuse the request: huitong-hub member review refuse.
-exception-left_undone = Something that a store left to head office could not be done.
-    .why = An enrolment found no free number, a card's points cannot be counted any higher, or a row that it needs cannot be read, or a card was sold to a member whom head office does not know or who is not active; the evidence says which.
+exception-left_undone = Something that was left to head office could not be done.
+    .why = An enrolment found no free number, a card's points cannot be counted any higher, or a row that it needs cannot be read, or a card was sold to a member whom head office does not know or who is not active, or what waits in suspense for an account cannot be added to it; the evidence says which.
     .action = Put right what the evidence names. Points are then given by themselves, and the exception closes; an enrolment waits for two people: huitong-hub member review list. A card is given to its buyer by importing it with its member: huitong-hub card import.
 exception-reference_reused = Several receipts were paid under one payment reference that counts once.
     .why = A voucher was copied, or taken while a store was on its own or out of touch with the others, or a number was typed wrong.

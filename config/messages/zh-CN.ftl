@@ -181,7 +181,7 @@ decline-value_unproved = 本店主机启动后尚未与全部收银机和总部�
 
 decline-value_quarantined = 本店储值业务已停止，须由总部重新登记门店
     .why = 门店数据库遗失了已告知收银机或总部的内容，或有门店的另一副本在与总部通信：恢复了旧备份，或复制了主机。卡内余额在总部是安全的。
-    .action = 通知总部。状态中的 `value.quarantine` 显示起始时间和原因。取得新令牌后停止服务，再执行 huitong-edge enrol --replace。现金销售、折扣和积分累积照常，事后用 huitong-edge journal bring 文件 补交总部。
+    .action = 通知总部。状态中的 `value.quarantine` 显示起始时间和原因。取得新令牌后停止服务，再执行 huitong-edge enrol --replace。现金销售、折扣和积分累积照常，事后用 huitong-edge journal bring 文件 补交总部。若恢复过旧备份，此后的记录与总部所存矛盾，命令会予以说明，这些现金销售须手工补录。
 
 ## 无法处理的请求：收银机发来的内容无法决定，资金没有变动。
 
@@ -295,7 +295,7 @@ sync-copied = 本店的另一副本在与总部通信。
     .action = 总部不再接受本店的储值消息。停止并保留两个副本，重新登记门店：huitong-edge enrol --replace。
 sync-fenced = 总部已结束本店的这一纪元。
     .why = 因数据库丢失、被复制或被恢复，由人员结束，或门店已重新登记。
-    .action = 向总部取得新令牌，停止服务，再执行 huitong-edge enrol --replace。恢复运行后执行 huitong-edge journal bring 文件，补交期间的销售。
+    .action = 向总部取得新令牌，停止服务，再执行 huitong-edge enrol --replace。恢复运行后执行 huitong-edge journal bring 文件，补交期间的销售；若恢复过旧备份，期间的现金销售须手工补录。
 sync-forgotten = 总部忘记了曾告知本店的内容。
     .why = 门店出示了总部从未给过的轮次或额度：总部数据库从备份恢复后没有执行 recover。
     .action = 门店以现有额度继续营业。请在总部停止服务并执行 huitong-hub recover。
@@ -337,7 +337,10 @@ exception-copied = 同一门店数据库的两个副本在用它的密钥通信�
     .action = 停止并保留两个副本；用新的令牌重新登记其中一个。该期次持有的价值在挂账中等待：huitong-hub suspense show。
 exception-hub_forgot = 总部忘记了曾告知门店的内容。
     .why = 门店出示了本数据库从未给过的轮次或额度：数据库由备份恢复后没有执行 recover，此后发放的额度可能被重复发放。
-    .action = 请停止服务并执行 huitong-hub recover。在此之前不发放额度也不退还；各门店以现有额度继续营业。
+    .action = 请停止服务并执行 huitong-hub recover。在此之前不发放额度也不退还；各门店以现有额度继续营业。若能确定没有恢复过备份，则是该门店主机有问题：huitong-hub recover --not-restored 门店。
+exception-grant_believed = 总部采信了门店所报、自己已忘记的拨付。
+    .why = 总部数据库恢复后，备份之后的拨付只有门店知道。该门店在报告中，或在总部尚未听取便已终止的期次的日志中，报出的拨付多于备份所载。低于零的账户，其金额也曾拨给他处。
+    .action = 将金额与门店小票核对。无从解释的，是主机有问题：huitong-hub store fence。重复支付的部分由集团承担；之后处理此异常。
 exception-store_behind = 门店现有的少于它曾交给总部的。
     .why = 其数据库从备份恢复。
     .action = 重新登记门店；在此之前它所持的金额暂停使用。
@@ -383,8 +386,8 @@ exception-member_conflict = 门店登记的新会员，其手机号或卡属于�
 exception-member_unreadable = 门店密封的登记表无法打开。
     .why = 它用本总部没有的密钥密封，或在途中被改动。
     .action = 查明该门店是否由另一总部注册。请本人重新登记，然后拒绝该申请：huitong-hub member review refuse。
-exception-left_undone = 门店交由总部办理的事项未能办成。
-    .why = 入会登记没有可用的会员号，卡的积分已达计数上限，或所需的一行资料无法读取，或卡售给了总部不认识或已停用的会员；证据说明是哪一种。
+exception-left_undone = 交由总部办理的事项未能办成。
+    .why = 入会登记没有可用的会员号，卡的积分已达计数上限，或所需的一行资料无法读取，或卡售给了总部不认识或已停用的会员，或挂账金额无法加回其账户；证据说明是哪一种。
     .action = 处理证据所指的问题。之后积分会自动发放，此例外随即关闭；入会登记等待两人办理：huitong-hub member review list。将卡连同会员号导入，即归购卡人：huitong-hub card import。
 exception-reference_reused = 多张小票用了同一个只能使用一次的付款凭证号。
     .why = 购物券被复制，或门店脱机、彼此失去联系时重复收取，或号码输入有误。

@@ -9,6 +9,7 @@ use huitong_protocol::time::Instant;
 use serde::Serialize;
 
 use crate::actor::Actor;
+use crate::believed::{self, Said};
 use crate::note::{self, NoteFault};
 use crate::store::{StoreError, Tx, device, organisation, root, suspense as rows, tenure};
 use crate::suspense::{self, UnitSum};
@@ -62,6 +63,10 @@ pub fn end(
 ) -> Result<bool, StoreError> {
     let is_new = tenure::fence(tx, store, epoch, (by, note), now)?;
     if is_new {
+        if tenure::is_unheard(tx, store, epoch)? {
+            // It may have told a part of what a restored hub had forgotten.
+            believed::raise(tx, (store, epoch), Said::Reported, now)?;
+        }
         // The journal may be ahead of the reports.
         suspense::take_journal(tx, store, epoch, now)?;
     }

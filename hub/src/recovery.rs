@@ -21,8 +21,15 @@ use crate::actor::Actor;
 use crate::note::{self, NoteFault};
 use crate::refusal::Refusal;
 use crate::store::exception::{self, Resolution};
+use crate::store::root::Numbers;
 use crate::store::{Store, StoreError, Tx, device, organisation, root, tenure};
 use crate::{exception as work, fence, lock};
+
+/// Numbers that are left out when another life begins, since the forgotten one may have given them to other people's cards and members: as many as could have
+/// been minted after the log was last written, which it is after each import and every few minutes.
+const SKIPPED_WITH_LOG: i64 = 10_000;
+/// As [`SKIPPED_WITH_LOG`], when only the backup says how far it had come.
+const SKIPPED_WITHOUT_LOG: i64 = 1_000_000;
 
 /// Why the hub does not start, or begins no other life.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +112,8 @@ pub struct Mark {
     pub next_ingested_no: i64,
     /// How often value was granted.
     pub grants: i64,
+    /// The numbers that are minted next for accounts and members: stores name them for ever.
+    pub numbers: Numbers,
     /// Every epoch of each store, by its number.
     pub epochs: BTreeMap<StoreId, BTreeMap<u32, Past>>,
 }
@@ -119,6 +128,7 @@ pub fn mark(tx: &mut Tx<'_>) -> Result<Mark, StoreError> {
             Ok::<_, StoreError>((row.integer(0)?, row.integer(1)?))
         })?
         .unwrap_or_default();
+    let numbers = root::numbers(tx)?;
     let grants = tx.query_one("SELECT count FROM allotment_count WHERE name = 'grants'", &[], |row| row.integer(0))?;
     let mut epochs: BTreeMap<StoreId, BTreeMap<u32, Past>> = BTreeMap::new();
     tx.for_each("SELECT store_id, epoch, standing, public_key FROM tenure", &[], |row| {
@@ -128,7 +138,7 @@ pub fn mark(tx: &mut Tx<'_>) -> Result<Mark, StoreError> {
         epochs.entry(row.parsed(0, "tenure", "store_id")?).or_default().insert(epoch, past);
         Ok::<_, StoreError>(())
     })?;
-    Ok(Mark { life, next_ingested_no, grants: grants.unwrap_or(0), epochs })
+    Ok(Mark { life, next_ingested_no, grants: grants.unwrap_or(0), numbers, epochs })
 }
 
 impl Mark {
@@ -148,6 +158,10 @@ impl Mark {
             .or_else(epoch)
             .or_else(|| older("the number of the next entry", self.next_ingested_no, database.next_ingested_no))
             .or_else(|| older("the number of grants", self.grants, database.grants))
+            .or_else(|| {
+                older("the number of the next account", self.numbers.next_account, database.numbers.next_account)
+            })
+            .or_else(|| older("the number of the next member", self.numbers.next_member, database.numbers.next_member))
     }
 
     fn find(&self, store: StoreId, epoch: u32) -> Option<&Past> {
@@ -241,26 +255,41 @@ pub fn may_start(store: &Store, file: &Path, begins_log: bool) -> Result<(), Rec
     remember(store, file)
 }
 
-/// The refusal of a store that proves that this database is older than it was, with the proof.
+/// What an epoch proves: that this database is older than it was.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn older(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, what: &str) -> Result<Refusal, StoreError> {
-    let finding = Finding {
+pub fn proof(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, what: &str) -> Result<Finding, StoreError> {
+    Ok(Finding {
         class: Class::HubForgot,
         store: Some(store),
         // However many prove it, it is one thing.
         subject: subject(root::hub(tx)?.incarnation),
         evidence: Evidence::from("the database of head office is older than it was".to_owned())
             .when(format!("{store}-{epoch}: {what}")),
-    };
-    let words = format!(
-        "{what}: head office was restored from a backup, and nobody told it; run huitong-hub recover there. The store goes on with what it holds"
-    );
-    Ok(Refusal { proof: Some(Box::new(finding)), ..Refusal::new(SyncFault::Forgotten, words) })
+    })
 }
 
-fn subject(life: i64) -> String {
+/// What a store is told that proves it.
+#[must_use]
+pub fn older_words(what: &str) -> String {
+    format!(
+        "{what}: head office was restored from a backup, and nobody told it; run huitong-hub recover there. The store goes on with what it holds"
+    )
+}
+
+/// The refusal of a store that proves that this database is older than it was, with the proof.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn older(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, what: &str) -> Result<Refusal, StoreError> {
+    let finding = proof(tx, store, epoch, what)?;
+    Ok(Refusal { proof: Some(Box::new(finding)), ..Refusal::new(SyncFault::Forgotten, older_words(what)) })
+}
+
+/// What the exception about it is about.
+#[must_use]
+pub fn subject(life: i64) -> String {
     format!("life {life} of head office")
 }
 
@@ -269,7 +298,15 @@ fn subject(life: i64) -> String {
 /// # Errors
 /// [`StoreError`].
 pub fn must_recover(tx: &mut Tx<'_>, proof: &Finding, now: Instant) -> Result<(), StoreError> {
-    if root::found_older(tx, now)? {
+    let by = match proof.store {
+        Some(store) => tenure::living(tx, store)?.map(|epoch| (store, epoch)),
+        None => None,
+    };
+    let by = by.ok_or_else(|| StoreError::Rule {
+        operation: "note that the database is older than it was",
+        fault: format!("no living epoch proves it: {}", proof.evidence),
+    })?;
+    if root::found_older(tx, by, now)? {
         tracing::error!("This database is older than it was: {}; run huitong-hub recover", proof.evidence);
     }
     exception::raise(tx, proof, now).map(drop)
@@ -295,6 +332,8 @@ pub struct Recovery {
     pub waited_for: Vec<Waited>,
     /// Since when it is proved that this database is older than it was, and nobody has begun another life: nothing is granted either.
     pub must_recover_ms: Option<Instant>,
+    /// Which epoch proved it.
+    pub proved_by: Option<String>,
 }
 
 /// Where the hub is in its recovery.
@@ -306,7 +345,8 @@ pub fn look(tx: &mut Tx<'_>) -> Result<Recovery, StoreError> {
     for (store, epoch) in tenure::waited_for(tx)? {
         waited_for.push(Waited { store, epoch, last_seen_ms: device::last_seen(tx, store)? });
     }
-    Ok(Recovery { life: root::hub(tx)?.incarnation, waited_for, must_recover_ms: root::must_recover(tx)? })
+    let proved_by = root::older_by(tx)?.map(|(store, epoch)| format!("{store}-{epoch}"));
+    Ok(Recovery { life: root::hub(tx)?.incarnation, waited_for, must_recover_ms: root::must_recover(tx)?, proved_by })
 }
 
 /// What a person says of a restore.
@@ -368,6 +408,8 @@ pub fn begin(tx: &mut Tx<'_>, actor: &Actor, restored: &Restored, now: Instant) 
         return Err(RecoveryError::Unknown(unknown.join(", ")));
     }
     root::begin_life(tx, life)?;
+    let skipped = if restored.known.is_some() { SKIPPED_WITH_LOG } else { SKIPPED_WITHOUT_LOG };
+    root::skip_numbers(tx, found.numbers.max(known.numbers).plus(skipped))?;
     let reason = (actor.name(), "the recovery log says that it ended");
     for (store, epoch) in ended {
         fence::end(tx, store, Epoch(epoch), reason, now)?;

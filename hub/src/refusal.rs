@@ -21,7 +21,7 @@ pub struct Refusal {
     pub message: String,
     /// Whether who was refused has proved to be the store that it says it is.
     pub is_proved: bool,
-    /// What it proves of the hub itself: to be written down before it is said, in a transaction of its own, since that of the request is undone.
+    /// What it proves of the hub itself: whoever refuses so writes it down before it is said.
     pub proof: Option<Box<Finding>>,
 }
 

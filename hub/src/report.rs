@@ -3,7 +3,8 @@
 //!
 //! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are. Nor is an epoch heard that was ended, or
 //! another session than that of the last turn. A hub that was restored takes the reports of each epoch as they come, until it has told everything, since it
-//! has forgotten what it granted (`crate::recovery`). What a store adopted beyond its grants proves, else, that the hub was restored and nobody told it.
+//! has forgotten what it granted (`crate::recovery`). What a store adopted beyond its grants proves, else, that the hub was restored and nobody told it: that
+//! line is refused and the proof written down, and all else that the store says is taken.
 //!
 //! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
 
@@ -17,6 +18,7 @@ use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, SyncFault};
 
+use crate::believed::{self, Said};
 use crate::exception::close_by_itself;
 use crate::recovery;
 use crate::refusal::Refusal;
@@ -104,7 +106,7 @@ pub fn fenced(store: StoreId, epoch: Epoch) -> Refusal {
 /// Takes a checked report.
 ///
 /// # Errors
-/// As [`admit`], and [`SyncFault::Forgotten`]; nothing is changed then.
+/// As [`admit`]; nothing is changed then.
 pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: Instant) -> Result<Taken, Refusal> {
     let at = admit(tx, caller)?;
     let mut taken = Taken::default();
@@ -127,14 +129,27 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
                 releases += usize::from(change == Change::Released);
                 changed |= change != Change::None;
             }
-            Err((class, reason)) => {
-                let finding = Finding {
-                    class,
-                    store: Some(caller.store),
-                    subject: format!("{}-{} account {} {}", caller.store, caller.epoch, line.account, line.unit),
-                    evidence: Evidence::from(reason.clone()).when(format!("reported at entry {}", report.head.seq)),
+            Err(fault) => {
+                let reason = match fault {
+                    Fault::Line(class, reason) => {
+                        let finding = Finding {
+                            class,
+                            store: Some(caller.store),
+                            subject: format!(
+                                "{}-{} account {} {}",
+                                caller.store, caller.epoch, line.account, line.unit
+                            ),
+                            evidence: Evidence::from(reason.clone())
+                                .when(format!("reported at entry {}", report.head.seq)),
+                        };
+                        exception::raise(tx, &finding, now)?;
+                        reason
+                    }
+                    Fault::Older(proof, reason) => {
+                        recovery::must_recover(tx, &proof, now)?;
+                        reason
+                    }
                 };
-                exception::raise(tx, &finding, now)?;
                 taken.refused.push(RefusedLine { account: line.account, unit: line.unit, reason });
             }
         }
@@ -172,6 +187,7 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         let told = at.told.step(&Sound, &part);
         if told.is_whole {
             tenure::told(tx, caller.store, caller.epoch)?;
+            believed::raise(tx, (caller.store, caller.epoch), Said::Reported, now)?;
         } else if told != at.told {
             tenure::tells(tx, caller.store, caller.epoch, &told)?;
         }
@@ -199,7 +215,21 @@ enum Change {
     Released,
 }
 
-type Judged = Result<Change, (Class, String)>;
+/// Why a line was not taken, and what the store is told.
+enum Fault {
+    /// It cannot be right.
+    Line(Class, String),
+    /// It proves that the hub's own database is older than it was.
+    Older(Box<Finding>, String),
+}
+
+impl Fault {
+    fn refused(words: impl Into<String>) -> Self {
+        Self::Line(Class::ReportRefused, words.into())
+    }
+}
+
+type Judged = Result<Change, Fault>;
 
 fn take_line(
     tx: &mut Tx<'_>,
@@ -210,12 +240,12 @@ fn take_line(
 ) -> Result<Judged, Refusal> {
     let purse: Purse = reported.purse();
     if purse.unit != Unit::Points && purse.unit != Unit::Money(root.currency) {
-        return Ok(Err((Class::ReportRefused, format!("the unit {} is not one of this group", purse.unit))));
+        return Ok(Err(Fault::refused(format!("the unit {} is not one of this group", purse.unit))));
     }
     let (pool, stamp) = rows::take_pool(tx, purse)?;
     let held = rows::line(tx, purse, caller.store, caller.epoch)?;
     if held.is_none() && !card::opens(tx, purse.account)? {
-        return Ok(Err((Class::ReportRefused, format!("account {} does not exist", purse.account))));
+        return Ok(Err(Fault::refused(format!("account {} does not exist", purse.account))));
     }
     let before = HubSide { pool, line: held.unwrap_or_default() };
     let counters = reported.counters;
@@ -225,15 +255,19 @@ fn take_line(
         // Whatever was granted was written down before it was said.
         Err(why @ Step::AdoptedBeyondGrant { .. }) => {
             let what = format!("of account {} in {} {why}", purse.account, purse.unit);
-            return Err(recovery::older(tx, caller.store, caller.epoch, &what)?);
+            let proof = recovery::proof(tx, caller.store, caller.epoch, &what)?;
+            return Ok(Err(Fault::Older(Box::new(proof), recovery::older_words(&what))));
         }
         Err(refusal) => {
             let class = if refusal == Step::Diverged { Class::CounterBackwards } else { Class::ReportRefused };
-            return Ok(Err((class, refusal.to_string())));
+            return Ok(Err(Fault::Line(class, refusal.to_string())));
         }
     };
     let risen = if reported.stamp.is_plausible_at(now) { stamp.max(reported.stamp) } else { stamp };
     if after != before || risen != stamp || held.is_none() {
+        if recovers {
+            believed::note(tx, (caller.store, caller.epoch), purse, (&before.line, &after.line))?;
+        }
         write(tx, purse, caller, &before, &after, stamp, risen)?;
     }
     Ok(Ok(match () {

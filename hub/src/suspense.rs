@@ -15,6 +15,7 @@ use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
 use crate::actor::Actor;
+use crate::believed::{self, Said};
 use crate::note::{self, NoteFault};
 use crate::points;
 use crate::store::suspense::{self as rows, Repayment, SuspendedLine, Through};
@@ -178,6 +179,7 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
         exception::raise(tx, &finding, now)?;
         return Ok(());
     }
+    let is_unheard = tenure::is_unheard(tx, store, epoch)?;
     for (purse, counters) in rows::journal_beyond(tx, store, epoch)? {
         if !card::opens(tx, purse.account)? {
             continue;
@@ -186,8 +188,9 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
         let line = lines::line(tx, purse, store, epoch)?.unwrap_or_default();
         let suspense = rows::find(tx, store, epoch, purse)?;
         let before = allotment::Fenced { pool, line, suspense };
-        match allotment::step(&before, FencedEvent::Journal { counters }) {
+        match allotment::step(&before, FencedEvent::Journal { counters, is_unheard }) {
             Ok(after) => {
+                believed::note(tx, (store, epoch), purse, (&line, &after.line))?;
                 lines::put_pool(tx, purse, &after.pool, stamp)?;
                 lines::put_line(tx, purse, store, epoch, &after.line)?;
             }
@@ -202,6 +205,9 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
                 exception::raise(tx, &finding, now)?;
             }
         }
+    }
+    if is_unheard {
+        believed::raise(tx, (store, epoch), Said::Journalled, now)?;
     }
     Ok(())
 }

@@ -273,6 +273,26 @@ fn many_cards_may_open_one_account() {
     assert!(office.refused(&format!("card import {file}")).contains("is neither in this file nor known"));
     let file = office.file("moved.csv", &format!("number,product,account_of\n{c},SV,{a}\n"));
     assert!(office.refused(&format!("card import {file}")).contains("a card never changes its account"));
+    let file = office.file("later.csv", &format!("number,product,account\n{},SV,9\n", number(8)));
+    assert!(office.refused(&format!("card import {file}")).contains("9 was never given"));
+    let file = office.file("shared.csv", &format!("number,product,account\n{},SV,{}\n", number(8), account(&c)));
+    assert!(office.refused(&format!("card import {file}")).contains("is opened by another card"));
+    let file = office.file("kept.csv", &format!("number,product,account\n{c},SV,{}\n", account(&c)));
+    assert_eq!(office.ok(&format!("card import {file}"))["unchanged"], 1);
+    // After a restore the number was given by the life that is forgotten, perhaps to this very card.
+    office.ok("recover --note burnt --accept-unknown --life 5");
+    let file = office.file("back.csv", &format!("number,product,account\n{},SV,9\n{a},SV,\n", number(8)));
+    assert_eq!(office.ok(&format!("card import {file}"))["new"], 1);
+    assert_eq!(account(&number(8)), 9);
+}
+
+#[test]
+fn that_nothing_was_restored_is_said_of_a_store_that_has_shown_otherwise() {
+    let office = Office::opened();
+    let refused = office.refused("recover --not-restored S1 --note sure");
+    assert!(refused.contains("no store has shown"), "{refused}");
+    let both = office.say("recover --not-restored S1 --life 3 --note sure");
+    assert!(both.err.contains("cannot be used with"), "{}", both.err);
 }
 
 #[test]

@@ -125,6 +125,8 @@ classes! {
     Copied = "copied" Alarm "Stop both copies and keep both; enrol one of them again with a new token. What the epoch held waits in suspense (`suspense show`).",
     /// A store that was told more than this hub knows of: the hub's own database is older than it was.
     HubForgot = "hub_forgot" Alarm "Head office's database was put back from a backup, and nobody told it. Stop the daemon and run `huitong-hub recover --note TEXT`: nothing is granted or paid back until then, and the store named is not at fault.",
+    /// Grants that head office had forgotten after a restore, and that a store was believed to have had.
+    GrantBelieved = "grant_believed" Alarm "Compare the sums with the store's receipts and with what members say: nobody but the store knows of these grants. One that no restore explains is a machine at fault: end its epoch (`store fence`). An account below nothing was paid out twice; the group bears it.",
     /// A store that has less than it gave to the hub before.
     StoreBehind = "store_behind" Alarm "The store's database was restored from a backup; enrol it again.",
     /// A seal that the hub cannot confirm.
@@ -155,7 +157,7 @@ classes! {
     MemberConflict = "member_conflict" Warning "Look at it with `member review show`: two people's approval merges the enrolment into the member who has the phone; a card stays whose it is until head office changes it.",
     /// A form that was sealed at a store and cannot be opened.
     MemberUnreadable = "member_unreadable" Alarm "See whether the store was enrolled by another hub; have the person enrolled again, then refuse the request.",
-    /// Something that a store left to head office and that could not be done: an enrolment, or points for a card.
+    /// Something that was left to head office and that could not be done: an enrolment, points for a card, or a line of a repayment.
     LeftUndone = "left_undone" Alarm "Put right what the evidence names. Points are then given by themselves; an enrolment waits for two people's approval (`member review list`).",
     /// One payment reference that counts once, used by several receipts.
     ReferenceReused = "reference_reused" Alarm "Look at the receipts named: a voucher was copied, taken twice while a store was on its own, or typed wrong. Claim it from who took it second.",

@@ -15,8 +15,13 @@ CREATE TABLE hub (
     reviewed_no INTEGER NOT NULL,
     -- When a store first proved that this database is older than it was; nothing is granted or paid back then until another life begins.
     must_recover_ms INTEGER,
+    -- Which epoch did.
+    must_recover_store TEXT,
+    must_recover_epoch INTEGER,
     -- When what a restored backup would have forgotten was last written down outside the database.
-    remembered_at_ms INTEGER
+    remembered_at_ms INTEGER,
+    CHECK ((must_recover_store IS NOT NULL) = (must_recover_ms IS NOT NULL)),
+    CHECK ((must_recover_epoch IS NOT NULL) = (must_recover_ms IS NOT NULL))
 ) STRICT;
 
 CREATE TABLE dataset (
@@ -290,6 +295,8 @@ CREATE TABLE tenure (
     fenced_by TEXT,
     fenced_at_ms INTEGER,
     fence_note TEXT NOT NULL DEFAULT '',
+    -- It ended while the hub waited for it, or was older than it had been: it may hold grants that the hub has forgotten.
+    is_unheard INTEGER NOT NULL DEFAULT 0 CHECK (is_unheard IN (0, 1)),
     PRIMARY KEY (store_id, epoch),
     CHECK ((fenced_by IS NOT NULL) = (standing = 'fenced')),
     CHECK ((fenced_at_ms IS NOT NULL) = (standing = 'fenced'))
@@ -334,6 +341,16 @@ CREATE TABLE allotment (
 ) STRICT;
 -- What an ended epoch held is looked at whole: when its journal comes, and when people decide about it.
 CREATE INDEX allotment_by_epoch ON allotment (store_id, epoch, account_id, unit);
+
+-- Grants that the hub had forgotten after a restore, and that a store was believed to have had.
+CREATE TABLE believed (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    granted_minor INTEGER NOT NULL CHECK (granted_minor > 0),
+    PRIMARY KEY (store_id, epoch, account_id, unit)
+) STRICT, WITHOUT ROWID;
 
 -- What finance paid back for lines of epochs that ended. What still waits follows from the line: what it holds, less this.
 CREATE TABLE suspense (

@@ -10,6 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
 use super::organisation::Import;
+use super::recover::mints;
 use super::{Failure, Output, Place, World};
 use crate::import;
 use crate::make::{self, MakeError};
@@ -18,7 +19,7 @@ use crate::store::organisation;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CardCommand {
-    /// Import cards: number, product, [allocated_store], [member], [expires_on], [account_of].
+    /// Import cards: number, product, [allocated_store], [member], [expires_on], [account_of], [account].
     Import(Import),
     /// Make cards with random numbers of a product's ranges.
     Make {
@@ -50,8 +51,10 @@ pub(crate) enum CardCommand {
 impl CardCommand {
     pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
-            Self::Import(import) => import.run(world, place, out, import::cards::import),
-            Self::Make { product, count, store, out: file } => make_cards(place, product, count, store, file, out),
+            Self::Import(import) => mints(place, || import.run(world, place, out, import::cards::import)),
+            Self::Make { product, count, store, out: file } => {
+                mints(place, || make_cards(place, product, count, store, file, out))
+            }
             Self::Show { number } => {
                 let card = place
                     .open()?

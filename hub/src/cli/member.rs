@@ -7,6 +7,7 @@ use huitong_protocol::member::MemberNumber;
 use super::exception::{By, write};
 use super::organisation::Import;
 use super::output::table;
+use super::recover::mints;
 use super::{Failure, Output, Place, World, actor};
 use crate::claim::{self, WaiveError};
 use crate::member_request::{self, RequestView, ReviewError};
@@ -41,7 +42,7 @@ pub(crate) enum MemberCommand {
 impl MemberCommand {
     pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         match self {
-            Self::Import(import) => import.run(world, place, out, import::members::import),
+            Self::Import(import) => mints(place, || import.run(world, place, out, import::members::import)),
             Self::Find { text } => find(place, &text, out),
             Self::Show { number } => show(place, number, out),
             Self::Review(command) => command.run(world, place, out),

@@ -99,7 +99,7 @@ impl From<FenceError> for Failure {
 }
 
 /// What is said of an epoch that ended.
-fn show_ended(text: &mut dyn std::io::Write, ended: &Ended) -> std::io::Result<()> {
+pub(super) fn show_ended(text: &mut dyn std::io::Write, ended: &Ended) -> std::io::Result<()> {
     let (store, epoch, heard) = (ended.store, ended.epoch, ended.heard_seq);
     let word = if ended.is_new { "ended" } else { "had ended before" };
     writeln!(text, "Epoch {store}-{epoch} {word}; it was heard up to entry {heard}.")?;

@@ -2,8 +2,12 @@
 
 use clap::{Args, Subcommand};
 
+use huitong_protocol::id::StoreId;
+
 use super::exception::{By, write};
+use super::organisation::show_ended;
 use super::{Failure, Output, Place, World, actor};
+use crate::denial::{self, DenialError};
 use crate::recovery::{self, Recovery, RecoveryError, Restored};
 
 /// Begins a new life of the hub: nothing is granted until every living epoch was heard again, or was ended by a person.
@@ -21,6 +25,9 @@ pub(crate) struct Recover {
     /// The number of the new life, above every one that a store was ever greeted with; only needed when the recovery log is lost too.
     #[arg(long, value_name = "NUMBER")]
     life: Option<i64>,
+    /// Nothing was restored: the store that has shown a turn or a grant which this hub never gave is at fault. Ends its epoch, and value is granted again.
+    #[arg(long, value_name = "STORE", conflicts_with_all = ["accept_unknown", "life"])]
+    not_restored: Option<StoreId>,
     #[command(flatten)]
     by: By,
 }
@@ -41,14 +48,48 @@ impl From<RecoveryError> for Failure {
     }
 }
 
+impl From<DenialError> for Failure {
+    fn from(error: DenialError) -> Self {
+        match error {
+            DenialError::Store(error) => error.into(),
+            DenialError::Fence(error) => error.into(),
+            refused => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
 /// Writes down outside the database what a restored backup would have forgotten.
 pub(super) fn remember(place: &Place) -> Result<(), Failure> {
     let file = place.load()?.value.recovery_log_file();
     Ok(recovery::remember(&place.open()?, &file)?)
 }
 
+/// Does what mints numbers of accounts or members, where there is a log: not on a database that is older than it remembers, as the forgotten one may have given
+/// them to somebody else; and the log knows of them before the command ends.
+pub(super) fn mints(place: &Place, mint: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let file = place.load()?.value.recovery_log_file();
+    let known = recovery::remembered(&file)
+        .map_err(|source| RecoveryError::File { file: file.display().to_string(), source })?;
+    // Whether to begin a log is decided when the daemon starts.
+    if known.is_none() {
+        return mint();
+    }
+    remember(place)?;
+    mint()?;
+    remember(place)
+}
+
 impl Recover {
     pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+        if let (None, Some(store)) = (&self.look, self.not_restored) {
+            let (actor, note, now) = (actor(&self.by.by)?, self.note.unwrap_or_default(), world.now());
+            // Refused when the log says otherwise.
+            remember(place)?;
+            let ended = write(place, move |tx| denial::deny(tx, &actor, store, &note, now))?;
+            remember(place)?;
+            out.show(&ended, |text| show_ended(text, &ended))?;
+            return Ok(());
+        }
         let recovery = match self.look {
             Some(Look::Status) => place.open()?.read_blocking(recovery::look)?,
             None => {
@@ -73,6 +114,13 @@ fn show(text: &mut dyn std::io::Write, recovery: &Recovery) -> std::io::Result<(
             text,
             "Since {since} it is proved that this database is older than it was; nothing is granted. When a backup was restored: huitong-hub recover --note TEXT"
         )?;
+        if let Some(by) = &recovery.proved_by {
+            let store = by.rsplit_once('-').map_or(by.as_str(), |(store, _)| store);
+            writeln!(
+                text,
+                "It was {by} that proved it. When it is certain that nothing was restored, its machine is at fault: huitong-hub recover --not-restored {store} --note TEXT"
+            )?;
+        }
     } else if recovery.waited_for.is_empty() {
         return writeln!(text, "Life {}; nobody is waited for, value is granted.", recovery.life);
     }

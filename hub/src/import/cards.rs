@@ -1,8 +1,9 @@
-//! Cards from CSV: `number, product, [allocated_store], [member], [expires_on], [account_of]`.
+//! Cards from CSV: `number, product, [allocated_store], [member], [expires_on], [account_of], [account]`.
 //!
 //! A new card is blank and gets an account of its own from the hub, unless `account_of` names another card, of this file or of the table, whose
 //! account it opens as well (many cards, one account). Of a card that is there, the member and the last day may change, and the store while it is
-//! blank; product and account never do.
+//! blank; product and account never do. After a restore of the hub's database, `account` gives a card that the backup has forgotten the number back under which
+//! stores know what is on it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ use huitong_protocol::time::{BusinessDay, Stamp};
 use super::{Column, Faults, ImportError, ImportReport, Options, Table, Written, apply};
 use crate::publish;
 use crate::store::engine::{Store, StoreError, Tx};
-use crate::store::{member, organisation};
+use crate::store::{card, member, organisation, root};
 
 const COLUMNS: &[Column] = &[
     Column::required("number"),
@@ -23,6 +24,7 @@ const COLUMNS: &[Column] = &[
     Column::optional("member"),
     Column::optional("expires_on"),
     Column::optional("account_of"),
+    Column::optional("account"),
 ];
 
 struct Row {
@@ -32,6 +34,8 @@ struct Row {
     member: Option<String>,
     expires_on: Option<BusinessDay>,
     account_of: Option<CardNumber>,
+    /// The number that its account had before a backup forgot the card: the store that used it names it for ever.
+    account: Option<AccountId>,
 }
 
 /// Imports cards, judged by the newest policy's products.
@@ -51,6 +55,16 @@ pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportRepo
         let (allocated_store, expires_on, account_of) =
             (line.maybe("allocated_store"), line.maybe("expires_on"), line.maybe_card("account_of"));
         let member = line.text("member").map(str::to_owned);
+        let account = line.maybe::<i64>("account").and_then(|number| match number.map(AccountId::new).transpose() {
+            Ok(account) => Some(account),
+            Err(why) => {
+                line.fault("account", why.to_string());
+                None
+            }
+        });
+        if matches!((account_of, account), (Some(Some(_)), Some(Some(_)))) {
+            line.fault("account", "is given beside account_of; a card opens one account".to_owned());
+        }
         if let Some(number) = number {
             line.unique("number", &mut seen, number, &number);
             if let Some(Err((field, why))) = product.map(|product| judge(&policy, product, &number)) {
@@ -67,6 +81,7 @@ pub fn import(store: &Store, csv: &[u8], options: &Options) -> Result<ImportRepo
             member,
             expires_on: expires_on?,
             account_of: account_of?,
+            account: account?,
         })
     })?;
     options.progress.set_length(rows.len() as u64);
@@ -123,15 +138,33 @@ impl Accounts<'_> {
             if let Some(card) = organisation::card(tx, &number)? {
                 break card.account;
             }
-            match self.by_number.get(&number).map(|&at| self.rows[at].1.account_of) {
-                Some(Some(other)) => number = other,
-                Some(None) => break organisation::next_account(tx)?,
+            match self.by_number.get(&number).map(|&at| (self.rows[at].1.account_of, self.rows[at].1.account)) {
+                Some((Some(other), _)) => number = other,
+                Some((None, Some(account))) => match was_minted(tx, account)? {
+                    Ok(()) => break account,
+                    Err(why) => return Ok(Err(why)),
+                },
+                Some((None, None)) => break organisation::next_account(tx)?,
                 None => return Ok(Err(format!("{number} is neither in this file nor known"))),
             }
         };
         self.found.extend(path.into_iter().map(|number| (number, account)));
         Ok(Ok(account))
     }
+}
+
+/// Whether an account can be opened under a number that it had before: no other card does, and it is not minted for another one later.
+fn was_minted(tx: &mut Tx<'_>, account: AccountId) -> Result<Result<(), String>, StoreError> {
+    let next = root::numbers(tx)?.next_account;
+    Ok(match () {
+        () if account.get() >= next => {
+            Err(format!("{account} was never given; leave it empty for a new one, or give one below {next}"))
+        }
+        () if card::opens(tx, account)? => Err(format!(
+            "{account} is opened by another card; name that one in account_of when both are one customer's"
+        )),
+        () => Ok(()),
+    })
 }
 
 fn write(
@@ -162,7 +195,7 @@ fn write(
     let account = match accounts.of(tx, index)? {
         Ok(account) => account,
         Err(why) => {
-            faults.add(line, "account_of", why);
+            faults.add(line, if row.account.is_some() { "account" } else { "account_of" }, why);
             return Ok(None);
         }
     };
@@ -185,6 +218,10 @@ fn write(
                     "product",
                     format!("{} is a {}; a card never changes its product", row.number, old.product),
                 );
+            }
+            if let Some(given) = row.account.filter(|given| *given != old.account) {
+                let opened = old.account;
+                faults.add(line, "account", format!("is {given}; {} opens account {opened} and keeps it", row.number));
             }
             if let Some(other) = row.account_of {
                 let theirs = match organisation::card(tx, &other)? {

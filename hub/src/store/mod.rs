@@ -4,6 +4,7 @@ pub mod account;
 pub mod adoption;
 pub mod allotment;
 pub mod audit;
+pub mod believed;
 pub mod card;
 pub mod claim;
 pub mod cursor;

@@ -1,9 +1,9 @@
 //! The hub's own row: which group it serves, in which currency, and the numbers it hands out.
 
-use huitong_protocol::id::GroupId;
+use huitong_protocol::id::{Epoch, GroupId, StoreId};
 use huitong_protocol::money::Currency;
 use huitong_protocol::time::Instant;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::engine::{StoreError, Tx};
 
@@ -45,8 +45,60 @@ pub fn hub(tx: &mut Tx<'_>) -> Result<Hub, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub fn begin_life(tx: &mut Tx<'_>, life: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE hub SET incarnation = $1, must_recover_ms = NULL WHERE incarnation < $1";
+    let sql = "UPDATE hub SET incarnation = $1, must_recover_ms = NULL, must_recover_store = NULL, \
+               must_recover_epoch = NULL WHERE incarnation < $1";
     tx.execute_one("begin a life", "hub", sql, &[life.into()])
+}
+
+/// The numbers that are minted next. Stores name what has them for ever, so that none is ever given a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Numbers {
+    /// Of an account.
+    pub next_account: i64,
+    /// Of a member.
+    pub next_member: i64,
+}
+
+impl Numbers {
+    /// The higher ones of both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            next_account: self.next_account.max(other.next_account),
+            next_member: self.next_member.max(other.next_member),
+        }
+    }
+
+    /// As many further on.
+    #[must_use]
+    pub const fn plus(self, skipped: i64) -> Self {
+        Self {
+            next_account: self.next_account.saturating_add(skipped),
+            next_member: self.next_member.saturating_add(skipped),
+        }
+    }
+}
+
+/// The numbers that are minted next.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn numbers(tx: &mut Tx<'_>) -> Result<Numbers, StoreError> {
+    let found = tx.query_one("SELECT next_account, next_member FROM hub", &[], |row| {
+        Ok::<_, StoreError>(Numbers { next_account: row.integer(0)?, next_member: row.integer(1)? })
+    })?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Leaves numbers out: those before these are not minted any more.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn skip_numbers(tx: &mut Tx<'_>, to: Numbers) -> Result<(), StoreError> {
+    let to = numbers(tx)?.max(to);
+    let sql = "UPDATE hub SET next_account = $1, next_member = $2";
+    tx.execute_one("leave numbers out", "hub", sql, &[to.next_account.into(), to.next_member.into()])
 }
 
 /// Since when it is proved that this database is older than it was, while nobody has begun another life.
@@ -58,12 +110,40 @@ pub fn must_recover(tx: &mut Tx<'_>) -> Result<Option<Instant>, StoreError> {
     Ok(since.flatten().map(Instant))
 }
 
-/// Notes that this database is older than it was. Gives whether that is new.
+/// Which epoch proved that this database is older than it was.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn found_older(tx: &mut Tx<'_>, now: Instant) -> Result<bool, StoreError> {
-    Ok(tx.execute("UPDATE hub SET must_recover_ms = $1 WHERE must_recover_ms IS NULL", &[now.into()])? == 1)
+pub fn older_by(tx: &mut Tx<'_>) -> Result<Option<(StoreId, Epoch)>, StoreError> {
+    let sql = "SELECT must_recover_store, must_recover_epoch FROM hub WHERE must_recover_ms IS NOT NULL";
+    tx.query_one(sql, &[], |row| {
+        let number = row.integer(1)?;
+        let epoch = u32::try_from(number).map(Epoch).map_err(|fault| StoreError::Value {
+            table: "hub",
+            column: "must_recover_epoch",
+            row: number.to_string(),
+            fault: fault.to_string(),
+        })?;
+        Ok((row.parsed(0, "hub", "must_recover_store")?, epoch))
+    })
+}
+
+/// Notes that this database is older than it was, and which epoch proves it. Gives whether that is new.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn found_older(tx: &mut Tx<'_>, (store, epoch): (StoreId, Epoch), now: Instant) -> Result<bool, StoreError> {
+    let sql = "UPDATE hub SET must_recover_ms = $1, must_recover_store = $2, must_recover_epoch = $3 WHERE must_recover_ms IS NULL";
+    Ok(tx.execute(sql, &[now.into(), (&store).into(), epoch.into()])? == 1)
+}
+
+/// Takes back that this database is older than it was: a person stands for it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn not_older(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let sql = "UPDATE hub SET must_recover_ms = NULL, must_recover_store = NULL, must_recover_epoch = NULL";
+    tx.execute_one("take back that the database is older", "hub", sql, &[])
 }
 
 /// When the recovery log was last written.

@@ -227,7 +227,7 @@ pub fn untold(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), Store
     )
 }
 
-/// Ends an epoch. Gives whether it was living.
+/// Ends an epoch. Gives whether it was living. One that the hub had not heard since it was restored, or while it is proved that it was, ends unheard.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -239,11 +239,21 @@ pub fn fence(
     now: Instant,
 ) -> Result<bool, StoreError> {
     let rows = tx.execute(
-        "UPDATE tenure SET standing = 'fenced', fenced_by = $3, fenced_at_ms = $4, fence_note = $5 \
+        "UPDATE tenure SET standing = 'fenced', fenced_by = $3, fenced_at_ms = $4, fence_note = $5, \
+         is_unheard = CASE WHEN told_life < (SELECT incarnation FROM hub) OR (SELECT must_recover_ms FROM hub) IS NOT NULL THEN 1 ELSE 0 END \
          WHERE store_id = $1 AND epoch = $2 AND standing = 'living'",
         &[(&store).into(), epoch.into(), by.into(), now.into(), note.into()],
     )?;
     Ok(rows == 1)
+}
+
+/// Whether an epoch ended before a restored hub had heard it: it may hold grants that the hub has forgotten.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_unheard(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool, StoreError> {
+    let sql = "SELECT is_unheard FROM tenure WHERE store_id = $1 AND epoch = $2 AND standing = 'fenced'";
+    Ok(tx.query_one(sql, &[(&store).into(), epoch.into()], |row| row.integer(0))? == Some(1))
 }
 
 /// The living epoch of a store.

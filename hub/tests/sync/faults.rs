@@ -5,20 +5,21 @@
 use std::sync::atomic::Ordering;
 
 use huitong_hub::store::item;
-use huitong_hub::{reconcile, rerate};
+use huitong_hub::{reconcile, recovery, rerate};
 use huitong_protocol::allotment::StoreEvent;
 use huitong_protocol::bundle::{PolicyFault, PolicyState, RefusedPolicy};
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::{Body, Entry};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::reconcile::Class;
-use huitong_protocol::time::Stamp;
+use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::wire::{Enrolled, SyncFault};
 
 use crate::exceptions::{basket, load, paid_by_voucher, publish_limits, publish_vouchers, sold, tea, write_under};
 use crate::fake::{FakeStore, World, account, fault};
 use crate::journal::{frozen, open, reload, returned};
 use crate::members::{SEALING, enrolled, person};
+use crate::recovery::{recovered, said};
 use crate::rerate::a_fen_more;
 use crate::value::say;
 
@@ -119,6 +120,17 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
             let mut ahead = one.hello_body();
             ahead.turn += 1;
             assert_eq!(fault(one.say_hello(&ahead).await), SyncFault::Forgotten);
+        }
+        Class::GrantBelieved => {
+            world.load(account(1), 10).await;
+            let known = world.read(recovery::mark).await;
+            recovered(&world.hub.store, said(&known, false), Instant(now)).await.unwrap();
+            one.hello().await.unwrap();
+            // From the life that was forgotten.
+            one.step(StoreEvent::Adopt { granted_minor: 10 });
+            one.notes();
+            one.upload(one.segment(held, held + 1)).await.unwrap();
+            one.send_report(one.report(account(1))).await.unwrap();
         }
         Class::SealDiffers => {
             one.write(open());

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use huitong_hub::actor::{Actor, Via};
 use huitong_hub::config::HubConfig;
+use huitong_hub::denial::{self, DenialError};
 use huitong_hub::hub::Hub;
 use huitong_hub::recovery::{self, Mark, RecoveryError, Restored};
-use huitong_hub::store::engine::Store;
-use huitong_hub::store::{allotment, device, tenure};
+use huitong_hub::store::engine::{Store, StoreError, Tx};
+use huitong_hub::store::{allotment, card as cards, device, exception, organisation, tenure};
 use huitong_hub::{api, fence, suspense, verify};
-use huitong_protocol::allotment::{Purse, StoreEvent};
+use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
+use huitong_protocol::card::{CardChange, CardStatus};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::journal::Head;
-use huitong_protocol::time::Instant;
-use huitong_protocol::wire::{Report, SyncFault};
+use huitong_protocol::time::{Instant, Stamp};
+use huitong_protocol::wire::{Report, ReportLine, SyncFault};
 
-use crate::fake::{CNY, FakeStore, World, account, fault, opens};
+use crate::fake::{CNY, FakeStore, World, account, card, fault, opens};
 
 fn purse() -> Purse {
     Purse { account: account(1), unit: CNY }
@@ -35,7 +37,7 @@ pub(crate) async fn backup(world: &World) -> tempfile::TempDir {
 }
 
 /// What a person says after a restore.
-fn said(known: &Mark, accept_unknown: bool) -> Restored {
+pub(crate) fn said(known: &Mark, accept_unknown: bool) -> Restored {
     Restored { known: Some(known.clone()), accept_unknown, life: None, note: "the disk broke".to_owned() }
 }
 
@@ -44,7 +46,11 @@ fn person() -> Actor {
 }
 
 /// Runs `recover` on a database.
-async fn recovered(store: &Store, restored: Restored, now: Instant) -> Result<recovery::Recovery, RecoveryError> {
+pub(crate) async fn recovered(
+    store: &Store,
+    restored: Restored,
+    now: Instant,
+) -> Result<recovery::Recovery, RecoveryError> {
     store.write(move |tx| recovery::begin(tx, &person(), &restored, now)).await
 }
 
@@ -65,6 +71,12 @@ pub(crate) async fn restored(
     recovered(&store, said(known, accept), world.hub.now()).await?;
     store.close();
     Ok(unnoticed(world, folder).await)
+}
+
+/// What is open, with its subject and evidence.
+async fn found(hub: &Hub) -> Vec<String> {
+    let open = hub.store.read(|tx| exception::list(tx, &exception::Filter::default())).await.unwrap();
+    open.iter().map(|row| format!("{} {}: {}", row.class, row.subject, row.evidence)).collect()
 }
 
 async fn waited_for(hub: &Hub) -> usize {
@@ -111,6 +123,9 @@ async fn a_restored_hub_grants_nothing_until_all_were_heard_and_then_knows_what_
     assert_eq!(free(&hub).await, 40, "what was granted is known again");
     let granted = two.ask(80).await.grants;
     assert_eq!(granted[0].granted_minor, 40, "and is not granted twice");
+    assert_eq!(found(&hub).await, ["grant_believed S1-1: 100 CNY on 1 accounts, the most on account 1: 100"]);
+    one.send_report(one.report(account(1))).await.unwrap();
+    assert_eq!(found(&hub).await.len(), 1, "once");
 }
 
 #[tokio::test]
@@ -295,7 +310,8 @@ async fn a_store_shows_that_the_hub_was_restored_and_is_not_punished_for_it() {
             assert_eq!(fault(one.hello().await), SyncFault::Forgotten);
         } else {
             one.hello().await.unwrap();
-            assert_eq!(fault(one.send_report(one.report(account(1))).await), SyncFault::Forgotten);
+            let refused = one.send_report(one.report(account(1))).await.unwrap().refused;
+            assert!(refused.len() == 1 && refused[0].reason.contains("huitong-hub recover"), "{refused:?}");
         }
         let restored = world.on(hub.clone(), image);
         assert_eq!(restored.exceptions().await, ["hub_forgot"]);
@@ -318,6 +334,88 @@ async fn a_store_shows_that_the_hub_was_restored_and_is_not_punished_for_it() {
         assert_eq!((waited_for(&hub).await, free(&hub).await), (0, 0));
         assert_eq!(two.ask(80).await.grants, Vec::new());
     }
+}
+
+#[tokio::test]
+async fn all_else_that_a_store_says_is_heard_while_the_hub_is_found_older() {
+    let world = World::new().await;
+    let mut one = world.store("S1").await;
+    world.load(account(1), 100).await;
+    let image = backup(&world).await;
+    one.ask(60).await;
+    let hub = unnoticed(&world, &image).await;
+    turn_to(&mut one, &hub);
+    one.hello().await.unwrap();
+    for _ in 0..2 {
+        let mut report = one.report(account(1));
+        let loaded = StoreCounters { loaded_minor: 7, ..StoreCounters::default() };
+        report.counters.push(ReportLine { account: account(3), counters: loaded, ..report.counters[0] });
+        let stamp = Stamp(one.stamp);
+        report.cards = vec![CardChange { number: card(1), status: CardStatus::Lost, stamp }];
+        assert_eq!(one.send_report(report).await.unwrap().refused.len(), 1);
+    }
+    one.write(crate::journal::open());
+    one.upload(one.segment(0, 1)).await.unwrap();
+    let lost = hub.store.read(|tx| cards::find(tx, card(1))).await.unwrap().unwrap();
+    assert_eq!(lost.status, CardStatus::Lost, "nobody else pays with it");
+    let id = one.id;
+    let of = Purse { account: account(3), unit: CNY };
+    let line = hub.store.read(move |tx| allotment::line(tx, of, id, Epoch(1))).await.unwrap().unwrap();
+    assert_eq!(line.seen.loaded_minor, 7);
+    let recovery = hub.store.read(recovery::look).await.unwrap();
+    assert_eq!((recovery.must_recover_ms.is_some(), recovery.proved_by.as_deref()), (true, Some("S1-1")));
+    assert_eq!(one.ask(60).await.grants, Vec::new());
+}
+
+#[tokio::test]
+async fn one_store_at_fault_stops_the_chain_until_a_person_says_that_nothing_was_restored() {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
+    world.load(account(1), 100).await;
+    // Nobody ever granted it this.
+    one.step(StoreEvent::Adopt { granted_minor: 1_000_000 });
+    assert_eq!(one.send_report(one.report(account(1))).await.unwrap().refused.len(), 1);
+    assert_eq!(two.ask(80).await.grants, Vec::new());
+    let deny = async |store: &'static str| {
+        let now = world.hub.now();
+        let deny = move |tx: &mut Tx<'_>| denial::deny(tx, &person(), store.parse().unwrap(), "nobody did", now);
+        world.hub.store.write(deny).await
+    };
+    assert!(matches!(deny("S2").await, Err(DenialError::Other { by, .. }) if by == "S1-1"));
+    let ended = deny("S1").await.unwrap();
+    assert!(ended.is_new && ended.unknown.is_none(), "{ended:?}");
+    assert!(matches!(deny("S1").await, Err(DenialError::Nobody)));
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+    assert_eq!(fault(one.send_report(one.report(account(1))).await), SyncFault::Fenced);
+    assert_eq!(two.ask(80).await.grants[0].granted_minor, 100);
+    // Nor does its journal make it true.
+    let id = one.id;
+    assert!(!world.read(move |tx| tenure::is_unheard(tx, id, Epoch(1))).await);
+    // Whoever shows the same stops the chain again.
+    two.step(StoreEvent::Adopt { granted_minor: 1_000_000 });
+    two.send_report(two.report(account(1))).await.unwrap();
+    assert_eq!(world.exceptions().await, ["hub_forgot"]);
+}
+
+#[tokio::test]
+async fn numbers_that_the_forgotten_life_gave_are_given_to_nobody_else() {
+    let world = World::new().await;
+    let _one = world.store("S1").await;
+    let image = backup(&world).await;
+    let mint = |tx: &mut Tx<'_>| Ok::<_, StoreError>((organisation::next_account(tx)?, organisation::next_member(tx)?));
+    let (account, member) = world.hub.store.write(mint).await.unwrap();
+    let known = world.read(recovery::mark).await;
+    let old = Store::open(&image.path().join("hub.db"), 1).unwrap();
+    let what = known.beyond(&old.read(recovery::mark).await.unwrap()).unwrap();
+    assert!(what.contains("next account"), "{what}");
+    old.close();
+    let hub = restored(&world, &image, &known, false).await.unwrap();
+    let (next, other) = hub.store.write(mint).await.unwrap();
+    assert!(next.get() > account.get() + 9_000 && other.get() > member.get() + 9_000, "{next} {other}");
+    // Without the log nobody knows how many there were.
+    let blind = Restored { known: None, accept_unknown: true, life: Some(9), note: "burnt".to_owned() };
+    recovered(&hub.store, blind, world.hub.now()).await.unwrap();
+    assert!(hub.store.write(mint).await.unwrap().0.get() > next.get() + 900_000);
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ impl FakeStore {
     }
 
     /// Writes what it adopted and gave back into its journal.
-    fn notes(&mut self) {
+    pub(crate) fn notes(&mut self) {
         let change = AllotmentChange {
             account: account(1),
             unit: CNY,
@@ -222,12 +222,70 @@ async fn the_late_journal_of_an_epoch_whose_grants_were_forgotten_says_what_wait
     assert_eq!(free(&world).await, 100, "what was granted is not known");
     let new = replaced(&world, "S1", "again").await;
     new.upload(store.segment(0, store.journal.len())).await.unwrap();
-    assert_eq!(world.exceptions().await, Vec::<String>::new());
+    assert_eq!(world.exceptions().await, ["grant_believed"]);
     let sheet = world.read_show(Epoch(1)).await;
     assert_eq!((sheet.lines[0].sum.waiting_minor, free(&world).await), (600, 0));
     repay(&world, "li", Epoch(1)).await.unwrap();
     repay(&world, "wang", Epoch(1)).await.unwrap();
     assert_eq!((free(&world).await, balance(&world).await), (600, 600));
+}
+
+#[tokio::test]
+async fn what_a_late_journal_proves_to_be_given_twice_is_named() {
+    let world = World::new().await;
+    let (mut store, mut two) = (world.store("S1").await, world.store("S2").await);
+    world.load(account(1), 100).await;
+    let image = backup(&world).await;
+    store.ask(60).await;
+    store.write(open());
+    store.notes();
+    store.spends(100);
+    let known = world.read(recovery::mark).await;
+    let hub = restored(&world, &image, &known, false).await.unwrap();
+    crate::recovery::turn_to(&mut two, &hub);
+    let world = world.on(hub, image);
+    fenced(&world, store.id).await;
+    two.hello().await.unwrap();
+    assert_eq!(two.ask(60).await.grants[0].granted_minor, 100, "a person answers for it");
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(0, store.journal.len())).await.unwrap();
+    let open = world.open_exceptions().await;
+    let [found] = &open[..] else { panic!("{open:?}") };
+    assert_eq!(found.subject, "S1-1 by its journal");
+    assert!(found.evidence.to_string().contains("account 1 is at -100 CNY"), "{}", found.evidence);
+}
+
+#[tokio::test]
+async fn the_journal_of_an_epoch_that_the_hub_had_heard_makes_no_grants() {
+    let (world, mut store) = traded().await;
+    fenced(&world, store.id).await;
+    // A copy, or a disk that was doctored.
+    store.step(StoreEvent::Adopt { granted_minor: 1_000_000 });
+    store.notes();
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(3, 4)).await.unwrap();
+    assert_eq!(world.exceptions().await, ["report_refused"]);
+    assert_eq!((free(&world).await, balance(&world).await), (0, 370));
+    proved(&world).await;
+}
+
+#[tokio::test]
+async fn a_false_journal_of_an_ended_epoch_does_not_keep_the_true_one_out() {
+    let (world, mut store) = traded().await;
+    let mut copy = FakeStore::new(world.router.clone(), "S1", 1);
+    copy.write(open());
+    copy.loads(500);
+    copy.spends(7);
+    copy.spends(8);
+    store.spends(70);
+    fenced(&world, store.id).await;
+    let new = replaced(&world, "S1", "again").await;
+    assert_eq!(fault(new.upload(copy.segment(2, 4)).await), SyncFault::Fork);
+    assert_eq!(world.exceptions().await, ["fork"]);
+    new.upload(store.segment(3, 4)).await.unwrap();
+    assert_eq!(balance(&world).await, 300, "what was spent there after all");
+    assert_eq!(fault(new.upload(copy.segment(2, 4)).await), SyncFault::Fork);
+    proved(&world).await;
 }
 
 #[tokio::test]

@@ -34,6 +34,9 @@ pub enum FencedEvent {
     Journal {
         /// The totals at its end.
         counters: StoreCounters,
+        /// It ended while a restored hub had not heard it: the chain then proves grants which that hub has forgotten. Of any other the hub knows them all, and
+        /// what was adopted beyond them cannot be right.
+        is_unheard: bool,
     },
     /// Finance pays the account back from the risk account.
     Repay {
@@ -64,10 +67,10 @@ impl Side for Fenced {
     fn apply<C: Care>(&self, care: &C, event: FencedEvent) -> Result<Self, Refusal> {
         let mut next = *self;
         match event {
-            FencedEvent::Journal { counters } => {
+            FencedEvent::Journal { counters, is_unheard } => {
                 let side = HubSide { pool: self.pool, line: self.line };
-                // The chain proves what the store adopted: a hub that was restored before it ended the epoch may have forgotten that it granted it.
-                let side = step_with(care, &side, HubEvent::Recover { counters })?;
+                let event = if is_unheard { HubEvent::Recover { counters } } else { HubEvent::Report { counters } };
+                let side = step_with(care, &side, event)?;
                 (next.pool, next.line) = (side.pool, side.line);
             }
             FencedEvent::Repay { amount_minor } => {
@@ -102,9 +105,10 @@ mod tests {
 
         // The disk turns up: 20 more were spent there, and 10 given back.
         let late = StoreCounters { spent_minor: 50, released_minor: 10, ..seen };
-        let known = step(&repaid, FencedEvent::Journal { counters: late }).unwrap();
+        let known = step(&repaid, FencedEvent::Journal { counters: late, is_unheard: false }).unwrap();
         assert_eq!((known.pool.free_minor(), known.loss_minor(), known.waiting_minor()), (80, 30, 0));
-        assert_eq!(step(&known, FencedEvent::Journal { counters: seen }), Ok(known), "an earlier part changes nothing");
+        let again = FencedEvent::Journal { counters: seen, is_unheard: false };
+        assert_eq!(step(&known, again), Ok(known), "an earlier part changes nothing");
     }
 
     #[test]
@@ -113,8 +117,12 @@ mod tests {
         let pool = Pool { loaded_minor: 100, spent_minor: 0, granted_minor: 100, released_minor: 0 };
         let fenced = Fenced { pool, line: Line::default(), suspense: Suspense::default() };
         let spent = StoreCounters { adopted_minor: 100, spent_minor: 100, ..StoreCounters::default() };
-        let known = step(&fenced, FencedEvent::Journal { counters: spent }).unwrap();
+        let journal = |is_unheard| FencedEvent::Journal { counters: spent, is_unheard };
+        let known = step(&fenced, journal(true)).unwrap();
         assert_eq!((known.pool.free(), known.line.granted_minor, known.waiting_minor()), (-100, 100, 0));
-        assert_eq!(step(&known, FencedEvent::Journal { counters: spent }), Ok(known));
+        assert_eq!(step(&known, journal(true)), Ok(known));
+        // A hub that never forgot anything has granted it nothing.
+        let refused = Refusal::AdoptedBeyondGrant { adopted_minor: 100, granted_minor: 0 };
+        assert_eq!(step(&fenced, journal(false)), Err(refused));
     }
 }

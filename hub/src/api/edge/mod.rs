@@ -24,7 +24,6 @@ use serde::de::DeserializeOwned;
 
 use super::problem::respond;
 use crate::hub::Hub;
-use crate::recovery;
 use crate::refusal::Refusal;
 use crate::report::{self as rules, Taken};
 use crate::session::{Caller, Signed};
@@ -89,21 +88,12 @@ async fn serve_proved<T: DeserializeOwned, A: Serialize, F: Future<Output = Resu
                 Ok(request) => serve(caller, request).await,
             };
             match outcome {
-                Err(refusal) => Err(proved(hub, refusal).await.to_a_proved_store()),
+                Err(refusal) => Err(refusal.to_a_proved_store()),
                 answer => answer,
             }
         }
     };
     respond(hub, path, headers, outcome).await
-}
-
-/// Writes down what a refusal proves of the hub itself, before anybody is told.
-async fn proved(hub: &Hub, refusal: Refusal) -> Refusal {
-    let (Some(proof), now) = (refusal.proof.clone(), hub.now()) else { return refusal };
-    match hub.store.write(move |tx| recovery::must_recover(tx, &proof, now)).await {
-        Ok(()) => refusal,
-        Err(error) => error.into(),
-    }
 }
 
 /// Proves who asks.
