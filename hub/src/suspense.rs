@@ -2,7 +2,7 @@
 //!
 //! All arithmetic is `protocol::allotment::Fenced`'s. A repayment is asked for by one person and paid by a second: it loads the accounts at the hub, in head
 //! office's own journal, so that settlement shows it as owed by the risk account. It is paid in parts, each in a transaction of its own, so that tills wait
-//! for none of it; after a crash it goes on where it was. Invariant: nothing waits twice, and nothing comes back because time went by.
+//! for none of it; after a crash it goes on where it was. Invariant: nothing waits twice, and nothing comes back because time went by. A line that cannot be paid is named, and holds up no other.
 
 use huitong_protocol::allotment::{self, FencedEvent, Purse};
 use huitong_protocol::entry::HubPosting;
@@ -379,21 +379,37 @@ fn pay(
     occasion: Occasion,
 ) -> Result<(), StoreError> {
     let reference = format!("suspense {store}-{epoch}, repayment {}", repayment.number);
+    // Looked at first: a line that cannot be paid must not keep the others waiting for ever.
+    let mut steps = Vec::with_capacity(waiting.len());
+    for line in waiting {
+        let (pool, seen) = lines::take_pool(tx, line.purse)?;
+        match allotment::step(&line.beside(pool), FencedEvent::Repay { amount_minor: waiting_minor(line) }) {
+            Ok(after) => steps.push((line, after, seen)),
+            Err(why) => {
+                let Purse { account, unit } = line.purse;
+                let subject = format!("suspense {store}-{epoch} account {account} {unit}");
+                let words =
+                    format!("{} {unit} wait and cannot be paid back to account {account}: {why}", waiting_minor(line));
+                let evidence = Evidence::from(words).when(format!("repayment {}", repayment.number));
+                let finding = Finding { class: Class::LeftUndone, store: Some(store), subject, evidence };
+                exception::raise(tx, &finding, occasion.now)?;
+            }
+        }
+    }
+    if steps.is_empty() {
+        return Ok(());
+    }
     let movement = |line: &SuspendedLine| {
         let (Purse { account, unit }, kind) = (line.purse, MovementKind::SuspenseRepaid);
         let amount_minor = waiting_minor(line);
         Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
     };
-    let movements: Vec<Movement> = waiting.iter().map(movement).collect();
-    let body = HubPosting { reference: reference.clone(), movements: movements.clone() };
+    let movements: Vec<Movement> = steps.iter().map(|(line, ..)| movement(line)).collect();
+    let body = HubPosting { reference, movements };
     let about = format!("{} {}", repayment.number, repayment.parts);
     let operation = points::operation("huitong suspense repayments 1", &about);
     let stamp = posting::post(tx, operation, occasion.day, occasion.now, body)?.stamp;
-    for (line, movement) in waiting.iter().zip(movements) {
-        let (pool, seen) = lines::take_pool(tx, line.purse)?;
-        let event = FencedEvent::Repay { amount_minor: movement.amount_minor };
-        let after = allotment::step(&line.beside(pool), event)
-            .map_err(|why| StoreError::Rule { operation: "pay back", fault: format!("{reference}: {why}") })?;
+    for (line, after, seen) in steps {
         lines::put_pool(tx, line.purse, &after.pool, stamp.max(seen))?;
         rows::put(tx, store, epoch, line.purse, after.suspense)?;
     }

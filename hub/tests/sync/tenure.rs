@@ -289,6 +289,23 @@ async fn a_false_journal_of_an_ended_epoch_does_not_keep_the_true_one_out() {
 }
 
 #[tokio::test]
+async fn a_line_that_cannot_be_paid_holds_up_no_other() {
+    let (world, number) = many(3).await;
+    // Its counter cannot rise any more.
+    let sql =
+        "UPDATE pool SET loaded_minor = 9223372036854775807, spent_minor = 9223372036854775806 WHERE account_id = 1001";
+    world.hub.store.write(move |tx| tx.execute(sql, &[])).await.unwrap();
+    assert!(pays(&world, number).await);
+    assert!(!pays(&world, number).await, "and it is done");
+    assert_eq!(repaid(&world).await, (1, 372));
+    let open = world.open_exceptions().await;
+    let [found] = &open[..] else { panic!("{open:?}") };
+    assert_eq!((found.class.as_str(), found.subject.as_str()), ("left_undone", "suspense S1-1 account 1001 CNY"));
+    // Another repayment of the epoch can be asked for.
+    repay(&world, "li", Epoch(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn only_the_session_of_the_last_turn_is_heard() {
     let (world, mut store) = traded().await;
     world.load(account(1), 100).await;
