@@ -256,6 +256,19 @@ pub fn is_unheard(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool,
     Ok(tx.query_one(sql, &[(&store).into(), epoch.into()], |row| row.integer(0))? == Some(1))
 }
 
+/// Whether what a restored backup would have forgotten was written down since an epoch ended.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn end_is_remembered(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool, StoreError> {
+    let found = tx.query_one(
+        "SELECT 1 FROM tenure t, hub h WHERE t.store_id = $1 AND t.epoch = $2 AND t.fenced_at_ms < h.remembered_at_ms",
+        &[(&store).into(), epoch.into()],
+        |row| row.integer(0),
+    )?;
+    Ok(found.is_some())
+}
+
 /// The living epoch of a store.
 ///
 /// # Errors

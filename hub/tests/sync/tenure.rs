@@ -289,6 +289,20 @@ async fn a_false_journal_of_an_ended_epoch_does_not_keep_the_true_one_out() {
 }
 
 #[tokio::test]
+async fn who_was_ended_hears_of_it_only_when_a_restored_backup_would_know() {
+    let (world, mut store) = traded().await;
+    let file = world.database().with_file_name("recovery.log");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    fenced(&world, store.id).await;
+    assert_eq!(fault(store.hello().await), SyncFault::Internal, "the log cannot be written");
+    std::fs::remove_dir(&file).unwrap();
+    assert_eq!(fault(store.hello().await), SyncFault::Fenced);
+    let known = recovery::remembered(&file).unwrap().unwrap();
+    assert_eq!(known, world.read(recovery::mark).await);
+}
+
+#[tokio::test]
 async fn a_line_that_cannot_be_paid_holds_up_no_other() {
     let (world, number) = many(3).await;
     // Its counter cannot rise any more.

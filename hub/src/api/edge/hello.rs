@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use huitong_protocol::allotment::rule::Sound;
-use huitong_protocol::id::Hash;
+use huitong_protocol::id::{Epoch, Hash, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::tenure::{Greeting, NotContinuous, Standing};
@@ -48,6 +48,8 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
         Err(forged) => keys.find(|key| signed.verify(&key.public_key).is_ok()).ok_or(forged)?,
     };
     if key.standing == Standing::Fenced {
+        // Its end may not have been written down outside the database: the disk was full then.
+        remember_end(hub, store, key.epoch).await?;
         return Err(report::fenced(store, key.epoch).to_a_proved_store());
     }
     let device = Device { store, epoch: key.epoch, public_key: key.public_key };
@@ -55,6 +57,15 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
     let welcome = greet(hub, device, &signed, &body, is_news).await;
     // What is repeated need not come from the store.
     welcome.map_err(|refusal| if is_news { refusal.to_a_proved_store() } else { refusal })
+}
+
+/// Before an epoch hears that it ended, a backup that is restored later must know it too.
+async fn remember_end(hub: &Hub, store: StoreId, epoch: Epoch) -> Result<(), Refusal> {
+    let is_remembered = hub.store.read(move |tx| tenure::end_is_remembered(tx, store, epoch)).await?;
+    if !is_remembered {
+        hub.remember().await?;
+    }
+    Ok(())
 }
 
 /// Greets a store whose hello is signed by it.
