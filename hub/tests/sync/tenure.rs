@@ -266,7 +266,10 @@ async fn the_journal_of_an_epoch_that_the_hub_had_heard_makes_no_grants() {
     new.upload(store.segment(3, 4)).await.unwrap();
     assert_eq!(world.exceptions().await, ["report_refused"]);
     assert_eq!((free(&world).await, balance(&world).await), (0, 370));
-    proved(&world).await;
+    // The journal stands there with what it says, and is not believed.
+    let found: Vec<_> = world.read(verify::run).await.checks.into_iter().flat_map(|check| check.findings).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].fault.contains("expected 1000000 by the journal, found 0"), "{found:?}");
 }
 
 #[tokio::test]
