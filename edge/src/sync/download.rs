@@ -10,7 +10,7 @@ use std::sync::Arc;
 use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRequest, DatasetVersion, path};
 
 use super::{Link, SyncError, park, report, tend_once};
-use crate::store::{StoreError, replica};
+use crate::store::{StoreError, WriteTx, replica};
 
 /// How often a page that may have been spoilt on the way is asked for again: noise does not strike three times, and what is bad must not hold up what
 /// follows.
@@ -135,6 +135,7 @@ async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
     let mut asked_at;
     loop {
         let request = DatasetRequest { dataset, after_version, limit: link.config.download_rows_max };
+        let life = link.store.committed().hub_turn.life;
         asked_at = link.clock.now();
         let page: DatasetPage = link.call(path::DATASET, request).await?;
         let (more, through_version, count) = (page.more, page.through_version, page.rows.len() as u64);
@@ -150,7 +151,21 @@ async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
             return Err(SyncError::Unusable(stays));
         }
         if through_version > after_version {
-            is_waiting = link.store.write(move |tx| replica::apply_page(tx, &page)).await?.waits;
+            let apply = move |tx: &mut WriteTx<'_>| {
+                // A call that met another life of the hub on its way has asked after a version that counts for nothing there.
+                let is_same = tx.chain().hub_turn.life == life;
+                is_same.then(|| replica::apply_page(tx, &page)).transpose()
+            };
+            let Some(applied) = link.store.write(apply).await? else {
+                if repeats == REPEATS_MAX {
+                    let why = format!("the hub began one life after another while {} was fetched", dataset.as_str());
+                    return Err(SyncError::Unusable(why));
+                }
+                repeats += 1;
+                after_version = link.store.read(|tx| replica::version(tx, dataset))?;
+                continue;
+            };
+            is_waiting = applied.waits;
             if is_waiting && repeats < REPEATS_MAX {
                 repeats += 1;
                 continue;

@@ -32,6 +32,8 @@ struct Told {
     life: u64,
     /// The last session whose welcome was taken to heart.
     met_session: u64,
+    /// How often it began from nothing: what was told before says nothing of this time.
+    time: u64,
     /// Told from the beginning and not yet whole. Nothing of it is written down, so that a restart begins anew.
     retelling: Option<Retelling>,
 }
@@ -47,9 +49,9 @@ struct Retelling {
 
 impl Told {
     /// Nothing is told to this life of the hub.
-    const fn nothing(life: u64, session: u64) -> Self {
+    const fn nothing(life: u64, session: u64, time: u64) -> Self {
         let retelling = Some(Retelling { session, is_refused: false });
-        Self { change_no: 0, head: None, noted_change_no: 0, life, met_session: session, retelling }
+        Self { change_no: 0, head: None, noted_change_no: 0, life, met_session: session, time, retelling }
     }
 }
 
@@ -72,6 +74,7 @@ pub struct Reported {
 pub struct Covered {
     /// The life of the hub, and the session, in which it was told.
     told_in: (u64, u64),
+    time: u64,
     change_no: i64,
     /// The head, when nothing was left for another report.
     head: Option<Head>,
@@ -83,7 +86,7 @@ impl Reported {
     #[must_use]
     pub fn starting_at(change_no: i64, life: u64) -> Self {
         let told = match change_no {
-            0 => Told::nothing(life, 0),
+            0 => Told::nothing(life, 0, 0),
             _ => Told { change_no, noted_change_no: change_no, life, ..Told::default() },
         };
         Self { told: Mutex::new(told), mentions: Mutex::default() }
@@ -129,7 +132,8 @@ impl Reported {
     pub(super) fn took(&self, covered: Covered, is_refused: bool) {
         let mut told = self.told();
         let (life, session) = covered.told_in;
-        if told.life != life || told.retelling.is_some_and(|retelling| retelling.session != session) {
+        let is_over = told.retelling.is_some_and(|retelling| retelling.session != session);
+        if told.life != life || told.time != covered.time || is_over {
             return;
         }
         if !covered.mentions.is_empty() {
@@ -162,7 +166,7 @@ impl Reported {
         let is_first = told.met_session < session;
         let is_anew = told.retelling.is_some_and(|retelling| retelling.session < session);
         if life > told.life || is_anew || (is_first && tells_all) {
-            *told = Told::nothing(life, session);
+            *told = Told::nothing(life, session, told.time + 1);
         }
         told.met_session = told.met_session.max(session);
     }
@@ -173,7 +177,7 @@ impl Reported {
         if let Some(Retelling { session, is_refused: true }) = told.retelling
             && told.head.is_some()
         {
-            *told = Told::nothing(told.life, session);
+            *told = Told::nothing(told.life, session, told.time + 1);
         }
     }
 
@@ -241,7 +245,10 @@ pub(super) fn build(link: &Link, live: &Live) -> Result<Option<(Report, Covered)
             counters,
             cards: changes.into_iter().filter(|(no, _)| *no <= through).map(|(_, change)| change).collect(),
         };
-        Ok(Some((report, Covered { told_in, change_no: through, head: complete, mentions: mentioned })))
+        Ok(Some((
+            report,
+            Covered { told_in, time: told.time, change_no: through, head: complete, mentions: mentioned },
+        )))
     })
 }
 
@@ -341,14 +348,15 @@ mod tests {
         (reported.change_no(), reported.is_unnoted())
     }
 
-    fn part(told_in: (u64, u64), change_no: i64, is_last: bool) -> Covered {
-        Covered { told_in, change_no, head: is_last.then_some(Head::START), mentions: Vec::new() }
+    fn part(of: &Reported, told_in: (u64, u64), change_no: i64, is_last: bool) -> Covered {
+        let (time, head) = (of.told().time, is_last.then_some(Head::START));
+        Covered { told_in, time, change_no, head, mentions: Vec::new() }
     }
 
     #[test]
     fn a_report_on_its_way_answers_for_no_mention_that_came_after_it() {
         let reported = Reported::starting_at(1, 0);
-        let cover = || Covered { told_in: (0, 1), change_no: 1, head: None, mentions: reported.mentioned() };
+        let cover = || Covered { told_in: (0, 1), time: 0, change_no: 1, head: None, mentions: reported.mentioned() };
         let waiting = || reported.mentioned().into_iter().map(|(purse, _)| purse).collect::<Vec<_>>();
         reported.mention([purse(1), purse(2)]);
         let first = cover();
@@ -366,12 +374,12 @@ mod tests {
         reported.meet(1, 1, false);
         reported.meet(2, 2, false);
         reported.mention([purse(1)]);
-        reported.took(Covered { mentions: reported.mentioned(), ..part((1, 1), 50, true) }, false);
+        reported.took(Covered { mentions: reported.mentioned(), ..part(&reported, (1, 1), 50, true) }, false);
         assert_eq!((told(&reported), reported.mentioned().len()), ((0, false), 1));
         // Nor does a session that is not over yet, when it comes late to say so.
         reported.meet(1, 1, false);
         assert!(reported.told_within(1, 1, false).is_none());
-        reported.took(part((2, 2), 50, true), false);
+        reported.took(part(&reported, (2, 2), 50, true), false);
         assert_eq!(told(&reported), (50, true));
     }
 
@@ -379,17 +387,17 @@ mod tests {
     fn what_is_told_in_halves_or_refused_is_told_again_in_the_next_session_and_not_written_down() {
         let reported = Reported::starting_at(0, 3);
         reported.meet(3, 1, false);
-        reported.took(part((3, 1), 20, false), false);
+        reported.took(part(&reported, (3, 1), 20, false), false);
         assert_eq!(told(&reported), (20, false), "a restart begins anew");
         reported.meet(3, 2, false);
         assert_eq!(told(&reported), (0, false));
-        reported.took(part((3, 1), 40, true), false);
+        reported.took(part(&reported, (3, 1), 40, true), false);
         assert_eq!(told(&reported), (0, false), "the rest of a run that broke off");
-        reported.took(part((3, 2), 20, false), true);
-        reported.took(part((3, 2), 40, true), false);
+        reported.took(part(&reported, (3, 2), 20, false), true);
+        reported.took(part(&reported, (3, 2), 40, true), false);
         assert_eq!(told(&reported), (40, false), "a line was refused");
         reported.meet(3, 3, false);
-        reported.took(part((3, 3), 40, true), false);
+        reported.took(part(&reported, (3, 3), 40, true), false);
         assert_eq!(told(&reported), (40, true));
         reported.meet(3, 4, false);
         assert_eq!(told(&reported), (40, true));
@@ -402,7 +410,7 @@ mod tests {
         assert_eq!(told(&reported), (40, false));
         reported.meet(3, 2, true);
         assert_eq!(told(&reported), (0, false));
-        reported.took(part((3, 2), 40, true), false);
+        reported.took(part(&reported, (3, 2), 40, true), false);
         reported.meet(3, 2, true);
         assert_eq!(told(&reported), (40, true), "once a session");
     }
@@ -411,13 +419,16 @@ mod tests {
     fn what_was_refused_is_told_once_more_in_the_same_session_when_it_is_asked_for() {
         let reported = Reported::starting_at(0, 3);
         reported.meet(3, 1, true);
-        reported.took(part((3, 1), 20, false), true);
+        reported.took(part(&reported, (3, 1), 20, false), true);
         reported.retell();
         assert_eq!(told(&reported), (20, false), "the run goes on to its end first");
-        reported.took(part((3, 1), 40, true), false);
+        reported.took(part(&reported, (3, 1), 40, true), false);
+        let late = part(&reported, (3, 1), 40, true);
         reported.retell();
         assert_eq!(told(&reported), (0, false));
-        reported.took(part((3, 1), 40, true), false);
+        reported.took(late, false);
+        assert_eq!(told(&reported), (0, false), "an answer to what was told the time before");
+        reported.took(part(&reported, (3, 1), 40, true), false);
         reported.retell();
         assert_eq!(told(&reported), (40, true));
     }

@@ -137,11 +137,16 @@ pub fn found_older(tx: &mut Tx<'_>, (store, epoch): (StoreId, Epoch), now: Insta
     Ok(tx.execute(sql, &[now.into(), (&store).into(), epoch.into()])? == 1)
 }
 
-/// Takes back that this database is older than it was: a person stands for it.
+/// Takes back that this database is older than it was: a person stands for it. What ended meanwhile was heard after all, unless the hub waited for it besides.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn not_older(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tenure SET is_unheard = 0 WHERE standing = 'fenced' AND told_life = (SELECT incarnation FROM hub) \
+         AND fenced_at_ms >= (SELECT must_recover_ms FROM hub)",
+        &[],
+    )?;
     let sql = "UPDATE hub SET must_recover_ms = NULL, must_recover_store = NULL, must_recover_epoch = NULL";
     tx.execute_one("take back that the database is older", "hub", sql, &[])
 }

@@ -368,6 +368,21 @@ async fn all_else_that_a_store_says_is_heard_while_the_hub_is_found_older() {
 }
 
 #[tokio::test]
+async fn what_was_ended_during_a_false_alarm_was_heard_after_all() {
+    let world = World::new().await;
+    let mut one = world.store("S1").await;
+    world.load(account(1), 100).await;
+    one.step(StoreEvent::Adopt { granted_minor: 1_000_000 });
+    one.send_report(one.report(account(1))).await.unwrap();
+    let (id, now) = (one.id, world.hub.now());
+    world.hub.store.write(move |tx| fence::fence(tx, &person(), id, "it is at fault", now)).await.unwrap();
+    assert!(world.read(move |tx| tenure::is_unheard(tx, id, Epoch(1))).await);
+    let deny = move |tx: &mut Tx<'_>| denial::deny(tx, &person(), id, "nobody restored anything", now);
+    assert!(!world.hub.store.write(deny).await.unwrap().is_new);
+    assert!(!world.read(move |tx| tenure::is_unheard(tx, id, Epoch(1))).await, "its journal would be believed");
+}
+
+#[tokio::test]
 async fn one_store_at_fault_stops_the_chain_until_a_person_says_that_nothing_was_restored() {
     let world = World::new().await;
     let (mut one, mut two) = (world.store("S1").await, world.store("S2").await);
