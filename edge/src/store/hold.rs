@@ -95,13 +95,14 @@ pub fn placed_by(tx: &ReadTx<'_>, seq: Seq) -> Result<Option<Hold>, StoreError> 
     tx.one("read a hold", select!("WHERE seq = ?1"), [column(seq.0)], read)
 }
 
+const OPEN_OF: &str = select!("WHERE account = ?1 AND state = 'open' ORDER BY expires_at_ms, seq");
+
 /// The open holds of an account, those that end first in front.
 ///
 /// # Errors
 /// As [`find`].
 pub fn open_of(tx: &ReadTx<'_>, account: AccountId) -> Result<Vec<Hold>, StoreError> {
-    let sql = select!("WHERE account = ?1 AND state = 'open' ORDER BY expires_at_ms, seq");
-    tx.all("list an account's holds", sql, [account.get()], read)
+    tx.all("list an account's holds", OPEN_OF, [account.get()], read)
 }
 
 /// The holds of an account that are kept, the newest first.
@@ -131,6 +132,15 @@ pub fn due(tx: &ReadTx<'_>, now: Instant, limit: usize) -> Result<Vec<Hold>, Sto
     tx.all("look for holds that are over", sql, (now.0, column(limit as u64)), read)
 }
 
+/// Whether the time of any open hold is over.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn any_due(tx: &ReadTx<'_>, now: Instant) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM hold WHERE state = 'open' AND expires_at_ms <= ?1)";
+    Ok(tx.one("look for holds that are over", sql, [now.0], |row| cell(row, 0))?.unwrap_or(false))
+}
+
 /// How many holds are open, and what they set aside together.
 ///
 /// # Errors
@@ -151,4 +161,27 @@ pub fn purge(tx: &mut WriteTx<'_>, now: Instant, limit: usize) -> Result<usize, 
         "DELETE FROM hold WHERE seq IN (SELECT seq FROM hold WHERE state <> 'open' AND expires_at_ms < ?1 ORDER BY seq LIMIT ?2)",
         (now.0.saturating_sub(KEPT_MS), column(limit as u64)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::ledger::testing::{account, open_store};
+
+    #[tokio::test]
+    async fn a_statement_is_compiled_once_whatever_is_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_store(folder.path());
+        let again = store.read(|tx| {
+            for number in 1..=3 {
+                assert_eq!(open_of(tx, account(number))?, []);
+            }
+            let statement = tx.connection().prepare_cached(OPEN_OF).map_err(StoreError::during("test"))?;
+            assert!(statement.get_status(StatementStatus::Run) >= 3, "it is the one that ran");
+            Ok::<_, StoreError>(statement.get_status(StatementStatus::RePrepare))
+        });
+        assert_eq!(again.unwrap(), 0);
+    }
 }

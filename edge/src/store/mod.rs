@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use huitong_protocol::journal::Head;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row};
 use tokio::sync::{oneshot, watch};
 
@@ -313,6 +314,8 @@ fn connect(path: &Path, options: &StoreOptions, flags: OpenFlags) -> Result<Conn
         };
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // Else a statement whose plan might depend on what is bound (a partial index beside it is enough) is compiled anew with every value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.execute_batch(&format!(
             "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{};",
             options.cache_kib
