@@ -91,6 +91,8 @@ pub enum HubReply {
         elsewhere: Vec<Elsewhere>,
         /// Whole balances, when asked, in the order of the needs.
         totals: Vec<TotalBalance>,
+        /// It gives nothing, and does not know where else something is.
+        is_closed: bool,
     },
     /// It could not be reached.
     Unreachable,
@@ -400,13 +402,15 @@ fn take_reply(
     keeper: &Keeper,
     is_taken: &mut bool,
 ) -> Result<core::Hub, StoreError> {
-    let (grants, turn, cards, elsewhere) = match reply {
+    let (grants, turn, cards, elsewhere, is_closed) = match reply {
         None => return Ok(core::Hub::NotAsked),
         Some(HubReply::Unreachable) => return Ok(core::Hub::Unreachable),
-        Some(HubReply::Answered { grants, turn, cards, elsewhere, .. }) => (grants, turn, cards, elsewhere),
+        Some(HubReply::Answered { grants, turn, cards, elsewhere, is_closed, .. }) => {
+            (grants, turn, cards, elsewhere, is_closed)
+        }
     };
     *is_taken = take_news(tx, now, (&grants, turn), &cards, keeper)?;
-    Ok(core::Hub::Answered { elsewhere })
+    Ok(if is_closed { core::Hub::Unreachable } else { core::Hub::Answered { elsewhere } })
 }
 
 /// Stores grants and cards of a hub's answer. Gives whether the grants were taken: while value may not move, or when another session has begun

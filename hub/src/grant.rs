@@ -34,6 +34,7 @@ struct Attempt {
     holders: Vec<(StoreId, Purse)>,
     elsewhere: Vec<Elsewhere>,
     totals: Vec<TotalBalance>,
+    is_closed: bool,
 }
 
 /// One look: what to take, what to try, and whether it is the last.
@@ -104,7 +105,12 @@ pub async fn serve(
         server_time_ms: hub.now(),
         grants: attempt.grants,
         refused: taken.refused,
-        body: GrantAnswer { cards: attempt.cards, elsewhere: attempt.elsewhere, totals: attempt.totals },
+        body: GrantAnswer {
+            cards: attempt.cards,
+            elsewhere: attempt.elsewhere,
+            totals: attempt.totals,
+            is_closed: attempt.is_closed,
+        },
     })
 }
 
@@ -220,8 +226,9 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, Refusal> 
     };
     // Of two copies of a store neither gets value, until head office has looked into it and enrolled one again.
     let forked = !lacking.is_empty() && journal::find(tx, look.caller.store, look.caller.epoch)?.forked;
-    // A hub that was restored has forgotten grants: what its pool shows may be with a store that it has not heard yet.
-    let closed = forked || (!lacking.is_empty() && tenure::recovers(tx)?);
+    // A hub that was restored has forgotten grants: what its pool shows may be with a store that it has not heard yet, and what it knows of nowhere may have
+    // been spent or sold there.
+    let closed = forked || tenure::recovers(tx)?;
     let size = if lacking.is_empty() { GrantSize::default() } else { hub.grant_size(tx, look.now)? };
     let (mut short, mut holders) = (BTreeMap::new(), Vec::new());
     for (purse, missing_minor) in lacking {
@@ -266,7 +273,7 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, Refusal> 
     for account in accounts {
         grants.extend(rows::undelivered(tx, account, look.caller.store, look.caller.epoch)?);
     }
-    Ok(Attempt { taken, cards, grants, short, holders, elsewhere, totals })
+    Ok(Attempt { taken, cards, grants, short, holders, elsewhere, totals, is_closed: closed })
 }
 
 /// The cards asked for, each once; a blank one to be sold becomes the asker's.

@@ -51,7 +51,7 @@ pub enum Hub {
         /// Where value is that could not be brought.
         elsewhere: Vec<Elsewhere>,
     },
-    /// It could not be reached.
+    /// It could not be reached, or it does not know itself what there is until it has heard every store again.
     Unreachable,
 }
 

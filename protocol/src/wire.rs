@@ -359,6 +359,9 @@ pub struct GrantAnswer {
     pub elsewhere: Vec<Elsewhere>,
     /// Whole balances, when asked, in the order of the needs.
     pub totals: Vec<TotalBalance>,
+    /// The hub gives nothing now, and what it does not name may be somewhere all the same: it was restored and has not heard every store yet, or two copies
+    /// of this store have shown themselves.
+    pub is_closed: bool,
 }
 
 /// The most purses of one [`AskParked`]: few enough that a till which waits for either side's writer does not notice it.

@@ -518,7 +518,12 @@ fn sync_messages(vectors: &mut Vectors) {
     vectors.add("grant_request", &request(GrantRequest { needs: vec![need], totals: true }));
     vectors.add(
         "grant_answer",
-        &answer(GrantAnswer { cards: vec![card_row.clone()], elsewhere: vec![elsewhere], totals: vec![total] }),
+        &answer(GrantAnswer {
+            cards: vec![card_row.clone()],
+            elsewhere: vec![elsewhere],
+            totals: vec![total],
+            is_closed: false,
+        }),
     );
     vectors.add("poll_request", &request(Poll { wait_ms: 25_000, recalls_through: 3 }));
     vectors.add(

@@ -107,6 +107,7 @@ pub(crate) struct HubWorld {
     pub(crate) free_minor: HashMap<AccountId, i64>,
     pub(crate) granted_minor: HashMap<AccountId, i64>,
     pub(crate) elsewhere: Vec<Elsewhere>,
+    pub(crate) is_closed: bool,
     pub(crate) questions: Vec<Vec<Need>>,
     pub(crate) stamp: Option<Stamp>,
     pub(crate) lost: Vec<Purse>,
@@ -161,6 +162,7 @@ impl Hub for FakeHub {
             cards,
             elsewhere: world.elsewhere.clone(),
             totals: whole,
+            is_closed: world.is_closed,
         }
     }
 

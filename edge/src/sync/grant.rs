@@ -82,8 +82,8 @@ async fn ask(link: &Link, needs: Vec<Need>, totals: bool) -> HubReply {
     // Over all: a hello may come first.
     let error = match tokio::time::timeout(timeout, ask).await {
         Ok(Ok((answer, turn))) => {
-            let GrantAnswer { cards, elsewhere, totals } = answer.body;
-            return HubReply::Answered { grants: answer.grants, turn, cards, elsewhere, totals };
+            let GrantAnswer { cards, elsewhere, totals, is_closed } = answer.body;
+            return HubReply::Answered { grants: answer.grants, turn, cards, elsewhere, totals, is_closed };
         }
         Ok(Err(error)) => error,
         Err(_) => {

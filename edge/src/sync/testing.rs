@@ -340,7 +340,7 @@ impl FakeOffice {
                     grants.push(Grant { account: card.account, unit: need.unit, granted_minor, stamp: Stamp(1) });
                     cards.push(card);
                 }
-                Ok(GrantAnswer { cards, elsewhere: Vec::new(), totals: Vec::new() })
+                Ok(GrantAnswer { cards, elsewhere: Vec::new(), totals: Vec::new(), is_closed: false })
             }),
             path::PARKED => Self::answer(office, body, |office, AskParked { purses }, grants| {
                 for purse in purses {

@@ -191,7 +191,8 @@ impl Hub for HeadOffice {
             }
             known.push(card);
         }
-        HubReply::Answered { turn: HubTurn::default(), grants, cards: known, elsewhere: Vec::new(), totals: Vec::new() }
+        let (turn, totals) = (HubTurn::default(), Vec::new());
+        HubReply::Answered { turn, grants, cards: known, elsewhere: Vec::new(), totals, is_closed: false }
     }
 
     fn lost(&self, _: Vec<Purse>) {}
