@@ -33,6 +33,8 @@ const SHUFFLED_SEGMENT_ENTRIES: usize = 4;
 const LATE_DAYS_MAX: usize = 5;
 /// How many differences are shown.
 const DIFFERENCES_SHOWN_MAX: usize = 20;
+/// How often a settlement is tried that waits for the end of a journal.
+const SETTLE_TRIES_MAX: usize = 4;
 /// Where the stores are.
 const TIME_ZONE: &str = "America/New_York";
 /// How rarely a store that has no line tries it.
@@ -574,7 +576,18 @@ impl<'a> State<'a> {
         let settling = now();
         if self.settles {
             let late: Vec<u32> = self.late.keys().copied().collect();
-            self.settle(town, day, &late).await?;
+            let mut tries_left = SETTLE_TRIES_MAX;
+            loop {
+                tries_left -= 1;
+                match self.settle(town, day, &late).await {
+                    // A store that gave value back a moment after its journal went up has an entry that the hub was told of and does not have.
+                    Err(error) if tries_left > 0 && is_incomplete(&error) => {
+                        drive::upload(town, stores.iter().copied().filter(|store| !late.contains(store))).await?;
+                    }
+                    Err(error) => return Err(error),
+                    Ok(()) => break,
+                }
+            }
         }
         self.times.settle += settling.elapsed();
 
@@ -630,6 +643,11 @@ impl<'a> State<'a> {
         });
         Ok(())
     }
+}
+
+/// Whether a settlement was refused since something that stores reported has not arrived.
+fn is_incomplete(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("that it reported have not arrived")
 }
 
 /// Writes the events that were accepted, renumbered from 1, in the columns of the event files. Those that had to wait for the night stand at the end of
