@@ -21,6 +21,9 @@
 //! S1 return R2 1.00 line 1 red_letter 37.65
 //! cut S1; join S1                   hold S1; let S1
 //! backup S1; put_back S1            reboot S1
+//! backup hub; put_back hub          put_back hub unsaid
+//! waits S1-1 S2-1; waits nobody     heard S1
+//! office store fence S1 --by li --note burnt         office suspense resolve S1-1 --repay --by li refused
 //! wait 16                           points S1 C1 109
 //! settle fifo 2026-11-22            settle fifo 2026-11-22 provisional
 //! owes S1 S2 30.00                  net S1 -70.00; net partner:ACME -2.00
@@ -30,7 +33,8 @@
 //! ```
 //!
 //! Goods, members, promotions and points of the town are in [`shelf`]'s words, baskets and payments in [`basket`]'s. A card belongs to a member when
-//! it is written `C1@S1:M1`. `wait` lets minutes pass; between two steps one passes anyway. `offline` posts a receipt that the till took on its own.
+//! it is written `C1@S1:M1`. `office` gives head office a command line of `huitong-hub`, in words without spaces. `put_back hub` says `recover` before it
+//! serves; `unsaid` means that nobody does, and that the recovery log is lost too. `wait` lets minutes pass; between two steps one passes anyway. `offline` posts a receipt that the till took on its own.
 
 pub mod basket;
 pub mod shelf;
@@ -99,6 +103,21 @@ pub enum Step {
     Hold(StoreId, bool),
     /// Something happens to a store's machine.
     Machine(StoreId, Mishap),
+    /// Head office's database is kept as a backup.
+    HubBackup,
+    /// The backup is put back; whether head office is told so.
+    HubPutBack(bool),
+    /// The epochs that a restored head office still waits for.
+    Waits(Vec<String>),
+    /// A store has told head office everything.
+    Heard(StoreId),
+    /// A command of head office.
+    Office {
+        /// Its words.
+        words: Vec<String>,
+        /// It is refused.
+        refused: bool,
+    },
     /// A settlement run.
     Settle {
         /// The scheme.
@@ -371,6 +390,14 @@ fn step(text: &str) -> anyhow::Result<Step> {
         ["join", store] => Step::Cut(store.parse()?, false),
         ["hold", store] => Step::Hold(store.parse()?, true),
         ["let", store] => Step::Hold(store.parse()?, false),
+        ["backup", "hub"] => Step::HubBackup,
+        ["put_back", "hub"] => Step::HubPutBack(true),
+        ["put_back", "hub", "unsaid"] => Step::HubPutBack(false),
+        ["waits", "nobody"] => Step::Waits(Vec::new()),
+        ["waits", epochs @ ..] => Step::Waits(epochs.iter().map(|&epoch| epoch.to_owned()).collect()),
+        ["heard", store] => Step::Heard(store.parse()?),
+        ["office", words @ .., "refused"] => office(words, true)?,
+        ["office", words @ ..] => office(words, false)?,
         ["backup", store] => Step::Machine(store.parse()?, Mishap::Backup),
         ["reboot", store] => Step::Machine(store.parse()?, Mishap::Reboot),
         ["put_back", store] => Step::Machine(store.parse()?, Mishap::PutBack),
@@ -392,6 +419,11 @@ fn step(text: &str) -> anyhow::Result<Step> {
         [store, act @ ..] => till(store, act, None)?,
         [] => bail!("is empty"),
     })
+}
+
+fn office(words: &[&str], refused: bool) -> anyhow::Result<Step> {
+    ensure!(!words.is_empty(), "a command of head office is written: office WORDS [refused]");
+    Ok(Step::Office { words: words.iter().map(|&word| word.to_owned()).collect(), refused })
 }
 
 fn till(store: &str, words: &[&str], refused: Option<DeclineCode>) -> anyhow::Result<Step> {

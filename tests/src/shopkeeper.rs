@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use huitong_edge::config::MarkerDir;
+use huitong_hub::config::HubConfig;
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::decline::DeclineCode;
 use huitong_protocol::entry::Markdown;
@@ -20,6 +21,7 @@ use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 use serde_json::Value;
 
+use crate::command;
 use crate::documents;
 use crate::replay::{cards, finance};
 use crate::scenario::basket::{Basket, Goods, Paid, Pieces};
@@ -146,10 +148,17 @@ fn memory(data: &Path) -> PathBuf {
     folder
 }
 
+/// A store's database.
+const EDGE_FILES: [&str; 3] = ["edge.db", "edge.db-wal", "edge.db-shm"];
+/// Head office's database; what lies beside it stays.
+const HUB_FILES: [&str; 3] = ["hub.db", "hub.db-wal", "hub.db-shm"];
+/// Where its backup lies.
+const HUB_BACKUP: &str = "backup-hub";
+
 /// The database of a stopped daemon, in place of what is there.
-fn copy_database(from: &Path, to: &Path) -> std::io::Result<()> {
+fn copy_files(files: [&str; 3], from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
-    for file in ["edge.db", "edge.db-wal", "edge.db-shm"] {
+    for file in files {
         match std::fs::remove_file(to.join(file)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -250,6 +259,35 @@ impl Day {
                 }
             }
             Step::Machine(store, mishap) => self.machine(*store, *mishap).await?,
+            Step::HubBackup => {
+                for shop in self.town.shops().filter(|shop| shop.wire.is_whole()) {
+                    shop.reported().await?;
+                }
+                let backup = self.folder.join(HUB_BACKUP);
+                let town = Arc::get_mut(&mut self.town).context("the town is in use")?;
+                town.restart_hub(false, async |data| Ok(copy_files(HUB_FILES, data, &backup)?)).await?;
+            }
+            Step::HubPutBack(is_said) => self.put_hub_back(*is_said).await?,
+            Step::Waits(expected) => {
+                let shown = self.town.head_office(&["recover", "status"]).await?;
+                let waited = shown["waited_for"].as_array().with_context(|| format!("nobody in {shown}"))?;
+                let name = |epoch: &Value| format!("{}-{}", epoch["store"].as_str().unwrap_or("?"), epoch["epoch"]);
+                let waited: Vec<String> = waited.iter().map(name).collect();
+                ensure!(waited == *expected, "it waits for {}", waited.join(" "));
+            }
+            Step::Heard(store) => {
+                let shop = self.town.shop(*store)?;
+                shop.reported().await?;
+                self.town.connected(*store).await?;
+            }
+            Step::Office { words, refused } => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                match (self.town.head_office(&words).await, refused) {
+                    (Err(error), false) => return Err(error),
+                    (Ok(shown), true) => bail!("head office did it: {shown}"),
+                    _ => {}
+                }
+            }
             Step::Settle { scheme, day, provisional, refused } => {
                 let day = day.to_string();
                 let mut args = vec!["settle", "run", "--scheme", scheme.as_str(), "--to", &day];
@@ -321,13 +359,31 @@ impl Day {
         Ok(())
     }
 
+    async fn put_hub_back(&mut self, is_said: bool) -> anyhow::Result<()> {
+        let backup = self.folder.join(HUB_BACKUP);
+        let town = Arc::get_mut(&mut self.town).context("the town is in use")?;
+        let clock = town.clock.clone();
+        town.restart_hub(!is_said, async |data| {
+            copy_files(HUB_FILES, &backup, data)?;
+            if is_said {
+                command::hub(data, Arc::new(clock), &["recover", "--by", "li", "--note", "disk"]).await?;
+            } else {
+                std::fs::remove_file(
+                    HubConfig { data_dir: data.to_owned(), ..HubConfig::default() }.recovery_log_file(),
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn machine(&mut self, store: StoreId, mishap: Mishap) -> anyhow::Result<()> {
         let backup = self.folder.join(format!("backup-{store}"));
         let town = Arc::get_mut(&mut self.town).context("the town is in use")?;
         town.restart(store, |data| match mishap {
-            Mishap::Backup => copy_database(data, &backup),
+            Mishap::Backup => copy_files(EDGE_FILES, data, &backup),
             Mishap::Reboot => std::fs::remove_dir_all(data.join(MEMORY)).map(|()| drop(memory(data))),
-            Mishap::PutBack => copy_database(&backup, data),
+            Mishap::PutBack => copy_files(EDGE_FILES, &backup, data),
         })
         .await
     }

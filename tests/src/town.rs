@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, ensure};
+use async_trait::async_trait;
 use huitong_edge::config::EdgeConfig;
 use huitong_edge::run::{Edge, EdgeParts};
-use huitong_edge::sync::hub_client::{HttpHub, HubClient, InProcessHub};
+use huitong_edge::sync::hub_client::{HttpHub, HttpPost, HttpReply, HubClient, HubDown, InProcessHub};
 use huitong_edge::till::Permissions;
 use huitong_hub::config::HubConfig;
 use huitong_hub::hub::Hub;
+use huitong_hub::recovery;
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::id::StoreId;
 use huitong_protocol::money::Currency;
@@ -82,9 +84,39 @@ pub struct Town {
     pub hub_data: PathBuf,
     /// Where the hub listens, over HTTP.
     pub hub_address: Option<SocketAddr>,
+    hub_config: HubConfig,
+    transport: Transport,
+    line: Arc<HubLine>,
     shops: BTreeMap<StoreId, Arc<Shop>>,
     client: reqwest::Client,
     stop: tokio_util::sync::CancellationToken,
+}
+
+/// The line to whichever daemon of head office runs.
+struct HubLine(RwLock<Arc<dyn HubClient>>);
+
+impl HubLine {
+    fn lead_to(&self, daemon: Arc<dyn HubClient>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = daemon;
+    }
+}
+
+#[async_trait]
+impl HubClient for HubLine {
+    async fn post(&self, request: HttpPost) -> Result<HttpReply, HubDown> {
+        let daemon = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        daemon.post(request).await
+    }
+}
+
+/// Nobody serves at head office.
+struct Nobody;
+
+#[async_trait]
+impl HubClient for Nobody {
+    async fn post(&self, _: HttpPost) -> Result<HttpReply, HubDown> {
+        Err(HubDown::Line("nobody serves at head office".to_owned()))
+    }
 }
 
 /// A store with its daemon, its wire and its till.
@@ -163,24 +195,16 @@ impl Town {
         let stop = tokio_util::sync::CancellationToken::new();
         let mut config = HubConfig { data_dir: hub_data.clone(), ..HubConfig::default() };
         tune_hub(&mut config);
-        let store = huitong_hub::store::Store::open(&config.database(), 4)?;
-        let hub = Hub::new(config, store, Arc::new(clock.clone())).await?;
-        let router = huitong_hub::api::router(hub.clone());
-        let hub_address = match plan.transport {
-            Transport::Memory => None,
-            Transport::Http => Some(serve(router.clone(), &stop).await?),
-        };
-        let line: Arc<dyn HubClient> = match hub_address {
-            Some(address) => Arc::new(HttpHub::new(&format!("http://{address}"))?),
-            None => Arc::new(InProcessHub(router)),
-        };
+        let (hub, daemon, hub_address) = start_hub(&config, &clock, plan.transport, &stop, false).await?;
+        let line = Arc::new(HubLine(RwLock::new(daemon)));
         let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
         let mut shops = BTreeMap::new();
         for &id in &plan.stores {
-            let shop = open_shop(plan, id, &hub_data, &clock, Arc::clone(&line), &client, &stop).await;
+            let shop = open_shop(plan, id, &hub_data, &clock, Arc::clone(&line) as _, &client, &stop).await;
             shops.insert(id, Arc::new(shop.with_context(|| format!("store {id}"))?));
         }
-        Ok(Arc::new(Self { clock, hub, hub_data, hub_address, shops, client, stop }))
+        let (hub_config, transport) = (config, plan.transport);
+        Ok(Arc::new(Self { clock, hub, hub_data, hub_address, hub_config, transport, line, shops, client, stop }))
     }
 
     /// A store by its code.
@@ -210,6 +234,28 @@ impl Town {
         let (line, address) = line_to(&edge, address.map(|_| &self.client), &self.stop).await?;
         let shop = Shop { id, edge, wire, till: till.on(line), address, config };
         self.shops.insert(id, Arc::new(shop));
+        Ok(())
+    }
+
+    /// Stops head office's daemon, has something done to its data folder, and starts it again as a machine does: a database that is older than what is
+    /// remembered beside it is refused. `begins_log` says that a person stands for a database without a recovery log.
+    ///
+    /// # Errors
+    /// When the daemon does not start, or what was to be done meanwhile failed.
+    pub async fn restart_hub(
+        &mut self,
+        begins_log: bool,
+        meanwhile: impl AsyncFnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.line.lead_to(Arc::new(Nobody));
+        self.hub.stopping.cancel();
+        self.stop_hub().await;
+        meanwhile(&self.hub_data).await.context("the data folder of head office")?;
+        self.stop = tokio_util::sync::CancellationToken::new();
+        let (hub, daemon, address) =
+            start_hub(&self.hub_config, &self.clock, self.transport, &self.stop, begins_log).await?;
+        (self.hub, self.hub_address) = (hub, address);
+        self.line.lead_to(daemon);
         Ok(())
     }
 
@@ -277,6 +323,28 @@ impl Town {
         let store = self.hub.store.clone();
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
     }
+}
+
+/// Starts head office's daemon on the database that is there; gives it with the line to it.
+async fn start_hub(
+    config: &HubConfig,
+    clock: &HandClock,
+    transport: Transport,
+    stop: &tokio_util::sync::CancellationToken,
+    begins_log: bool,
+) -> anyhow::Result<(Hub, Arc<dyn HubClient>, Option<SocketAddr>)> {
+    let store = huitong_hub::store::Store::open(&config.database(), 4)?;
+    let (opened, file) = (store.clone(), config.recovery_log_file());
+    tokio::task::spawn_blocking(move || recovery::may_start(&opened, &file, begins_log)).await??;
+    let hub = Hub::new(config.clone(), store, Arc::new(clock.clone())).await?;
+    let router = huitong_hub::api::router(hub.clone());
+    Ok(match transport {
+        Transport::Memory => (hub, Arc::new(InProcessHub(router)), None),
+        Transport::Http => {
+            let address = serve(router, stop).await?;
+            (hub, Arc::new(HttpHub::new(&format!("http://{address}"))?), Some(address))
+        }
+    })
 }
 
 /// Serves routes on a free port of this machine until told to stop.
