@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::actor::Actor;
 use crate::believed::{self, Said};
 use crate::note::{self, NoteFault};
-use crate::store::{StoreError, Tx, device, organisation, root, suspense as rows, tenure};
+use crate::stops;
+use crate::store::{StoreError, Tx, device, journal, organisation, root, suspense as rows, tenure};
 use crate::suspense::{self, UnitSum};
 
 /// Why an epoch was not ended.
@@ -69,6 +70,8 @@ pub fn end(
         }
         // The journal may be ahead of the reports.
         suspense::take_journal(tx, store, epoch, now)?;
+        let (told, held) = (tenure::told_seq(tx, store, epoch)?, journal::find(tx, store, epoch)?.head.seq);
+        stops::take(tx, (store, epoch), (told, held), now)?;
     }
     Ok(is_new)
 }

@@ -29,7 +29,7 @@ use crate::store::adoption::{self, Used};
 use crate::store::funding::{self as bearers, PostedFunding};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
 use crate::store::{StoreError, Tx, day, exception, organisation, tenure};
-use crate::{claim, deferred, horizon, member_request, suspense};
+use crate::{claim, deferred, horizon, member_request, stops, suspense};
 
 /// What the packing adds to the entries of a segment at most.
 const PACKING_BYTES_MAX: usize = 5 + 5 * SEGMENT_ENTRIES_MAX;
@@ -289,7 +289,12 @@ pub fn unpack(place: &Place, segment: &Segment) -> Result<Unpacked, String> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Taken {
     /// It is held, or waits.
-    Uploaded(Uploaded),
+    Uploaded {
+        /// What the store is told.
+        uploaded: Uploaded,
+        /// Whether it stopped a card, which other stores must hear of at once.
+        card_stopped: bool,
+    },
     /// It contradicts what is held. The alarm is raised, nothing else changed.
     Forked(String),
     /// Too many segments wait already.
@@ -346,6 +351,7 @@ pub fn take(
     let held = journal.head.seq;
     let mut uploaded =
         Uploaded { journal_head: journal.head, missing: None, quarantined: Vec::new(), days: Vec::new() };
+    let mut card_stopped = false;
     if unpacked.previous.seq > journal.head.seq {
         let waiting =
             Waiting { first: unpacked.previous.seq.next(), last: unpacked.last, segment: to_msgpack(segment) };
@@ -373,6 +379,10 @@ pub fn take(
         rows::put(tx, place.store, place.epoch, &journal)?;
         if journal.head.seq > held {
             suspense::take_journal(tx, place.store, place.epoch, now)?;
+            if is_over {
+                let told = tenure::told_seq(tx, place.store, place.epoch)?;
+                card_stopped = stops::take(tx, (place.store, place.epoch), (held.max(told), journal.head.seq), now)?;
+            }
         }
         if let Some(evidence) = fork {
             let subject = format!("{}-{}", place.store, place.epoch);
@@ -383,7 +393,7 @@ pub fn take(
     uploaded.journal_head = journal.head;
     let wanted = rows::wanted(tx, place.store, place.epoch)?;
     uploaded.missing = wanted.and_then(|wanted| journal::missing(journal.head.seq, wanted));
-    Ok(Taken::Uploaded(uploaded))
+    Ok(Taken::Uploaded { uploaded, card_stopped })
 }
 
 /// Joins a segment that begins at or before the head. Gives what contradicts, when something does; nothing is changed then.

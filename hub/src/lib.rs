@@ -55,6 +55,7 @@ pub mod sealing;
 pub mod session;
 pub mod settle;
 pub mod statement;
+pub mod stops;
 pub mod store;
 pub mod suspense;
 pub mod verification;

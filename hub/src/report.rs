@@ -20,13 +20,13 @@ use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, 
 
 use crate::believed::{self, Said};
 use crate::exception::close_by_itself;
-use crate::recovery;
 use crate::refusal::Refusal;
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
 use crate::store::tenure::{self, Standpoint};
 use crate::store::{StoreError, Tx, card, device, exception, journal};
+use crate::{recovery, stops};
 
 /// What became of a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -155,8 +155,8 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         }
     }
     for change in &report.cards {
-        let changed = take_card(tx, caller, change, now)?;
-        taken.card_stopped |= changed && matches!(change.status, CardStatus::Frozen | CardStatus::Lost);
+        let changed = take_card(tx, (caller.store, caller.epoch), change, now)?;
+        taken.card_stopped |= changed && stops::is_stop(change.status);
     }
     if let Some(stamp) = skew {
         let finding = Finding {
@@ -295,15 +295,23 @@ fn write(
     Ok(())
 }
 
-/// Gives whether the card changed.
-fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant) -> Result<bool, StoreError> {
+/// Takes what an epoch says of a card's status, unless something said of it later stands. Gives whether the card changed.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn take_card(
+    tx: &mut Tx<'_>,
+    (store, epoch): (StoreId, Epoch),
+    change: &CardChange,
+    now: Instant,
+) -> Result<bool, StoreError> {
     const BY_STORES: [CardStatus; 5] =
         [CardStatus::Blank, CardStatus::Active, CardStatus::Frozen, CardStatus::Lost, CardStatus::Withdrawn];
     let raise = |tx: &mut Tx<'_>, class: Class, evidence: String| {
         let finding = Finding {
             class,
-            store: Some(caller.store),
-            subject: format!("{}-{} card {} {}", caller.store, caller.epoch, change.number, change.stamp.0),
+            store: Some(store),
+            subject: format!("{store}-{epoch} card {} {}", change.number, change.stamp.0),
             evidence: evidence.into(),
         };
         exception::raise(tx, &finding, now).map(drop)
@@ -342,7 +350,7 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
     let subject = behind_subject(card.account);
     if let Some(held) = held {
         let words = format!("card {} is in nobody's hands; its account {} holds {held}", card.number, card.account);
-        let (store, evidence) = (Some(caller.store), words.into());
+        let (store, evidence) = (Some(store), words.into());
         let finding = Finding { class: Class::BlankWithValue, store, subject, evidence };
         exception::raise(tx, &finding, now)?;
     } else if is_undone {
@@ -373,7 +381,7 @@ pub fn behind(tx: &mut Tx<'_>, card: &Card) -> Result<Option<String>, StoreError
 
 /// Whether news that come too late would have stopped a card that may be used or sold: somebody meant to stop it, and nothing did since then.
 fn overtakes_a_stop(tx: &mut Tx<'_>, card: &Card, status: CardStatus, stamp: Stamp) -> Result<bool, StoreError> {
-    Ok(matches!(status, CardStatus::Frozen | CardStatus::Lost)
+    Ok(stops::is_stop(status)
         && matches!(card.status, CardStatus::Blank | CardStatus::Active)
         && stamp > card::stopped_at(tx, card.number)?)
 }

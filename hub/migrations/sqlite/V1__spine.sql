@@ -295,6 +295,8 @@ CREATE TABLE tenure (
     fenced_by TEXT,
     fenced_at_ms INTEGER,
     fence_note TEXT NOT NULL DEFAULT '',
+    -- When it ended: the last entry up to which reports had told everything. What its journal says of cards after it nobody was told.
+    told_seq INTEGER NOT NULL DEFAULT 0,
     -- It ended while the hub waited for it, or was older than it had been: it may hold grants that the hub has forgotten.
     is_unheard INTEGER NOT NULL DEFAULT 0 CHECK (is_unheard IN (0, 1)),
     PRIMARY KEY (store_id, epoch),

@@ -98,6 +98,23 @@ pub fn hash_at(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, at: Seq) -> Result
     )
 }
 
+/// The entries of a kind in a run of a journal, from after one position through another: their positions and bytes, in order.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn of_kind(
+    tx: &mut Tx<'_>,
+    (store, epoch): (StoreId, Epoch),
+    kind: &str,
+    (after, through): (Seq, Seq),
+) -> Result<Vec<(Seq, Vec<u8>)>, StoreError> {
+    tx.query(
+        "SELECT seq, bytes FROM entry WHERE store_id = $1 AND epoch = $2 AND seq > $3 AND seq <= $4 AND kind = $5 ORDER BY seq",
+        &[(&store).into(), epoch.into(), after.into(), through.into(), kind.into()],
+        |row| Ok((seq(row.integer(0)?), row.bytes(1)?.to_vec())),
+    )
+}
+
 /// Takes `count` ingest numbers and gives the first. The hub's row is locked until the transaction ends, so they are commit-ordered.
 ///
 /// # Errors

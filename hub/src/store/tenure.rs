@@ -240,6 +240,7 @@ pub fn fence(
 ) -> Result<bool, StoreError> {
     let rows = tx.execute(
         "UPDATE tenure SET standing = 'fenced', fenced_by = $3, fenced_at_ms = $4, fence_note = $5, \
+         told_seq = COALESCE((SELECT reported_seq FROM device WHERE device.store_id = $1 AND device.epoch = $2), 0), \
          is_unheard = CASE WHEN told_life < (SELECT incarnation FROM hub) OR (SELECT must_recover_ms FROM hub) IS NOT NULL THEN 1 ELSE 0 END \
          WHERE store_id = $1 AND epoch = $2 AND standing = 'living'",
         &[(&store).into(), epoch.into(), by.into(), now.into(), note.into()],
@@ -254,6 +255,16 @@ pub fn fence(
 pub fn is_unheard(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool, StoreError> {
     let sql = "SELECT is_unheard FROM tenure WHERE store_id = $1 AND epoch = $2 AND standing = 'fenced'";
     Ok(tx.query_one(sql, &[(&store).into(), epoch.into()], |row| row.integer(0))? == Some(1))
+}
+
+/// Up to which entry reports of an epoch that ended had told everything; its start while it lives.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn told_seq(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Seq, StoreError> {
+    let sql = "SELECT told_seq FROM tenure WHERE store_id = $1 AND epoch = $2";
+    let told = tx.query_one(sql, &[(&store).into(), epoch.into()], |row| unsigned(row, 0, "told_seq"))?;
+    Ok(Seq(told.unwrap_or(0)))
 }
 
 /// Whether what a restored backup would have forgotten was written down since an epoch ended.

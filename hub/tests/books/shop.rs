@@ -452,7 +452,7 @@ impl Town {
                 ingest::take(tx, &place, &segment, &unpacked, &ingest::CountedAhead::default(), now)
             })
             .unwrap();
-        assert!(matches!(taken, Taken::Uploaded(_)), "{taken:?}");
+        assert!(matches!(taken, Taken::Uploaded { .. }), "{taken:?}");
     }
 
     pub(crate) fn upload(&self, shop: &mut Shop) {

@@ -192,7 +192,7 @@ async fn a_seal_is_judged_the_same_whenever_its_day_was_counted() {
         assert!(unpacked.has_seal());
         let taken =
             world.hub.store.write(move |tx| ingest::take(tx, &place, &segment, &unpacked, &ahead, now)).await.unwrap();
-        let ingest::Taken::Uploaded(uploaded) = taken else { panic!("{taken:?}") };
+        let ingest::Taken::Uploaded { uploaded, .. } = taken else { panic!("{taken:?}") };
         assert_eq!(
             uploaded.days[0].differences,
             ["movement CNY reload: sealed 2 of 8, counted 2 of 7"],

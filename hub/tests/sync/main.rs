@@ -4,6 +4,7 @@
 
 mod access;
 mod deferred;
+mod ended;
 mod exceptions;
 mod fake;
 mod faults;

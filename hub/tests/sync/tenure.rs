@@ -48,7 +48,7 @@ async fn balance(world: &World) -> i64 {
         .balance_minor
 }
 
-async fn fenced(world: &World, store: StoreId) -> fence::Ended {
+pub(crate) async fn fenced(world: &World, store: StoreId) -> fence::Ended {
     let now = world.hub.now();
     let fence = move |tx: &mut huitong_hub::store::Tx<'_>| fence::fence(tx, &person("li"), store, "stolen", now);
     world.hub.store.write(fence).await.unwrap()
@@ -97,13 +97,13 @@ impl FakeStore {
         self.send_report(self.report(account(1))).await
     }
 
-    async fn uploads(&self, from: usize) {
+    pub(crate) async fn uploads(&self, from: usize) {
         self.upload(self.segment(from, self.journal.len())).await.unwrap();
     }
 }
 
 /// Another machine takes the place of a store's.
-async fn replaced(world: &World, id: &str, token: &str) -> FakeStore {
+pub(crate) async fn replaced(world: &World, id: &str, token: &str) -> FakeStore {
     world.token(id, token).await;
     let mut new = FakeStore::new(world.router.clone(), id, 9);
     new.epoch = new.enrol(token).await.unwrap().epoch;
@@ -118,7 +118,7 @@ impl World {
 }
 
 /// A store with 500 loaded and 130 spent, reported and uploaded.
-async fn traded() -> (World, FakeStore) {
+pub(crate) async fn traded() -> (World, FakeStore) {
     let world = World::new().await;
     let mut store = world.store("S1").await;
     store.write(open());

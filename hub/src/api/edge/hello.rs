@@ -99,6 +99,8 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
         Judged::Ended(refusal) => {
             // Before the answer: a backup that is restored later must not welcome either copy again.
             hub.remember().await?;
+            // Cards that only its journal had stopped.
+            hub.recalls.hurry();
             return Err(refusal);
         }
     };

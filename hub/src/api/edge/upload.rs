@@ -40,7 +40,7 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Segment>) -> Result<A
     };
     let work = Arc::new((request.report, segment, unpacked, ahead));
     let (shared, now) = (hub.clone(), hub.now());
-    let (reported, grants, taken) = hub
+    let (mut reported, grants, taken) = hub
         .store
         .write(move |tx| {
             let (report, segment, unpacked, ahead) = &*work;
@@ -53,9 +53,10 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Segment>) -> Result<A
             Ok::<_, Refusal>((reported, grants, taken))
         })
         .await?;
+    reported.card_stopped |= matches!(taken, ingest::Taken::Uploaded { card_stopped: true, .. });
     hub.announce(&reported);
     match taken {
-        ingest::Taken::Uploaded(uploaded) => Ok(answer(hub, reported, grants, uploaded)),
+        ingest::Taken::Uploaded { uploaded, .. } => Ok(answer(hub, reported, grants, uploaded)),
         ingest::Taken::Forked(evidence) => Err(Refusal::new(SyncFault::Fork, evidence)),
         ingest::Taken::Full => {
             Err(Refusal::new(SyncFault::Busy, "too many segments wait for one that is missing; send that one first"))
