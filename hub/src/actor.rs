@@ -2,6 +2,7 @@
 //!
 //! An actor is a name: of a token on the API, of `--by` on the command line. Roles come later; [`Actor::may`] is where they will be asked.
 
+use huitong_protocol::id::StoreId;
 use huitong_protocol::time::Instant;
 use serde::Serialize;
 
@@ -103,6 +104,12 @@ impl Actor {
             return Err(NotAName::Reserved);
         }
         Ok(Self { name: name.to_owned(), via })
+    }
+
+    /// Somebody at a store who gave no name: its code stands for them.
+    #[must_use]
+    pub fn store(store: StoreId) -> Self {
+        Self { name: store.to_string(), via: Via::Store }
     }
 
     /// The name.

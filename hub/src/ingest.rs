@@ -16,7 +16,7 @@ use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
 use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::seal::Seal;
-use huitong_protocol::tenure::Standing;
+use huitong_protocol::tenure::{HeardEntry, Standing};
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
@@ -25,10 +25,12 @@ use huitong_protocol::wire::{
     to_msgpack,
 };
 
+use crate::actor::Actor;
 use crate::store::adoption::{self, Used};
 use crate::store::funding::{self as bearers, PostedFunding};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
-use crate::store::{StoreError, Tx, day, exception, organisation, tenure};
+use crate::store::tenure::Standpoint;
+use crate::store::{StoreError, Tx, audit, day, exception, organisation, tenure};
 use crate::{claim, deferred, horizon, member_request, stops, suspense};
 
 /// What the packing adds to the entries of a segment at most.
@@ -350,7 +352,16 @@ pub fn take(
     }
     let held = journal.head.seq;
     let mut uploaded =
-        Uploaded { journal_head: journal.head, missing: None, quarantined: Vec::new(), days: Vec::new() };
+        Uploaded { journal_head: journal.head, missing: None, quarantined: Vec::new(), days: Vec::new(), heard: None };
+    let over = tenure::standpoint(tx, place.store, place.epoch)?.filter(|at| at.standing != Standing::Living);
+    if let Some(Standpoint { heard, .. }) = over {
+        uploaded.heard = Some(heard);
+        match admit(tx, place, segment, unpacked, (&heard, held), now)? {
+            Admitted::Yes => {}
+            Admitted::Not => return Ok(Taken::Uploaded { uploaded, card_stopped: false }),
+            Admitted::Contradicts(evidence) => return Ok(Taken::Forked(evidence)),
+        }
+    }
     let mut card_stopped = false;
     if unpacked.previous.seq > journal.head.seq {
         let waiting =
@@ -373,14 +384,16 @@ pub fn take(
             fork = join(tx, place, &mut journal, &unpacked, ahead, now, &mut uploaded)?;
         }
         // Nothing of an epoch that ended is heard but its journal, and the true one may come after a false one: only a living one is closed.
-        let is_over =
-            tenure::standpoint(tx, place.store, place.epoch)?.is_some_and(|at| at.standing != Standing::Living);
-        journal.forked = fork.is_some() && !is_over;
+        journal.forked = fork.is_some() && over.is_none();
         rows::put(tx, place.store, place.epoch, &journal)?;
         if journal.head.seq > held {
             suspense::take_journal(tx, place.store, place.epoch, now)?;
-            if is_over {
-                let told = tenure::told_seq(tx, place.store, place.epoch)?;
+            if over.is_some() {
+                // What went another way than the journal that was reported, nobody reported.
+                let told = match segment.heard {
+                    HeardEntry::Lost => Seq::ZERO,
+                    HeardEntry::Unsaid | HeardEntry::Contained(_) => tenure::told_seq(tx, place.store, place.epoch)?,
+                };
                 card_stopped = stops::take(tx, (place.store, place.epoch), (held.max(told), journal.head.seq), now)?;
             }
         }
@@ -394,6 +407,56 @@ pub fn take(
     let wanted = rows::wanted(tx, place.store, place.epoch)?;
     uploaded.missing = wanted.and_then(|wanted| journal::missing(journal.head.seq, wanted));
     Ok(Taken::Uploaded { uploaded, card_stopped })
+}
+
+/// Whether a segment of an epoch that ended may be added to what is held.
+enum Admitted {
+    Yes,
+    /// It is not known yet whose journal it is.
+    Not,
+    /// It is not the journal that it is said to be. The alarm is raised.
+    Contradicts(String),
+}
+
+/// A database that was put back from a backup agrees with the true one up to an entry, and what it wrote since then would shut the other out. So only the
+/// journal that was reported is taken, unless a person says that it is lost for good; that they said so is written down.
+fn admit(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    segment: &Segment,
+    unpacked: &Unpacked,
+    (heard, held): (&Head, Seq),
+    now: Instant,
+) -> Result<Admitted, StoreError> {
+    if unpacked.last.seq <= held || heard.seq <= held {
+        return Ok(Admitted::Yes);
+    }
+    if !segment.heard.may_add(heard, held) {
+        return Ok(Admitted::Not);
+    }
+    let epoch = format!("{}-{}", place.store, place.epoch);
+    if segment.heard == HeardEntry::Lost {
+        let action = "journal.heard_is_lost";
+        if !audit::was_done(tx, action, &epoch)? {
+            let detail = format!(
+                "heard up to entry {}, held up to {held}: a journal that went another way is taken instead",
+                heard.seq
+            );
+            audit::append(tx, &Actor::store(place.store), action, &epoch, &detail, now)?;
+        }
+        return Ok(Admitted::Yes);
+    }
+    match unpacked.entries.iter().find(|entry| entry.seq == heard.seq) {
+        Some(entry) if entry.hash != heard.hash => {
+            let words = format!(
+                "entry {epoch}-{} was reported with hash {} and came with {}, although its journal was said to contain it",
+                heard.seq, heard.hash, entry.hash
+            );
+            raise(tx, place, Class::Fork, epoch, words.clone(), now)?;
+            Ok(Admitted::Contradicts(words))
+        }
+        _ => Ok(Admitted::Yes),
+    }
 }
 
 /// Joins a segment that begins at or before the head. Gives what contradicts, when something does; nothing is changed then.

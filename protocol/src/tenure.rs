@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::allotment::rule::{Care, Rule};
-use crate::id::Epoch;
+use crate::id::{Epoch, Seq};
 use crate::journal::Head;
 
 /// Whether an epoch is lived.
@@ -165,10 +165,60 @@ impl Tenure {
     }
 }
 
+/// What who brings the journal of an epoch that ended says of the entry up to which the hub had heard that epoch. Two databases may bear the same epoch: the
+/// true one, and a backup that was put back and went another way from an earlier entry on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeardEntry {
+    /// Nothing yet: it does not know how far that is.
+    #[default]
+    Unsaid,
+    /// The journal contains it.
+    Contained(Head),
+    /// The journal does not contain it, and a person says that the database which does is lost for good.
+    Lost,
+}
+
+impl HeardEntry {
+    /// Whether nothing is said.
+    #[must_use]
+    pub const fn is_unsaid(&self) -> bool {
+        matches!(self, Self::Unsaid)
+    }
+
+    /// Whether entries may be added to an ended epoch's journal that is held up to a position, when the epoch was heard up to `heard`. Once the heard entry
+    /// is held, the chain alone decides.
+    #[must_use]
+    pub fn may_add(&self, heard: &Head, held: Seq) -> bool {
+        heard.seq <= held
+            || match self {
+                Self::Unsaid => false,
+                Self::Contained(entry) => entry == heard,
+                Self::Lost => true,
+            }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::allotment::rule::Sound;
+
+    #[test]
+    fn the_journal_of_an_ended_epoch_shows_the_entry_that_was_heard_or_a_person_says_that_it_is_lost() {
+        let at = |seq, byte| Head { seq: Seq(seq), hash: crate::id::Hash([byte; 32]) };
+        let heard = at(200, 1);
+        for (says, may) in [
+            (HeardEntry::Unsaid, false),
+            (HeardEntry::Contained(at(200, 2)), false),
+            (HeardEntry::Contained(at(199, 1)), false),
+            (HeardEntry::Contained(heard), true),
+            (HeardEntry::Lost, true),
+        ] {
+            assert_eq!(says.may_add(&heard, Seq(199)), may, "{says:?}");
+            assert!(says.may_add(&heard, Seq(200)), "{says:?}: it is held");
+        }
+    }
 
     fn greeting(turn: u64, nonce: u64) -> Greeting {
         Greeting { epoch: Epoch(1), turn, nonce }

@@ -17,6 +17,7 @@ use crate::item::Item;
 use crate::journal::{Head, Range};
 use crate::member::{DraftOutcome, Member, MemberKeys, PhoneKey};
 use crate::organisation::{LegalEntity, Store};
+use crate::tenure::HeardEntry;
 use crate::till::TotalBalance;
 use crate::time::{BusinessDay, Instant, Stamp};
 use crate::unit::Unit;
@@ -442,6 +443,9 @@ pub struct Segment {
     /// zstd of the packed [`SegmentEntries`].
     #[serde(with = "serde_bytes")]
     pub entries_zstd: Vec<u8>,
+    /// Of an epoch that ended: what is known of the entry up to which the hub heard it.
+    #[serde(default, skip_serializing_if = "HeardEntry::is_unsaid")]
+    pub heard: HeardEntry,
 }
 
 /// The entries of a segment, in order.
@@ -461,6 +465,10 @@ pub struct Uploaded {
     pub quarantined: Vec<Quarantined>,
     /// Days that this segment closed: accepted, or what differs.
     pub days: Vec<DayVerdict>,
+    /// Of an epoch that ended: how far the hub heard it. While it holds less, it takes only entries of a journal that contains this one, or of which a person
+    /// says that it is lost; others are left alone, and nothing is said of them here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Head>,
 }
 
 /// An entry that the hub keeps apart.

@@ -32,6 +32,7 @@ use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::party::Party;
 use huitong_protocol::pricing::{Discount, DiscountSource, FundedPart, Shopper};
 use huitong_protocol::seal::{ControlTotals, KindTotal, MovementTotal, Seal, TenderTotal};
+use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
@@ -575,6 +576,7 @@ fn sync_messages(vectors: &mut Vectors) {
             last: head(),
             raw_bytes: 5,
             entries_zstd: vec![1, 2],
+            heard: HeardEntry::Contained(head()),
         }),
     );
     vectors.add(
@@ -588,6 +590,7 @@ fn sync_messages(vectors: &mut Vectors) {
                 seal_seq: Seq(88),
                 differences: vec!["entries: sealed 3, counted 2".to_owned()],
             }],
+            heard: Some(head()),
         }),
     );
     vectors.add(

@@ -34,14 +34,19 @@ pub(super) enum Journal {
     Bring {
         /// The kept database, as `enrol --replace` named it
         file: PathBuf,
+        /// The database that head office heard last is lost for good: bring this one, which ends before or went another way. The other can never come then
+        #[arg(long)]
+        heard_database_is_lost: bool,
     },
 }
 
 impl Journal {
     pub(super) async fn execute(self, shell: &mut Shell<'_>) -> Done {
-        if let Self::Bring { file } = self {
+        if let Self::Bring { file, heard_database_is_lost } = self {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let brought = ApiClient::of(shell)?.post("/v1/sync/bring", &json!({ "file": name })).await?;
+            let brought = ApiClient::of(shell)?
+                .post("/v1/sync/bring", &json!({ "file": name, "heard_database_is_lost": heard_database_is_lost }))
+                .await?;
             return shell.print(&brought, render::lines);
         }
         let config = shell.load()?.value;

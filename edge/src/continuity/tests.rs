@@ -680,6 +680,51 @@ async fn what_a_database_that_was_put_back_sold_is_not_brought_and_contradicts_n
 }
 
 #[tokio::test]
+async fn a_database_that_was_put_back_does_not_shut_out_the_one_that_was_heard() {
+    let town = Town::new(MarkerDir::Auto).await;
+    town.edge.upload().await.unwrap();
+    let (mut town, copy) = town.backup().await;
+    let held = town.office.with(|office| office.head());
+    // Reported, and not uploaded yet, when the disk failed.
+    town.by_t2("/v1/sales", &cash()).await;
+    let heard = town.edge.store().head();
+    town.cut();
+    let mut town = town
+        .restart(|path| {
+            std::fs::copy(path, path.with_file_name("edge.epoch-1.true.db")).unwrap();
+            copy.put_back(path);
+        })
+        .await;
+    // It sells for cash until it has more entries than were heard.
+    for _ in 0..3 {
+        assert_eq!(town.by_t1("/v1/sales", &cash()).await["decision"], "approved");
+    }
+    let put_back = town.edge.store().head();
+    assert!(put_back.seq > heard.seq);
+    town.edge.close().await;
+    town.office.with(|office| {
+        office.cut.clear();
+        office.ended = Some(heard);
+    });
+    let (folder, hub) = (town.folder.path().to_owned(), town.office.clone() as Arc<dyn HubClient>);
+    replace_alone(&parts(&folder, &town.office, &town.clock).config, &hub, REPLACE).await.unwrap();
+    let mut town = town.restart(|_| {}).await;
+    let refused = town.by_t1("/v1/sync/bring", &json!({"file": "edge.epoch-1.db"})).await;
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("field_invalid"), &json!("file")), "{refused}");
+    assert!(refused.to_string().contains("--heard-database-is-lost"), "{refused}");
+    assert_eq!(town.office.with(|office| office.head()), held, "nothing of it was sent");
+    // The disk can be read after all.
+    let brought = town.by_t1("/v1/sync/bring", &json!({"file": "edge.epoch-1.true.db"})).await;
+    assert_eq!((&brought["acknowledged_seq"], town.office.with(|office| office.head())), (&json!(heard.seq), heard));
+    // Had it been lost for good, a person would have said so.
+    let entries = usize::try_from(held.seq.0).unwrap();
+    town.office.with(|office| office.forget_entries_after(entries));
+    let lost = json!({"file": "edge.epoch-1.db", "heard_database_is_lost": true});
+    town.by_t1("/v1/sync/bring", &lost).await;
+    assert_eq!(town.office.with(|office| office.head()), put_back);
+}
+
+#[tokio::test]
 async fn a_replacement_overwrites_nothing_that_was_kept_before() {
     let (town, copy) = Town::new(MarkerDir::Auto).await.backup().await;
     town.edge.close().await;

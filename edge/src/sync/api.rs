@@ -7,10 +7,11 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
+use huitong_protocol::till::Fault;
 use huitong_protocol::wire::from_json;
 use serde::{Deserialize, Serialize};
 
-use super::bring::{self, BringError, Brought};
+use super::bring::{self, BringError, BringJournal, Brought};
 use super::download::{self, Downloaded};
 use super::upload::{self, UploadDone};
 use super::{Link, SyncError, status, tend_once};
@@ -108,23 +109,16 @@ async fn run(till: Till, Extension(control): Extension<SyncControl>, body: Bytes
     Ok(Json(ran).into_response())
 }
 
-/// Which journal to bring.
-#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BringJournal {
-    /// The kept database, by its name in the data directory.
-    pub file: String,
-}
-
 async fn bring_journal(
     till: Till,
     Extension(control): Extension<SyncControl>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     till.may_run_the_day()?;
-    let BringJournal { file } = from_json(&body).map_err(Problem::field)?;
-    match bring::run(&control.link, &control.data_dir, &file).await {
+    let wanted: BringJournal = from_json(&body).map_err(Problem::field)?;
+    match bring::run(&control.link, &control.data_dir, &wanted).await {
         Ok(brought) => Ok(Json(brought).into_response()),
+        Err(why @ BringError::NotHeard(_)) => Err(Problem::field(Fault::new("file", why.to_string()))),
         Err(BringError::Unfit(fault)) => Err(Problem::field(fault)),
         Err(BringError::Sync(error)) => Err(problem(error)),
     }

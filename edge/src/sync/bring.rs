@@ -3,15 +3,18 @@
 //!
 //! The living epoch's session carries it: of an epoch that ended nothing else is heard. Where the hub is, it says in each answer; what the kept database
 //! believes saves the rest of the way. A database that was put back from a backup has gone another way than the one that head office heard: that is seen by an
-//! entry which both have, and then nothing is sent that contradicts. Such sales are posted by hand. Invariant: only a kept database of this very store, in its own data directory, is ever opened.
+//! entry which both have, and then nothing is sent that contradicts; and by the entry up to which head office heard the epoch, by reports too: a database
+//! without it is brought only when a person says that the one with it is lost. Sales that cannot come are posted by hand. Invariant: only a kept database of this very store, in its own data directory, is ever opened.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::till::Fault;
-use huitong_protocol::wire::{DayVerdict, Quarantined, SyncFault, Uploaded, path};
+use huitong_protocol::wire::{DayVerdict, Quarantined, Segment, SyncFault, Uploaded, path};
+use serde::{Deserialize, Serialize};
 
 use super::session::CallError;
 use super::upload::{self, STALLS_MAX};
@@ -28,9 +31,27 @@ pub enum BringError {
     /// It is not a kept database of this store.
     #[error("{0}")]
     Unfit(Fault),
+    /// Head office heard the epoch further, or otherwise, than this database goes.
+    #[error(
+        "is not the database that head office heard last: that one had entry {0}, and this one has not. Bring that one. When it is lost for good, bring this one \
+         with `huitong-edge journal bring FILE --heard-database-is-lost`: the other can never come then"
+    )]
+    NotHeard(Seq),
     /// Head office did not take it, or a database failed.
     #[error(transparent)]
     Sync(#[from] SyncError),
+}
+
+/// Which journal to bring.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BringJournal {
+    /// The kept database, by its name in the data directory.
+    pub file: String,
+    /// A person says that the database which head office heard last is lost for good. Without it, one that ends before or went another way is not sent:
+    /// it would shut the other out for ever.
+    #[serde(default)]
+    pub heard_database_is_lost: bool,
 }
 
 /// What was brought.
@@ -58,7 +79,8 @@ fn unfit(fault: impl Into<String>) -> BringError {
 ///
 /// # Errors
 /// [`BringError`]; what the hub took before counts, and the next time begins there.
-pub async fn run(link: &Arc<Link>, data_dir: &Path, name: &str) -> Result<Brought, BringError> {
+pub async fn run(link: &Arc<Link>, data_dir: &Path, wanted: &BringJournal) -> Result<Brought, BringError> {
+    let name = wanted.file.as_str();
     let is_kept = name.starts_with(KEPT_PREFIX) && name.ends_with(KEPT_SUFFIX) && !name.contains(['/', '\\']);
     let found = data_dir.join(name);
     if !is_kept || !found.is_file() {
@@ -69,7 +91,7 @@ pub async fn run(link: &Arc<Link>, data_dir: &Path, name: &str) -> Result<Brough
     let _one = link.uploading.lock().await;
     let opened = tokio::task::spawn_blocking(move || Store::open(&found, StoreOptions::default()));
     let kept = opened.await.map_err(|_| StoreError::Stopped).and_then(|opened| opened).map_err(SyncError::from)?;
-    let brought = bring(link, &kept).await;
+    let brought = bring(link, &kept, wanted.heard_database_is_lost).await;
     if tokio::task::spawn_blocking(move || kept.close()).await.is_err() {
         tracing::error!("Closing the kept database broke off");
     }
@@ -84,11 +106,12 @@ fn contradicts(epoch: Epoch, common: Seq, hub_seq: Seq) -> BringError {
     };
     unfit(format!(
         "is not the database that head office heard last: it holds epoch {epoch} up to entry {hub_seq} with other contents. {since} never reached head office, \
-         contradicts what it has, and was not sent: keep the file, and post its cash sales by hand (huitong-edge journal show SEQ)"
+         contradicts what it has, and was not sent: keep the file, post its cash sales by hand (huitong-edge journal show SEQ), and have head office freeze the cards \
+         that were frozen here since"
     ))
 }
 
-async fn bring(link: &Arc<Link>, kept: &Store) -> Result<Brought, BringError> {
+async fn bring(link: &Arc<Link>, kept: &Store, is_lost: bool) -> Result<Brought, BringError> {
     let own = link.session.enrolment();
     let Some(identity) = kept.committed().identity.clone() else {
         return Err(unfit("is not the database of a store that was enrolled"));
@@ -118,20 +141,27 @@ async fn bring(link: &Arc<Link>, kept: &Store) -> Result<Brought, BringError> {
         days: Vec::new(),
         quarantined: Vec::new(),
     };
-    let mut stalls = 0;
+    let (mut stalls, mut says) = (0, HeardEntry::Unsaid);
     while brought.acknowledged_seq < end.seq {
         let Some(segment) = upload::segment(kept, identity.epoch, holds, most)? else { break };
         most = link.config.upload_entries_max;
         let offered = segment.last.seq;
-        let answer = match link.call(path::UPLOAD, segment).await {
+        let answer = match link.call(path::UPLOAD, Segment { heard: says, ..segment }).await {
             Err(SyncError::Call(CallError::Refused { fault: SyncFault::Fork, .. })) => {
                 return Err(contradicts(identity.epoch, acknowledged.seq, offered));
             }
             answer => answer?,
         };
-        let Uploaded { journal_head, missing: _, quarantined, days } = answer;
+        let Uploaded { journal_head, missing: _, quarantined, days, heard } = answer;
         if at(journal_head.seq)? != journal_head {
             return Err(contradicts(identity.epoch, acknowledged.seq, journal_head.seq));
+        }
+        if let Some(heard) = heard.filter(|heard| heard.seq > journal_head.seq) {
+            says = match at(heard.seq)? {
+                own if own == heard => HeardEntry::Contained(heard),
+                _ if is_lost => HeardEntry::Lost,
+                _ => return Err(BringError::NotHeard(heard.seq)),
+            };
         }
         stalls = if journal_head.seq <= brought.acknowledged_seq { stalls + 1 } else { 0 };
         if stalls == STALLS_MAX {

@@ -125,6 +125,8 @@ pub(crate) struct Office {
     pub(crate) refuse_account: Option<i64>,
     /// The turns and nonces of hellos that it answered.
     pub(crate) greeted: Vec<(u64, u64)>,
+    /// Its journal is of an epoch that ended, which it had heard so far.
+    pub(crate) ended: Option<Head>,
     /// How often the store was enrolled anew.
     pub(crate) replaced: u32,
 }
@@ -399,9 +401,10 @@ impl FakeOffice {
         assert_eq!(head, segment.last);
         verify(segment.previous, rows.iter().map(|(seq, hash, bytes)| (*seq, *hash, bytes.as_slice()))).unwrap();
         let mut days = Vec::new();
+        let may_add = office.ended.is_none_or(|heard| segment.heard.may_add(&heard, office.head().seq));
         for (seq, _, bytes) in rows {
             let holds = office.head();
-            if seq == holds.seq.next() {
+            if seq == holds.seq.next() && may_add {
                 office.head = Some(holds.push(&bytes));
                 office.entries.push(bytes.clone());
             }
@@ -412,7 +415,7 @@ impl FakeOffice {
                 days.push(DayVerdict { business_day: seal.business_day, seal_seq: seq, differences: Vec::new() });
             }
         }
-        Ok(Uploaded { journal_head: office.head(), missing: None, quarantined: Vec::new(), days })
+        Ok(Uploaded { journal_head: office.head(), missing: None, quarantined: Vec::new(), days, heard: office.ended })
     }
 
     /// Holds the poll until there is something.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::{
     DayVerdict, Quarantined, SEGMENT_BYTES_MAX, Segment, SegmentEntries, Uploaded, path, to_msgpack,
@@ -155,7 +156,7 @@ impl Push<'_> {
     }
 
     fn took(&mut self, answer: Uploaded) {
-        let Uploaded { journal_head, missing: _, quarantined, days } = answer;
+        let Uploaded { journal_head, missing: _, quarantined, days, heard: _ } = answer;
         // Answers of a window may change places: within a session the hub only gains.
         if journal_head.seq > self.holds.seq {
             self.holds = journal_head;
@@ -201,7 +202,7 @@ pub(super) fn segment(
     let entries_zstd = zstd::bulk::compress(&packed, ZSTD_LEVEL)
         .map_err(|error| SyncError::Unusable(format!("a segment could not be compressed: {error}")))?;
     store.continuity().telling(epoch, last)?;
-    Ok(Some(Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd }))
+    Ok(Some(Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd, heard: HeardEntry::Unsaid }))
 }
 
 /// Writes down what the hub said, for `status` and the day's report.

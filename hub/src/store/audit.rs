@@ -46,6 +46,15 @@ pub fn append(
     )
 }
 
+/// Whether it was done to an object, by anybody.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn was_done(tx: &mut Tx<'_>, action: &str, object: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM audit WHERE action = $1 AND object = $2 LIMIT 1";
+    Ok(tx.query_one(sql, &[action.into(), object.into()], |row| row.integer(0))?.is_some())
+}
+
 /// Deeds after a number, oldest first, at most so many.
 ///
 /// # Errors

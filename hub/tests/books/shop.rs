@@ -27,6 +27,7 @@ use huitong_protocol::pricing::FundedPart;
 use huitong_protocol::seal::{Seal, Tally};
 use huitong_protocol::settlement::agreement::Scheme;
 use huitong_protocol::settlement::run::{Finality, Standing};
+use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::time::{BusinessDay, CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Report, ReportLine, Segment, SegmentEntries, to_msgpack};
@@ -438,6 +439,7 @@ impl Town {
             last: shop.head,
             raw_bytes: packed.len() as u64,
             entries_zstd: zstd::bulk::compress(&packed, 1).unwrap(),
+            heard: HeardEntry::Unsaid,
         };
         shop.sent = shop.head;
         segment

@@ -1,16 +1,18 @@
-//! Journals of epochs that ended: the cards that they stopped and told nobody of.
+//! Journals of epochs that ended: which of two is taken, and the cards that they stopped and told nobody of.
 
 use std::sync::atomic::Ordering;
 
-use huitong_hub::store::card as cards;
+use huitong_hub::store::{audit, card as cards};
 use huitong_protocol::card::{CardChange, CardStatus};
 use huitong_protocol::entry::{Body, CardStatusChange};
+use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::time::Stamp;
-use huitong_protocol::wire::DatasetKind;
+use huitong_protocol::wire::{DatasetKind, Segment, SyncFault};
 
-use crate::fake::{World, account, card};
-use crate::journal::frozen;
-use crate::tenure::{fenced, replaced, traded};
+use crate::fake::{FakeStore, World, account, card, fault};
+use crate::journal::{frozen, open};
+use crate::tenure::{balance, fenced, proved, replaced, traded};
 
 fn says(number: u32, status: CardStatus) -> Body {
     Body::CardStatus(CardStatusChange { status, ..frozen(number) })
@@ -104,4 +106,75 @@ async fn a_stop_that_was_reported_and_lifted_is_not_brought_back_by_a_clock_that
     let new = replaced(&world, "S1", "again").await;
     new.upload(store.segment(3, 4)).await.unwrap();
     assert_eq!(status(&world, 1).await, CardStatus::Active);
+}
+
+/// An epoch that was reported further than its journal came, and ended; what a database wrote that was put back from a backup; and the next epoch.
+async fn put_back() -> (World, FakeStore, FakeStore, FakeStore) {
+    let (world, mut store) = traded().await;
+    let mut backup = FakeStore::new(world.router.clone(), "S1", 1);
+    backup.journal.clone_from(&store.journal);
+    backup.stamp = store.stamp + 10;
+    for _ in 0..2 {
+        store.loads(7);
+    }
+    store.reports().await.unwrap();
+    for body in [open(), says(1, CardStatus::Frozen), open()] {
+        backup.write(body);
+    }
+    fenced(&world, store.id).await;
+    let new = replaced(&world, "S1", "again").await;
+    (world, store, backup, new)
+}
+
+fn of(segment: Segment, heard: HeardEntry) -> Segment {
+    Segment { heard, ..segment }
+}
+
+async fn held(world: &World) -> Head {
+    world
+        .read(|tx| huitong_hub::store::journal::find(tx, "S1".parse().unwrap(), huitong_protocol::id::Epoch(1)))
+        .await
+        .head
+}
+
+#[tokio::test]
+async fn what_a_database_wrote_that_was_put_back_does_not_shut_out_the_reported_journal() {
+    let (world, store, backup, new) = put_back().await;
+    let (before, heard) = (store.head_at(3), store.head());
+    // Nobody knows yet whose journal it is; also what comes before its time is not kept.
+    for segment in [backup.segment(3, 6), backup.segment(4, 6)] {
+        let answer = new.upload(segment).await.unwrap();
+        assert_eq!((answer.journal_head, answer.heard), (before, Some(heard)));
+    }
+    let foreign = of(backup.segment(3, 6), HeardEntry::Contained(backup.head_at(5)));
+    assert_eq!(new.upload(foreign).await.unwrap().journal_head, before);
+    // It says that it contains the entry, and does not.
+    let lie = of(backup.segment(3, 6), HeardEntry::Contained(heard));
+    assert_eq!(fault(new.upload(lie).await), SyncFault::Fork);
+    assert_eq!((held(&world).await, world.exceptions().await), (before, vec!["fork".to_owned()]));
+    for from in 3..5 {
+        let answer = new.upload(of(store.segment(from, from + 1), HeardEntry::Contained(heard))).await.unwrap();
+        assert_eq!(answer.journal_head, store.head_at(from + 1));
+    }
+    assert_eq!((balance(&world).await, status(&world, 1).await), (384, CardStatus::Active));
+    proved(&world).await;
+}
+
+#[tokio::test]
+async fn a_person_who_says_that_the_reported_journal_is_lost_is_written_down_once() {
+    let (world, store, backup, new) = put_back().await;
+    for from in 3..6 {
+        new.upload(of(backup.segment(from, from + 1), HeardEntry::Lost)).await.unwrap();
+    }
+    assert_eq!(held(&world).await, backup.head());
+    // Nobody had reported what the other journal says.
+    assert_eq!(status(&world, 1).await, CardStatus::Frozen);
+    let deeds = world.read(|tx| audit::page(tx, 0, 10)).await;
+    let said: Vec<_> =
+        deeds.iter().map(|deed| (deed.actor.as_str(), deed.action.as_str(), deed.object.as_str())).collect();
+    assert_eq!(said, [("li", "store.fence", "S1-1"), ("S1", "journal.heard_is_lost", "S1-1")]);
+    // It decides nothing of what waits, and the other one cannot come any more.
+    assert_eq!(world.exceptions().await, ["fork"]);
+    let other = of(store.segment(3, 5), HeardEntry::Contained(store.head()));
+    assert_eq!(fault(new.upload(other).await), SyncFault::Fork);
 }

@@ -22,6 +22,7 @@ use huitong_protocol::id::{AccountId, Epoch, GroupId, OperationId, Seq, StoreId}
 use huitong_protocol::journal::Head;
 use huitong_protocol::money::Currency;
 use huitong_protocol::organisation::{LegalEntity, Store as StoreRow};
+use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::time::{BusinessDay, CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
@@ -412,7 +413,7 @@ pub(crate) fn pack(epoch: Epoch, previous: Head, last: Head, entries: &[Vec<u8>]
     let entries = SegmentEntries(entries.iter().map(|bytes| serde_bytes::ByteBuf::from(bytes.clone())).collect());
     let packed = to_msgpack(&entries);
     let entries_zstd = zstd::bulk::compress(&packed, 3).unwrap();
-    Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd }
+    Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd, heard: HeardEntry::Unsaid }
 }
 
 fn uuid_of(store: StoreId, epoch: Epoch, seq: Seq) -> OperationId {

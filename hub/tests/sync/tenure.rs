@@ -9,9 +9,10 @@ use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
 use huitong_protocol::id::{Epoch, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{
-    Answer, GrantRequest, Need, Nothing, Purpose, ReportOnly, Request, SyncFault, Welcome, path, to_msgpack,
+    Answer, GrantRequest, Need, Nothing, Purpose, ReportOnly, Request, Segment, SyncFault, Welcome, path, to_msgpack,
 };
 
 use crate::fake::{CNY, FakeStore, World, account, card, fault, unpack};
@@ -27,7 +28,7 @@ fn occasion(world: &World) -> Occasion {
 }
 
 /// Nothing is in two places and nothing is in none.
-async fn proved(world: &World) {
+pub(crate) async fn proved(world: &World) {
     let report = world.read(verify::run).await;
     let found: Vec<_> = report.checks.iter().flat_map(|check| &check.findings).collect();
     assert!(report.ok, "{found:?}");
@@ -38,7 +39,7 @@ async fn free(world: &World) -> i64 {
     world.read(move |tx| allotment::pool(tx, purse)).await.0.free_minor()
 }
 
-async fn balance(world: &World) -> i64 {
+pub(crate) async fn balance(world: &World) -> i64 {
     world
         .read(|tx| accounts::purses(tx, account(1)))
         .await
@@ -63,7 +64,7 @@ async fn repay(world: &World, by: &str, epoch: Epoch) -> Result<suspense::Suspen
 
 impl FakeStore {
     /// Loads card 1, in counters and journal.
-    fn loads(&mut self, amount_minor: i64) {
+    pub(crate) fn loads(&mut self, amount_minor: i64) {
         self.write(reload(amount_minor));
         self.step(StoreEvent::Load { amount_minor });
     }
@@ -93,7 +94,9 @@ impl FakeStore {
         self.write(Body::Allotment(Allotment { changes: vec![change] }));
     }
 
-    async fn reports(&self) -> Result<huitong_protocol::wire::Answer<Nothing>, huitong_protocol::wire::Refused> {
+    pub(crate) async fn reports(
+        &self,
+    ) -> Result<huitong_protocol::wire::Answer<Nothing>, huitong_protocol::wire::Refused> {
         self.send_report(self.report(account(1))).await
     }
 
@@ -570,7 +573,8 @@ async fn a_journal_that_is_not_the_reported_one_decides_nothing() {
     // Another fourth entry than the one whose end was reported.
     store.journal.pop();
     store.spends(300);
-    new.upload(store.segment(3, 4)).await.unwrap();
+    let segment = Segment { heard: HeardEntry::Lost, ..store.segment(3, 4) };
+    new.upload(segment).await.unwrap();
     assert_eq!(world.exceptions().await, ["fork"]);
     assert_eq!((free(&world).await, balance(&world).await), (70, 370));
 }
