@@ -41,6 +41,7 @@ CREATE TABLE allotment (
     last_move_ms INTEGER NOT NULL,
     PRIMARY KEY (account, unit)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX allotment_held ON allotment (account) WHERE held_minor > 0;
 CREATE INDEX allotment_by_change ON allotment (change_no);
 CREATE INDEX allotment_idle ON allotment (last_move_ms) WHERE available_minor > 0;
 

@@ -60,7 +60,7 @@ use order::keep_references;
 use pricing::Prepared;
 
 pub use explanation::Explanation;
-pub use hold::HoldsOf;
+pub use hold::{HoldsOf, check as check_holds};
 pub use look::{CardLook, OperationLook};
 pub use member::{Newcomer, Wish};
 pub use order::{Order, Reference};

@@ -26,7 +26,7 @@ pub use crate::continuity::LOCAL_TERMINAL;
 use crate::continuity::{self, Marker};
 use crate::enrol::{EnrolError, enrol};
 use crate::identity::{KeyError, StoreKey, random_bytes, write_private};
-use crate::ledger::{Call, Ledger, Order, keep_quote_key};
+use crate::ledger::{Call, Ledger, Order, check_holds, keep_quote_key};
 use crate::line::Line;
 use crate::replace::{ReplaceError, check_finished};
 use crate::schedule::{Job, Schedule, Work};
@@ -174,6 +174,7 @@ impl Edge {
         let key = StoreKey::open(&config.data_dir)?;
         let marker = Marker::open(&config.store.marker_dir, &config.data_dir, &key.public_key());
         store.continuity().begin(&store, marker.map_err(StoreError::Marker)?, key.tokens().clone(), now).await?;
+        check_holds(&store).await?;
         let tokens = key.tokens().clone();
         let enrolment = Enrolment { group: identity.group, store: identity.store.id, epoch: identity.epoch };
 

@@ -725,6 +725,24 @@ async fn a_database_that_was_put_back_does_not_shut_out_the_one_that_was_heard()
 }
 
 #[tokio::test]
+async fn a_start_compares_what_is_set_aside_with_the_open_holds() {
+    let damage = |sql: &'static str| {
+        move |path: &Path| {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            assert_eq!(connection.execute(sql, ()).unwrap(), 1);
+        }
+    };
+    let mut town = Town::new(MarkerDir::Auto).await;
+    let hold = json!({"card": number(1), "currency": "CNY", "amount_minor": 50, "expires_in_s": 1_800});
+    assert_eq!(town.by_t1("/v1/holds", &hold).await["decision"], "approved");
+    let town = town.restart(damage("UPDATE allotment SET held_minor = 51 WHERE account = 1")).await;
+    let alarms = town.status().await["alarms"].to_string();
+    assert!(alarms.contains("account 1 in CNY has set 51 aside, and its open holds sum to 50"), "{alarms}");
+    let town = town.restart(damage("UPDATE allotment SET held_minor = 50 WHERE account = 1")).await;
+    assert_eq!(town.status().await["alarms"], json!([]));
+}
+
+#[tokio::test]
 async fn a_replacement_overwrites_nothing_that_was_kept_before() {
     let (town, copy) = Town::new(MarkerDir::Auto).await.backup().await;
     town.edge.close().await;

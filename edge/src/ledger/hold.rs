@@ -1,7 +1,8 @@
 //! Holds at the store: found, ended when their time is over, and told. What a hold may do is the core's to say.
 //!
 //! Time is the store's guarded clock: it never goes back behind what the journal has seen. Invariant: whoever is told that a hold is over finds it ended
-//! in the same transaction, so that no clock brings it back.
+//! in the same transaction, so that no clock brings it back. What is set aside is what the open holds sum to: a start proves it, and a hold that cannot
+//! end because it is not so is named and passed over.
 
 use huitong_protocol::allotment::{Holding, HoldingEvent, Purse, step};
 use huitong_protocol::card::CardNumber;
@@ -13,11 +14,16 @@ use huitong_protocol::unit::Unit;
 
 use super::Ledger;
 use super::order::{Order, Reference, entry_accounts};
+use crate::store::hold::Differing;
 use crate::store::identity::Identity;
-use crate::store::{EntryMeta, ReadTx, StoreError, WriteTx, allotment, card, hold};
+use crate::store::{EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, hold, setting};
 
 /// So many are ended in one transaction, so that a till waiting for the writer does not notice it.
 const ENDED_AT_ONCE_MAX: usize = 200;
+/// So many differing purses the alarm names: a person looks at the database then, not at a list.
+const NAMED_MAX: usize = 5;
+/// Where the alarm stands among the settings.
+const ALARM: &str = "alarm.holds";
 
 /// The hold that a till named.
 pub(super) fn find(tx: &ReadTx<'_>, identity: &Identity, of: Reference) -> Result<Option<Hold>, StoreError> {
@@ -89,18 +95,64 @@ pub(super) fn end_met(tx: &mut WriteTx<'_>, now: Instant, order: &Order) -> Resu
     Ok(())
 }
 
-fn end_expired(tx: &mut WriteTx<'_>, now: Instant, over: &Hold) -> Result<(), StoreError> {
+/// Says what people should look at, once.
+fn alarm(tx: &mut WriteTx<'_>, words: &str) -> Result<(), StoreError> {
+    if setting::get(tx, ALARM)?.as_deref() != Some(words) {
+        tracing::error!("Alarm: {words}");
+        setting::put(tx, ALARM, words)?;
+    }
+    Ok(())
+}
+
+/// Compares what is set aside with the open holds, and raises the alarm where it is not the same; trade goes on.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub async fn check(store: &Store) -> Result<(), StoreError> {
+    let (found, was) =
+        store.read(|tx| Ok::<_, StoreError>((hold::differing(tx, NAMED_MAX)?, setting::get(tx, ALARM)?)))?;
+    if found.is_empty() && was.is_none() {
+        return Ok(());
+    }
+    let named: Vec<String> = found
+        .iter()
+        .map(|purse| {
+            let Differing { account, unit, rows_minor, held_minor } = purse;
+            format!("account {account} in {unit} has set {held_minor} aside, and its open holds sum to {rows_minor}")
+        })
+        .collect();
+    store
+        .write(move |tx| match named.is_empty() {
+            true => setting::remove(tx, ALARM),
+            false => alarm(
+                tx,
+                &format!("the database is damaged: {}; keep a copy, and enrol the store anew", named.join("; ")),
+            ),
+        })
+        .await
+}
+
+/// Ends a hold; gives false for one that cannot end, which must hold up neither others nor its account's tills.
+fn end_expired(tx: &mut WriteTx<'_>, now: Instant, over: &Hold) -> Result<bool, StoreError> {
     let purse = purse_of(over);
     let held = allotment::get(tx, purse)?;
-    let (body, after) = core::end_expired(over, &held).map_err(|refusal| StoreError::Rule {
-        operation: "end a hold",
-        fault: format!("hold {} of account {}: {refusal}", over.id, over.account),
-    })?;
+    let (body, after) = match core::end_expired(over, &held) {
+        Ok(ended) => ended,
+        Err(refusal) => {
+            let (id, account) = (over.id, over.account);
+            let words = format!(
+                "the database is damaged: hold {id} of account {account} is over and cannot end: {refusal}; keep a copy, and enrol the store anew"
+            );
+            alarm(tx, &words)?;
+            return Ok(false);
+        }
+    };
     let meta = EntryMeta { business_day: tx.chain().open_day, ..EntryMeta::default() };
     let appended = tx.append(now, meta, body)?;
     allotment::put(tx, purse, after, appended.stamp, now)?;
     let ended = EndedHold { id: over.id, state: HoldState::Expired, captured_minor: None };
-    hold::end(tx, &ended, appended.id)
+    hold::end(tx, &ended, appended.id)?;
+    Ok(true)
 }
 
 fn purse_of(hold: &Hold) -> Purse {
@@ -166,27 +218,31 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`] of the engine.
     pub async fn end_due_holds(&self, now: Instant) -> Result<usize, StoreError> {
-        let mut ended = 0;
+        let (mut ended, mut passed) = (0, 0);
         loop {
             let at = self.guarded(now);
             // Mostly nothing is over, and a look takes no turn at the writer.
-            if self.store().read(|tx| hold::due(tx, at, 1))?.is_empty() {
+            if self.store().read(|tx| hold::due(tx, at, passed, 1))?.is_empty() {
                 return Ok(ended);
             }
             let keeper = std::sync::Arc::clone(self.store().continuity());
-            let some = self
+            let (over, done) = self
                 .store()
                 .write(move |tx| {
                     if !keeper.gate(tx, tx.chain())?.is_open() {
-                        return Ok(0);
+                        return Ok((0, 0));
                     }
-                    let over = hold::due(tx, tx.guarded(now), ENDED_AT_ONCE_MAX)?;
-                    over.iter().try_for_each(|hold| end_expired(tx, now, hold))?;
-                    Ok::<_, StoreError>(over.len())
+                    let over = hold::due(tx, tx.guarded(now), passed, ENDED_AT_ONCE_MAX)?;
+                    let mut done = 0;
+                    for hold in &over {
+                        done += usize::from(end_expired(tx, now, hold)?);
+                    }
+                    Ok::<_, StoreError>((over.len(), done))
                 })
                 .await?;
-            ended += some;
-            if some == 0 {
+            ended += done;
+            passed += over - done;
+            if over == 0 {
                 return Ok(ended);
             }
         }

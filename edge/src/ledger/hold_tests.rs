@@ -8,7 +8,7 @@ use huitong_protocol::id::Seq;
 use serde_json::{Value, json};
 
 use super::testing::*;
-use crate::store::{allotment, card as cards, journal};
+use crate::store::{StoreError, allotment, card as cards, journal, setting};
 
 const HALF_AN_HOUR_S: i64 = 1_800;
 /// After this such a hold is over: entries of one instant move the guarded clock on by a millisecond each.
@@ -224,6 +224,28 @@ async fn the_job_ends_what_nobody_meets() {
     shop.clock.wind(OVER_MS);
     assert_eq!(shop.ledger.end_due_holds(crate::clock::Clock::now(&*shop.clock)).await.unwrap(), 3);
     assert_eq!((1..=3).map(|n| (shop.held(n), shop.available(n))).collect::<Vec<_>>(), [(0, 1_000); 3]);
+}
+
+#[tokio::test]
+async fn a_hold_that_cannot_end_is_named_and_holds_up_nobody() {
+    let shop = Shop::opened().await;
+    for n in 1..=3 {
+        shop.granted(n, 1_000).await;
+        shop.hold(n, 100).await;
+    }
+    let damaged =
+        shop.store.write(|tx| tx.execute("damage a row", "UPDATE allotment SET held_minor = 99 WHERE account = 1", ()));
+    let rows: Result<usize, StoreError> = damaged.await;
+    assert_eq!(rows.unwrap(), 1);
+    shop.clock.wind(OVER_MS);
+    for ended in [2, 0] {
+        assert_eq!(shop.ledger.end_due_holds(crate::clock::Clock::now(&*shop.clock)).await.unwrap(), ended);
+    }
+    assert_eq!((1..=3).map(|n| shop.held(n)).collect::<Vec<_>>(), [99, 0, 0]);
+    let alarms = shop.store.read(setting::alarms).unwrap();
+    assert!(matches!(&alarms[..], [one] if one.contains("of account 1 is over and cannot end")), "{alarms:?}");
+    // Its till is answered as well.
+    shop.spend(T1, 1, 500).await.approved();
 }
 
 #[tokio::test]

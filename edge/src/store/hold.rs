@@ -123,13 +123,45 @@ pub fn open(tx: &ReadTx<'_>, limit: usize) -> Result<Vec<Hold>, StoreError> {
     tx.all("list the open holds", sql, [column(limit as u64)], read)
 }
 
-/// The open holds whose time is over, the longest first.
+/// The open holds whose time is over, the longest first, but for the first `passed` of them.
 ///
 /// # Errors
 /// As [`find`].
-pub fn due(tx: &ReadTx<'_>, now: Instant, limit: usize) -> Result<Vec<Hold>, StoreError> {
-    let sql = select!("WHERE state = 'open' AND expires_at_ms <= ?1 ORDER BY expires_at_ms, seq LIMIT ?2");
-    tx.all("look for holds that are over", sql, (now.0, column(limit as u64)), read)
+pub fn due(tx: &ReadTx<'_>, now: Instant, passed: usize, limit: usize) -> Result<Vec<Hold>, StoreError> {
+    let sql = select!("WHERE state = 'open' AND expires_at_ms <= ?1 ORDER BY expires_at_ms, seq LIMIT ?2 OFFSET ?3");
+    tx.all("look for holds that are over", sql, (now.0, column(limit as u64), column(passed as u64)), read)
+}
+
+/// A purse that has not set aside what its open holds sum to: the store is damaged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Differing {
+    /// The account.
+    pub account: i64,
+    /// What it counts.
+    pub unit: String,
+    /// What the open rows sum to.
+    pub rows_minor: i64,
+    /// What the counters say.
+    pub held_minor: i64,
+}
+
+/// Purses that have not set aside what their open holds sum to, at most so many.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn differing(tx: &ReadTx<'_>, limit: usize) -> Result<Vec<Differing>, StoreError> {
+    let sql = "SELECT account, unit, SUM(rows_minor), SUM(held_minor) FROM ( \
+                   SELECT account, currency AS unit, amount_minor AS rows_minor, 0 AS held_minor FROM hold WHERE state = 'open' \
+                   UNION ALL SELECT account, unit, 0, held_minor FROM allotment WHERE held_minor > 0) \
+               GROUP BY account, unit HAVING SUM(rows_minor) <> SUM(held_minor) ORDER BY account, unit LIMIT ?1";
+    tx.all("compare holds with what is set aside", sql, [column(limit as u64)], |row| {
+        Ok(Differing {
+            account: cell(row, 0)?,
+            unit: cell(row, 1)?,
+            rows_minor: cell(row, 2)?,
+            held_minor: cell(row, 3)?,
+        })
+    })
 }
 
 /// Whether the time of any open hold is over.
