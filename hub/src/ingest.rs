@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use huitong_protocol::allotment::{Purse, StoreCounters};
 use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header};
 use huitong_protocol::funding::{self, Funding};
+use huitong_protocol::holds::{self, Placed};
 use huitong_protocol::id::{EntryId, Epoch, GroupId, Hash, Seq, StoreId};
 use huitong_protocol::journal::{self, Head};
 use huitong_protocol::money::Currency;
@@ -30,7 +31,7 @@ use crate::store::adoption::{self, Used};
 use crate::store::funding::{self as bearers, PostedFunding};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
 use crate::store::tenure::Standpoint;
-use crate::store::{StoreError, Tx, audit, day, exception, organisation, tenure};
+use crate::store::{StoreError, Tx, audit, day, exception, hold, organisation, tenure};
 use crate::{claim, deferred, horizon, member_request, stops, suspense};
 
 /// What the packing adds to the entries of a segment at most.
@@ -572,6 +573,7 @@ fn append(
         bearers::post(tx, &PostedFunding { entry: id, index, ingested_no, funding })?;
     }
     deferred::take(tx, id, header, body, now)?;
+    take_holds(tx, place, id, (header, body), now)?;
     match body {
         Body::Allotment(allotment) => {
             for change in &allotment.changes {
@@ -601,6 +603,29 @@ fn append(
             uploaded.days.push(verdict);
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Notes the hold that an entry places and those that it ends, and names what is wrong with them. Only their store could refuse; nothing is taken back here.
+fn take_holds(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    id: EntryId,
+    (header, body): (&Header, &Body),
+    now: Instant,
+) -> Result<(), StoreError> {
+    if let Some(placed) = Placed::by(id, body) {
+        hold::insert(tx, header.operation, &placed)?;
+    }
+    for (operation, ending) in holds::endings(body) {
+        let placed = hold::find(tx, (place.store, place.epoch), operation)?;
+        if let Some(fault) = holds::judge(placed.as_ref(), &ending) {
+            let evidence = Evidence::from(format!("hold {operation}: {fault}")).entry(id);
+            let evidence = placed.iter().fold(evidence, |evidence, placed| evidence.entry(placed.entry));
+            raise(tx, place, Class::HoldDiffers, format!("{id} hold {operation}"), evidence, now)?;
+        }
+        hold::end(tx, operation, id)?;
     }
     Ok(())
 }

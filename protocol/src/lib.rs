@@ -10,6 +10,7 @@ pub mod continuity;
 pub mod decline;
 pub mod entry;
 pub mod funding;
+pub mod holds;
 pub mod id;
 pub mod item;
 pub mod journal;

@@ -135,6 +135,8 @@ classes! {
     SealReplaced = "seal_replaced" Alarm "Look at what the incarnation before had traded that day; its part is covered by no seal that counts.",
     /// One operation with two entries.
     DuplicateOperation = "duplicate_operation" Alarm "Look at both entries; void one if both took effect.",
+    /// A hold that ended twice, with more than it set aside or from another account.
+    HoldDiffers = "hold_differs" Alarm "Look at the entries named and at the receipts: value that was promised to one customer paid for another. An honest store cannot do it; have its program and its machine looked at.",
     /// Reported counters that the journal does not confirm.
     ReportDiffers = "report_differs" Alarm "Compare the store's report with its journal; value was granted or withheld on the strength of the report.",
     /// A sale that costs something else when head office prices it again.

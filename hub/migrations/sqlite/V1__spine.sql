@@ -448,6 +448,19 @@ CREATE TABLE journal_counter (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX journal_counter_by_epoch ON journal_counter (store_id, epoch, account_id, unit);
 
+-- What stores set aside, and the entry that ended each hold. A projection of the entries.
+CREATE TABLE hold (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    operation BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    account_id INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    ended_seq INTEGER,
+    PRIMARY KEY (store_id, epoch, operation)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE entry (
     store_id TEXT NOT NULL,
     epoch INTEGER NOT NULL,

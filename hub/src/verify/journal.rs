@@ -12,6 +12,7 @@ use huitong_protocol::seal::Tally;
 use huitong_protocol::time::{BusinessDay, Stamp};
 use huitong_protocol::wire::to_msgpack;
 
+use super::holds::Holds;
 use super::points::Owed;
 use super::{Check, readable};
 use crate::ingest::{Inspected, Place, inspect};
@@ -44,6 +45,7 @@ struct Walk {
     funding: Check,
     funding_expected: u64,
     policies: Check,
+    holds: Check,
     expected_used: BTreeMap<StoreId, Used>,
     owed: Owed,
 }
@@ -80,6 +82,7 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
         funding: Check::new("funding", "who bears which discounts is what the entries say, each once (I10)"),
         funding_expected: 0,
         policies: Check::new("policies", "the policy of each store's last sale is the one in its journal (I10)"),
+        holds: Holds::check(),
         expected_used: BTreeMap::new(),
         owed: Owed::default(),
     };
@@ -95,7 +98,17 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     let mut points = Check::new("points", "deferred earnings and claims are those of the entries, each once (I10)");
     let read = walk.owed.compare(tx, &mut points);
     readable(&mut points, read)?;
-    Ok(vec![walk.chains, walk.entries, walk.movements, walk.funding, walk.counters, walk.seals, walk.policies, points])
+    Ok(vec![
+        walk.chains,
+        walk.entries,
+        walk.movements,
+        walk.funding,
+        walk.counters,
+        walk.seals,
+        walk.policies,
+        walk.holds,
+        points,
+    ])
 }
 
 fn journals(tx: &mut Tx<'_>) -> Result<Vec<Journal>, StoreError> {
@@ -146,6 +159,7 @@ impl Walk {
         let Place { store, epoch, .. } = journal.place;
         let (mut head, mut sealed, mut stamp) = (Head::START, Seq::ZERO, Stamp::ZERO);
         let (mut tally, mut fits) = (Tally::default(), true);
+        let mut holds = Holds::default();
         let mut after = 0_i64;
         loop {
             let page = tx.query(
@@ -171,6 +185,7 @@ impl Walk {
                 stamp = inspected.header.as_ref().map_or(stamp, |header| header.stamp);
                 self.entry(id, row, inspected.header.as_ref());
                 self.projections(tx, id, row, &inspected, reader)?;
+                holds.take(&mut self.holds, id, &inspected);
                 if let (Some(Body::Seal(seal)), None, Some(_)) = (&inspected.body, &inspected.fault, &inspected.header)
                 {
                     // A day whose amounts do not fit has no totals, and differs.
@@ -192,6 +207,7 @@ impl Walk {
                 }
             }
         }
+        holds.compare(tx, &mut self.holds, (store, epoch))?;
         let name = format!("{store}-{epoch}");
         self.chains.equal("journal", &name, "seq", journal.head.seq, head.seq);
         self.chains.equal("journal", &name, "hash", journal.head.hash, head.hash);
@@ -436,6 +452,16 @@ impl Walk {
             |row| {
                 let id = format!("{}-{}-{}", row.text(0)?, row.integer(1)?, row.integer(2)?);
                 self.chains.find("entry", id, "belongs to no journal");
+                Ok::<(), StoreError>(())
+            },
+        )?;
+        tx.for_each(
+            "SELECT store_id, epoch, seq FROM hold WHERE NOT EXISTS
+             (SELECT 1 FROM journal WHERE journal.store_id = hold.store_id AND journal.epoch = hold.epoch) LIMIT 100",
+            &[],
+            |row| {
+                let id = format!("{}-{}-{}", row.text(0)?, row.integer(1)?, row.integer(2)?);
+                self.holds.find("hold", id, "belongs to no journal");
                 Ok::<(), StoreError>(())
             },
         )

@@ -4,6 +4,7 @@
 //! A journal that has not arrived yet is no finding: what cannot be compared yet is not compared.
 
 mod books;
+mod holds;
 mod journal;
 mod points;
 mod policy;

@@ -16,8 +16,8 @@ use huitong_hub::{import, init, publish, report, verify};
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, StoreCounters, StoreEvent, step};
 use huitong_protocol::card::{Card, CardNumber, CardStatus, NumberRange};
 use huitong_protocol::entry::{
-    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, DayOpen, Entry, HEADER_VERSION, Header, Markdown, Origin,
-    ReplicaVersions, Return, ReturnLine, Sale, SaleLine, Void,
+    Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, DayOpen, Entry, HEADER_VERSION, Header, Hold, HoldEnd,
+    HoldEndReason, Markdown, Origin, ReplicaVersions, Return, ReturnLine, Sale, SaleLine, Void,
 };
 use huitong_protocol::id::{AccountId, EntryId, Hash, OperationId, Seq, StoreId};
 use huitong_protocol::journal::Head;
@@ -427,6 +427,16 @@ impl Town {
         // The next seal begins after this one.
         shop.tally = Tally::default();
         shop.sealed = shop.head.seq;
+    }
+
+    /// Sets value aside, and lets it go.
+    pub(crate) fn hold_and_release(&self, shop: &mut Shop, card: &Card, amount_minor: i64) {
+        let (account, currency, expires_at_ms) = (card.account, Currency::CNY, self.now().plus_ms(900_000));
+        let hold = Hold { card: card.number, account, currency, amount_minor, expires_at_ms };
+        let of = self.append(shop, shop.day, Body::Hold(hold));
+        let placed = Entry::decode(shop.unsent.last().unwrap()).unwrap();
+        let (hold, reason, note) = (placed.header.operation, HoldEndReason::Released, String::new());
+        self.append(shop, shop.day, Body::HoldEnd(HoldEnd { of, hold, account, currency, amount_minor, reason, note }));
     }
 
     /// Packs what was not sent yet.

@@ -32,6 +32,7 @@ fn settled() -> Town {
         if date == "2026-09-02" {
             town.take_back(three, sold, &[("supplier:X", 250), ("partner:P", 100)]);
         }
+        town.hold_and_release(two, &cards[0], 50);
         shops.iter_mut().for_each(|shop| town.close(shop));
         town.settle(Scheme::Pool, Standing::Booked, Finality::Final, None).unwrap();
         town.settle(Scheme::Fifo, Standing::Memo, Finality::Final, None).unwrap();
@@ -88,6 +89,10 @@ fn every_planted_change_is_found_and_named() {
             "UPDATE entry SET ingested_no = 9999 WHERE store_id = 'S1' AND seq = 2",
             "movement S1-1-2 index 0",
         ),
+        ("a cent of a hold", "UPDATE hold SET amount_minor = amount_minor + 1", "hold S2-1 hold "),
+        ("a hold that is open again", "UPDATE hold SET ended_seq = NULL", "hold S2-1 hold "),
+        ("a hold taken out", "DELETE FROM hold", "hold S2-1 hold "),
+        ("a hold of another journal", "UPDATE hold SET epoch = 7", "hold S2-7-"),
         ("a head", "UPDATE journal SET seq = seq + 1 WHERE store_id = 'S2'", "journal S2-1"),
         ("a head's seal", "UPDATE journal SET sealed_seq = sealed_seq - 1 WHERE store_id = 'S2'", "journal S2-1"),
         (

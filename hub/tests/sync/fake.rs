@@ -416,7 +416,7 @@ pub(crate) fn pack(epoch: Epoch, previous: Head, last: Head, entries: &[Vec<u8>]
     Segment { epoch, previous, last, raw_bytes: packed.len() as u64, entries_zstd, heard: HeardEntry::Unsaid }
 }
 
-fn uuid_of(store: StoreId, epoch: Epoch, seq: Seq) -> OperationId {
+pub(crate) fn uuid_of(store: StoreId, epoch: Epoch, seq: Seq) -> OperationId {
     let digits = &store.as_str()[1..];
     format!("00000000-{:04}-7000-8000-{digits:0>4}{:08}", epoch.0 - 1, seq.0).parse().unwrap()
 }

@@ -9,8 +9,9 @@ use huitong_hub::{reconcile, recovery, rerate};
 use huitong_protocol::allotment::StoreEvent;
 use huitong_protocol::bundle::{PolicyFault, PolicyState, RefusedPolicy};
 use huitong_protocol::card::CardStatus;
-use huitong_protocol::entry::{Body, Entry};
-use huitong_protocol::id::Epoch;
+use huitong_protocol::entry::{Body, Entry, HoldEnd, HoldEndReason};
+use huitong_protocol::id::{EntryId, Epoch, Seq};
+use huitong_protocol::money::Currency;
 use huitong_protocol::reconcile::Class;
 use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::wire::{Enrolled, SyncFault};
@@ -155,6 +156,18 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
             header.operation = "00000000-0000-7000-8000-000100000001".parse().unwrap();
             one.journal.push(Entry { header, body }.encode());
             one.upload(one.segment(held, held + 1)).await.unwrap();
+        }
+        Class::HoldDiffers => {
+            let released = HoldEnd {
+                of: EntryId { store: one.id, epoch: one.epoch, seq: Seq(1) },
+                hold: "00000000-0000-7000-8000-000100000001".parse().unwrap(),
+                account: account(1),
+                currency: Currency::CNY,
+                amount_minor: 5,
+                reason: HoldEndReason::Released,
+                note: String::new(),
+            };
+            bring(one, Body::HoldEnd(released)).await;
         }
         Class::ReportDiffers => {
             bring(one, reload(100)).await;
