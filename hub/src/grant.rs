@@ -105,6 +105,7 @@ pub async fn serve(
         server_time_ms: hub.now(),
         grants: attempt.grants,
         refused: taken.refused,
+        untold: taken.untold,
         body: GrantAnswer {
             cards: attempt.cards,
             elsewhere: attempt.elsewhere,

@@ -3,7 +3,7 @@
 //!
 //! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are. Nor is an epoch heard that was ended, or
 //! another session than that of the last turn. A hub that was restored takes the reports of each epoch as they come, until it has told everything, since it
-//! has forgotten what it granted (`crate::recovery`). What a store adopted beyond its grants proves, else, that the hub was restored and nobody told it: that
+//! has forgotten what it granted (`crate::recovery`); who left something out is told to begin anew. What a store adopted beyond its grants proves, else, that the hub was restored and nobody told it: that
 //! line is refused and the proof written down, and all else that the store says is taken.
 //!
 //! Invariant: counters change only by `protocol::allotment::step`; taking a report again, or an older one, changes nothing.
@@ -11,7 +11,7 @@
 use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Part, Purse, Refusal as Step};
 use huitong_protocol::card::{Card, CardChange, CardStatus};
-use huitong_protocol::id::{AccountId, Epoch, StoreId};
+use huitong_protocol::id::{AccountId, Epoch, Seq, StoreId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::tenure::Standing;
 use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
@@ -37,6 +37,8 @@ pub struct Taken {
     pub accounts: Vec<AccountId>,
     /// Whether a card was stopped, which other stores must hear of at once.
     pub card_stopped: bool,
+    /// Whether something was left out before it that the hub waits for: the store is to tell everything anew.
+    pub untold: bool,
 }
 
 /// Whether a report may be taken at all.
@@ -171,19 +173,16 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         };
         exception::raise(tx, &finding, now)?;
     }
-    device::reported(tx, caller.store, caller.epoch, report.head.seq, changed, now)?;
+    let is_refused = forked || !taken.refused.is_empty();
+    let part = part(&at, report, is_refused);
+    taken.untold = at.is_waited_for && at.told.misses_before(&Sound, &part);
+    // Up to its head everything was told only when nothing was left out before it.
+    let through = if taken.untold { Seq::ZERO } else { report.head.seq };
+    device::reported(tx, caller.store, caller.epoch, through, changed, now)?;
     if report.end.seq > at.heard.seq {
         tenure::hear(tx, caller.store, caller.epoch, &report.end)?;
     }
     if at.is_waited_for {
-        let is_refused = forked || !taken.refused.is_empty();
-        let part = Part {
-            life: at.told.life,
-            since_no: report.since_no,
-            through_no: report.through_no,
-            is_last: is_last(report),
-            is_refused,
-        };
         let told = at.told.step(&Sound, &part);
         if told.is_whole {
             tenure::told(tx, caller.store, caller.epoch)?;
@@ -195,6 +194,12 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
     rows::count(tx, Counted::Reports, 1)?;
     rows::count(tx, Counted::Releases, releases)?;
     Ok(taken)
+}
+
+/// Where a report stands in what its store has to tell.
+fn part(at: &Standpoint, report: &Report, is_refused: bool) -> Part {
+    let Report { since_no, through_no, .. } = *report;
+    Part { life: at.told.life, since_no, through_no, is_last: is_last(report), is_refused }
 }
 
 /// Whether nothing was left for another part when it was made. A part that was cut names an earlier end as its head; when the journal is empty both are the

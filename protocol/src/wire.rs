@@ -271,6 +271,9 @@ pub struct Answer<T> {
     pub grants: Vec<Grant>,
     /// Lines of the report that the hub refused, with the reason in words; the hub has recorded each.
     pub refused: Vec<RefusedLine>,
+    /// The report does not count as taken: the hub waits for everything that the store has, and this part left out something before it. The store begins anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
     /// What was asked.
     pub body: T,
 }

@@ -395,6 +395,7 @@ fn answer<T>(body: T) -> Answer<T> {
             unit: CNY,
             reason: "a reported counter went backwards".to_owned(),
         }],
+        untold: false,
         body,
     }
 }
@@ -515,7 +516,7 @@ fn sync_messages(vectors: &mut Vectors) {
         },
     );
     vectors.add("report_request", &request(ReportOnly {}));
-    vectors.add("report_answer", &answer(Nothing {}));
+    vectors.add("report_answer", &Answer { untold: true, ..answer(Nothing {}) });
     vectors.add("grant_request", &request(GrantRequest { needs: vec![need], totals: true }));
     vectors.add(
         "grant_answer",

@@ -238,8 +238,10 @@ impl Link {
         if let Some(policy) = policy {
             *self.told_policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((live.number, policy));
         }
-        if let Some(covered) = covered {
-            self.reported.took(covered, !answer.refused.is_empty());
+        match covered {
+            Some(covered) if answer.untold => self.reported.untold(covered),
+            Some(covered) => self.reported.took(covered, !answer.refused.is_empty()),
+            None => {}
         }
         self.refused(&answer.refused);
         Ok(answer)

@@ -34,6 +34,8 @@ struct Told {
     met_session: u64,
     /// How often it began from nothing: what was told before says nothing of this time.
     time: u64,
+    /// The last session in which it began from nothing because the hub missed something. Once a session is enough, or it would never end.
+    anew_in: u64,
     /// Told from the beginning and not yet whole. Nothing of it is written down, so that a restart begins anew.
     retelling: Option<Retelling>,
 }
@@ -51,7 +53,7 @@ impl Told {
     /// Nothing is told to this life of the hub.
     const fn nothing(life: u64, session: u64, time: u64) -> Self {
         let retelling = Some(Retelling { session, is_refused: false });
-        Self { change_no: 0, head: None, noted_change_no: 0, life, met_session: session, time, retelling }
+        Self { change_no: 0, head: None, noted_change_no: 0, life, met_session: session, time, anew_in: 0, retelling }
     }
 }
 
@@ -154,6 +156,25 @@ impl Reported {
             }
             told.retelling = told.retelling.filter(|retelling| retelling.is_refused);
         }
+    }
+
+    /// The hub answered that it misses something before this report, and waits for everything: all is told from the beginning. After a refused line it
+    /// always misses something; that is told once more in its time.
+    pub(super) fn untold(&self, covered: Covered) {
+        let mut told = self.told();
+        let (life, session) = covered.told_in;
+        let is_of_now = (told.life, told.time) == (life, covered.time);
+        if !is_of_now || told.retelling.is_some_and(|retelling| retelling.session != session) {
+            return;
+        }
+        if told.anew_in < session && !told.retelling.is_some_and(|retelling| retelling.is_refused) {
+            *told = Told { anew_in: session, ..Told::nothing(life, session, told.time + 1) };
+            return;
+        }
+        // Whatever was believed, it is not whole.
+        told.retelling.get_or_insert(Retelling { session, is_refused: true });
+        drop(told);
+        self.took(covered, true);
     }
 
     /// A session began, or goes on. One of a later life of the hub is told everything, and so is one whose hub waits for everything, whatever this store
@@ -401,6 +422,28 @@ mod tests {
         assert_eq!(told(&reported), (40, true));
         reported.meet(3, 4, false);
         assert_eq!(told(&reported), (40, true));
+    }
+
+    #[test]
+    fn who_left_something_out_begins_anew_once_a_session() {
+        let reported = Reported::starting_at(40, 3);
+        reported.meet(3, 1, false);
+        let (late, doubled) = (part(&reported, (3, 1), 50, true), part(&reported, (3, 1), 50, true));
+        reported.untold(late);
+        assert_eq!(told(&reported), (0, false));
+        reported.took(part(&reported, (3, 1), 20, false), false);
+        reported.untold(doubled);
+        assert_eq!(told(&reported), (20, false), "of the time before");
+        // It goes on to its end, and tells all once more in its time: never in a circle.
+        reported.untold(part(&reported, (3, 1), 40, true));
+        assert_eq!(told(&reported), (40, false));
+        reported.retell();
+        assert_eq!(told(&reported), (0, false));
+        // A refused line is left out of what the hub was told.
+        reported.meet(3, 2, true);
+        reported.took(part(&reported, (3, 2), 20, false), true);
+        reported.untold(part(&reported, (3, 2), 40, true));
+        assert_eq!(told(&reported), (40, false));
     }
 
     #[test]

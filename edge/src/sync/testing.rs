@@ -121,6 +121,8 @@ pub(crate) struct Office {
     pub(crate) refuse_hello: Option<SyncFault>,
     /// What it says to everything within a session.
     pub(crate) refuse_session: Option<SyncFault>,
+    /// How many more reports that do not begin with everything it answers as untold.
+    pub(crate) untold: u32,
     /// The account whose lines it refuses.
     pub(crate) refuse_account: Option<i64>,
     /// The turns and nonces of hellos that it answered.
@@ -282,9 +284,11 @@ impl FakeOffice {
         let request: Request<Q> = from_msgpack(body).unwrap();
         office.policy_states.extend(request.policy);
         let refused = Self::refused(office, request.report.as_ref());
+        let untold = office.untold > 0 && request.report.as_ref().is_some_and(|report| report.since_no > 0);
+        office.untold -= u32::from(untold);
         let mut grants = Self::take(office, request.report);
         let body = serve(office, request.body, &mut grants)?;
-        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants, refused, body }))
+        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants, refused, untold, body }))
     }
 
     fn serve(office: &mut Office, request: &HttpPost) -> Reply {
@@ -452,7 +456,7 @@ impl FakeOffice {
             recalls: recalls.into_iter().map(|(_, recall)| *recall).collect(),
             datasets: office.datasets(),
         };
-        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants: Vec::new(), refused, body }))
+        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants: Vec::new(), refused, untold: false, body }))
     }
 
     async fn once(&self, request: &HttpPost) -> HttpReply {

@@ -185,6 +185,25 @@ async fn what_a_restored_hub_refused_is_told_from_the_beginning_in_each_session_
 }
 
 #[tokio::test]
+async fn a_hub_that_misses_something_is_told_everything_in_the_same_session() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 500).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        office.untold = 1;
+        office.reports.clear();
+    });
+    shop.reload(2, 70).await;
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| {
+        let begins: Vec<bool> = office.reports.iter().map(|report| report.since_no == 0).collect();
+        assert!(!begins[0] && begins[1..].contains(&true), "{begins:?}");
+        let all = office.reports.iter().find(|report| report.since_no == 0).unwrap();
+        assert_eq!(all.counters.len(), 2);
+    });
+}
+
+#[tokio::test]
 async fn messages_that_arrive_twice_have_one_effect() {
     let shop = Shop::new(AT_ONCE, 0).await;
     shop.office.with(|office| office.twice.extend([path::REPORT, path::GRANT, path::UPLOAD]));

@@ -251,15 +251,16 @@ fn part(store: &FakeStore, (since_no, through_no): (u64, u64), is_last: bool) ->
 async fn who_leaves_out_the_beginning_has_not_told_everything() {
     let (_world, hub, one, mut two, _image) = forgetful().await;
     // As a store does that was told, before the restore, that everything has arrived.
-    one.send_report(part(&one, (9, 9), true)).await.unwrap();
+    assert!(one.send_report(part(&one, (9, 9), true)).await.unwrap().untold, "it is to begin anew");
     assert_eq!(waited_for(&hub).await, 1, "what it told the hub has forgotten");
     assert_eq!(two.ask(80).await.grants, Vec::new());
-    one.send_report(part(&one, (0, 5), false)).await.unwrap();
-    one.send_report(part(&one, (7, 9), true)).await.unwrap();
+    assert!(!one.send_report(part(&one, (0, 5), false)).await.unwrap().untold);
+    assert!(one.send_report(part(&one, (7, 9), true)).await.unwrap().untold);
     assert_eq!(waited_for(&hub).await, 1, "changes 6 and 7 are missing");
     one.send_report(part(&one, (0, 5), false)).await.unwrap();
     one.send_report(part(&one, (0, 5), false)).await.unwrap();
     one.send_report(part(&one, (4, 9), true)).await.unwrap();
+    assert!(!one.send_report(part(&one, (12, 13), true)).await.unwrap().untold, "nobody waits for it any more");
     assert_eq!((waited_for(&hub).await, free(&hub).await), (0, 0));
     assert_eq!(two.ask(80).await.grants, Vec::new(), "all of it is with the other store");
 }

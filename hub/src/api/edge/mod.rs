@@ -151,5 +151,5 @@ fn undelivered(tx: &mut Tx<'_>, caller: Caller, accounts: &[AccountId]) -> Resul
 }
 
 fn answer<T>(hub: &Hub, taken: Taken, grants: Vec<Grant>, body: T) -> Answer<T> {
-    Answer { server_time_ms: hub.now(), grants, refused: taken.refused, body }
+    Answer { server_time_ms: hub.now(), grants, refused: taken.refused, untold: taken.untold, body }
 }
