@@ -244,6 +244,9 @@ CREATE TABLE sync_state (
     acknowledged_seq INTEGER NOT NULL,
     acknowledged_hash BLOB NOT NULL,
     reported_change_no INTEGER NOT NULL,
+    -- The end of the journal of the last report that the hub took.
+    reported_seq INTEGER NOT NULL DEFAULT 0,
+    reported_hash BLOB NOT NULL DEFAULT (zeroblob(32)),
     -- When the store last knew that the hub had no newer policies, and no newer cards, as far as it is written down.
     policies_confirmed_ms INTEGER,
     cards_confirmed_ms INTEGER

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::allotment::rule::{Care, Rule};
-use crate::id::{Epoch, Seq};
+use crate::id::{Epoch, Hash, Seq};
 use crate::journal::Head;
 
 /// Whether an epoch is lived.
@@ -165,6 +165,48 @@ impl Tenure {
     }
 }
 
+/// What a life of the hub has told a store to be on its disk. A hub of that life that has less was put back from a backup, and nobody told it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assured {
+    /// The journal up to here.
+    pub journal: Head,
+    /// Reports up to this entry.
+    pub reported: Head,
+}
+
+impl Assured {
+    /// Nothing yet.
+    pub const NOTHING: Self = Self { journal: Head::START, reported: Head::START };
+}
+
+/// What a hub has forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Forgotten {
+    /// A part of the journal, or all of it that it acknowledged is another one.
+    #[error("it had acknowledged the store's journal up to entry {0}, and does not hold that entry")]
+    Journal(Seq),
+    /// Reports.
+    #[error("it had taken the store's reports up to entry {told}, and has heard of it up to entry {heard}")]
+    Reports {
+        /// What it had said.
+        told: Seq,
+        /// What it knows.
+        heard: Seq,
+    },
+}
+
+/// Whether a hub has less of a living epoch than the same life of it had said. `held` is the hash that it holds where the assured journal ends; nothing
+/// when its journal ends before.
+#[must_use]
+pub fn forgotten(assured: &Assured, held: Option<Hash>, heard: Seq) -> Option<Forgotten> {
+    if held != Some(assured.journal.hash) {
+        return Some(Forgotten::Journal(assured.journal.seq));
+    }
+    let told = assured.reported.seq;
+    (heard < told).then_some(Forgotten::Reports { told, heard })
+}
+
 /// What who brings the journal of an epoch that ended says of the entry up to which the hub had heard that epoch. Two databases may bear the same epoch: the
 /// true one, and a backup that was put back and went another way from an earlier entry on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -218,6 +260,19 @@ mod tests {
             assert_eq!(says.may_add(&heard, Seq(199)), may, "{says:?}");
             assert!(says.may_add(&heard, Seq(200)), "{says:?}: it is held");
         }
+    }
+
+    #[test]
+    fn a_hub_with_less_than_it_had_said_has_forgotten() {
+        let at = |seq, byte| Head { seq: Seq(seq), hash: Hash([byte; 32]) };
+        let assured = Assured { journal: at(5, 1), reported: at(9, 2) };
+        assert_eq!(forgotten(&assured, Some(Hash([1; 32])), Seq(9)), None);
+        assert_eq!(forgotten(&assured, Some(Hash([1; 32])), Seq(12)), None, "other messages came later");
+        assert_eq!(forgotten(&assured, None, Seq(9)), Some(Forgotten::Journal(Seq(5))));
+        assert_eq!(forgotten(&assured, Some(Hash([3; 32])), Seq(9)), Some(Forgotten::Journal(Seq(5))));
+        let lost = Forgotten::Reports { told: Seq(9), heard: Seq(8) };
+        assert_eq!(forgotten(&assured, Some(Hash([1; 32])), Seq(8)), Some(lost));
+        assert_eq!(forgotten(&Assured::NOTHING, Some(Hash::ZERO), Seq::ZERO), None, "nothing was said yet");
     }
 
     fn greeting(turn: u64, nonce: u64) -> Greeting {

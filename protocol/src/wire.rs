@@ -17,7 +17,7 @@ use crate::item::Item;
 use crate::journal::{Head, Range};
 use crate::member::{DraftOutcome, Member, MemberKeys, PhoneKey};
 use crate::organisation::{LegalEntity, Store};
-use crate::tenure::HeardEntry;
+use crate::tenure::{Assured, HeardEntry};
 use crate::till::TotalBalance;
 use crate::time::{BusinessDay, Instant, Stamp};
 use crate::unit::Unit;
@@ -179,6 +179,8 @@ pub struct Hello {
     pub turn_nonce: u64,
     /// The hub's life that it met last; 0 before the first. A hub of an earlier one was put back, and nobody told it.
     pub life: u64,
+    /// What that life has told the store to be on its disk: a hub with less was put back as well.
+    pub assured: Assured,
 }
 
 /// The hub's answer to a hello.

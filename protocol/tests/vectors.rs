@@ -32,7 +32,7 @@ use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::party::Party;
 use huitong_protocol::pricing::{Discount, DiscountSource, FundedPart, Shopper};
 use huitong_protocol::seal::{ControlTotals, KindTotal, MovementTotal, Seal, TenderTotal};
-use huitong_protocol::tenure::HeardEntry;
+use huitong_protocol::tenure::{Assured, HeardEntry};
 use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
@@ -500,6 +500,7 @@ fn sync_messages(vectors: &mut Vectors) {
             turn: 3,
             turn_nonce: 77,
             life: 1,
+            assured: Assured { journal: head(), reported: head() },
         },
     );
     vectors.add(

@@ -13,6 +13,8 @@ pub struct SyncState {
     pub acknowledged: Head,
     /// Changes up to this number are in reports that the hub took.
     pub reported_change_no: i64,
+    /// The end of the journal of the last report that it took, as far as it is written down.
+    pub reported: Head,
 }
 
 /// Reads it.
@@ -20,17 +22,22 @@ pub struct SyncState {
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn get(tx: &ReadTx<'_>) -> Result<SyncState, StoreError> {
-    let sql = "SELECT acknowledged_seq, acknowledged_hash, reported_change_no FROM sync_state WHERE id = 1";
+    let sql = "SELECT acknowledged_seq, acknowledged_hash, reported_change_no, reported_seq, reported_hash FROM sync_state WHERE id = 1";
     let state = tx.one("read the sync state", sql, [], |row| {
-        let hash: Vec<u8> = cell(row, 1)?;
-        let hash = Hash::from_slice(&hash).map_err(|error| StoreError::Value {
-            table: "sync_state",
-            column: "acknowledged_hash",
-            fault: error.to_string(),
-        })?;
+        let hash = |at: usize, column| {
+            let bytes: Vec<u8> = cell(row, at)?;
+            let bad = |error: huitong_protocol::id::IdError| error.to_string();
+            Hash::from_slice(&bytes).map_err(bad).map_err(|fault| StoreError::Value {
+                table: "sync_state",
+                column,
+                fault,
+            })
+        };
+        let seq = |at, column| counted(row, at, "sync_state", column).map(Seq);
         Ok(SyncState {
-            acknowledged: Head { seq: Seq(counted(row, 0, "sync_state", "acknowledged_seq")?), hash },
+            acknowledged: Head { seq: seq(0, "acknowledged_seq")?, hash: hash(1, "acknowledged_hash")? },
             reported_change_no: cell(row, 2)?,
+            reported: Head { seq: seq(3, "reported_seq")?, hash: hash(4, "reported_hash")? },
         })
     })?;
     state.ok_or(StoreError::Rows { operation: "read the sync state", rows: 0 })
@@ -48,24 +55,30 @@ pub fn acknowledge(tx: &mut WriteTx<'_>, head: Head) -> Result<(), StoreError> {
     )
 }
 
-/// The hub took reports up to a change number; an answer that comes late does not take it back.
+/// The hub took reports up to a change number, the last of them made at an end of the journal; an answer that comes late does not take it back.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn reported(tx: &mut WriteTx<'_>, change_no: i64) -> Result<(), StoreError> {
+pub fn reported(tx: &mut WriteTx<'_>, change_no: i64, end: Head) -> Result<(), StoreError> {
     tx.execute_one(
         "keep what was reported",
-        "UPDATE sync_state SET reported_change_no = MAX(reported_change_no, ?1) WHERE id = 1",
-        [change_no],
+        "UPDATE sync_state SET reported_change_no = MAX(reported_change_no, ?1), \
+         reported_hash = CASE WHEN ?2 > reported_seq THEN ?3 ELSE reported_hash END, reported_seq = MAX(reported_seq, ?2) WHERE id = 1",
+        (change_no, column(end.seq.0), &end.hash.0[..]),
     )
 }
 
-/// The hub has forgotten what was reported: all of it is told again.
+/// The hub has forgotten what was reported and what it acknowledged: all of it is told again, and where the journal goes on is for it to say.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
-pub fn unreported(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
-    tx.execute_one("note that nothing is reported", "UPDATE sync_state SET reported_change_no = 0 WHERE id = 1", ())
+pub fn forgotten(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    tx.execute_one(
+        "note that nothing is reported",
+        "UPDATE sync_state SET reported_change_no = 0, reported_seq = 0, reported_hash = zeroblob(32), acknowledged_seq = 0, \
+         acknowledged_hash = zeroblob(32) WHERE id = 1",
+        (),
+    )
 }
 
 /// When the hub last had nothing newer than the store, as far as it was written down.

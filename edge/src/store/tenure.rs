@@ -103,7 +103,7 @@ pub fn is_waiting(tx: &ReadTx<'_>, nonce: u64) -> Result<bool, StoreError> {
 }
 
 /// The hub answered the hello with this nonce. Gives whether it was the one that is waited for, of a life of the hub that is not over. A later life has
-/// forgotten what it was told, and gives the numbers of what it changes once more: in the same transaction nothing counts as reported or fetched any more.
+/// forgotten what it was told, and gives the numbers of what it changes once more: in the same transaction nothing counts as reported, acknowledged or fetched any more.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
@@ -114,7 +114,7 @@ pub fn welcomed(tx: &mut WriteTx<'_>, nonce: u64, turn: HubTurn) -> Result<bool,
     }
     setting::remove(tx, NONCE)?;
     if turn.life > known.life {
-        sync_state::unreported(tx)?;
+        sync_state::forgotten(tx)?;
         replica::forget_versions(tx)?;
     }
     if tx.chain().hub_turn != turn {

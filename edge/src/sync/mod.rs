@@ -231,12 +231,16 @@ impl Link {
         A: DeserializeOwned,
     {
         let (report, covered) = report::build(self, live)?.unzip();
+        let told_end = report.as_ref().map(|report| report.end);
         let policy = self.untold_policy(live.number);
         let answer = self.session.call(live, path, (report, policy.clone()), body, timeout).await;
         let answer = answer.map_err(|error| self.failed(path, error))?;
         self.answered();
         if let Some(policy) = policy {
             *self.told_policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((live.number, policy));
+        }
+        if let Some(end) = told_end {
+            self.session.reported(live.turn.life, end);
         }
         match covered {
             Some(covered) if answer.untold => self.reported.untold(covered),

@@ -343,11 +343,12 @@ pub async fn note(link: &Link) -> Result<(), StoreError> {
     if told.retelling.is_some() {
         return Ok(());
     }
+    let end = link.session.reported_to(told.life);
     let noted = link.store.write(move |tx| {
         // The hub may have been restored in the meantime.
         let is_same = tx.chain().hub_turn.life == told.life;
         if is_same {
-            sync_state::reported(tx, told.change_no)?;
+            sync_state::reported(tx, told.change_no, end)?;
         }
         Ok::<_, StoreError>(is_same)
     });

@@ -2,13 +2,15 @@
 //!
 //! Trying again belongs to who calls. Invariant: no nonce is used twice in a session, and a request is signed over exactly the bytes sent.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::id::{Epoch, GroupId, StoreId};
+use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::Assured;
 use huitong_protocol::till::Witness;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{
@@ -23,7 +25,7 @@ use super::hub_client::{HttpPost, HttpReply, HubClient, HubDown};
 use crate::clock::Clock;
 use crate::identity::{StoreKey, random_bytes};
 use crate::store::tenure::{self, HubTurn};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, journal, sync_state};
 
 /// The body is MessagePack.
 pub(crate) const MSGPACK: (&str, &str) = ("content-type", "application/msgpack");
@@ -118,6 +120,8 @@ pub struct Session {
     clock: Arc<dyn Clock>,
     store: Store,
     live: Mutex<Option<Live>>,
+    /// The end of the journal of the last report that a life of the hub took since the start.
+    reported: std::sync::Mutex<(u64, Head)>,
     sessions: AtomicU64,
     hello_nonce: AtomicI64,
 }
@@ -144,6 +148,7 @@ impl Session {
             clock,
             store,
             live: Mutex::new(None),
+            reported: std::sync::Mutex::new((0, Head::START)),
             sessions: AtomicU64::new(0),
             hello_nonce: AtomicI64::new(0),
         }
@@ -218,6 +223,30 @@ impl Session {
         answer
     }
 
+    /// A life of the hub took a report that was made at this end of the journal. The next hello says so: a hub that has not heard of it was put back.
+    pub(super) fn reported(&self, life: u64, end: Head) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if (life, end.seq) > (reported.0, reported.1.seq) {
+            *reported = (life, end);
+        }
+    }
+
+    /// The end of the journal of the last report that this life of the hub took since the start.
+    pub(super) fn reported_to(&self, life: u64) -> Head {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.0 == life { reported.1 } else { Head::START }
+    }
+
+    /// What this life of the hub has told the store to be on its disk.
+    fn assured(&self, life: u64) -> Result<Assured, StoreError> {
+        let noted = self.store.read(sync_state::get)?;
+        let reported = self.reported_to(life);
+        let reported = if reported.seq > noted.reported.seq { reported } else { noted.reported };
+        // What contradicts this journal was none of this store's, and has its own alarm.
+        let is_ours = self.store.read(|tx| journal::contains(tx, noted.acknowledged))?;
+        Ok(Assured { journal: if is_ours { noted.acknowledged } else { Head::START }, reported })
+    }
+
     /// Ends a session unless another has begun: the next call says hello.
     async fn forget(&self, number: u64) {
         let mut live = self.live.lock().await;
@@ -235,10 +264,12 @@ impl Session {
         // Whoever keeps it keeps signed numbers.
         let fresh = u64::from_le_bytes(fresh) >> 1;
         let turn_nonce = self.store.write(move |tx| tenure::greet(tx, fresh)).await.map_err(unwritten)?;
+        // Before the journal's end, which contains it then.
+        let assured = self.assured(self.store.committed().hub_turn.life).map_err(unwritten)?;
         let committed = self.store.committed();
         let turn = committed.hub_turn.turn;
         let (protocol, head, life) = (PROTOCOL_VERSION, committed.head, committed.hub_turn.life);
-        let hello = Hello { protocol, group, store, epoch, head, turn, turn_nonce, life };
+        let hello = Hello { protocol, group, store, epoch, head, turn, turn_nonce, life, assured };
         // Rising over restarts too, as long as the clock is: a hello heard on the line is of no use later.
         let now_ms = self.clock.now().ms();
         let previous = self.hello_nonce.fetch_max(now_ms, Ordering::Relaxed);

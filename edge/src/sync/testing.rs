@@ -19,6 +19,7 @@ use huitong_protocol::id::{AccountId, Epoch, Hash, Seq, StoreId};
 use huitong_protocol::journal::{Head, verify};
 use huitong_protocol::money::Currency;
 use huitong_protocol::organisation::Store as StoreRecord;
+use huitong_protocol::tenure::Assured;
 use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
@@ -125,6 +126,8 @@ pub(crate) struct Office {
     pub(crate) untold: u32,
     /// The account whose lines it refuses.
     pub(crate) refuse_account: Option<i64>,
+    /// What the last hello said that it had told the store, in which life.
+    pub(crate) assured: Option<(u64, Assured)>,
     /// The turns and nonces of hellos that it answered.
     pub(crate) greeted: Vec<(u64, u64)>,
     /// Its journal is of an epoch that ended, which it had heard so far.
@@ -319,6 +322,7 @@ impl FakeOffice {
                     return refuse(409, fault, "not this one");
                 }
                 office.greeted.push((hello.turn, hello.turn_nonce));
+                office.assured = Some((hello.life, hello.assured));
                 office.sessions += 1;
                 let session = format!("session-{}", office.sessions);
                 office.live.insert(session.clone());

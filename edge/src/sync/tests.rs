@@ -6,6 +6,8 @@ use std::sync::Arc;
 use huitong_protocol::allotment::{HubEvent, step};
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::id::AccountId;
+use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::Assured;
 use huitong_protocol::wire::{DatasetKind, DatasetRow, Recall, SyncFault, path};
 use serde_json::json;
 use tower::ServiceExt as _;
@@ -201,6 +203,33 @@ async fn a_hub_that_misses_something_is_told_everything_in_the_same_session() {
         let all = office.reports.iter().find(|report| report.since_no == 0).unwrap();
         assert_eq!(all.counters.len(), 2);
     });
+}
+
+#[tokio::test]
+async fn a_hello_says_what_this_life_of_the_hub_has_on_its_disk() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    let first = shop.office.with(|office| office.incarnation);
+    shop.reload(1, 500).await;
+    shop.edge.upload().await.unwrap();
+    let journal = shop.edge.store().head();
+    shop.reload(2, 70).await;
+    shop.edge.wait_reported().await.unwrap();
+    let reported = shop.edge.store().head();
+    let assured = || shop.office.with(|office| office.assured.unwrap());
+    shop.office.with(|office| office.forget_sessions());
+    shop.edge.reconnect().await.unwrap();
+    assert_eq!(assured(), (first, Assured { journal, reported }));
+    // Another life knows what it holds; of the one before nothing is claimed.
+    shop.office.with(|office| office.forget_reports());
+    shop.edge.reconnect().await.unwrap();
+    shop.edge.wait_reported().await.unwrap();
+    shop.office.with(|office| office.forget_sessions());
+    shop.edge.reconnect().await.unwrap();
+    assert_eq!(assured(), (first + 1, Assured { journal: Head::START, reported }));
+    let shop = shop.restart().await;
+    shop.edge.reconnect().await.unwrap();
+    let (life, assured) = shop.office.with(|office| office.assured.unwrap());
+    assert_eq!((life, assured.reported), (first + 1, reported), "it is written down");
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ pub async fn run(link: &Arc<Link>) -> Result<UploadDone, SyncError> {
     let mut push = Push { link, goal, holds: begin, done };
     let result = push.all().await;
     cursor.holds = Some(push.holds);
-    note(link, push.holds, &push.done).await?;
+    note(link, live.turn.life, push.holds, &push.done).await?;
     let result = result.map(|()| push.done);
     match &result {
         Err(error @ SyncError::Diverged { .. }) => {
@@ -206,7 +206,7 @@ pub(super) fn segment(
 }
 
 /// Writes down what the hub said, for `status` and the day's report.
-async fn note(link: &Link, holds: Head, done: &UploadDone) -> Result<(), StoreError> {
+async fn note(link: &Link, life: u64, holds: Head, done: &UploadDone) -> Result<(), StoreError> {
     link.notices.quarantined(&done.quarantined);
     let known = link.store.read(sync_state::get)?.acknowledged;
     if known == holds && done.days.is_empty() {
@@ -217,7 +217,10 @@ async fn note(link: &Link, holds: Head, done: &UploadDone) -> Result<(), StoreEr
         done.days.iter().map(|verdict| (verdict.business_day, verdict.clone())).collect();
     link.store
         .write(move |tx| {
-            sync_state::acknowledge(tx, holds)?;
+            // What an earlier life of the hub held says nothing of this one.
+            if tx.chain().hub_turn.life == life {
+                sync_state::acknowledge(tx, holds)?;
+            }
             for verdict in days.values() {
                 if day::get(tx, verdict.business_day)?
                     .is_some_and(|day| day.seal.is_some_and(|(seq, _)| seq == verdict.seal_seq))

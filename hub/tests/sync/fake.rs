@@ -22,7 +22,7 @@ use huitong_protocol::id::{AccountId, Epoch, GroupId, OperationId, Seq, StoreId}
 use huitong_protocol::journal::Head;
 use huitong_protocol::money::Currency;
 use huitong_protocol::organisation::{LegalEntity, Store as StoreRow};
-use huitong_protocol::tenure::HeardEntry;
+use huitong_protocol::tenure::{Assured, HeardEntry};
 use huitong_protocol::time::{BusinessDay, CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
@@ -255,6 +255,7 @@ impl FakeStore {
             turn: self.turn,
             turn_nonce: self.turn_nonce,
             life: 0,
+            assured: Assured::NOTHING,
         }
     }
 

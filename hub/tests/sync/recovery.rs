@@ -12,10 +12,11 @@ use huitong_hub::store::{allotment, card as cards, device, exception, organisati
 use huitong_hub::{api, fence, suspense, verify};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
 use huitong_protocol::card::{CardChange, CardStatus};
-use huitong_protocol::id::Epoch;
+use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::Head;
+use huitong_protocol::tenure::Assured;
 use huitong_protocol::time::{Instant, Stamp};
-use huitong_protocol::wire::{Report, ReportLine, SyncFault};
+use huitong_protocol::wire::{Hello, Report, ReportLine, SyncFault};
 
 use crate::fake::{CNY, FakeStore, World, account, card, fault, opens};
 
@@ -335,6 +336,57 @@ async fn a_store_shows_that_the_hub_was_restored_and_is_not_punished_for_it() {
         assert_eq!((waited_for(&hub).await, free(&hub).await), (0, 0));
         assert_eq!(two.ask(80).await.grants, Vec::new());
     }
+}
+
+#[tokio::test]
+async fn the_first_hello_shows_that_the_hub_holds_less_than_it_had_said() {
+    for (is_uploaded, is_reported) in [(true, false), (false, true)] {
+        let world = World::new().await;
+        let mut one = world.store("S1").await;
+        one.write(crate::journal::open());
+        one.upload(one.segment(0, 1)).await.unwrap();
+        one.send_report(one.report(account(1))).await.unwrap();
+        let image = backup(&world).await;
+        one.write(crate::journal::open());
+        if is_uploaded {
+            one.upload(one.segment(1, 2)).await.unwrap();
+        } else {
+            one.send_report(one.report(account(1))).await.unwrap();
+        }
+        // No turn was given since the backup, and nothing granted.
+        let before = Assured { journal: one.head_at(1), reported: one.head_at(1) };
+        let end = one.head();
+        let assured = Assured {
+            journal: if is_uploaded { end } else { before.journal },
+            reported: if is_reported { end } else { before.reported },
+        };
+        let says = |store: &FakeStore, life, assured| Hello { life, assured, ..store.hello_body() };
+        let hub = unnoticed(&world, &image).await;
+        turn_to(&mut one, &hub);
+        let world = world.on(hub, image);
+        assert_eq!(fault(one.say_hello(&says(&one, 1, assured)).await), SyncFault::Forgotten);
+        assert_eq!(world.exceptions().await, ["hub_forgot"]);
+        // The right database again: nothing is amiss. Another life, and a store that is waited for, prove nothing.
+        one.say_hello(&says(&one, 1, before)).await.unwrap();
+        let (known, now) = (world.read(recovery::mark).await, world.hub.now());
+        recovered(&world.hub.store, said(&known, false), now).await.unwrap();
+        one.say_hello(&says(&one, 1, assured)).await.unwrap();
+        one.say_hello(&says(&one, 2, assured)).await.unwrap();
+        assert_eq!(world.exceptions().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_cannot_have_been_told_is_malformed() {
+    let world = World::new().await;
+    let one = world.store("S1").await;
+    let ahead = Head { seq: Seq(1), ..Head::START };
+    let hello = Hello { assured: Assured { reported: ahead, ..Assured::NOTHING }, ..one.hello_body() };
+    let refused = one.say_hello(&hello).await.unwrap_err();
+    assert_eq!(
+        (refused.fault, refused.message.as_str()),
+        (SyncFault::Malformed, "assured.reported.seq: is 1, after head.seq, 0")
+    );
 }
 
 #[tokio::test]

@@ -14,13 +14,14 @@ use huitong_protocol::unit::Unit;
 use rusqlite::types::ValueRef;
 
 /// What differs between two stores that did the same: forms are sealed with fresh randomness, and with their bytes every hash after them.
-const DIFFERS: [(&str, &str); 6] = [
+const DIFFERS: [(&str, &str); 7] = [
     ("entry", "hash"),
     ("entry", "bytes"),
     ("operation", "answer"),
     ("day", "seal"),
     ("day", "verdict"),
     ("sync_state", "acknowledged_hash"),
+    ("sync_state", "reported_hash"),
 ];
 
 /// The rows of every table, as text.

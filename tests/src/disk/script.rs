@@ -104,7 +104,7 @@ impl Step {
                     .write(|tx| {
                         let (head, change_no) = (tx.head(), tx.chain().change_no);
                         sync_state::acknowledge(tx, head)?;
-                        sync_state::reported(tx, change_no)
+                        sync_state::reported(tx, change_no, head)
                     })
                     .await?;
             }

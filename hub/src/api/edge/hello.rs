@@ -10,7 +10,7 @@ use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::id::{Epoch, Hash, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
-use huitong_protocol::tenure::{Greeting, NotContinuous, Standing};
+use huitong_protocol::tenure::{self as tenure_rules, Greeting, NotContinuous, Standing};
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{DatasetVersion, Hello, SyncFault, Welcome, from_msgpack, path};
 
@@ -88,6 +88,13 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     if i64::try_from(hello.turn).is_err() {
         return Err(Refusal::malformed(format!("turn: {} is none that was ever given", hello.turn)));
     }
+    let (journal, reported) = (hello.assured.journal, hello.assured.reported);
+    for (field, found) in [("journal", journal), ("reported", reported)] {
+        if found.seq > hello.head.seq || i64::try_from(found.seq.0).is_err() {
+            let words = format!("assured.{field}.seq: is {}, after head.seq, {}", found.seq, hello.head.seq);
+            return Err(Refusal::malformed(words));
+        }
+    }
     let now = hub.now();
     hub.heard(store, now);
     let read_at = tokio::time::Instant::now();
@@ -143,6 +150,13 @@ fn judge(tx: &mut Tx<'_>, (hello, of): (&Hello, &Hash), is_news: bool, now: Inst
             &format!("life {} of the hub has met it; this is life {}", hello.life, at.told.life),
             now,
         );
+    }
+    // A hub that waits has forgotten, and knows it. What another life had said is for its own time.
+    if at.standing == Standing::Living && !at.is_waited_for && hello.life == at.told.life {
+        let held = journal::hash_at(tx, store, epoch, hello.assured.journal.seq)?;
+        if let Some(why) = tenure_rules::forgotten(&hello.assured, held, known.heard.seq) {
+            return forgotten(tx, hello, &why.to_string(), now);
+        }
     }
     let greeting = Greeting { epoch, turn: hello.turn, nonce: hello.turn_nonce };
     let next = match known.greet(&Sound, &greeting, at.is_waited_for) {
