@@ -36,13 +36,15 @@ pub fn post_sale(
         paid(basket, &request.tenders)?;
         let tenders = catalogued(situation.policy, request)?;
         let (mut needs, mut ended) = (Vec::new(), Vec::new());
-        for (index, (line, tender)) in request.tenders.iter().zip(&tenders).enumerate() {
-            let Some(number) = line.card.filter(|_| tender.class.needs_card()) else { continue };
+        // What was promised pays first: what a card may pay beside its hold does not depend on the order of the lines.
+        let mut order: Vec<usize> = (0..tenders.len()).collect();
+        order.sort_by_key(|&index| request.tenders[index].hold.is_none());
+        order.retain(|&index| tenders[index].class.needs_card() && request.tenders[index].card.is_some());
+        for &index in &order {
+            let (line, tender) = (&request.tenders[index], tenders[index]);
+            let Some(number) = line.card else { continue };
             let taken = match tender.class {
-                _ if line.hold.is_some() => {
-                    // A plan that asks first is thrown away, and its purses are used up.
-                    capture(&mut work, request, index, unit, needs.is_empty()).map(|hold| ended.push(hold))
-                }
+                _ if line.hold.is_some() => capture(&mut work, request, index, unit).map(|hold| ended.push(hold)),
                 TenderClass::Points => burn(&mut work, number, index, request, basket.total_minor),
                 _ => spend(&mut work, number, unit, MovementKind::Spend, line.amount_minor),
             };
@@ -55,6 +57,10 @@ pub fn post_sale(
         if !needs.is_empty() {
             return Err(Decision::AskHub(needs)); // One call for all cards of the basket.
         }
+        // A return finds what each tender took off by its place.
+        let mut moved: Vec<(usize, Movement)> = order.into_iter().zip(work.movements.drain(..)).collect();
+        moved.sort_by_key(|&(index, _)| index);
+        work.movements = moved.into_iter().map(|(_, movement)| movement).collect();
         let allocation = allocate(situation, cards, request, basket, &tenders)?;
         let mut sale = Sale {
             currency: request.currency,
@@ -165,9 +171,8 @@ pub(super) fn may_spend<'a>(
     Ok(card)
 }
 
-/// Pays with a hold. It was promised when the card was good: neither what became of the card since nor any limit is asked again, nor the hub. `is_done`
-/// is false when the operation will ask the hub for something else before it is decided.
-fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit, is_done: bool) -> Decide<EndedHold> {
+/// Pays with a hold. It was promised when the card was good: neither what became of the card since nor any limit is asked again, nor the hub.
+fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit) -> Decide<EndedHold> {
     let line = &request.tenders[index];
     let (Some(number), Some(id)) = (line.card, line.hold) else { return refuse(DeclineCode::HoldUnknown) };
     work.may_take_off(number)?;
@@ -188,13 +193,11 @@ fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit, is
     if amount_minor > hold.amount_minor {
         return Err(Decision::over_limit(DeclineCode::HoldExceeded, number, unit, hold.amount_minor, amount_minor));
     }
-    if is_done {
-        let (account, kind) = (hold.account, MovementKind::Spend);
-        let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
-        let event = HoldingEvent::Capture { held_minor: hold.amount_minor, amount_minor };
-        if let Err(refusal) = work.move_value(movement, event) {
-            return faulty(format!("tenders[{index}].hold"), refusal.to_string());
-        }
+    let (account, kind) = (hold.account, MovementKind::Spend);
+    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+    let event = HoldingEvent::Capture { held_minor: hold.amount_minor, amount_minor };
+    if let Err(refusal) = work.move_value(movement, event) {
+        return faulty(format!("tenders[{index}].hold"), refusal.to_string());
     }
     Ok(EndedHold { id, state: HoldState::Captured, captured_minor: Some(amount_minor) })
 }

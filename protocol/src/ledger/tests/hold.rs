@@ -99,6 +99,33 @@ fn what_is_held_pays_for_nothing_else_and_its_owner_is_never_called_poor() {
 }
 
 #[test]
+fn what_a_hold_and_its_card_pay_counts_the_same_in_either_order() {
+    for is_hold_first in [true, false] {
+        let mut shop = shop();
+        shop.policy.products[0].spend_minor_max = 6_000;
+        let id = shop.held(1, 4_000);
+        let tenders = |plain_minor| {
+            let mut lines = vec![by_hold(1, 4_000, id), tender("stored_value", plain_minor, Some(1))];
+            if !is_hold_first {
+                lines.reverse();
+            }
+            lines
+        };
+        let refused = declined(shop.sale(&pays(tenders(2_001))));
+        assert_eq!(
+            (refused.code, refused.available_here_minor, refused.needed_minor),
+            (DeclineCode::SpendLimit, Some(6_000), Some(6_001))
+        );
+        let approved = shop.sale(&pays(tenders(2_000)));
+        let (entry, _) = shop.book(approved);
+        // A return finds what each tender took off by its place.
+        let moved: Vec<i64> = entry.body.movements().iter().map(|movement| movement.amount_minor).collect();
+        let paid: Vec<i64> = entry.body.tenders().iter().map(|line| line.amount_minor).collect();
+        assert_eq!((moved, shop.here(1)), (paid, 4_000));
+    }
+}
+
+#[test]
 fn a_hold_asks_the_hub_for_what_is_short_and_then_only_says_no() {
     let mut shop = shop();
     shop.hub = Hub::NotAsked;
