@@ -36,12 +36,14 @@ use huitong_protocol::allotment::{Holding, Purse};
 use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::decline::{Decline, Elsewhere};
 use huitong_protocol::entry::{Body, Sale};
-use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
+use huitong_protocol::id::{EntryId, Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
 use huitong_protocol::policy::Policy;
 use huitong_protocol::pricing::Verdict;
-use huitong_protocol::till::{Approved, BalanceHere, Fault, Hold, HoldState, Outcome, SalePrice, TotalBalance};
+use huitong_protocol::till::{
+    Approved, BalanceHere, Fault, Hold, HoldState, Outcome, PlaceHold, SalePrice, TotalBalance,
+};
 use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Grant, Need};
@@ -51,8 +53,8 @@ use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
 use crate::store::tenure::HubTurn;
 use crate::store::{
-    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, operation, pending,
-    receipt,
+    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, journal, operation,
+    pending, receipt,
 };
 use crate::sync::may_take;
 use crate::till::Permissions;
@@ -335,6 +337,11 @@ fn visit(
         let decided = Decided::new(known.answer.into(), known.entry_seq);
         return Ok(Visit::Answered(Answer { decided, replayed: true }));
     }
+    if let Order::PlaceHold(request) = order
+        && let Some(kept) = holds::find(tx, call.operation)?
+    {
+        return placed_before(tx, call, request, kept);
+    }
     let Some(policy) = tx.chain().policy.clone() else {
         tx.identity()?;
         return Ok(Visit::NoPolicy);
@@ -381,6 +388,36 @@ fn visit(
         },
     )?;
     Ok(Visit::Answered(Answer { decided: Decided::new(json.into(), entry_seq), replayed: false }))
+}
+
+/// A hold outlives the answer to the operation that placed it. Who repeats that is answered from what is kept: there is only one such hold.
+fn placed_before(tx: &WriteTx<'_>, call: &Call, request: &PlaceHold, kept: Hold) -> Result<Visit, StoreError> {
+    let entry = journal::decoded(tx, kept.entry.seq)?;
+    let entry = entry.ok_or(StoreError::Rows { operation: "read the entry of a hold", rows: 0 })?;
+    let asked = (request.card, request.currency, request.amount_minor, Some(call.terminal));
+    if asked != (kept.card, kept.currency, kept.amount_minor, entry.header.terminal) {
+        return Ok(Visit::KeyReused);
+    }
+    let purse = Purse { account: kept.account, unit: Unit::Money(kept.currency) };
+    let holding = allotment::get(tx, purse)?;
+    let balance = BalanceHere {
+        account: purse.account,
+        unit: purse.unit,
+        available_here_minor: holding.available_minor(),
+        held_minor: holding.held_minor,
+        pending_minor: None,
+    };
+    let approved = Approved {
+        business_day: entry.header.business_day,
+        at_ms: entry.header.at_ms,
+        balances: vec![balance],
+        hold: Some(kept),
+        ..plainly(call.operation, entry.header.id(), &entry.header.kind)
+    };
+    let seq = approved.entry.seq;
+    let json = serde_json::to_vec(&Outcome::Approved(Box::new(approved)))
+        .map_err(|error| StoreError::Rule { operation: "write an answer", fault: error.to_string() })?;
+    Ok(Visit::Answered(Answer { decided: Decided::new(json.into(), Some(seq)), replayed: true }))
 }
 
 /// The purses of this store that a question is about.
@@ -571,12 +608,18 @@ fn paid(sale: &Sale, prepared: &Prepared) -> Option<SalePrice> {
 }
 
 fn approved(tx: &WriteTx<'_>, call: &Call, kind: &str, appended: &Appended) -> Approved {
+    let (business_day, at_ms) = (tx.chain().open_day, call.now);
+    Approved { business_day, at_ms, ..plainly(call.operation, appended.id, kind) }
+}
+
+/// An approval that says nothing but which entry was made.
+fn plainly(operation: OperationId, entry: EntryId, kind: &str) -> Approved {
     Approved {
-        operation: call.operation,
-        entry: appended.id,
+        operation,
+        entry,
         kind: kind.to_owned(),
-        business_day: tx.chain().open_day,
-        at_ms: call.now,
+        business_day: None,
+        at_ms: Instant(0),
         balances: Vec::new(),
         refunds: Vec::new(),
         invoiceable: Vec::new(),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::{Body, Entry};
 use huitong_protocol::id::Seq;
+use huitong_protocol::time::Instant;
 use serde_json::{Value, json};
 
 use super::testing::*;
-use crate::store::{StoreError, allotment, card as cards, journal, setting};
+use crate::store::{StoreError, allotment, card as cards, journal, operation, setting};
 
 const HALF_AN_HOUR_S: i64 = 1_800;
 /// After this such a hold is over: entries of one instant move the guarded clock on by a millisecond each.
@@ -224,6 +225,26 @@ async fn the_job_ends_what_nobody_meets() {
     shop.clock.wind(OVER_MS);
     assert_eq!(shop.ledger.end_due_holds(crate::clock::Clock::now(&*shop.clock)).await.unwrap(), 3);
     assert_eq!((1..=3).map(|n| (shop.held(n), shop.available(n))).collect::<Vec<_>>(), [(0, 1_000); 3]);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_placed_again_after_its_answer_is_gone_is_the_same() {
+    let shop = Shop::opened().await;
+    shop.granted(1, 1_000).await;
+    let (key, asked) = (shop.key(), place(1, 900).to_string());
+    let first = shop.post_with(T1, "/v1/holds", &key, asked.clone()).await.approved();
+    let forget = shop.store.write(|tx| operation::purge(tx, Instant(i64::MAX), 100));
+    let forgotten: Result<usize, StoreError> = forget.await;
+    assert!(forgotten.unwrap() > 0);
+    for _ in 0..2 {
+        let again = shop.post_with(T1, "/v1/holds", &key, asked.clone()).await.approved();
+        for field in ["operation", "entry", "kind", "business_day", "at_ms", "hold", "balances"] {
+            assert_eq!(again[field], first[field], "{field}");
+        }
+    }
+    assert_eq!((shop.held(1), shop.hold_kinds()), (900, vec!["hold 900".to_owned()]));
+    shop.post_with(T1, "/v1/holds", &key, place(1, 901).to_string()).await.problem(422, "idempotency_key_reused");
+    shop.post_with(T2, "/v1/holds", &key, asked).await.problem(422, "idempotency_key_reused");
 }
 
 #[tokio::test]
