@@ -25,8 +25,11 @@ use tokio::sync::watch;
 pub use marker::{Marked, Marker, MarkerError};
 
 use crate::store::tenure::{self, Excused, HubTurn, Quarantine};
-use crate::store::{Chain, Committed, ReadTx, Store, StoreError, journal, till};
+use crate::store::{Chain, Committed, ReadTx, Store, StoreError, journal, setting, till};
 use crate::till::TokenKey;
+
+/// The alarm of a marker that was left behind stands here among the settings.
+const LEFT_ALARM: &str = "alarm.marker";
 
 /// The terminal under which the machine's own command line and schedule work. It is on the machine whose memory is in doubt, and proves nothing.
 pub const LOCAL_TERMINAL: &str = "LOCAL";
@@ -96,12 +99,23 @@ impl Keeper {
         drop(self.tokens.set(tokens));
         let place = marker.path().map(|path| path.to_string_lossy().into_owned());
         let known = store.read(tenure::marker_place)?;
+        let mut is_left = false;
         if known != place {
             // It would stay behind there, and prove when it is kept there again.
-            if let Some(left) = known {
-                marker::remove(Path::new(&left)).map_err(StoreError::Marker)?;
+            if let Some(left) = known
+                && let Err(error) = marker::remove(Path::new(&left))
+            {
+                // The shop opens all the same; each start tries again, and is not proved by a marker as long as this one may be there.
+                is_left = true;
+                let words = format!("{error}. Until then each start is proved by the tills and head office alone");
+                tracing::error!("Alarm: {words}");
+                store.write(move |tx| setting::put(tx, LEFT_ALARM, &words)).await?;
+            } else {
+                store.write(move |tx| tenure::put_marker_place(tx, place.as_deref())).await?;
             }
-            store.write(move |tx| tenure::put_marker_place(tx, place.as_deref())).await?;
+        }
+        if !is_left && store.read(|tx| setting::get(tx, LEFT_ALARM))?.is_some() {
+            store.write(|tx| setting::remove(tx, LEFT_ALARM)).await?;
         }
         let marked = marker.found();
         let mut is_proved = false;
@@ -110,7 +124,7 @@ impl Keeper {
             match look(store, &marked.witness)? {
                 Seen::Inside => {
                     let epoch = store.committed().identity.as_ref().map(|identity| identity.epoch);
-                    is_proved = marked.proves && Some(marked.witness.epoch) == epoch;
+                    is_proved = marked.proves && !is_left && Some(marked.witness.epoch) == epoch;
                 }
                 Seen::Broken(how) => broken = Some((marked.witness, how)),
             }

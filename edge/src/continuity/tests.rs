@@ -725,6 +725,34 @@ async fn a_database_that_was_put_back_does_not_shut_out_the_one_that_was_heard()
 }
 
 #[tokio::test]
+async fn a_marker_that_cannot_be_taken_away_proves_no_start_and_closes_no_shop() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let old = elsewhere.path().join("markers");
+    let mut town = Town::new(MarkerDir::At(old.clone())).await;
+    // The folder is somebody else's by now.
+    std::fs::remove_dir_all(&old).unwrap();
+    std::fs::write(&old, "").unwrap();
+    town.marker = MarkerDir::Auto;
+    for _ in 0..2 {
+        town = town.restart(|_| {}).await;
+        assert_eq!(town.value().await["gate"], "unproved");
+        let alarms = town.status().await["alarms"].to_string();
+        assert!(alarms.contains("markers") && alarms.contains("tills"), "{alarms}");
+        // It sells for cash, and is proved as ever.
+        for till in 1..=2 {
+            let sold =
+                if till == 1 { town.by_t1("/v1/sales", &cash()).await } else { town.by_t2("/v1/sales", &cash()).await };
+            assert_eq!(sold["decision"], "approved");
+        }
+        town.edge.wait_reported().await.unwrap();
+        town.edge.store().continuity().opened().await;
+    }
+    std::fs::remove_file(&old).unwrap();
+    let town = town.restart(|_| {}).await;
+    assert_eq!((town.value().await["gate"].clone(), town.status().await["alarms"].clone()), (json!("open"), json!([])));
+}
+
+#[tokio::test]
 async fn a_start_compares_what_is_set_aside_with_the_open_holds() {
     let damage = |sql: &'static str| {
         move |path: &Path| {
