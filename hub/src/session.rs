@@ -6,6 +6,7 @@
 //! Invariant: nothing is done for a request whose signature, session and nonce were not checked here.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use huitong_protocol::id::{Epoch, Hash, StoreId};
@@ -20,6 +21,8 @@ use crate::store::device::Device;
 pub const SESSIONS_PER_STORE_MAX: usize = 4;
 /// How far below the highest nonce an unused one is still taken: requests overtake each other on several connections.
 pub const NONCE_WINDOW: u64 = 4_096;
+/// Hellos of a store that are remembered: as many as it says before a turn is answered, on the worst of lines.
+const HELLOS_PER_STORE_MAX: usize = 64;
 /// Random bytes of a session's name: nobody guesses 128 bits.
 const SESSION_BYTES: usize = 16;
 
@@ -129,8 +132,38 @@ struct Session {
     epoch: Epoch,
     turn: u64,
     life: i64,
+    /// When its hello was judged, by [`Sessions::greeting`].
+    greeting: u64,
     public_key: Vec<u8>,
     nonces: Nonces,
+}
+
+/// What the turn of a hello is given in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// The turn of the sync ratchet.
+    pub turn: u64,
+    /// The life of the hub.
+    pub life: i64,
+    /// The place of the hello among those that were judged.
+    pub greeting: u64,
+}
+
+/// What is known of a verified hello before it is judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// Whether it is later than all before it. A late or repeated one is still answered, since a store's clock may go back, but what it says of the store
+    /// is old news.
+    pub is_news: bool,
+    /// Whether these very bytes came before: the network brings them twice, or somebody who recorded them.
+    pub is_repeated: bool,
+}
+
+/// The last hellos of a store: the highest nonce, and which came.
+#[derive(Default)]
+struct Hellos {
+    highest: Option<u64>,
+    came: VecDeque<Hash>,
 }
 
 /// A store's sessions, and the epoch that was minted for it last as far as this life of the hub knows.
@@ -144,13 +177,18 @@ struct OfStore {
 pub struct Sessions {
     random: SystemRandom,
     stores: Mutex<HashMap<StoreId, OfStore>>,
-    /// The highest nonce of each store's hellos.
-    hellos: Mutex<HashMap<StoreId, u64>>,
+    hellos: Mutex<HashMap<StoreId, Hellos>>,
+    greetings: AtomicU64,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { random: SystemRandom::new(), stores: Mutex::default(), hellos: Mutex::default() }
+        Self {
+            random: SystemRandom::new(),
+            stores: Mutex::default(),
+            hellos: Mutex::default(),
+            greetings: AtomicU64::new(0),
+        }
     }
 }
 
@@ -159,23 +197,31 @@ impl Sessions {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a session for a device whose hello was verified and given a turn by a life of the hub, and gives its name. Sessions of earlier turns end, and those of another hello of the same turn.
+    /// The place of a hello among those that were judged. Taken in the transaction that judges it: one after the other, also when their answers change places.
+    pub fn greeting(&self) -> u64 {
+        self.greetings.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens a session for a device whose hello was verified and given a turn by a life of the hub, and gives its name. Sessions of earlier turns end, and
+    /// those of another hello of the same turn that was judged before: the database knows the last one, and that one is heard.
     ///
     /// # Errors
     /// [`SyncFault::Fenced`] when the store was enrolled again since the device was read, [`SyncFault::Internal`] when the machine has no random numbers.
-    pub fn open(&self, device: Device, (turn, life): (u64, i64), hello: &Signed<'_>) -> Result<String, Refusal> {
+    pub fn open(&self, device: Device, given: Given, hello: &Signed<'_>) -> Result<String, Refusal> {
         let mut bytes = [0; SESSION_BYTES];
         self.random
             .fill(&mut bytes)
             .map_err(|_| Refusal::new(SyncFault::Internal, "the hub's machine gives no random numbers"))?;
         let name = data_encoding::HEXLOWER.encode(&bytes);
         let hello = Hash::of(hello.signature);
+        let Given { turn, life, greeting } = given;
         let session = Session {
             name: name.clone(),
             hello,
             epoch: device.epoch,
             turn,
             life,
+            greeting,
             public_key: device.public_key,
             nonces: Nonces::new(),
         };
@@ -186,11 +232,16 @@ impl Sessions {
             return Err(Refusal::new(SyncFault::Fenced, words));
         }
         let is_over = |session: &Session| (session.turn, session.life) < (turn, life);
-        let is_anothers = |session: &Session| (session.turn, session.life) == (turn, life) && session.hello != hello;
+        let is_same_turn = |session: &Session| (session.turn, session.life) == (turn, life);
+        let is_anothers =
+            |session: &Session| is_same_turn(session) && session.hello != hello && session.greeting < greeting;
         open.retain(|session| !is_over(session) && !is_anothers(session));
         // The network brings a hello twice: the session that its store uses already is the answer again.
         if let Some(same) = open.iter().find(|known| (known.hello, known.turn, known.life) == (hello, turn, life)) {
             return Ok(same.name.clone());
+        }
+        if open.iter().any(|session| is_same_turn(session) && session.greeting > greeting) {
+            return Ok(name); // Another hello was judged after it, and is heard: who comes with this name says hello again.
         }
         open.push_back(session);
         while open.len() > SESSIONS_PER_STORE_MAX {
@@ -199,18 +250,21 @@ impl Sessions {
         Ok(name)
     }
 
-    /// Whether a verified hello is later than all before it. A late or repeated one is still answered, since a store's clock may go back, but what it says of
-    /// the store is old news.
-    pub fn is_news(&self, hello: &Signed<'_>) -> bool {
+    /// What is known of a verified hello before it is judged.
+    pub fn arrives(&self, hello: &Signed<'_>) -> Arrival {
         let mut hellos = self.hellos.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = hellos.insert(hello.store, hello.nonce);
-        if let Some(before) = before
-            && before >= hello.nonce
-        {
-            hellos.insert(hello.store, before);
-            return false;
+        let known = hellos.entry(hello.store).or_default();
+        let is_news = known.highest.is_none_or(|highest| highest < hello.nonce);
+        known.highest = known.highest.max(Some(hello.nonce));
+        let hash = Hash::of(hello.signature);
+        let is_repeated = known.came.contains(&hash);
+        if !is_repeated {
+            known.came.push_back(hash);
+            if known.came.len() > HELLOS_PER_STORE_MAX {
+                known.came.pop_front();
+            }
         }
-        true
+        Arrival { is_news, is_repeated }
     }
 
     /// A store has an epoch of its own with a key of its own: sessions of those before end, and a hello that was on its way opens none.
@@ -261,16 +315,41 @@ mod tests {
         let device = |epoch| Device { store, epoch: Epoch(epoch), public_key: vec![1; 32] };
         let hello =
             Signed { store, session: "", nonce: 1, path: "/sync/v1/hello", body: b"", signature: b"of the old key" };
+        let given = Given { turn: 1, life: 1, greeting: 0 };
         // The device was read, then somebody enrolled the store again, then the session is opened.
         let read_before = device(1);
         sessions.minted(store, Epoch(2));
-        assert_eq!(sessions.open(read_before, (1, 1), &hello).unwrap_err().fault, SyncFault::Fenced);
-        sessions.open(device(2), (1, 1), &hello).unwrap();
+        assert_eq!(sessions.open(read_before, given, &hello).unwrap_err().fault, SyncFault::Fenced);
+        sessions.open(device(2), given, &hello).unwrap();
         sessions.minted(store, Epoch(2));
         sessions.minted(store, Epoch(1));
         assert_eq!(sessions.stores()[&store].open.len(), 1, "the same enrolment told again ends nothing");
         sessions.minted(store, Epoch(3));
         assert!(sessions.stores()[&store].open.is_empty());
+    }
+
+    #[test]
+    fn the_session_of_the_hello_that_was_judged_last_stays_whichever_is_opened_last() {
+        for is_in_order in [true, false] {
+            let (sessions, store) = (Sessions::default(), "S1".parse().unwrap());
+            let device = || Device { store, epoch: Epoch(1), public_key: vec![1; 32] };
+            let hello =
+                |signature| Signed { store, session: "", nonce: 1, path: "/sync/v1/hello", body: b"", signature };
+            // The store's first answer was lost; both hellos are of one turn.
+            let both = [&b"first"[..], &b"second"[..]].map(|signature| {
+                let given = Given { turn: 4, life: 1, greeting: sessions.greeting() };
+                (given, hello(signature))
+            });
+            let open = |at: usize| sessions.open(device(), both[at].0, &both[at].1).unwrap();
+            let names = if is_in_order {
+                [open(0), open(1)]
+            } else {
+                let second = open(1);
+                [open(0), second]
+            };
+            let kept: Vec<String> = sessions.stores()[&store].open.iter().map(|session| session.name.clone()).collect();
+            assert_eq!(kept, [names[1].clone()]);
+        }
     }
 
     #[test]

@@ -167,6 +167,25 @@ async fn a_lost_welcome_is_given_again_and_a_late_hello_gives_nothing() {
 }
 
 #[tokio::test]
+async fn a_hello_that_the_network_brings_again_ends_no_session() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    // Somebody records the line of a store whose answer is lost; it asks again.
+    let (body, nonce) = (to_msgpack(&store.hello_body()), store.next_nonce());
+    let say = async |store: &FakeStore| unpack::<Welcome>(store.send(path::HELLO, "", nonce, body.clone()).await);
+    say(&store).await.unwrap();
+    store.hello().await.unwrap();
+    assert_eq!(fault(say(&store).await), SyncFault::Replayed);
+    store.reports().await.unwrap();
+    // The one that is heard is answered however often it comes.
+    let (body, nonce) = (to_msgpack(&store.hello_body()), store.next_nonce());
+    let say = async |store: &FakeStore| unpack::<Welcome>(store.send(path::HELLO, "", nonce, body.clone()).await);
+    let sessions = [say(&store).await.unwrap().session, say(&store).await.unwrap().session];
+    assert_eq!(sessions[0], sessions[1]);
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_copy_of_long_ago_is_stopped_and_the_store_goes_on() {
     let world = World::new().await;
     let mut store = world.store("S1").await;

@@ -19,7 +19,7 @@ use crate::api::problem::respond;
 use crate::enrol::check_version;
 use crate::hub::Hub;
 use crate::refusal::Refusal;
-use crate::session::Signed;
+use crate::session::{Arrival, Given, Signed};
 use crate::store::device::Device;
 use crate::store::journal::Journal;
 use crate::store::{StoreError, Tx, dataset, exception, journal, tenure};
@@ -53,10 +53,10 @@ async fn serve(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Welcome, Re
         return Err(report::fenced(store, key.epoch).to_a_proved_store());
     }
     let device = Device { store, epoch: key.epoch, public_key: key.public_key };
-    let is_news = hub.sessions.is_news(&signed);
-    let welcome = greet(hub, device, &signed, &body, is_news).await;
+    let arrival = hub.sessions.arrives(&signed);
+    let welcome = greet(hub, device, &signed, &body, arrival).await;
     // What is repeated need not come from the store.
-    welcome.map_err(|refusal| if is_news { refusal.to_a_proved_store() } else { refusal })
+    welcome.map_err(|refusal| if arrival.is_news { refusal.to_a_proved_store() } else { refusal })
 }
 
 /// Before an epoch hears that it ended, a backup that is restored later must know it too.
@@ -69,7 +69,13 @@ async fn remember_end(hub: &Hub, store: StoreId, epoch: Epoch) -> Result<(), Ref
 }
 
 /// Greets a store whose hello is signed by it.
-async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_news: bool) -> Result<Welcome, Refusal> {
+async fn greet(
+    hub: &Hub,
+    device: Device,
+    signed: &Signed<'_>,
+    body: &[u8],
+    arrival: Arrival,
+) -> Result<Welcome, Refusal> {
     let store = signed.store;
     let hello: Hello = from_msgpack(body).map_err(Refusal::malformed)?;
     check_version(hello.protocol)?;
@@ -99,9 +105,13 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     hub.heard(store, now);
     let read_at = tokio::time::Instant::now();
     let of = Hash::of(signed.signature);
-    let greeted = hub.store.write(move |tx| judge(tx, (&hello, &of), is_news, now)).await?;
-    let Given { turn, life, heard, tells_all, journal_head, datasets } = match greeted {
-        Judged::Given(given) => given,
+    let shared = hub.clone();
+    let judged = hub
+        .store
+        .write(move |tx| Ok::<_, Refusal>((judge(tx, (&hello, &of), arrival, now)?, shared.sessions.greeting())));
+    let (greeted, greeting) = judged.await?;
+    let Answered { turn, life, heard, tells_all, journal_head, datasets } = match greeted {
+        Judged::Given(answered) => answered,
         Judged::Refused(refusal) => return Err(refusal),
         Judged::Ended(refusal) => {
             // Before the answer: a backup that is restored later must not welcome either copy again.
@@ -111,14 +121,14 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
             return Err(refusal);
         }
     };
-    let session = hub.sessions.open(device, (turn, life), signed)?;
+    let session = hub.sessions.open(device, Given { turn, life, greeting }, signed)?;
     hub.recalls.told(store, &datasets, read_at);
     let hub_incarnation = u64::try_from(life).unwrap_or(0);
     Ok(Welcome { session, hub_incarnation, server_time_ms: now, journal_head, turn, heard, tells_all, datasets })
 }
 
-/// What a store is given.
-struct Given {
+/// What a store is answered.
+struct Answered {
     turn: u64,
     life: i64,
     heard: Head,
@@ -129,13 +139,18 @@ struct Given {
 
 /// What became of a hello. A refusal is one of these, since what was written because of it stays.
 enum Judged {
-    Given(Given),
+    Given(Answered),
     Refused(Refusal),
     /// As refused, and the epoch was ended because of it.
     Ended(Refusal),
 }
 
-fn judge(tx: &mut Tx<'_>, (hello, of): (&Hello, &Hash), is_news: bool, now: Instant) -> Result<Judged, Refusal> {
+fn judge(
+    tx: &mut Tx<'_>,
+    (hello, of): (&Hello, &Hash),
+    Arrival { is_news, is_repeated }: Arrival,
+    now: Instant,
+) -> Result<Judged, Refusal> {
     let (store, epoch) = (hello.store, hello.epoch);
     let held = journal::find(tx, store, epoch)?;
     if let Some(refusal) = behind(tx, hello, &held, is_news, now)? {
@@ -181,10 +196,15 @@ fn judge(tx: &mut Tx<'_>, (hello, of): (&Hello, &Hash), is_news: bool, now: Inst
             return Ok(if is_ended { Judged::Ended(refusal) } else { Judged::Refused(refusal) });
         }
     };
+    if next == known && at.hello != *of && is_repeated {
+        // The store has said hello again since then, and goes on with that: no network, and nobody who recorded this, ends its session.
+        let words = "an old hello: the store has said another one since";
+        return Ok(Judged::Refused(Refusal::new(SyncFault::Replayed, words)));
+    }
     if next != known || at.hello != *of {
         tenure::greet(tx, store, &next, of)?;
     }
-    Ok(Judged::Given(Given {
+    Ok(Judged::Given(Answered {
         turn: next.ratchet.turn,
         life: at.life,
         heard: next.heard,
