@@ -753,6 +753,33 @@ async fn a_marker_that_cannot_be_taken_away_proves_no_start_and_closes_no_shop()
 }
 
 #[tokio::test]
+async fn holds_last_as_long_as_head_office_says_whichever_way_the_clock_was_wrong() {
+    const DAY_MS: i64 = 86_400_000;
+    let hold = json!({"card": number(1), "currency": "CNY", "amount_minor": 50, "expires_in_s": 1_800});
+    let placed = async |town: &mut Town| town.by_t1("/v1/holds", &hold).await["hold"].clone();
+    let ends = |hold: &Value| hold["expires_at_ms"].as_i64().unwrap();
+    let mut town = Town::new(MarkerDir::Auto).await;
+    // The clock runs ahead by a day, and something is sold by it.
+    let before = placed(&mut town).await;
+    town.clock.wind(DAY_MS);
+    town.edge.reconnect().await.unwrap();
+    let capture = json!({"currency": "CNY", "lines": [{"sku": "6901", "quantity_thousandths": 1_000, "gross_minor": 50}],
+        "tenders": [{"tender": "stored_value", "amount_minor": 50, "card": number(1), "hold": before["id"]}]});
+    assert_eq!(town.by_t2("/v1/sales", &capture).await["decision"], "approved", "it is not over");
+    assert!(ends(&placed(&mut town).await) - ends(&before) < 60_000);
+    // It is put right. What the journal's stamps say makes no hold last for a day.
+    town.clock.wind(-DAY_MS);
+    town.edge.reconnect().await.unwrap();
+    let after = placed(&mut town).await;
+    assert!(ends(&after) - ends(&before) < 60_000);
+    town.cut();
+    town.clock.wind(1_801_000);
+    let late = json!({"reason": "nobody came"});
+    let path = format!("/v1/holds/{}/release", after["id"].as_str().unwrap());
+    assert_eq!(town.by_t1(&path, &late).await["code"], "hold_ended");
+}
+
+#[tokio::test]
 async fn a_start_compares_what_is_set_aside_with_the_open_holds() {
     let damage = |sql: &'static str| {
         move |path: &Path| {

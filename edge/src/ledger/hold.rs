@@ -1,6 +1,6 @@
 //! Holds at the store: found, ended when their time is over, and told. What a hold may do is the core's to say.
 //!
-//! Time is the store's guarded clock: it never goes back behind what the journal has seen. Invariant: whoever is told that a hold is over finds it ended
+//! Time is head office's as its last answer since the start showed it; before that the store's own, never behind what the journal has seen. Invariant: whoever is told by an operation that a hold is over finds it ended
 //! in the same transaction, so that no clock brings it back. What is set aside is what the open holds sum to: a start proves it, and a hold that cannot
 //! end because it is not so is named and passed over.
 
@@ -183,7 +183,8 @@ pub enum HoldsOf {
 impl Ledger {
     /// The store's guarded clock for look-ups.
     pub(super) fn guarded(&self, now: Instant) -> Instant {
-        Instant(now.0.max(self.store().committed().stamp.0))
+        let committed = self.store().committed();
+        committed.hub_clock.time(now, committed.stamp)
     }
 
     /// A hold of this store, by its id or by the entry that placed it. One that is over and that nobody has met since is told as expired.

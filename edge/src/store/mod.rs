@@ -12,6 +12,7 @@ pub mod day_spend;
 pub mod draft;
 mod error;
 pub mod hold;
+pub mod hub_clock;
 pub mod identity;
 pub mod in_use;
 pub mod item;

@@ -18,6 +18,7 @@ use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 use rusqlite::{CachedStatement, Connection, Params, Row};
 
 use super::StoreError;
+use super::hub_clock::HubClock;
 use super::identity::Identity;
 use super::tenure::{HubTurn, Quarantine};
 
@@ -63,6 +64,8 @@ pub struct Chain {
     pub quarantine: Option<Arc<Quarantine>>,
     /// The session that the hub gave last.
     pub hub_turn: HubTurn,
+    /// What the hub's answers say of this machine's clock. One for all copies of this struct.
+    pub hub_clock: Arc<HubClock>,
     /// What the replica holds.
     pub replica: ReplicaVersions,
     /// Numbers each change of an allotment or a card's status, so that reports can ask for what changed after one.
@@ -91,6 +94,7 @@ impl Chain {
             policy_refused: Arc::new([]),
             quarantine: None,
             hub_turn: HubTurn::default(),
+            hub_clock: Arc::default(),
             replica: ReplicaVersions::default(),
             change_no: 0,
             tills_version: 0,
@@ -238,11 +242,10 @@ impl WriteTx<'_> {
         self.chain.head
     }
 
-    /// The clock as far as it can be trusted not to have gone back: never behind what the journal has seen. A machine that lost the time does not make
-    /// promises that end before they began.
+    /// The time that promises go by.
     #[must_use]
     pub fn guarded(&self, now: Instant) -> Instant {
-        Instant(now.0.max(self.chain.stamp.0))
+        self.chain.hub_clock.time(now, self.chain.stamp)
     }
 
     /// Who the store is.

@@ -236,6 +236,7 @@ impl Link {
         let answer = self.session.call(live, path, (report, policy.clone()), body, timeout).await;
         let answer = answer.map_err(|error| self.failed(path, error))?;
         self.answered();
+        self.store.committed().hub_clock.answered(answer.server_time_ms, self.clock.now());
         if let Some(policy) = policy {
             *self.told_policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((live.number, policy));
         }
