@@ -26,7 +26,7 @@ use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
 use crate::store::tenure::{self, Standpoint};
-use crate::store::{StoreError, Tx, card, device, exception, journal};
+use crate::store::{StoreError, Tx, card, device, exception, hot, journal};
 
 /// What became of a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -35,8 +35,10 @@ pub struct Taken {
     pub refused: Vec<RefusedLine>,
     /// Accounts that it was about.
     pub accounts: Vec<AccountId>,
-    /// Whether a card was stopped, which other stores must hear of at once.
-    pub card_stopped: bool,
+    /// Whether a card was stopped, or given free again, which other stores must hear of at once.
+    pub is_urgent: bool,
+    /// Where value lies that no card can take any more.
+    pub idle: Vec<(StoreId, Purse)>,
 }
 
 /// Whether a report may be taken at all.
@@ -155,8 +157,13 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         }
     }
     for change in &report.cards {
-        let changed = take_card(tx, caller, change, now)?;
-        taken.card_stopped |= changed && matches!(change.status, CardStatus::Frozen | CardStatus::Lost);
+        let Some(before) = take_card(tx, caller, change, now)? else { continue };
+        if change.status.is_stopped() != before.status.is_stopped() {
+            taken.is_urgent = true;
+            if change.status.is_stopped() {
+                taken.idle.extend(hot::idle(tx, before.account)?);
+            }
+        }
     }
     if let Some(stamp) = skew {
         let finding = Finding {
@@ -295,8 +302,8 @@ fn write(
     Ok(())
 }
 
-/// Gives whether the card changed.
-fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant) -> Result<bool, StoreError> {
+/// Gives the card as it was before, when it changed.
+fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant) -> Result<Option<Card>, StoreError> {
     const BY_STORES: [CardStatus; 5] =
         [CardStatus::Blank, CardStatus::Active, CardStatus::Frozen, CardStatus::Lost, CardStatus::Withdrawn];
     let raise = |tx: &mut Tx<'_>, class: Class, evidence: String| {
@@ -310,7 +317,7 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
     };
     let Some(card) = card::find(tx, change.number)? else {
         let why = format!("no card {} to be {}", change.number, change.status);
-        return raise(tx, Class::CardChangeRefused, why).map(|()| false);
+        return raise(tx, Class::CardChangeRefused, why).map(|()| None);
     };
     // News from a clock that runs ahead counts as of now: it must not overrule what others say later.
     let stamp = change.stamp.min(Stamp(now.0.saturating_add(STAMP_AHEAD_MS_MAX)));
@@ -322,14 +329,14 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
         raise(tx, Class::StopOvertaken, evidence)?;
     }
     if stamp <= card.status_stamp || (stamp != change.stamp && change.status == card.status) {
-        return Ok(false);
+        return Ok(None);
     }
     // A sale is undone while the card is in use: whoever froze it meanwhile meant it.
     let is_undone = matches!(change.status, CardStatus::Blank | CardStatus::Withdrawn);
     let may_be_undone = matches!(card.status, CardStatus::Blank | CardStatus::Active | CardStatus::Withdrawn);
     if !BY_STORES.contains(&card.status) || !BY_STORES.contains(&change.status) || (is_undone && !may_be_undone) {
         let why = format!("card {} is {}; a store cannot make it {}", change.number, card.status, change.status);
-        return raise(tx, Class::CardChangeRefused, why).map(|()| false);
+        return raise(tx, Class::CardChangeRefused, why).map(|()| None);
     }
     // Only here it is known whether anything is left behind a card that was sold: while there is, nobody can buy it.
     let held = if is_undone { behind(tx, &card)? } else { None };
@@ -349,7 +356,7 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
         let note = format!("account {} is empty; card {} can be sold again", card.account, card.number);
         close_by_itself(tx, Class::BlankWithValue, &subject, &note, now)?;
     }
-    Ok(true)
+    Ok(Some(card))
 }
 
 /// What an exception about value behind a card in nobody's hands is about: the account, so that whatever empties it can close it.

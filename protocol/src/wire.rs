@@ -400,6 +400,8 @@ pub struct Poll {
     pub wait_ms: u64,
     /// Recalls received with the poll before: the hub repeats the others.
     pub recalls_through: u64,
+    /// The store has everything of the cards up to this version: by it head office knows who knows of a card that was reported lost.
+    pub cards_version: u64,
 }
 
 /// The answer to a poll.

@@ -520,7 +520,7 @@ fn sync_messages(vectors: &mut Vectors) {
         "grant_answer",
         &answer(GrantAnswer { cards: vec![card_row.clone()], elsewhere: vec![elsewhere], totals: vec![total] }),
     );
-    vectors.add("poll_request", &request(Poll { wait_ms: 25_000, recalls_through: 3 }));
+    vectors.add("poll_request", &request(Poll { wait_ms: 25_000, recalls_through: 3, cards_version: 12 }));
     vectors.add(
         "poll_answer",
         &answer(Polled {
@@ -678,8 +678,9 @@ fn malformed_bytes_name_the_field() {
         let error = from_msgpack::<Request<Poll>>(bytes).unwrap_err();
         assert!(error.contains(says), "{error}");
     };
-    let good = to_msgpack(&Request { report: None, policy: None, body: Poll { wait_ms: 1, recalls_through: 0 } });
-    check(&good[..good.len() - 1], "body.recalls_through");
+    let poll = Poll { wait_ms: 1, recalls_through: 0, cards_version: 0 };
+    let good = to_msgpack(&Request { report: None, policy: None, body: poll });
+    check(&good[..good.len() - 1], "body.cards_version");
     check(&[&good[..], &[0xc0]].concat(), "1 bytes follow");
     check(&[], "body");
     // The same key twice.

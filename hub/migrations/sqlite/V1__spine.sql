@@ -26,7 +26,9 @@ CREATE TABLE hub (
 
 CREATE TABLE dataset (
     name TEXT PRIMARY KEY,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    -- Of cards: the version of the last that was stopped or given free again, which stores are told of at once.
+    urgent_version INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('items', 0), ('members', 0), ('cards', 0),
     ('member_drafts', 0), ('parking', 0);
@@ -180,15 +182,19 @@ CREATE TABLE card (
     status_stamp INTEGER NOT NULL,
     -- The largest stamp of a freeze or loss that was taken: an older one says nothing new.
     stop_stamp INTEGER NOT NULL DEFAULT 0,
+    -- The version with which a card that is frozen or lost became so: a store that has it knows.
+    stop_version INTEGER,
     -- Of a card that a store has sold: the stamp of that sale, by what was reported, or an earlier one. Null while nobody has it, and when it came in use at
     -- head office.
     sold_stamp INTEGER,
     allocated_store TEXT REFERENCES store (store_id),
     member_id INTEGER REFERENCES member (member_id),
     expires_on TEXT,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    CHECK ((stop_version IS NOT NULL) = (status IN ('frozen', 'lost')))
 ) STRICT;
 CREATE INDEX card_by_version ON card (version);
+CREATE INDEX card_stopped ON card (stop_version) WHERE stop_version IS NOT NULL;
 CREATE INDEX card_by_account ON card (account_id);
 CREATE INDEX card_by_member ON card (member_id, number) WHERE member_id IS NOT NULL;
 CREATE INDEX card_withdrawn ON card (number) WHERE status = 'withdrawn';
@@ -292,6 +298,8 @@ CREATE TABLE tenure (
     hello BLOB NOT NULL DEFAULT (zeroblob(32)) CHECK (length(hello) = 32),
     -- While it is waited for: up to which change it has told its counters in that session, without gap from the beginning and without a refusal.
     telling_through_no INTEGER NOT NULL DEFAULT 0,
+    -- It has everything of the cards up to this version, as it said last.
+    cards_version INTEGER NOT NULL DEFAULT 0,
     fenced_by TEXT,
     fenced_at_ms INTEGER,
     fence_note TEXT NOT NULL DEFAULT '',

@@ -117,7 +117,7 @@ enum Command {
     /// Members: import, find, show.
     #[command(subcommand)]
     Member(member::MemberCommand),
-    /// Cards: import, make, show, unfreeze.
+    /// Cards: import, make, show, unfreeze, hot.
     #[command(subcommand)]
     Card(card::CardCommand),
     /// Accounts: what they hold, where, and whose it is.
@@ -309,7 +309,7 @@ impl World {
             Command::Item(command) => command.run(self, &place, out),
             Command::Member(command) => command.run(self, &place, out),
             Command::Card(command) => command.run(self, &place, out),
-            Command::Account(command) => command.run(&place, out),
+            Command::Account(command) => command.run(self, &place, out),
             Command::Allot(command) => command.run(self, &place, out),
             Command::Opening(command) => command.run(self, &place, out),
             Command::Policy(command) => command.run(self, &place, out),

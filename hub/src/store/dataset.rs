@@ -29,6 +29,39 @@ pub fn advance(tx: &mut Tx<'_>, dataset: DatasetKind, rows: i64) -> Result<i64, 
     .ok_or(StoreError::Rows { operation: "advance a dataset", table: "dataset", rows: 0, expected: 1 })
 }
 
+/// Notes that the card of a version was stopped, or given free again.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn hurry(tx: &mut Tx<'_>, version: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE dataset SET urgent_version = $1 WHERE name = $2";
+    tx.execute_one("hurry a card", "dataset", sql, &[version.into(), DatasetKind::Cards.as_str().into()])
+}
+
+/// The version of the last card that was stopped, or given free again; 0 before the first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn urgent_cards(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+    let sql = "SELECT urgent_version FROM dataset WHERE name = $1";
+    let urgent = tx.query_one(sql, &[DatasetKind::Cards.as_str().into()], |row| row.integer(0))?;
+    Ok(u64::try_from(urgent.unwrap_or(0)).unwrap_or(0))
+}
+
+/// Versions that one life of the hub can give.
+const VERSIONS_PER_LIFE: i64 = 1 << 32;
+
+/// Begins another life: what the life before gave out and this one has forgotten is below all versions from now on, so that no store takes what is new for
+/// something that it has. Of policies the numbers go on; see `adoption`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn begin_life(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let sql = "UPDATE dataset SET version = version + $1 WHERE name <> $2";
+    tx.execute(sql, &[VERSIONS_PER_LIFE.into(), DatasetKind::Policies.as_str().into()])?;
+    Ok(())
+}
+
 /// The newest version of every dataset, in the order in which stores apply them; of parking, that of the last plan that is whole.
 ///
 /// # Errors
@@ -89,7 +122,11 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest, store: StoreId) -> Result
     })
 }
 
-fn newest(tx: &mut Tx<'_>, dataset: DatasetKind) -> Result<i64, StoreError> {
+/// The newest version of a dataset.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) fn newest(tx: &mut Tx<'_>, dataset: DatasetKind) -> Result<i64, StoreError> {
     Ok(tx
         .query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| row.integer(0))?
         .unwrap_or(0))

@@ -15,6 +15,7 @@ pub mod device;
 pub mod engine;
 pub mod exception;
 pub mod funding;
+pub mod hot;
 pub mod hq_token;
 pub mod item;
 pub mod journal;

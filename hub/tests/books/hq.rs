@@ -620,6 +620,54 @@ async fn accounts_cards_days_and_policies_are_shown_and_cards_masked() {
 }
 
 #[tokio::test]
+async fn a_stopped_card_is_shown_with_what_can_still_be_taken_with_it() {
+    let mut town = Town::new(Scheme::Pool);
+    let mut shops = day_one(&mut town);
+    shops.iter_mut().for_each(|shop| town.close(shop));
+    let office = Office::of(&town, "li").await;
+    assert_eq!(office.get("/cards/hot").await.json(), json!({ "items": [], "next": null }));
+    let number = town
+        .store
+        .write_blocking(|tx| {
+            let account = huitong_protocol::id::AccountId::new(1).unwrap();
+            let mut card = huitong_hub::store::organisation::cards_of(tx, account)?.remove(0);
+            card.status = huitong_protocol::card::CardStatus::Lost;
+            huitong_hub::store::organisation::write_card(tx, &card)?;
+            Ok::<_, StoreError>(card.number.reveal().to_owned())
+        })
+        .unwrap();
+    let hot = office.get("/cards/hot").await;
+    let item = &hot.json()["items"][0];
+    assert_eq!(item["exposed"], json!([{ "unit": "CNY", "exposed_minor": 5_000 }]), "{item}");
+    let places: Vec<_> =
+        item["places"].as_array().unwrap().iter().map(|at| (&at["store"], &at["exposed_minor"])).collect();
+    assert_eq!(places, [(&json!("S1"), &json!(4_000)), (&json!("S3"), &json!(1_000))]);
+    assert_eq!(item["untold"], json!(["S1", "S2", "S3"]));
+    let at_three = office.get("/cards/hot?store=S3").await.json();
+    assert_eq!(at_three["items"][0]["exposed"][0]["exposed_minor"], 1_000);
+    let (card, account) = (office.get(&format!("/cards/{number}")).await, office.get("/accounts/1").await);
+    assert_eq!(&card.json()["stopped"], item);
+    assert_eq!(&account.json()["stopped"][0], item);
+    for answer in [&hot, &card, &account] {
+        assert!(!answer.text.contains(&number), "{}", answer.text);
+    }
+    let status = office.get("/status").await.json();
+    let sum = json!({ "cards": 1, "untold": 1, "exposed": [{ "unit": "CNY", "exposed_minor": 5_000 }] });
+    assert_eq!(status["hot_cards"], sum);
+
+    let list = say(&town, "card hot");
+    assert!(list.contains(&number) && list.contains("0 of 3") && list.contains("in all 50.00 CNY can"), "{list}");
+    let at_two: Value = serde_json::from_str(&say(&town, "card hot --store S2 --json")).unwrap();
+    assert_eq!((&at_two["exposed"], &at_two["cards"][0]["untold"]), (&json!([]), &json!(["S2"])));
+    let shown = say(&town, &format!("card show {number}"));
+    assert!(shown.contains("0 of 3 stores know; 50.00 CNY can still be taken"), "{shown}");
+    let free = say(&town, &format!("card unfreeze {number}"));
+    assert!(free.contains("active"), "{free}");
+    assert_eq!(office.get("/cards/hot").await.json()["items"], json!([]));
+    assert_eq!(office.get(&format!("/cards/{number}")).await.json()["stopped"], Value::Null);
+}
+
+#[tokio::test]
 async fn verification_is_a_job_that_one_starts_and_all_can_read() {
     let town = Town::new(Scheme::Pool);
     let office = Office::of(&town, "li").await;

@@ -8,6 +8,7 @@ mod exceptions;
 mod fake;
 mod faults;
 mod holds;
+mod hot;
 mod journal;
 mod member_cards;
 mod members;

@@ -90,7 +90,6 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
     }
     let now = hub.now();
     hub.heard(store, now);
-    let read_at = tokio::time::Instant::now();
     let of = Hash::of(signed.signature);
     let greeted = hub.store.write(move |tx| judge(tx, (&hello, &of), is_news, now)).await?;
     let Given { turn, life, heard, tells_all, journal_head, datasets } = match greeted {
@@ -103,7 +102,7 @@ async fn greet(hub: &Hub, device: Device, signed: &Signed<'_>, body: &[u8], is_n
         }
     };
     let session = hub.sessions.open(device, (turn, life), signed)?;
-    hub.recalls.told(store, &datasets, read_at);
+    hub.recalls.told(store, &datasets);
     let hub_incarnation = u64::try_from(life).unwrap_or(0);
     Ok(Welcome { session, hub_incarnation, server_time_ms: now, journal_head, turn, heard, tells_all, datasets })
 }

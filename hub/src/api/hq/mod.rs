@@ -42,6 +42,7 @@ use crate::calendar::CalendarDay;
 use crate::desk::{Found, MemberView};
 use crate::exception::Dossier;
 use crate::fence::Ended;
+use crate::hot::HotCard;
 use crate::hub::Hub;
 use crate::member_request::RequestView;
 use crate::overview::Overview;
@@ -144,7 +145,13 @@ fn table() -> Routes {
             accounts::account,
             look::<accounts::Answer>("Where every cent of an account is.", &[NotFound]),
         )
-        .get("/cards/{number}", accounts::card, look::<accounts::CardRow>("A card.", &[NotFound]))
+        .get(
+            "/cards/hot",
+            accounts::hot,
+            look::<Page<HotCard>>("Cards that are frozen or lost, and what can still be taken with them.", &[])
+                .query::<accounts::Hot>(),
+        )
+        .get("/cards/{number}", accounts::card, look::<accounts::CardSheet>("A card.", &[NotFound]))
         .get("/members", members::find, look::<Found>("Members by words.", &[Refused]).query::<members::Find>())
         .get("/members/{number}", members::show, look::<MemberView>("A member, masked.", &[NotFound]))
         .get("/claims", claims::list, look::<Page<Claim>>("Points to be claimed back.", &[]).query::<claims::List>())
