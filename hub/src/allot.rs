@@ -1,7 +1,7 @@
 //! Allot: decides at night which stores keep how much of whose value, and grants it to stores that ask for it.
 //!
 //! The decision is `protocol::parking`'s; here are its inputs (visits from the movements, balances from the reports), what becomes of it (targets, which
-//! stores fetch with the other datasets) and how good it was. Planned are the accounts that moved since the plan before; when the rules changed, all.
+//! stores fetch with the other datasets) and how good it was. Planned are the accounts that moved since the plan before, or whose cards were stopped or given free; when the rules changed, all.
 //! Nothing here takes value from a store: it releases what is above its target by itself, and asks for what is below once others have released.
 //! Invariant: when a plan breaks off, the next one begins with the same accounts.
 
@@ -19,12 +19,14 @@ use serde::Serialize;
 use crate::session::Caller;
 use crate::store::allotment::{self as lines, Counted};
 use crate::store::parking::{self as rows, Change, Outcome, Seen};
-use crate::store::{Store, StoreError, Tx, cursor, journal, policy, root, tenure};
+use crate::store::{Store, StoreError, Tx, card, cursor, hot, journal, policy, root, tenure};
 
 /// Accounts of one transaction: few enough that a till that waits for a grant does not notice.
 const ACCOUNTS_PER_WRITE: usize = 500;
 /// The name of the cursor: how far the movements were looked at.
 const CURSOR: &str = "parking";
+/// The name of another: up to which version cards were looked at for those that were given free.
+const CARDS_CURSOR: &str = "parking cards";
 
 /// What to plan by.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +119,7 @@ struct Scope {
     epochs: BTreeMap<StoreId, Epoch>,
     after: i64,
     through: i64,
+    cards_through: i64,
     accounts: Vec<AccountId>,
     rules: String,
 }
@@ -134,18 +137,22 @@ fn scope(tx: &mut Tx<'_>, ask: &Ask) -> Result<Scope, StoreError> {
         () => {
             let mut accounts = rows::moved(tx, after, through)?;
             accounts.extend(rows::parked_where_gone(tx)?);
+            // A card that is stopped, or found again, moves nothing.
+            accounts.extend(rows::parked_for_nobody(tx)?);
+            let cards_after = cursor::get(tx, CARDS_CURSOR)?;
+            accounts.extend(rows::given_free(tx, cards_after)?);
             accounts
         }
     };
     accounts.extend(ask.next_stores.iter().flat_map(|next| next.keys()));
-    let epochs = rows::epochs(tx)?;
-    Ok(Scope { unit, epochs, after, through, accounts: accounts.into_iter().collect(), rules })
+    let (epochs, cards_through) = (rows::epochs(tx)?, hot::newest(tx)?);
+    Ok(Scope { unit, epochs, after, through, cards_through, accounts: accounts.into_iter().collect(), rules })
 }
 
 fn run(store: &Store, ask: &Ask, shown: usize, applied_at: Option<Instant>) -> Result<Planned, StoreError> {
     let (asked, ask) = (ask.clone(), Arc::new(ask.clone()));
     let scope = store.read_blocking(move |tx| scope(tx, &asked))?;
-    let Scope { unit, epochs, after, through, accounts, rules } = scope;
+    let Scope { unit, epochs, after, through, cards_through, accounts, rules } = scope;
     let epochs = Arc::new(epochs);
     let mut outcome = Outcome::default();
     let mut largest: Vec<Sheet> = Vec::new();
@@ -172,6 +179,7 @@ fn run(store: &Store, ask: &Ask, shown: usize, applied_at: Option<Instant>) -> R
         let outcome = outcome.clone();
         store.write_blocking(move |tx| {
             cursor::advance(tx, CURSOR, through)?;
+            cursor::advance(tx, CARDS_CURSOR, cards_through)?;
             rows::keep(tx, now.0, &rules, &outcome)
         })?;
     }
@@ -200,6 +208,8 @@ fn sheet(
     let before = rows::targets(tx, purse)?;
     let (mut targets, mut wanted) = (Vec::new(), BTreeMap::new());
     match &ask.next_stores {
+        // Nobody can come: all cards are stopped or over, and where value lies whoever found one could take it.
+        _ if !card::any_active(tx, purse.account)? => {}
         Some(next) => {
             let next = next.get(&purse.account).filter(|store| epochs.contains_key(store)).copied();
             wanted.extend(next.and_then(|store| parking::clairvoyant(&ask.rules, balance_minor, store)));
@@ -269,6 +279,10 @@ pub fn fill(
         };
         // Mostly nothing is free: stores ask again and again for what members carry elsewhere. A look writes nothing.
         if grantable(&lines::pool(tx, purse)?.0).is_none() || is_awaited(purse.account) {
+            continue;
+        }
+        // What was to be parked until a card was stopped is not.
+        if !card::any_active(tx, purse.account)? {
             continue;
         }
         let (pool, stamp) = lines::take_pool(tx, purse)?;

@@ -91,6 +91,25 @@ pub fn parked_where_gone(tx: &mut Tx<'_>) -> Result<BTreeSet<AccountId>, StoreEr
     Ok(tx.query(sql, &[], read_account)?.into_iter().collect())
 }
 
+/// Accounts of which something is to be parked, and that no card can pay from.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn parked_for_nobody(tx: &mut Tx<'_>) -> Result<BTreeSet<AccountId>, StoreError> {
+    let sql = "SELECT DISTINCT account_id FROM parking WHERE target_minor > 0 \
+               AND NOT EXISTS (SELECT 1 FROM card WHERE card.account_id = parking.account_id AND card.status = 'active')";
+    Ok(tx.query(sql, &[], read_account)?.into_iter().collect())
+}
+
+/// Accounts of cards that changed after a version of the cards, were stopped once and are not any more.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn given_free(tx: &mut Tx<'_>, after: i64) -> Result<BTreeSet<AccountId>, StoreError> {
+    let sql = "SELECT DISTINCT account_id FROM card WHERE version > $1 AND status = 'active' AND stop_stamp > 0";
+    Ok(tx.query(sql, &[after.into()], read_account)?.into_iter().collect())
+}
+
 /// Every account that ever moved, or of which anything is parked.
 ///
 /// # Errors
