@@ -13,6 +13,8 @@ mod limits;
 mod look;
 mod member;
 mod order;
+#[cfg(test)]
+mod overdraft_tests;
 mod pricing;
 #[cfg(test)]
 mod quote_tests;
@@ -36,9 +38,10 @@ use huitong_protocol::allotment::{Holding, Purse};
 use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::decline::{Decline, Elsewhere};
 use huitong_protocol::entry::{Body, Sale};
-use huitong_protocol::id::{Hash, OperationId, Seq, TerminalId};
+use huitong_protocol::id::{AccountId, Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
+use huitong_protocol::movement::MovementKind;
 use huitong_protocol::policy::Policy;
 use huitong_protocol::pricing::Verdict;
 use huitong_protocol::till::{Approved, BalanceHere, Fault, Hold, HoldState, Outcome, SalePrice, TotalBalance};
@@ -51,7 +54,7 @@ use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
 use crate::store::tenure::HubTurn;
 use crate::store::{
-    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, operation, pending,
+    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, operation, overdraft, pending,
     receipt,
 };
 use crate::sync::may_take;
@@ -462,6 +465,7 @@ fn approve(
     keep_references(tx, policy, tx.head().seq.next(), &body, &freed)?;
     limits::count(tx, policy, &body, &given)?;
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
+    overdraft::count(tx, meta.business_day, &body)?;
     let (day, moved) = (meta.business_day, body.movements().to_vec());
     let placed_at = tx.guarded(call.now);
     let placed = match &body {
@@ -500,6 +504,9 @@ fn approve(
     let mut balances = Vec::with_capacity(holdings.len());
     for (purse, holding) in holdings {
         allotment::put(tx, purse, holding, appended.stamp, call.now)?;
+        if purse.account == AccountId::RISK {
+            continue; // The store's line is nobody's balance.
+        }
         balances.push(BalanceHere {
             account: purse.account,
             unit: purse.unit,
@@ -532,6 +539,8 @@ fn approve(
     let mut approved = approved(tx, call, kind, &appended);
     (approved.balances, approved.refunds, approved.invoiceable) = (balances, refunds, invoiceable);
     (approved.payment_unknown, approved.red_letter_required) = (payment_unknown, red_letter_required);
+    let overdrawn = moved.iter().filter(|movement| movement.kind == MovementKind::Overdraft);
+    approved.overdraft_minor = overdrawn.map(|movement| movement.amount_minor).sum();
     (approved.price, approved.hold) = (price, told);
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
 }
@@ -574,6 +583,7 @@ fn approved(tx: &WriteTx<'_>, call: &Call, kind: &str, appended: &Appended) -> A
         business_day: tx.chain().open_day,
         at_ms: call.now,
         balances: Vec::new(),
+        overdraft_minor: 0,
         refunds: Vec::new(),
         invoiceable: Vec::new(),
         payment_unknown: None,

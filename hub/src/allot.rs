@@ -145,6 +145,8 @@ fn scope(tx: &mut Tx<'_>, ask: &Ask) -> Result<Scope, StoreError> {
         }
     };
     accounts.extend(ask.next_stores.iter().flat_map(|next| next.keys()));
+    // Its lines are policy's to say (`risk`), and nobody visits with it.
+    accounts.remove(&AccountId::RISK);
     let (epochs, cards_through) = (rows::epochs(tx)?, hot::newest(tx)?);
     Ok(Scope { unit, epochs, after, through, cards_through, accounts: accounts.into_iter().collect(), rules })
 }

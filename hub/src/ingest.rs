@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use huitong_protocol::allotment::{Purse, StoreCounters};
 use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header};
 use huitong_protocol::funding::{self, Funding};
-use huitong_protocol::id::{EntryId, Epoch, GroupId, Hash, Seq, StoreId};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, GroupId, Hash, Seq, StoreId};
 use huitong_protocol::journal::{self, Head};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
@@ -175,6 +175,9 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
         if is_store && !is_of_a_store(kind) {
             return Some(format!("movements[{index}].kind: is {kind}, which only head office may post"));
         }
+        if let Some(fault) = misplaced(movement) {
+            return Some(format!("movements[{index}].{fault}"));
+        }
         if is_store && movement.origin_store.is_some() {
             return Some(format!("movements[{index}].origin_store: only head office may name it"));
         }
@@ -192,6 +195,20 @@ fn held(body: &Body) -> Option<(Currency, i64)> {
     }
 }
 
+/// Why a movement has nothing to do on its account: the risk account has kinds of its own, which name who owes where somebody does.
+fn misplaced(movement: &Movement) -> Option<String> {
+    let Movement { account, kind, unit, owed_by, .. } = movement;
+    let is_of_risk =
+        kind.is_of_risk_account() || (*kind == MovementKind::SuspenseRepaid && *account == AccountId::RISK);
+    if is_of_risk != (*account == AccountId::RISK) {
+        return Some(format!("account: is {account}, on which {kind} cannot move anything"));
+    }
+    if kind.is_about_debt() != owed_by.is_some() || *owed_by == Some(AccountId::RISK) {
+        return Some("owed_by: is of what an overdraft moves, and names whose it was".to_owned());
+    }
+    (*account == AccountId::RISK && *unit == Unit::Points).then(|| "unit: points are never overdrawn".to_owned())
+}
+
 /// Kinds that a store's tills can cause. What head office alone decides (openings, cash-outs, corrections) would be value made by a store.
 fn is_of_a_store(kind: MovementKind) -> bool {
     !matches!(
@@ -203,6 +220,14 @@ fn is_of_a_store(kind: MovementKind) -> bool {
             | MovementKind::AdjustIn
             | MovementKind::AdjustOut
             | MovementKind::SuspenseRepaid
+            | MovementKind::RiskBudget
+            | MovementKind::RiskBudgetCut
+            | MovementKind::OverdraftCollected
+            | MovementKind::OverdraftRecovered
+            | MovementKind::OverdraftReturned
+            | MovementKind::OverdraftReleased
+            | MovementKind::OverdraftWrittenOff
+            | MovementKind::OverdraftLost
     )
 }
 

@@ -402,7 +402,7 @@ fn pay(
     let movement = |line: &SuspendedLine| {
         let (Purse { account, unit }, kind) = (line.purse, MovementKind::SuspenseRepaid);
         let amount_minor = waiting_minor(line);
-        Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
+        Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None }
     };
     let movements: Vec<Movement> = steps.iter().map(|(line, ..)| movement(line)).collect();
     let body = HubPosting { reference, movements };

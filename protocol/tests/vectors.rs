@@ -36,10 +36,11 @@ use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
-    Answer, AskParameters, AskParked, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict,
-    Enrol, Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Need, Nothing, ParametersAnswer, Parked, Poll, Polled,
-    Proposal, ProposalState, ProposeParameters, Purpose, Quarantined, Recall, Refused, RefusedLine, Report, ReportLine,
-    ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, to_msgpack,
+    Answer, AskParameters, AskParked, Cleared, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion,
+    DayVerdict, Enrol, Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Need, Nothing, ParametersAnswer, Parked,
+    Poll, Polled, Proposal, ProposalState, ProposeParameters, Purpose, Quarantined, Recall, Refused, RefusedLine,
+    Report, ReportLine, ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack,
+    to_msgpack,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +79,7 @@ fn movement(kind: MovementKind) -> Movement {
         of: None,
         origin_store: None,
         shortfall_minor: 0,
+        owed_by: None,
     }
 }
 
@@ -539,6 +541,17 @@ fn sync_messages(vectors: &mut Vectors) {
             through_version: 7,
             more: false,
             rows: vec![DatasetRow::Parked(parked), DatasetRow::Parked(withdrawn)],
+            phone_key: None,
+        }),
+    );
+    let cleared = Cleared { account: account(), unit: CNY, cleared_minor: 1_250 };
+    vectors.add(
+        "overdrafts_page",
+        &answer(DatasetPage {
+            dataset: DatasetKind::Overdrafts,
+            through_version: 3,
+            more: false,
+            rows: vec![DatasetRow::Cleared(cleared)],
             phone_key: None,
         }),
     );

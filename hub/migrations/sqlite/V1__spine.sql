@@ -31,7 +31,7 @@ CREATE TABLE dataset (
     urgent_version INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('items', 0), ('members', 0), ('cards', 0),
-    ('member_drafts', 0), ('parking', 0);
+    ('member_drafts', 0), ('parking', 0), ('overdrafts', 0);
 
 CREATE TABLE legal_entity (
     legal_entity_id TEXT PRIMARY KEY,
@@ -558,6 +558,52 @@ CREATE TABLE deferred_earning (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deferred_earning_waiting ON deferred_earning (store_id, epoch, seq)
     WHERE state = 'waiting' AND is_parked = 0 AND back_points < points;
+
+-- What changed the debts of accounts to the group's risk account: a row per movement that names who owes. A projection of the entries.
+CREATE TABLE overdraft (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    ingested_no INTEGER NOT NULL,
+    -- Who owes; the movement itself is the risk account's.
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    PRIMARY KEY (store_id, epoch, seq, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX overdraft_by_account ON overdraft (account_id, unit, ingested_no);
+CREATE INDEX overdraft_by_ingested_no ON overdraft (ingested_no);
+
+-- What of an account's overdrafts at a store does not count any more, as that store is told.
+CREATE TABLE overdraft_cleared (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    cleared_minor INTEGER NOT NULL CHECK (cleared_minor >= 0),
+    version INTEGER NOT NULL,
+    PRIMARY KEY (store_id, epoch, account_id, unit)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX overdraft_cleared_by_version ON overdraft_cleared (store_id, epoch, version);
+
+-- What finance decides about the risk account: one person asks, a second one decides.
+CREATE TABLE risk_decision (
+    decision_no INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('budget', 'write_off')),
+    -- Whose debt is given up; 0 for the budget.
+    account_id INTEGER NOT NULL,
+    -- The budget as it is to be, or the debt as it was when it was asked. A second person who finds another debt asks anew.
+    amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
+    asked_by TEXT NOT NULL,
+    asked_at_ms INTEGER NOT NULL,
+    asked_note TEXT NOT NULL,
+    decided_by TEXT,
+    decided_at_ms INTEGER CHECK ((decided_at_ms IS NULL) = (decided_by IS NULL)),
+    decided_note TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX risk_decision_open ON risk_decision (kind, account_id) WHERE decided_by IS NULL;
 
 -- Who bears the discounts of which entry, a row per funder. A projection of the entries; the sign is in the kind.
 CREATE TABLE funding (

@@ -14,7 +14,7 @@ use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, Dataset
 
 use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
 use super::member::{MEMBER_COLUMNS, MEMBER_COLUMNS_COUNT, read_member};
-use super::{Row, StoreError, Tx, Value, member_request, parking, phone_key};
+use super::{Row, StoreError, Tx, Value, member_request, overdraft, parking, phone_key};
 
 /// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
 ///
@@ -92,6 +92,11 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest, store: StoreId) -> Result
     // Of parking each store gets its own rows.
     let (own, values): (&str, &[Value<'_>]) = match request.dataset {
         DatasetKind::Parking => ("store_id = $3 AND ", &[after.into(), (limit + 1).into(), (&store).into()]),
+        // What an epoch that ended had overdrawn, the store's present database knows nothing of.
+        DatasetKind::Overdrafts => (
+            "store_id = $3 AND epoch = (SELECT epoch FROM device WHERE device.store_id = $3) AND ",
+            &[after.into(), (limit + 1).into(), (&store).into()],
+        ),
         _ => ("", &[after.into(), (limit + 1).into()]),
     };
     let mut rows = tx.query(&format!("{select} WHERE {own}version > $1 ORDER BY version LIMIT $2"), values, |row| {
@@ -151,6 +156,7 @@ fn select(dataset: DatasetKind) -> Cow<'static, str> {
              SELECT announcement, signature, 1, from_version FROM policy_key WHERE announcement IS NOT NULL) AS published"
         }
         DatasetKind::Parking => "SELECT account_id, unit, target_minor, version FROM parking",
+        DatasetKind::Overdrafts => "SELECT account_id, unit, cleared_minor, version FROM overdraft_cleared",
         // Only what is decided has a version.
         DatasetKind::MemberDrafts => "SELECT draft, member_id, state, version FROM member_request",
         DatasetKind::Members => return Cow::Owned(format!("SELECT {MEMBER_COLUMNS}, version FROM member")),
@@ -177,6 +183,7 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
         }
         DatasetKind::MemberDrafts => (row.integer(3)?, DatasetRow::MemberDraft(member_request::read_outcome(row)?)),
         DatasetKind::Parking => (row.integer(3)?, DatasetRow::Parked(parking::read(row)?)),
+        DatasetKind::Overdrafts => (row.integer(3)?, DatasetRow::Cleared(overdraft::read_cleared(row)?)),
         DatasetKind::Cards => (row.integer(8)?, DatasetRow::Card(read_card(row)?)),
         DatasetKind::Policies => {
             let signed = Signed { bytes: row.bytes(0)?.to_vec(), signature: row.bytes(1)?.to_vec() };

@@ -22,6 +22,7 @@ pub mod journal;
 pub mod member;
 pub mod member_request;
 pub mod organisation;
+pub mod overdraft;
 pub mod parameters;
 pub mod parking;
 pub mod phone_key;

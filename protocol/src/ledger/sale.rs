@@ -140,7 +140,7 @@ fn catalogued<'a>(policy: &'a Policy, request: &PostSale) -> Decide<Vec<&'a Tend
 
 fn spend(work: &mut Work<'_>, number: CardNumber, unit: Unit, kind: MovementKind, amount_minor: i64) -> Decide<()> {
     let account = may_spend(work, number, unit, amount_minor)?.account;
-    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None };
     work.take_off(number, movement, DeclineCode::Insufficient)
 }
 
@@ -190,7 +190,7 @@ fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit, is
     }
     if is_done {
         let (account, kind) = (hold.account, MovementKind::Spend);
-        let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+        let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None };
         let event = HoldingEvent::Capture { held_minor: hold.amount_minor, amount_minor };
         if let Err(refusal) = work.move_value(movement, event) {
             return faulty(format!("tenders[{index}].hold"), refusal.to_string());
@@ -201,7 +201,8 @@ fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit, is
 
 /// What an account has paid of this receipt, and would pay with so much more.
 fn of_receipt(work: &Work<'_>, card: &Card, unit: Unit, more_minor: i64) -> i64 {
-    let paid = work.movements.iter().filter(|moved| (moved.account, moved.unit) == (card.account, unit));
+    let whose = |moved: &&Movement| moved.owed_by.unwrap_or(moved.account) == card.account && moved.unit == unit;
+    let paid = work.movements.iter().filter(whose);
     paid.fold(more_minor, |sum, moved| sum.saturating_add(moved.amount_minor))
 }
 

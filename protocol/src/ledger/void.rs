@@ -153,10 +153,15 @@ impl Standing {
             }
             _ => {}
         }
-        for movement in entry.body.movements().iter().filter(|movement| Some(movement.account) == self.account) {
+        // What was overdrawn stands on the risk account, and is this account's all the same.
+        let whose = |movement: &&Movement| Some(movement.owed_by.unwrap_or(movement.account)) == self.account;
+        for movement in entry.body.movements().iter().filter(whose) {
             let sign = match movement.kind {
-                MovementKind::Spend | MovementKind::Burn => 1,
-                MovementKind::SpendVoid | MovementKind::SpendReturn | MovementKind::BurnReversal => -1,
+                MovementKind::Spend | MovementKind::Burn | MovementKind::Overdraft => 1,
+                MovementKind::SpendVoid
+                | MovementKind::SpendReturn
+                | MovementKind::BurnReversal
+                | MovementKind::OverdraftBack => -1,
                 _ => continue,
             };
             let amount = sign * i128::from(movement.amount_minor);
@@ -256,6 +261,7 @@ fn undo(
                 Some(reference),
             );
         }
+        MovementKind::Overdraft => return work.give_back_overdraft(undone, undone.amount_minor, reference),
         MovementKind::CardSale | MovementKind::Reload | MovementKind::UnreferencedReturn => MovementKind::LoadVoid,
         MovementKind::Bonus => MovementKind::BonusVoid,
         _ => return refuse(DeclineCode::NotVoidable),

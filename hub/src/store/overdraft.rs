@@ -1,0 +1,271 @@
+//! Overdraft rows: what accounts owe the group's risk account, and what each store is told of it.
+//!
+//! Invariant: a row per movement that names who owes, written with the movement; nothing else is. What is owed is computed from them.
+
+use std::collections::BTreeMap;
+
+use huitong_protocol::id::{AccountId, EntryId, Epoch, StoreId};
+use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::unit::Unit;
+use huitong_protocol::wire::{Cleared, DatasetKind};
+use serde::Serialize;
+
+use super::{Row, StoreError, Tx, dataset};
+
+/// What became of an account's overdrafts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, schemars::JsonSchema)]
+pub struct Debt {
+    /// Overdrawn at stores.
+    pub drawn_minor: i64,
+    /// Goods that came back, and sales undone.
+    pub back_minor: i64,
+    /// Taken off the account.
+    pub recovered_minor: i64,
+    /// Given back to the account, as it was taken too much.
+    pub released_minor: i64,
+    /// Given up by finance, as it was decided.
+    pub written_off_minor: i64,
+}
+
+impl Debt {
+    /// Adds what a movement did.
+    pub fn add(&mut self, kind: MovementKind, amount_minor: i64) {
+        let sum = match kind {
+            MovementKind::Overdraft => &mut self.drawn_minor,
+            MovementKind::OverdraftBack => &mut self.back_minor,
+            MovementKind::OverdraftRecovered => &mut self.recovered_minor,
+            MovementKind::OverdraftReleased => &mut self.released_minor,
+            MovementKind::OverdraftWrittenOff => &mut self.written_off_minor,
+            // The other side of what was given up.
+            _ => return,
+        };
+        *sum = sum.saturating_add(amount_minor);
+    }
+
+    fn due_minor(&self) -> i64 {
+        self.drawn_minor.saturating_sub(self.back_minor).max(0)
+    }
+
+    fn collected_minor(&self) -> i64 {
+        self.recovered_minor.saturating_sub(self.released_minor).max(0)
+    }
+
+    /// What is still owed.
+    #[must_use]
+    pub fn owed_minor(&self) -> i64 {
+        self.due_minor().saturating_sub(self.collected_minor()).saturating_sub(self.written_off_minor).max(0)
+    }
+
+    /// What was collected and is not owed, as goods came back since.
+    #[must_use]
+    pub fn excess_minor(&self) -> i64 {
+        self.collected_minor().saturating_sub(self.due_minor()).max(0)
+    }
+
+    /// What finance gave up and nothing made good since: goods that come back make it good first of all.
+    #[must_use]
+    pub fn lost_minor(&self) -> i64 {
+        self.due_minor().saturating_sub(self.collected_minor()).clamp(0, self.written_off_minor)
+    }
+}
+
+fn account(row: &Row<'_>, column: usize) -> Result<AccountId, StoreError> {
+    let number = row.integer(column)?;
+    AccountId::new(number).map_err(|why| StoreError::Value {
+        table: "overdraft",
+        column: "account_id",
+        row: number.to_string(),
+        fault: why.to_string(),
+    })
+}
+
+/// Keeps what a movement says of somebody's debt, if it does.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) fn note(
+    tx: &mut Tx<'_>,
+    id: EntryId,
+    index: u16,
+    ingested_no: i64,
+    movement: &Movement,
+) -> Result<(), StoreError> {
+    let Some(owed_by) = movement.owed_by else { return Ok(()) };
+    tx.execute_one(
+        "keep what is owed",
+        "overdraft",
+        "INSERT INTO overdraft (store_id, epoch, seq, idx, ingested_no, account_id, unit, kind, amount_minor) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        &[
+            (&id.store).into(),
+            id.epoch.into(),
+            id.seq.into(),
+            index.into(),
+            ingested_no.into(),
+            owed_by.into(),
+            movement.unit.into(),
+            movement.kind.into(),
+            movement.amount_minor.into(),
+        ],
+    )
+}
+
+/// The debts of every account that ever overdrew.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn debts(tx: &mut Tx<'_>) -> Result<BTreeMap<(AccountId, Unit), Debt>, StoreError> {
+    let mut debts: BTreeMap<(AccountId, Unit), Debt> = BTreeMap::new();
+    tx.for_each(
+        "SELECT account_id, unit, kind, CAST(SUM(amount_minor) AS BIGINT) FROM overdraft GROUP BY account_id, unit, kind",
+        &[],
+        |row| {
+            let of = (account(row, 0)?, row.parsed(1, "overdraft", "unit")?);
+            debts.entry(of).or_default().add(row.parsed(2, "overdraft", "kind")?, row.integer(3)?);
+            Ok::<(), StoreError>(())
+        },
+    )?;
+    Ok(debts)
+}
+
+/// The debt of one account.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn debt(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<Debt, StoreError> {
+    let mut debt = Debt::default();
+    tx.for_each(
+        "SELECT kind, CAST(SUM(amount_minor) AS BIGINT) FROM overdraft WHERE account_id = $1 AND unit = $2 GROUP BY kind",
+        &[account.into(), unit.into()],
+        |row| {
+            debt.add(row.parsed(0, "overdraft", "kind")?, row.integer(1)?);
+            Ok::<(), StoreError>(())
+        },
+    )?;
+    Ok(debt)
+}
+
+/// Accounts whose debts changed after an `ingested_no`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn changed(tx: &mut Tx<'_>, after: i64, through: i64) -> Result<Vec<(AccountId, Unit)>, StoreError> {
+    tx.query(
+        "SELECT DISTINCT account_id, unit FROM overdraft WHERE ingested_no > $1 AND ingested_no <= $2 ORDER BY account_id, unit",
+        &[after.into(), through.into()],
+        |row| Ok((account(row, 0)?, row.parsed(1, "overdraft", "unit")?)),
+    )
+}
+
+/// What an account overdrew at a store in an epoch, less what came back there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AtStore {
+    /// Where.
+    pub place: (StoreId, Epoch),
+    /// How much.
+    pub net_minor: i64,
+}
+
+/// What an account overdrew at each store and epoch, in the order in which the hub learnt of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn by_store(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<Vec<AtStore>, StoreError> {
+    let mut stores: Vec<AtStore> = Vec::new();
+    tx.for_each(
+        "SELECT store_id, epoch, kind, amount_minor FROM overdraft WHERE account_id = $1 AND unit = $2 ORDER BY ingested_no, idx",
+        &[account.into(), unit.into()],
+        |row| {
+            let sign = match row.parsed(2, "overdraft", "kind")? {
+                MovementKind::Overdraft => 1,
+                MovementKind::OverdraftBack => -1,
+                _ => return Ok(()),
+            };
+            let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
+            let place = (row.parsed(0, "overdraft", "store_id")?, epoch);
+            let net_minor = row.integer(3)? * sign;
+            match stores.iter_mut().find(|known| known.place == place) {
+                Some(known) => known.net_minor = known.net_minor.saturating_add(net_minor),
+                None => stores.push(AtStore { place, net_minor }),
+            }
+            Ok::<(), StoreError>(())
+        },
+    )?;
+    Ok(stores)
+}
+
+/// Writes what a store is to be told of an account, when it is something else than it was told.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn put_cleared(
+    tx: &mut Tx<'_>,
+    (store, epoch): (StoreId, Epoch),
+    (account, unit): (AccountId, Unit),
+    cleared_minor: i64,
+) -> Result<(), StoreError> {
+    let key = [(&store).into(), epoch.into(), account.into(), unit.into()];
+    let told = tx.query_one(
+        "SELECT cleared_minor FROM overdraft_cleared WHERE store_id = $1 AND epoch = $2 AND account_id = $3 AND unit = $4",
+        &key,
+        |row| row.integer(0),
+    )?;
+    if told.unwrap_or(0) == cleared_minor {
+        return Ok(());
+    }
+    let version = dataset::advance(tx, DatasetKind::Overdrafts, 1)?;
+    tx.execute_one(
+        "write what is cleared",
+        "overdraft_cleared",
+        "INSERT INTO overdraft_cleared (store_id, epoch, account_id, unit, cleared_minor, version) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (store_id, epoch, account_id, unit) DO UPDATE SET cleared_minor = excluded.cleared_minor, version = excluded.version",
+        &[(&store).into(), epoch.into(), account.into(), unit.into(), cleared_minor.into(), version.into()],
+    )
+}
+
+/// Reads what a store is told, from the columns account, unit and what is cleared.
+///
+/// # Errors
+/// [`StoreError::Value`].
+pub(super) fn read_cleared(row: &Row<'_>) -> Result<Cleared, StoreError> {
+    Ok(Cleared {
+        account: account(row, 0)?,
+        unit: row.parsed(1, "overdraft_cleared", "unit")?,
+        cleared_minor: row.integer(2)?,
+    })
+}
+
+/// A row, for verification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Noted {
+    /// Who owes.
+    pub account: AccountId,
+    /// What is counted.
+    pub unit: Unit,
+    /// What changed.
+    pub kind: MovementKind,
+    /// By how much.
+    pub amount_minor: i64,
+}
+
+/// Every row, with the place of its movement.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn each(tx: &mut Tx<'_>, mut each: impl FnMut((EntryId, u16), Noted)) -> Result<(), StoreError> {
+    tx.for_each("SELECT store_id, epoch, seq, idx, account_id, unit, kind, amount_minor FROM overdraft", &[], |row| {
+        let entry = EntryId {
+            store: row.parsed(0, "overdraft", "store_id")?,
+            epoch: Epoch(u32::try_from(row.integer(1)?).unwrap_or(0)),
+            seq: huitong_protocol::id::Seq(u64::try_from(row.integer(2)?).unwrap_or(0)),
+        };
+        let noted = Noted {
+            account: account(row, 4)?,
+            unit: row.parsed(5, "overdraft", "unit")?,
+            kind: row.parsed(6, "overdraft", "kind")?,
+            amount_minor: row.integer(7)?,
+        };
+        each((entry, u16::try_from(row.integer(3)?).unwrap_or(u16::MAX)), noted);
+        Ok(())
+    })
+}
