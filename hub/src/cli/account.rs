@@ -75,6 +75,12 @@ pub(super) fn find(tx: &mut Tx<'_>, asked: &str) -> Result<Option<AccountId>, Ac
     Ok(asked.parse::<i64>().ok().and_then(|number| AccountId::new(number).ok()))
 }
 
+/// Reads the number of an account.
+pub(super) fn account_of(text: &str) -> Result<AccountId, String> {
+    let number: i64 = text.parse().map_err(|_| "is no number of an account".to_owned())?;
+    AccountId::new(number).map_err(|why| why.to_string())
+}
+
 /// An amount of a unit, with the unit.
 pub(super) fn amount_in(unit: Unit, minor: i64) -> String {
     format!("{} {unit}", amount(unit, minor))

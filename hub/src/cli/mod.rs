@@ -22,6 +22,7 @@ mod policy;
 mod policy_key;
 mod recover;
 mod rerate;
+mod risk;
 mod settle;
 mod setup;
 mod statement;
@@ -150,6 +151,9 @@ enum Command {
     /// What epochs of stores held when they ended, and what becomes of it.
     #[command(subcommand)]
     Suspense(suspense::SuspenseCommand),
+    /// What the group puts behind overdrafts, who owes it, and what could still be drawn.
+    #[command(subcommand)]
+    Risk(risk::RiskCommand),
     /// Tokens of the API of head office.
     #[command(subcommand)]
     Token(hq::TokenCommand),
@@ -319,6 +323,7 @@ impl World {
             Command::Settle(command) => command.run(self, &place, out),
             Command::Statement(command) => command.run(&place, out),
             Command::Suspense(command) => command.run(self, &place, out),
+            Command::Risk(command) => command.run(self, &place, out),
             Command::Token(command) => command.run(self, &place, out),
             Command::Audit(command) => command.run(&place, out),
             Command::Status => hq::status(self, &place, out),

@@ -29,6 +29,7 @@ pub mod phone_key;
 pub mod policy;
 pub mod posting;
 pub mod refused;
+pub mod risk;
 pub mod root;
 pub mod schedule;
 pub mod sealing_key;

@@ -5,6 +5,7 @@
 
 mod books;
 mod journal;
+mod overdraft;
 mod points;
 mod policy;
 mod tenure;

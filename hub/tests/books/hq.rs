@@ -100,8 +100,9 @@ fn raise(town: &Town, subject: &str) {
 }
 
 /// The routes that only look, with what each must not say.
-const LOOKS: [&str; 17] = [
+const LOOKS: [&str; 18] = [
     "/status",
+    "/risk",
     "/stores",
     "/days",
     "/exceptions",
@@ -527,6 +528,30 @@ async fn a_statement_is_the_same_by_api_and_command_line_byte_for_byte() {
     assert_eq!(supplier.text, say(&town, "statement show 1 --party supplier:X --lang en"));
     assert!(supplier.text.contains("net to pay") && supplier.text.contains("-5.00"), "{}", supplier.text);
     assert_eq!(office.get("/settlements/1/statement?party=store:S9").await.problem().0, 404);
+}
+
+#[tokio::test]
+async fn two_people_set_the_budget_behind_overdrafts() {
+    let town = Town::new(Scheme::Pool);
+    let (li, wang) = (Office::of(&town, "li").await, Office::of(&town, "wang").await);
+    let budget_minor = |answer: Answer| answer.json()["budget_minor"].as_i64().unwrap();
+    let sheet = li.get("/risk").await.json();
+    let figures = ["budget", "free", "granted", "used", "recovered", "written_off", "owed", "drawable", "exposure"];
+    for name in figures {
+        assert_eq!(sheet[format!("{name}_minor")], 0, "{name}: {sheet}");
+    }
+    assert_eq!((&sheet["allowed"], &sheet["currency"]), (&json!(false), &json!("CNY")));
+    let asked = json!({"amount_minor": 5_000, "note": "for the winter"});
+    assert_eq!(li.post("/risk/budget", json!({"amount_minor": 5_000})).await.problem().1, "field_invalid", "no note");
+    assert_eq!(li.post("/risk/budget", json!({"amount_minor": -1})).await.problem().1, "field_invalid");
+    assert_eq!(budget_minor(li.post("/risk/budget", asked.clone()).await), 0);
+    assert_eq!(budget_minor(li.post("/risk/budget", asked.clone()).await), 0, "one person alone changes nothing");
+    assert_eq!(budget_minor(wang.post("/risk/budget", asked.clone()).await), 5_000);
+    assert_eq!(budget_minor(wang.post("/risk/budget", asked).await), 5_000, "asked again after a lost answer");
+    let sheet = li.get("/risk").await.json();
+    assert_eq!((&sheet["free_minor"], &sheet["exposure_minor"]), (&json!(5_000), &json!(0)), "no store has a line");
+    let write_off = json!({"account": 1, "note": "gone"});
+    assert_eq!(li.post("/risk/write-off", write_off).await.problem().1, "refused", "it owes nothing");
 }
 
 #[tokio::test]

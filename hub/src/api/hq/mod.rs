@@ -21,6 +21,7 @@ mod page;
 mod parameters;
 mod policies;
 mod problem;
+mod risk;
 mod routes;
 mod settlements;
 mod statements;
@@ -48,6 +49,7 @@ use crate::member_request::RequestView;
 use crate::overview::Overview;
 use crate::parameters::ProposalSheet;
 use crate::publish::{PolicyDocument, Published};
+use crate::risk::RiskSheet;
 use crate::settle::RunReport;
 use crate::store::audit::Deed;
 use crate::store::claim::Claim;
@@ -85,6 +87,19 @@ fn table() -> Routes {
             "/suspense/{epoch}/repay",
             suspense::repay,
             write::<suspense::Repay, SuspendedSheet>("Asks that what waits be paid back; as a second person, pays it."),
+        )
+        .get("/risk", risk::show, look::<RiskSheet>("What the group puts behind overdrafts, and where it is.", &[]))
+        .post(
+            "/risk/budget",
+            risk::budget,
+            write::<risk::Budget, RiskSheet>("Asks that the budget be so large; as a second person, sets it."),
+        )
+        .post(
+            "/risk/write-off",
+            risk::write_off,
+            write::<risk::WriteOff, RiskSheet>(
+                "Asks that what an account owes be given up; as a second person, gives it up.",
+            ),
         )
         .get("/days", days::list, look::<Page<CalendarDay>>("Business days, store by day.", &[]).query::<days::List>())
         .get(
