@@ -7,7 +7,7 @@
 use huitong_protocol::allotment::{HubEvent, HubSide, Pool, Purse, step};
 use huitong_protocol::entry::HubPosting;
 use huitong_protocol::id::AccountId;
-use huitong_protocol::movement::{Movement, MovementKind};
+use huitong_protocol::movement::{Direction, Movement, MovementKind};
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 
@@ -153,8 +153,8 @@ pub(crate) fn post(tx: &mut Tx<'_>, occasion: Occasion<'_>, movements: Vec<Movem
         };
         let amount_minor = movement.amount_minor;
         let event = match movement.kind.direction() {
-            huitong_protocol::movement::Direction::In => HubEvent::Load { amount_minor },
-            huitong_protocol::movement::Direction::Out => HubEvent::Spend { amount_minor },
+            Direction::In => HubEvent::Load { amount_minor },
+            Direction::Out => HubEvent::Spend { amount_minor },
         };
         let side = HubSide { pool: pools[at].1, ..HubSide::default() };
         let next = step(&side, event)

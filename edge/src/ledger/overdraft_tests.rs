@@ -1,13 +1,13 @@
 //! Overdrafts at the till: not at all by default; within the line to the cent, whoever comes at once and however often they ask.
 
-use huitong_protocol::card::CardStatus;
+use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::id::{AccountId, MemberId};
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{Cleared, DatasetKind, DatasetPage, DatasetRow, Grant};
 use serde_json::{Value, json};
 
 use super::testing::{CNY, MORNING, POLICY, Reply, Shop, T1, T2, account, by_card, card, line, policy_page, sale};
-use crate::store::{allotment, card as cards, overdraft, replica};
+use crate::store::{WriteTx, allotment, card as cards, overdraft, replica};
 
 const CHAPTER: &str = "
 [overdraft]
@@ -26,10 +26,7 @@ async fn offline() -> Shop {
         .write(move |tx| {
             replica::apply_page(tx, &policy_page(2, "2026-01-01", &document))?;
             for n in 1..=2 {
-                let of_member = huitong_protocol::card::Card {
-                    member: Some(MemberId::new(n).unwrap()),
-                    ..card(n, CardStatus::Active)
-                };
+                let of_member = Card { member: Some(MemberId::new(n).unwrap()), ..card(n, CardStatus::Active) };
                 cards::upsert_from_hub(tx, &of_member, None)?;
             }
             let grants = [(account(1), 60), (account(2), 60), (AccountId::RISK, 1_000)];
@@ -96,7 +93,7 @@ async fn head_office_says_what_does_not_count_any_more() {
         phone_key: None,
     };
     let grant = Grant { account: AccountId::RISK, unit: CNY, granted_minor: 1_750, stamp: Stamp::ZERO };
-    let work = move |tx: &mut crate::store::WriteTx<'_>| {
+    let work = move |tx: &mut WriteTx<'_>| {
         replica::apply_page(tx, &page)?;
         allotment::adopt_grants(tx, MORNING, &[grant]).map(drop)
     };
@@ -127,12 +124,9 @@ async fn two_tills_at_once_share_one_line_and_a_retry_draws_once() {
 #[tokio::test]
 async fn a_lost_card_a_bearer_card_and_old_knowledge_are_refused() {
     let shop = offline().await;
-    let lose = |tx: &mut crate::store::WriteTx<'_>| {
-        let lost = huitong_protocol::card::Card {
-            member: Some(MemberId::new(2).unwrap()),
-            status_stamp: Stamp(1),
-            ..card(2, CardStatus::Lost)
-        };
+    let lose = |tx: &mut WriteTx<'_>| {
+        let lost =
+            Card { member: Some(MemberId::new(2).unwrap()), status_stamp: Stamp(1), ..card(2, CardStatus::Lost) };
         cards::upsert_from_hub(tx, &lost, None)
     };
     shop.store.write(lose).await.unwrap();

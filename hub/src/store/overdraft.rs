@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use huitong_protocol::id::{AccountId, EntryId, Epoch, StoreId};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Cleared, DatasetKind};
@@ -257,7 +257,7 @@ pub fn each(tx: &mut Tx<'_>, mut each: impl FnMut((EntryId, u16), Noted)) -> Res
         let entry = EntryId {
             store: row.parsed(0, "overdraft", "store_id")?,
             epoch: Epoch(u32::try_from(row.integer(1)?).unwrap_or(0)),
-            seq: huitong_protocol::id::Seq(u64::try_from(row.integer(2)?).unwrap_or(0)),
+            seq: Seq(u64::try_from(row.integer(2)?).unwrap_or(0)),
         };
         let noted = Noted {
             account: account(row, 4)?,
