@@ -54,8 +54,8 @@ use crate::store::in_use::{InUse, Using};
 use crate::store::operation::NewAnswer;
 use crate::store::tenure::HubTurn;
 use crate::store::{
-    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, operation, overdraft, pending,
-    receipt,
+    Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, operation,
+    overdraft, pending, receipt,
 };
 use crate::sync::may_take;
 use crate::till::Permissions;

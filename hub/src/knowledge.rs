@@ -86,12 +86,14 @@ impl Knowledge {
 
 #[cfg(test)]
 mod tests {
+    use huitong_protocol::id::Hash;
+
     use super::*;
 
     #[test]
     fn within_a_session_the_largest_counts_and_the_first_word_of_another_replaces_it() {
         let knowledge = Knowledge::default();
-        let first = Caller { store: "S1".parse().unwrap(), epoch: Epoch(1), turn: 1, life: 1 };
+        let first = Caller { store: "S1".parse().unwrap(), epoch: Epoch(1), hello: Hash([1; 32]), life: 1 };
         let said = || knowledge.all()[&first.store];
         assert_eq!(knowledge.say(first, 7), Some(Learnt { after: 0, is_to_be_noted: true }));
         assert_eq!(knowledge.say(first, 5), None, "it was overtaken");
@@ -99,7 +101,7 @@ mod tests {
         assert_eq!(knowledge.take_news(), [(first.store, Epoch(1), 9)]);
         assert_eq!((knowledge.take_news(), knowledge.say(first, 9)), (vec![], None), "said again, nothing is written");
         assert_eq!(said(), (Epoch(1), 9));
-        let second = Caller { turn: 2, ..first };
+        let second = Caller { hello: Hash([2; 32]), ..first };
         assert_eq!(knowledge.say(second, 4), Some(Learnt { after: 0, is_to_be_noted: true }));
         assert_eq!(said(), (Epoch(1), 4), "its database was put back");
         let news = knowledge.take_news();

@@ -140,7 +140,8 @@ fn catalogued<'a>(policy: &'a Policy, request: &PostSale) -> Decide<Vec<&'a Tend
 
 fn spend(work: &mut Work<'_>, number: CardNumber, unit: Unit, kind: MovementKind, amount_minor: i64) -> Decide<()> {
     let account = may_spend(work, number, unit, amount_minor)?.account;
-    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None };
+    let movement =
+        Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None };
     work.take_off(number, movement, DeclineCode::Insufficient)
 }
 
@@ -190,7 +191,16 @@ fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit, is
     }
     if is_done {
         let (account, kind) = (hold.account, MovementKind::Spend);
-        let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None };
+        let movement = Movement {
+            account,
+            unit,
+            kind,
+            amount_minor,
+            of: None,
+            origin_store: None,
+            shortfall_minor: 0,
+            owed_by: None,
+        };
         let event = HoldingEvent::Capture { held_minor: hold.amount_minor, amount_minor };
         if let Err(refusal) = work.move_value(movement, event) {
             return faulty(format!("tenders[{index}].hold"), refusal.to_string());

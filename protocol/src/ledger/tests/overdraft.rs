@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::allotment::{HubEvent, HubSide, Line, Pool};
+use crate::allotment::{HoldingEvent, HubEvent, HubSide, Line, Pool};
 use crate::id::MemberId;
 use crate::policy::OverdraftRules;
 
@@ -307,7 +307,7 @@ impl Chain {
 
     fn store(&mut self, shop: usize, event: StoreEvent) {
         let holdings = &mut self.shops[shop].holdings;
-        if let Ok(next) = step(&holdings.get(RISK), event) {
+        if let Ok(next) = step(&holdings.get(RISK), HoldingEvent::Moved(event)) {
             holdings.put(RISK, next);
         }
     }
@@ -336,10 +336,10 @@ impl Chain {
                 }
             }
             Act::Report(shop) => {
-                self.reports.push((shop, self.epochs[shop], self.shops[shop].holdings.get(RISK)));
+                self.reports.push((shop, self.epochs[shop], self.shops[shop].holdings.get(RISK).counters));
                 if self.waits_for[shop] {
                     // The first report to a new life of the hub is made when it asks.
-                    let counters = self.shops[shop].holdings.get(RISK);
+                    let counters = self.shops[shop].holdings.get(RISK).counters;
                     self.hub(shop, HubEvent::Recover { counters }).expect("the first report is taken as it comes");
                     (self.waits_for[shop], self.answered[shop]) = (false, self.life);
                 }
