@@ -441,7 +441,8 @@ fn approve(
     plan: Plan,
     prepared: Option<&Prepared>,
 ) -> Result<Done, StoreError> {
-    let Plan { body, holdings, cards, receipt: receipt_change, refunds, given, points_pending, freed, ended } = plan;
+    let Plan { body, holdings, cards, receipt: receipt_change, refunds, given, points_pending, freed, ended, released } =
+        plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
     let mut price = None;
@@ -515,6 +516,7 @@ fn approve(
             pending_minor: pending_here(tx, purse, &holding, policy, day)?,
         });
     }
+    allotment::release(tx, call.now, &released)?;
     for (number, status) in cards {
         if matches!(status, CardStatus::Blank | CardStatus::Withdrawn) {
             // Whoever was to have it has not bought it after all.

@@ -31,6 +31,7 @@ pub use void::{Standing, void};
 
 use crate::allotment::{Holding, HoldingEvent, Purse, Refusal, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
+use crate::debt;
 use crate::decline::{Decline, DeclineCode, Elsewhere};
 use crate::entry::{Body, Earned, Sale, TenderLine};
 use crate::id::{AccountId, EntryId, PromotionId, StoreId};
@@ -181,6 +182,8 @@ pub struct Plan {
     pub freed: Vec<TenderLine>,
     /// The holds that it ends. One that it places stands in the body.
     pub ended: Vec<EndedHold>,
+    /// What is released to head office in the same transaction, after the holdings are as they are to be ([`crate::debt::given_back`]).
+    pub released: Vec<(Purse, i64)>,
 }
 
 /// A change of a receipt's memory.
@@ -476,6 +479,7 @@ impl<'a> Work<'a> {
 
     fn plan(self, body: Body) -> Plan {
         let holdings = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
+        let released = debt::given_back(&self.movements);
         Plan {
             body,
             holdings,
@@ -486,6 +490,7 @@ impl<'a> Work<'a> {
             points_pending: None,
             freed: Vec::new(),
             ended: Vec::new(),
+            released,
         }
     }
 }

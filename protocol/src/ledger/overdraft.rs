@@ -2,7 +2,8 @@
 //!
 //! No looser check but a second escrow: the missing part is spent from the store's line of the group's risk account, an allotment like any other, so that all
 //! overdrafts together stay within the budget whatever the network does (`crate::allotment`). Here is only who may draw on the line and how far; who owes
-//! what is head office's to keep. Invariant: what an account paid of a tender and what it overdrew are the tender's amount. Points are never overdrawn.
+//! what is head office's to keep. What comes back does not make the line larger: head office may have collected what was drawn and lent it elsewhere, so it goes
+//! there in the same transaction, and comes again with what fills the line. Invariant: what an account paid of a tender and what it overdrew are the tender's amount. Points are never overdrawn.
 
 use super::{Decide, Decision, Hub, Work, faulty};
 use crate::allotment::{HoldingEvent, Purse, StoreEvent};
@@ -91,7 +92,7 @@ impl Work<'_> {
         left.into_iter().min().unwrap_or(0).max(0)
     }
 
-    /// Gives a part of what was overdrawn back to the line.
+    /// Gives a part of what was overdrawn back to the line, and with it to head office: the plan releases it.
     pub(super) fn give_back_overdraft(&mut self, drawn: &Movement, amount_minor: i64, of: MovementRef) -> Decide<()> {
         if amount_minor == 0 {
             return Ok(());

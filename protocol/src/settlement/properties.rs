@@ -80,7 +80,9 @@ fn any_history() -> impl Strategy<Value = Vec<PostedMovement>> {
 
 /// What can move on the group's risk account.
 fn risk_history() -> impl Strategy<Value = Vec<PostedMovement>> {
-    let kinds: Vec<K> = K::ALL.iter().copied().filter(|kind| kind.is_of_risk_account()).collect();
+    let mut kinds: Vec<K> = K::ALL.iter().copied().filter(|kind| kind.is_of_risk_account()).collect();
+    // What lines of ended epochs held is paid back to this account as to any other.
+    kinds.push(K::SuspenseRepaid);
     history_of(kinds).prop_map(|history| {
         history.into_iter().map(|moved| PostedMovement { account: AccountId::RISK, ..moved }).collect()
     })

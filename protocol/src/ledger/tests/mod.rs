@@ -167,6 +167,10 @@ impl Shop {
         for &(purse, holding) in &plan.holdings {
             self.holdings.put(purse, holding);
         }
+        for &(purse, amount_minor) in &plan.released {
+            let release = HoldingEvent::Moved(StoreEvent::Release { amount_minor });
+            self.holdings.put(purse, step(&self.holdings.get(purse), release).expect("what came in is there"));
+        }
         for &(number, status) in &plan.cards {
             self.cards.iter_mut().find(|card| card.number == number).unwrap().status = status;
         }
