@@ -8,7 +8,7 @@
 use super::{Decide, Decision, Hub, Work, faulty};
 use crate::allotment::{HoldingEvent, Purse, StoreEvent};
 use crate::card::{Card, CardNumber};
-use crate::decline::DeclineCode;
+use crate::decline::{Decline, DeclineCode};
 use crate::entry::TenderLine;
 use crate::id::AccountId;
 use crate::movement::{Movement, MovementKind, MovementRef};
@@ -49,13 +49,23 @@ impl Work<'_> {
             return Ok(false);
         }
         let here_minor = here_minor.max(0);
+        let held_minor = self.holdings.get(Purse { account: spend.account, unit: spend.unit }).held_minor;
+        if here_minor.saturating_add(held_minor) >= spend.amount_minor {
+            return Ok(false); // It is there, and set aside for something else: who holds it may let it go.
+        }
         let missing_minor = spend.amount_minor - here_minor;
         let most_minor = self.drawable_minor(rules, exposure, card.account, spend.unit);
         if missing_minor > most_minor {
             let payable_minor = here_minor.saturating_add(most_minor);
             let needed_minor = spend.amount_minor;
             let code = DeclineCode::OverdraftLimit;
-            return Err(Decision::over_limit(code, number, spend.unit, payable_minor, needed_minor));
+            return Err(Decision::Declined(Box::new(Decline {
+                unit: Some(spend.unit),
+                available_here_minor: Some(payable_minor),
+                needed_minor: Some(needed_minor),
+                held_minor: (held_minor > 0).then_some(held_minor),
+                ..Decline::of_card(code, number)
+            })));
         }
         let own = Movement { amount_minor: here_minor, ..spend.clone() };
         let overdrawn = Movement {

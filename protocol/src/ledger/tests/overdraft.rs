@@ -613,6 +613,28 @@ fn what_was_collected_and_comes_back_is_not_lent_twice() {
 }
 
 #[test]
+fn what_is_set_aside_is_not_overdrawn() {
+    let mut shop = offline();
+    let purse = Purse { account: account(1), unit: CNY };
+    let set_aside = |shop: &mut Shop, amount_minor| {
+        let held = step(&shop.holdings.get(purse), HoldingEvent::Hold { amount_minor }).unwrap();
+        shop.holdings.put(purse, held);
+    };
+    set_aside(&mut shop, 60);
+    let declined_for = |decision| {
+        let decline = declined(decision);
+        (decline.code, decline.available_here_minor, decline.held_minor)
+    };
+    assert_eq!(declined_for(shop.sale(&pays(50, 1))), (DeclineCode::Held, Some(0), Some(60)));
+    assert_eq!(declined_for(shop.sale(&pays(60, 1))), (DeclineCode::Held, Some(0), Some(60)));
+    assert_eq!(declined_for(shop.sale(&pays(501, 1))), (DeclineCode::OverdraftLimit, Some(500), Some(60)));
+    let decision = shop.sale(&pays(61, 1));
+    let (entry, _) = shop.book(decision);
+    assert_eq!(moved(&entry), [(MovementKind::Overdraft, AccountId::RISK, 61, Some(account(1)))]);
+    assert_eq!(shop.holdings.get(purse).held_minor, 60, "what was promised stays");
+}
+
+#[test]
 fn the_budget_can_be_drawn_to_the_last_cent_by_two_shops() {
     let mut chain = Chain::new();
     let acts = [Act::Grant(0, 300), Act::Grant(1, 400), Act::Deliver(0), Act::Deliver(1), Act::Sell(0, 1, 360)];
