@@ -7,7 +7,9 @@ use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{Cleared, DatasetKind, DatasetPage, DatasetRow, Grant};
 use serde_json::{Value, json};
 
-use super::testing::{CNY, MORNING, POLICY, Reply, Shop, T1, T2, account, by_card, card, line, policy_page, sale};
+use super::testing::{
+    CNY, MORNING, POLICY, Reply, Shop, T1, T2, account, by_card, card, cash, line, policy_page, sale,
+};
 use crate::store::{WriteTx, allotment, card as cards, overdraft, replica};
 
 const CHAPTER: &str = "
@@ -160,6 +162,23 @@ async fn what_comes_back_goes_to_head_office_and_a_void_opens_the_days_limit_aga
     shop.post(T1, "/v1/returns", &back).await.approved();
     assert_eq!((overdraft_of(&shop).await, shop.available(1)), (status(200, 400, 0), 60));
     assert_eq!((line().loaded_minor, line().released_minor), (800, 800));
+}
+
+#[tokio::test]
+async fn a_payment_of_yesterday_that_fails_opens_no_limit_of_today() {
+    let shop = offline().await;
+    let mut basket = sale(&[line(560)], &[by_card(1, 260), cash(300)]);
+    basket["payment_unknown"] = json!(1);
+    let parked = shop.post(T1, "/v1/sales", &basket).await.approved();
+    assert_eq!((&parked["overdraft_minor"], overdraft_of(&shop).await), (&json!(200), status(800, 200, 200)));
+    shop.post(T1, "/v1/day/close", &json!({})).await.approved();
+    shop.post(T1, "/v1/day/open", &json!({"business_day": "2026-11-23"})).await.approved();
+    assert_eq!(overdrawn(shop.spend(T1, 2, 260).await), 200);
+    assert_eq!(overdraft_of(&shop).await, status(600, 200, 400));
+    let receipt = parked["entry"].as_str().unwrap();
+    let failed = json!({"outcome": "failed", "reason": "asked the acquirer"});
+    shop.post(T1, &format!("/v1/sales/{receipt}/payment"), &failed).await.approved();
+    assert_eq!((overdraft_of(&shop).await, shop.available(1)), (status(600, 200, 200), 60), "200 were drawn today");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use huitong_protocol::time::BusinessDay;
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::Cleared;
 
-use super::{ReadTx, StoreError, WriteTx, cell};
+use super::{ReadTx, StoreError, WriteTx, cell, journal};
 
 /// What an account owes for what it drew here, as far as head office said that it was cleared.
 ///
@@ -40,11 +40,16 @@ pub fn on_day(tx: &ReadTx<'_>, day: BusinessDay, unit: Unit) -> Result<i64, Stor
     Ok(drawn.unwrap_or(0))
 }
 
-/// Counts what an operation drew or gave back. What is voided was never drawn on its day; goods that come back do not open the day's limit again.
+/// Counts what an operation drew or gave back. What is voided on its day was never drawn; goods that come back do not open the day's limit again, nor does a
+/// sale of an earlier day whose payment failed.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn count(tx: &mut WriteTx<'_>, day: Option<BusinessDay>, body: &Body) -> Result<(), StoreError> {
+    let undoes_today = match body {
+        Body::Void(void) => journal::decoded(tx, void.of.seq)?.is_some_and(|undone| undone.header.business_day == day),
+        _ => false,
+    };
     for movement in body.movements() {
         let (Some(account), unit) = (movement.owed_by, movement.unit) else { continue };
         let drawn_minor = match movement.kind {
@@ -59,7 +64,7 @@ pub fn count(tx: &mut WriteTx<'_>, day: Option<BusinessDay>, body: &Body) -> Res
             (account.get(), unit.as_str(), drawn_minor),
         )?;
         if let Some(day) = day
-            && (drawn_minor > 0 || matches!(body, Body::Void(_)))
+            && (drawn_minor > 0 || undoes_today)
         {
             tx.execute_one(
                 "count what was overdrawn today",
