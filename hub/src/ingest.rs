@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::{Purse, StoreCounters};
-use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header};
+use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header, Return, Void};
 use huitong_protocol::funding::{self, Funding};
 use huitong_protocol::id::{AccountId, EntryId, Epoch, GroupId, Hash, Seq, StoreId};
 use huitong_protocol::journal::{self, Head};
@@ -175,7 +175,8 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
         if is_store && !is_of_a_store(kind) {
             return Some(format!("movements[{index}].kind: is {kind}, which only head office may post"));
         }
-        if let Some(fault) = misplaced(movement) {
+        if let Some(fault) = misplaced(movement).or_else(|| is_store.then(|| unlent(header, body, movement)).flatten())
+        {
             return Some(format!("movements[{index}].{fault}"));
         }
         if is_store && movement.origin_store.is_some() {
@@ -207,6 +208,29 @@ fn misplaced(movement: &Movement) -> Option<String> {
         return Some("owed_by: is of what an overdraft moves, and names whose it was".to_owned());
     }
     (*account == AccountId::RISK && *unit == Unit::Points).then(|| "unit: points are never overdrawn".to_owned())
+}
+
+/// Why a store's movement on the risk account is none that its tills can cause: a card pays for goods beyond its value, and what was lent for that comes back
+/// with them, at the same store and in the same epoch. Else an entry could make debts of anybody, which head office collects.
+fn unlent(header: &Header, body: &Body, movement: &Movement) -> Option<String> {
+    match (movement.kind, body) {
+        (MovementKind::Overdraft, Body::Sale(sale)) => {
+            let paid = sale.tenders.iter().filter(|line| line.card.is_some()).map(|line| i128::from(line.amount_minor));
+            let drawn = sale.movements.iter().filter(|moved| moved.kind == MovementKind::Overdraft);
+            let (paid, drawn): (i128, i128) = (paid.sum(), drawn.map(|moved| i128::from(moved.amount_minor)).sum());
+            (drawn > paid).then(|| format!("amount_minor: {drawn} is overdrawn, cards paid {paid}"))
+        }
+        (MovementKind::OverdraftBack, Body::Void(Void { of, .. }) | Body::Return(Return { of, .. })) => {
+            let is_own = (of.store, of.epoch) == (header.store, header.epoch) && of.seq < header.seq;
+            let is_of_receipt = movement.of.is_some_and(|undone| undone.entry == *of);
+            (!is_own || !is_of_receipt)
+                .then(|| "of: must name what the receipt overdrew, earlier in this journal".to_owned())
+        }
+        (kind @ (MovementKind::Overdraft | MovementKind::OverdraftBack), _) => {
+            Some(format!("kind: is {kind}, which {} cannot move", header.kind))
+        }
+        _ => None,
+    }
 }
 
 /// Kinds that a store's tills can cause. What head office alone decides (openings, cash-outs, corrections) would be value made by a store.

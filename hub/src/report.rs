@@ -11,6 +11,7 @@
 use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Part, Purse, Refusal as Step};
 use huitong_protocol::card::{Card, CardChange, CardStatus};
+use huitong_protocol::debt::is_sound_line;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::tenure::Standing;
@@ -27,6 +28,9 @@ use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
 use crate::store::tenure::{self, Standpoint};
 use crate::store::{StoreError, Tx, card, device, exception, hot, journal};
+
+/// Why counters of the risk account cannot be right.
+pub(crate) const UNSOUND_LINE: &str = "the line of the risk account was loaded by more than was drawn from it, came back and was released; only that loads it";
 
 /// What became of a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -248,6 +252,9 @@ fn take_line(
     let purse: Purse = reported.purse();
     if purse.unit != Unit::Points && purse.unit != Unit::Money(root.currency) {
         return Ok(Err(Fault::refused(format!("the unit {} is not one of this group", purse.unit))));
+    }
+    if purse.account == AccountId::RISK && !is_sound_line(&reported.counters) {
+        return Ok(Err(Fault::refused(UNSOUND_LINE)));
     }
     let (pool, stamp) = rows::take_pool(tx, purse)?;
     let held = rows::line(tx, purse, caller.store, caller.epoch)?;

@@ -309,7 +309,8 @@ async fn a_store_moves_on_the_risk_account_only_what_an_overdraft_moves() {
         movement(MovementKind::OverdraftReturned, 5),
     ];
     for moved in wrong.iter().cloned().chain([drawn]) {
-        let Body::Sale(mut sale) = paid(&[], false) else { panic!("a sale is a sale") };
+        let Body::Sale(mut sale) = paid(&[5], false) else { panic!("a sale is a sale") };
+        sale.tenders[0].card = Some(card(1));
         sale.movements.push(moved);
         store.write(Body::Sale(sale));
     }
