@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Pool, Purse};
+use huitong_protocol::debt::Reserve;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::parking::{self, Allocator, Holder, ParkingRules, Target, VisitKind, Visits};
 use huitong_protocol::policy::Policy;
@@ -16,8 +17,10 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
+use crate::overdraft;
 use crate::session::Caller;
 use crate::store::allotment::{self as lines, Counted};
+use crate::store::overdraft::owing;
 use crate::store::parking::{self as rows, Change, Outcome, Seen};
 use crate::store::{Store, StoreError, Tx, card, cursor, hot, journal, policy, root, tenure};
 
@@ -206,6 +209,8 @@ fn sheet(
     after: i64,
 ) -> Result<Sheet, StoreError> {
     let balance_minor = rows::balance_minor(tx, purse, epochs)?.max(0);
+    // What is owed for overdrafts is collected from the pool: parked at stores, it would never be.
+    let own_minor = balance_minor.saturating_sub(owing(tx, purse.account, purse.unit)?.debt.owed_minor()).max(0);
     let seen = rows::seen(tx, purse)?;
     let before = rows::targets(tx, purse)?;
     let (mut targets, mut wanted) = (Vec::new(), BTreeMap::new());
@@ -214,7 +219,7 @@ fn sheet(
         _ if !card::any_active(tx, purse.account)? => {}
         Some(next) => {
             let next = next.get(&purse.account).filter(|store| epochs.contains_key(store)).copied();
-            wanted.extend(next.and_then(|store| parking::clairvoyant(&ask.rules, balance_minor, store)));
+            wanted.extend(next.and_then(|store| parking::clairvoyant(&ask.rules, own_minor, store)));
         }
         None => {
             let gone = seen.iter().map(|seen| seen.store).filter(|store| !epochs.contains_key(store)).collect();
@@ -222,12 +227,13 @@ fn sheet(
             for &Seen { store, day, kind, amount_minor, .. } in &seen {
                 visits.push(store, day, kind, amount_minor);
             }
-            targets = parking::plan(&ask.rules, &Holder { balance_minor, visits: visits.recent(), gone: &gone });
+            targets =
+                parking::plan(&ask.rules, &Holder { balance_minor: own_minor, visits: visits.recent(), gone: &gone });
             wanted.extend(targets.iter().map(|target| (target.store, target.target_minor)));
         }
     }
     let parked_minor = wanted.values().sum();
-    assert!(parked_minor <= balance_minor, "no more is parked than there is");
+    assert!(parked_minor <= own_minor, "no more is parked than there is");
     let stores: BTreeSet<StoreId> = wanted.keys().chain(before.keys()).copied().collect();
     let changes = stores.into_iter().filter_map(|store| {
         let target_minor = wanted.get(&store).copied().unwrap_or(0);
@@ -275,20 +281,23 @@ pub fn fill(
     for &purse in purses {
         let Some(target_minor) = rows::target(tx, purse, caller.store)? else { continue };
         let line = lines::line(tx, purse, caller.store, caller.epoch)?.unwrap_or_default();
-        let grantable = |pool: &Pool| {
-            let lacking = (i128::from(target_minor) - line.held()).min(pool.free());
+        let grantable = |pool: &Pool, kept: Reserve| {
+            let lacking = (i128::from(target_minor) - line.held()).min(kept.lendable(pool.free()));
             i64::try_from(lacking).ok().filter(|amount_minor| *amount_minor > 0)
         };
         // Mostly nothing is free: stores ask again and again for what members carry elsewhere. A look writes nothing.
-        if grantable(&lines::pool(tx, purse)?.0).is_none() || is_awaited(purse.account) {
+        if grantable(&lines::pool(tx, purse)?.0, Reserve::default()).is_none() || is_awaited(purse.account) {
             continue;
         }
-        // What was to be parked until a card was stopped is not.
-        if !card::any_active(tx, purse.account)? {
+        let is_risk = purse.account == AccountId::RISK;
+        // What was to be parked until a card was stopped is not. The risk account's lines are policy's, and it has no card.
+        if !is_risk && !card::any_active(tx, purse.account)? {
             continue;
         }
         let (pool, stamp) = lines::take_pool(tx, purse)?;
-        let Some(amount_minor) = grantable(&pool) else { continue };
+        // What goes back to accounts is not lent to others.
+        let kept = if is_risk { overdraft::reserve(tx, purse.unit)? } else { Reserve::default() };
+        let Some(amount_minor) = grantable(&pool, kept) else { continue };
         let after = allotment::step(&HubSide { pool, line }, HubEvent::Grant { amount_minor })
             .map_err(|fault| StoreError::Rule { operation: "grant what is parked", fault: fault.to_string() })?;
         lines::put_pool(tx, purse, &after.pool, stamp)?;

@@ -1,19 +1,23 @@
 //! Overdraft: what members owe the group's risk account, collected as soon as there is value of theirs in head office's pool.
 //!
 //! What is owed follows from the journals (`store::overdraft`); a debt is paid by head office alone, from a pool, so that no store's value is touched and no
-//! store has to know. What goods that came back made too much goes back to the account. Invariant: what leaves an account is what comes onto the risk
+//! store has to know. What goods that came back made too much goes back to the account, and until then it is lent to nobody. What a journal says beyond the
+//! reports of its store is left alone: nobody lent it. Invariant: what leaves an account is what comes onto the risk
 //! account, in one entry, and never more than is owed.
 
+use std::collections::BTreeSet;
+
 use huitong_protocol::allotment::{HubEvent, HubSide, Pool, Purse, step};
+use huitong_protocol::debt::{Owing, Reserve, is_backed};
 use huitong_protocol::entry::HubPosting;
-use huitong_protocol::id::AccountId;
+use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 
 use crate::points::{self, Occasion};
 use crate::store::overdraft as rows;
-use crate::store::{Store, StoreError, Tx, allotment, cursor, parking, posting, tenure};
+use crate::store::{Store, StoreError, Tx, allotment, cursor, journal, parking, posting, tenure};
 
 /// Accounts that one transaction settles: some milliseconds.
 const BATCH: usize = 200;
@@ -62,13 +66,54 @@ pub async fn settle(store: &Store, day: BusinessDay, now: Instant) -> Result<Set
 /// Accounts that owe something and have something in their pool, or are owed something.
 fn payable(tx: &mut Tx<'_>) -> Result<Vec<(AccountId, Unit)>, StoreError> {
     let mut payable = Vec::new();
-    for ((account, unit), debt) in rows::debts(tx)? {
-        let is_payable = debt.owed_minor() > 0 && allotment::pool(tx, Purse { account, unit })?.0.free() > 0;
-        if is_payable || debt.excess_minor() > 0 {
+    for ((account, unit), owing) in rows::owings(tx)? {
+        let is_open = owing.debt.owed_minor() > 0 || owing.debt.excess_minor() > 0;
+        if !is_open {
+            continue;
+        }
+        let unbacked = unbacked(tx, unit, &owing)?;
+        let is_backed = |place: (StoreId, Epoch)| !unbacked.contains(&place);
+        let is_payable = owing.collectable_minor(is_backed) > 0
+            && allotment::pool(tx, Purse { account, unit })?.0.free() > 0
+            || owing.returnable_minor(is_backed) > 0;
+        if is_payable {
             payable.push((account, unit));
         }
     }
     Ok(payable)
+}
+
+/// The places of a debt where the journal says more than the store reported: nothing of that is collected, as nobody lent it. Reconcile names them.
+fn unbacked(tx: &mut Tx<'_>, unit: Unit, owing: &Owing) -> Result<BTreeSet<(StoreId, Epoch)>, StoreError> {
+    let purse = Purse { account: AccountId::RISK, unit };
+    let mut unbacked = BTreeSet::new();
+    for at in &owing.stores {
+        let (store, epoch) = at.place;
+        let reported = allotment::line(tx, purse, store, epoch)?.unwrap_or_default().seen;
+        if !is_backed(&reported, &journal::counters(tx, purse, store, epoch)?) {
+            unbacked.insert(at.place);
+        }
+    }
+    Ok(unbacked)
+}
+
+/// What of the risk account's pool is not to be lent, nor taken from the budget: it goes back to accounts.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn reserve(tx: &mut Tx<'_>, unit: Unit) -> Result<Reserve, StoreError> {
+    let (purse, mut reserve) = (Purse { account: AccountId::RISK, unit }, Reserve::default());
+    for ((_, of), owing) in rows::owings(tx)? {
+        if of == unit {
+            reserve.owe(&owing.debt);
+        }
+    }
+    for row in allotment::lines(tx, purse)? {
+        if row.line.seen.loaded_minor > 0 {
+            reserve.report(&row.line.seen, &journal::counters(tx, purse, row.store, row.epoch)?);
+        }
+    }
+    Ok(reserve)
 }
 
 fn settle_some(
@@ -83,7 +128,11 @@ fn settle_some(
         return Ok(settled);
     }
     for &(account, unit) in accounts {
-        let debt = rows::debt(tx, account, unit)?;
+        let owing = rows::owing(tx, account, unit)?;
+        let (debt, unbacked) = (owing.debt, unbacked(tx, unit, &owing)?);
+        let is_backed = |place: (StoreId, Epoch)| !unbacked.contains(&place);
+        let (collectable_minor, returnable_minor) =
+            (owing.collectable_minor(is_backed), owing.returnable_minor(is_backed));
         let about = format!("{account} {unit} from {} {}", debt.recovered_minor, debt.released_minor);
         let occasion = Occasion {
             operation: points::operation("huitong overdrafts 1", &about),
@@ -93,14 +142,13 @@ fn settle_some(
         };
         let (theirs, risk) = (Purse { account, unit }, Purse { account: AccountId::RISK, unit });
         let free_minor = |tx: &mut Tx<'_>, purse| Ok::<_, StoreError>(allotment::take_pool(tx, purse)?.0.free_minor());
-        if debt.owed_minor() > 0 {
-            let amount_minor = free_minor(tx, theirs)?.clamp(0, debt.owed_minor());
+        if collectable_minor > 0 {
+            let amount_minor = free_minor(tx, theirs)?.clamp(0, collectable_minor);
             let kinds = [(theirs, MovementKind::OverdraftCollected), (risk, MovementKind::OverdraftRecovered)];
             transfer(tx, occasion, account, kinds, amount_minor)?;
             settled.collected_minor = settled.collected_minor.saturating_add(amount_minor);
-        } else if debt.excess_minor() > 0 {
-            // The line that got it back may be with its store still.
-            let amount_minor = free_minor(tx, risk)?.clamp(0, debt.excess_minor());
+        } else if returnable_minor > 0 {
+            let amount_minor = free_minor(tx, risk)?.clamp(0, returnable_minor);
             let kinds = [(risk, MovementKind::OverdraftReleased), (theirs, MovementKind::OverdraftReturned)];
             transfer(tx, occasion, account, kinds, amount_minor)?;
             settled.returned_minor = settled.returned_minor.saturating_add(amount_minor);
@@ -170,13 +218,13 @@ pub(crate) fn post(tx: &mut Tx<'_>, occasion: Occasion<'_>, movements: Vec<Movem
 /// # Errors
 /// [`StoreError`].
 pub(crate) fn clear(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<(), StoreError> {
-    let stores = rows::by_store(tx, account, unit)?;
-    let due_minor = stores.iter().fold(0_i64, |sum, at| sum.saturating_add(at.net_minor));
-    let mut left_minor = due_minor.saturating_sub(rows::debt(tx, account, unit)?.owed_minor()).max(0);
-    for rows::AtStore { place, net_minor } in stores {
-        let cleared_minor = left_minor.min(net_minor.max(0));
+    let Owing { debt, stores } = rows::owing(tx, account, unit)?;
+    let due_minor = stores.iter().fold(0_i64, |sum, at| sum.saturating_add(at.net_minor()));
+    let mut left_minor = due_minor.saturating_sub(debt.owed_minor()).max(0);
+    for at in stores {
+        let cleared_minor = left_minor.min(at.net_minor());
         left_minor -= cleared_minor;
-        rows::put_cleared(tx, place, (account, unit), cleared_minor)?;
+        rows::put_cleared(tx, at.place, (account, unit), cleared_minor)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::Purse;
+use huitong_protocol::debt::{Debt, Owing, Standing};
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::MovementKind;
@@ -20,7 +21,8 @@ use crate::actor::Actor;
 use crate::note::{self, NoteFault};
 use crate::overdraft;
 use crate::points::{self, Occasion as Posting};
-use crate::store::overdraft::{self as debts, Debt};
+use crate::recovery::{self, Waited};
+use crate::store::overdraft as debts;
 use crate::store::parking::{self, Change};
 use crate::store::risk::{self as rows, Decision, DecisionKind};
 use crate::store::{StoreError, Tx, allotment, policy, root, tenure};
@@ -66,8 +68,10 @@ pub struct LineView {
     pub granted_minor: i64,
     /// What was drawn, less what came back.
     pub used_minor: i64,
-    /// What can still be drawn.
+    /// What can still be drawn; of an epoch that ended, what may have been drawn that nobody has heard of.
     pub left_minor: i64,
+    /// What of it waits for a person's decision, as the epoch has ended.
+    pub waiting_minor: i64,
 }
 
 /// What an account owes.
@@ -79,8 +83,6 @@ pub struct DebtView {
     pub owed_minor: i64,
     /// What was collected and goes back to it, as goods came back.
     pub excess_minor: i64,
-    /// What finance gave up and nothing made good since.
-    pub lost_minor: i64,
     /// How it came about.
     #[serde(flatten)]
     pub debt: Debt,
@@ -93,10 +95,15 @@ pub struct RiskSheet {
     pub currency: Currency,
     /// Whether the policy in force lets cards overdraw.
     pub allowed: bool,
-    /// What finance puts at risk, losses included.
+    /// What finance puts at risk, losses included, with what was paid back for lines of epochs that ended.
     pub budget_minor: i64,
-    /// What of it is with no store.
+    /// What is with no store.
     pub free_minor: i64,
+    /// What of that is lent to nobody and no budget can be lowered by: it goes back to accounts. It was collected and is not owed, or came back by a report and
+    /// stands in no journal yet.
+    pub reserved_minor: i64,
+    /// What was collected from accounts and is not owed, as goods came back since.
+    pub excess_minor: i64,
     /// What is with stores and was not released, drawn or not; of epochs that ended too.
     pub granted_minor: i64,
     /// What was drawn less what came back, by the stores' reports.
@@ -107,10 +114,15 @@ pub struct RiskSheet {
     pub written_off_minor: i64,
     /// What accounts still owe, by the journals that have arrived.
     pub owed_minor: i64,
-    /// What could still be drawn now, whatever stores do before they are heard again.
+    /// What could still be drawn now, whatever stores do before they are heard again; while the hub recovers, what its pool has besides: it may have
+    /// forgotten that a store holds it.
     pub drawable_minor: i64,
     /// The exposure: what is drawn and not recovered, given up or not, and what could still be drawn now.
     pub exposure_minor: i64,
+    /// Whether the hub was restored and has not heard every store since: figures are of what it remembers.
+    pub recovers: bool,
+    /// The epochs that it waits for.
+    pub waited_for: Vec<Waited>,
     /// Line by line.
     pub lines: Vec<LineView>,
     /// Accounts that owe, are owed, or whose debt was given up.
@@ -143,14 +155,22 @@ fn purse(tx: &mut Tx<'_>) -> Result<(Purse, Currency), StoreError> {
 pub fn show(tx: &mut Tx<'_>, day: BusinessDay) -> Result<RiskSheet, StoreError> {
     let (purse, currency) = purse(tx)?;
     let allowed = rules(tx, day)?.is_some();
-    let (given_minor, repaid_minor) = rows::budget(tx, purse.unit)?;
     let targets = parking::targets(tx, purse)?;
     let living: BTreeMap<StoreId, Epoch> = parking::epochs(tx)?;
     let narrow = |sum: i128| i64::try_from(sum).unwrap_or(i64::MAX);
+    let recovers = tenure::recovers(tx)?;
+    let free = allotment::pool(tx, purse)?.0.free();
+    let mut standing = Standing {
+        reserve: overdraft::reserve(tx, purse.unit)?,
+        unsure: if recovers { free } else { 0 },
+        ..Standing::default()
+    };
     let mut lines: Vec<LineView> = Vec::new();
     for row in allotment::lines(tx, purse)? {
         let ended = row.suspense.is_some() || living.get(&row.store) != Some(&row.epoch);
-        let seen = row.line.seen;
+        let (seen, held) = (row.line.seen, row.line.held());
+        standing.used += i128::from(seen.spent_minor) - i128::from(seen.loaded_minor);
+        standing.left += held;
         lines.push(LineView {
             store: row.store,
             epoch: row.epoch,
@@ -158,58 +178,71 @@ pub fn show(tx: &mut Tx<'_>, day: BusinessDay) -> Result<RiskSheet, StoreError> 
             target_minor: if ended { 0 } else { targets.get(&row.store).copied().unwrap_or(0) },
             granted_minor: row.line.granted_minor.saturating_sub(seen.released_minor),
             used_minor: seen.spent_minor.saturating_sub(seen.loaded_minor),
-            left_minor: narrow(row.holds()),
+            left_minor: narrow(held),
+            waiting_minor: if ended { narrow(row.holds()) } else { 0 },
         });
     }
     for (&store, &target_minor) in targets.iter().filter(|(store, target)| **target > 0 && living.contains_key(store)) {
         let epoch = living[&store];
         if !lines.iter().any(|line| (line.store, line.epoch) == (store, epoch)) {
-            let none =
-                LineView { store, epoch, ended: false, target_minor, granted_minor: 0, used_minor: 0, left_minor: 0 };
-            lines.push(none);
+            let (granted_minor, used_minor, left_minor, waiting_minor) = (0, 0, 0, 0);
+            let ended = false;
+            lines.push(LineView {
+                store,
+                epoch,
+                ended,
+                target_minor,
+                granted_minor,
+                used_minor,
+                left_minor,
+                waiting_minor,
+            });
         }
     }
     lines.sort_by_key(|line| (line.store, line.epoch));
-    let (mut sum, mut shown) = (Debt::default(), Vec::new());
-    let (mut owed_minor, mut lost_minor) = (0_i64, 0_i64);
-    for ((account, unit), debt) in debts::debts(tx)? {
+    let (mut owed_minor, mut written_off_minor, mut shown) = (0_i64, 0_i64, Vec::new());
+    for ((account, unit), Owing { debt, .. }) in debts::owings(tx)? {
         if unit != purse.unit {
             continue;
         }
-        let view = DebtView {
-            account,
-            owed_minor: debt.owed_minor(),
-            excess_minor: debt.excess_minor(),
-            lost_minor: debt.lost_minor(),
-            debt,
-        };
-        (owed_minor, lost_minor) =
-            (owed_minor.saturating_add(view.owed_minor), lost_minor.saturating_add(view.lost_minor));
-        sum.recovered_minor = sum.recovered_minor.saturating_add(debt.recovered_minor);
-        sum.released_minor = sum.released_minor.saturating_add(debt.released_minor);
-        if (view.owed_minor, view.excess_minor, view.lost_minor) != (0, 0, 0) {
-            shown.push(view);
+        owed_minor = owed_minor.saturating_add(debt.owed_minor());
+        written_off_minor = written_off_minor.saturating_add(debt.written_off_minor);
+        standing.recovered += i128::from(debt.recovered_minor) - i128::from(debt.released_minor);
+        if debt.is_open() {
+            let (owed_minor, excess_minor) = (debt.owed_minor(), debt.excess_minor());
+            shown.push(DebtView { account, owed_minor, excess_minor, debt });
         }
     }
-    let total = |of: fn(&LineView) -> i64| lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
-    let (used_minor, drawable_minor) = (total(|line| line.used_minor), total(|line| line.left_minor));
-    let recovered_minor = sum.recovered_minor.saturating_sub(sum.released_minor);
+    let granted_minor = lines.iter().fold(0_i64, |sum, line| sum.saturating_add(line.granted_minor));
     Ok(RiskSheet {
         currency,
         allowed,
-        budget_minor: given_minor.saturating_add(repaid_minor),
-        free_minor: allotment::pool(tx, purse)?.0.free_minor(),
-        granted_minor: total(|line| line.granted_minor),
-        used_minor,
-        recovered_minor,
-        written_off_minor: lost_minor,
+        budget_minor: rows::budget(tx, purse.unit)?,
+        free_minor: narrow(free),
+        reserved_minor: standing.reserve.sum_minor(),
+        excess_minor: standing.reserve.excess_minor,
+        granted_minor,
+        used_minor: narrow(standing.used),
+        recovered_minor: narrow(standing.recovered),
+        written_off_minor,
         owed_minor,
-        drawable_minor,
-        exposure_minor: used_minor.saturating_sub(recovered_minor).max(0).saturating_add(drawable_minor),
+        drawable_minor: narrow(standing.drawable()),
+        exposure_minor: narrow(standing.exposure()),
+        recovers,
+        waited_for: recovery::look(tx)?.waited_for,
         lines,
         debts: shown,
         decisions: rows::last(tx, DECISIONS_SHOWN_MAX)?,
     })
+}
+
+/// That the hub has heard every store since it was restored: until then it knows neither what is lent nor what came back.
+fn must_be_whole(tx: &mut Tx<'_>) -> Result<(), RiskError> {
+    if !tenure::recovers(tx)? {
+        return Ok(());
+    }
+    let fault = "the hub was restored and has not heard every store yet".to_owned();
+    Err(RiskError::State { fault, hint: "huitong-hub recover status" })
 }
 
 /// Says to every enrolled store how large its line is to be by the policy of a day. With `again` stores that lack something ask at once.
@@ -256,7 +289,7 @@ pub fn set_budget(
         return Err(RiskError::Amount(amount_minor));
     }
     let (purse, _) = purse(tx)?;
-    let (budget_minor, _) = rows::budget(tx, purse.unit)?;
+    let budget_minor = rows::budget(tx, purse.unit)?;
     let newest = rows::newest(tx, (DecisionKind::Budget, None))?;
     let is_open = newest.as_ref().is_some_and(|last| last.decided_by.is_none());
     if amount_minor == budget_minor && !is_open {
@@ -270,18 +303,18 @@ pub fn set_budget(
         });
     }
     let more_minor = amount_minor - budget_minor;
-    let (pool, _) = allotment::take_pool(tx, purse)?;
-    if more_minor < 0 && i128::from(more_minor) + pool.free() < 0 {
-        let least_minor = budget_minor.saturating_sub(pool.free_minor().max(0));
-        return Err(RiskError::State {
-            fault: format!("{least_minor} of the budget of {budget_minor} minor units is with stores, drawn or lost"),
-            hint: "set a budget of that at least; lower store_line_minor of the policy, and stores release what is above it",
-        });
+    if more_minor != 0 {
+        must_be_whole(tx)?;
     }
-    if more_minor != 0 && tenure::recovers(tx)? {
+    let (pool, _) = allotment::take_pool(tx, purse)?;
+    let lendable = overdraft::reserve(tx, purse.unit)?.lendable(pool.free());
+    if more_minor < 0 && i128::from(more_minor) + lendable < 0 {
+        let least = i128::from(budget_minor) - lendable.max(0);
         return Err(RiskError::State {
-            fault: "the hub was restored and has not heard every store yet".to_owned(),
-            hint: "huitong-hub recover status",
+            fault: format!(
+                "{least} of the budget of {budget_minor} minor units is with stores, drawn, lost or goes back to accounts"
+            ),
+            hint: "set a budget of that at least; lower store_line_minor of the policy, and stores release what is above it",
         });
     }
     let about =
@@ -310,7 +343,7 @@ pub fn write_off(
     occasion: Occasion,
 ) -> Result<RiskSheet, RiskError> {
     let (purse, _) = purse(tx)?;
-    let owed_minor = debts::debt(tx, account, purse.unit)?.owed_minor();
+    let owed_minor = debts::owing(tx, account, purse.unit)?.debt.owed_minor();
     let newest = rows::newest(tx, (DecisionKind::WriteOff, Some(account)))?;
     if owed_minor == 0 {
         if newest.is_some_and(|last| last.decided_by.is_some_and(|by| actor.is(&by))) {
@@ -321,6 +354,7 @@ pub fn write_off(
             hint: "huitong-hub risk show",
         });
     }
+    must_be_whole(tx)?;
     let subject = (DecisionKind::WriteOff, Some(account));
     let about = About { subject, amount_minor: owed_minor, action: ("risk.ask_write_off", "risk.write_off") };
     if let Some(number) = second(tx, actor, newest, &about, note, occasion)? {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Subcommand;
+use huitong_protocol::debt::Debt;
 use huitong_protocol::id::AccountId;
 use huitong_protocol::unit::Unit;
 
@@ -79,9 +80,15 @@ fn show(text: &mut dyn Write, sheet: &RiskSheet) -> io::Result<()> {
     let cell = |minor| amount(Unit::Money(sheet.currency), minor);
     let word = if sheet.allowed { "the policy lets cards overdraw" } else { "the policy lets no card overdraw" };
     writeln!(text, "{word}; amounts in {}", sheet.currency)?;
+    if sheet.recovers {
+        let waited: Vec<String> = sheet.waited_for.iter().map(|at| format!("{}-{}", at.store, at.epoch)).collect();
+        let from = if waited.is_empty() { "a person".to_owned() } else { waited.join(", ") };
+        writeln!(text, "head office was restored and waits for {from}: lines and debts are those that it remembers")?;
+    }
     let figures = [
         ("budget", sheet.budget_minor),
         ("with no store", sheet.free_minor),
+        ("of that kept, as it goes back to accounts", sheet.reserved_minor),
         ("with stores, drawn or not", sheet.granted_minor),
         ("drawn, by reports", sheet.used_minor),
         ("recovered", sheet.recovered_minor),
@@ -97,22 +104,23 @@ fn show(text: &mut dyn Write, sheet: &RiskSheet) -> io::Result<()> {
         .iter()
         .map(|line| {
             let epoch = format!("{}-{}{}", line.store, line.epoch, if line.ended { " (ended)" } else { "" });
-            let figures = [line.target_minor, line.granted_minor, line.used_minor, line.left_minor];
+            let figures = [line.target_minor, line.granted_minor, line.used_minor, line.left_minor, line.waiting_minor];
             std::iter::once(epoch).chain(figures.map(cell)).collect()
         })
         .collect();
-    table(text, &["store", ">line", ">granted", ">drawn", ">left"], &rows)?;
+    table(text, &["store", ">line", ">granted", ">drawn", ">left", ">waits"], &rows)?;
     let rows: Vec<Vec<String>> = sheet
         .debts
         .iter()
         .map(|debt| {
             let recovered_minor = debt.debt.recovered_minor.saturating_sub(debt.debt.released_minor);
+            let Debt { drawn_minor, back_minor, written_off_minor, .. } = debt.debt;
             let figures =
-                [debt.owed_minor, debt.debt.drawn_minor, debt.debt.back_minor, recovered_minor, debt.lost_minor];
+                [debt.owed_minor, drawn_minor, back_minor, recovered_minor, debt.excess_minor, written_off_minor];
             std::iter::once(debt.account.to_string()).chain(figures.map(cell)).collect()
         })
         .collect();
-    table(text, &[">account", ">owes", ">drawn", ">back", ">recovered", ">written off"], &rows)?;
+    table(text, &[">account", ">owes", ">drawn", ">back", ">recovered", ">too much", ">written off"], &rows)?;
     for decision in &sheet.decisions {
         let of =
             decision.account.map_or_else(|| "budget".to_owned(), |account| format!("write-off of account {account}"));

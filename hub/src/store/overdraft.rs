@@ -1,73 +1,16 @@
 //! Overdraft rows: what accounts owe the group's risk account, and what each store is told of it.
 //!
-//! Invariant: a row per movement that names who owes, written with the movement; nothing else is. What is owed is computed from them.
+//! Invariant: a row per movement that names who owes, written with the movement; nothing else is. What is owed is computed from them (`protocol::debt`).
 
 use std::collections::BTreeMap;
 
+use huitong_protocol::debt::Owing;
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{Cleared, DatasetKind};
-use serde::Serialize;
 
 use super::{Row, StoreError, Tx, dataset};
-
-/// What became of an account's overdrafts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, schemars::JsonSchema)]
-pub struct Debt {
-    /// Overdrawn at stores.
-    pub drawn_minor: i64,
-    /// Goods that came back, and sales undone.
-    pub back_minor: i64,
-    /// Taken off the account.
-    pub recovered_minor: i64,
-    /// Given back to the account, as it was taken too much.
-    pub released_minor: i64,
-    /// Given up by finance, as it was decided.
-    pub written_off_minor: i64,
-}
-
-impl Debt {
-    /// Adds what a movement did.
-    pub fn add(&mut self, kind: MovementKind, amount_minor: i64) {
-        let sum = match kind {
-            MovementKind::Overdraft => &mut self.drawn_minor,
-            MovementKind::OverdraftBack => &mut self.back_minor,
-            MovementKind::OverdraftRecovered => &mut self.recovered_minor,
-            MovementKind::OverdraftReleased => &mut self.released_minor,
-            MovementKind::OverdraftWrittenOff => &mut self.written_off_minor,
-            // The other side of what was given up.
-            _ => return,
-        };
-        *sum = sum.saturating_add(amount_minor);
-    }
-
-    fn due_minor(&self) -> i64 {
-        self.drawn_minor.saturating_sub(self.back_minor).max(0)
-    }
-
-    fn collected_minor(&self) -> i64 {
-        self.recovered_minor.saturating_sub(self.released_minor).max(0)
-    }
-
-    /// What is still owed.
-    #[must_use]
-    pub fn owed_minor(&self) -> i64 {
-        self.due_minor().saturating_sub(self.collected_minor()).saturating_sub(self.written_off_minor).max(0)
-    }
-
-    /// What was collected and is not owed, as goods came back since.
-    #[must_use]
-    pub fn excess_minor(&self) -> i64 {
-        self.collected_minor().saturating_sub(self.due_minor()).max(0)
-    }
-
-    /// What finance gave up and nothing made good since: goods that come back make it good first of all.
-    #[must_use]
-    pub fn lost_minor(&self) -> i64 {
-        self.due_minor().saturating_sub(self.collected_minor()).clamp(0, self.written_off_minor)
-    }
-}
 
 fn account(row: &Row<'_>, column: usize) -> Result<AccountId, StoreError> {
     let number = row.integer(column)?;
@@ -110,39 +53,45 @@ pub(super) fn note(
     )
 }
 
+fn read_place(row: &Row<'_>, first: usize) -> Result<(StoreId, Epoch), StoreError> {
+    let epoch = Epoch(u32::try_from(row.integer(first + 1)?).unwrap_or(0));
+    Ok((row.parsed(first, "overdraft", "store_id")?, epoch))
+}
+
 /// The debts of every account that ever overdrew.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn debts(tx: &mut Tx<'_>) -> Result<BTreeMap<(AccountId, Unit), Debt>, StoreError> {
-    let mut debts: BTreeMap<(AccountId, Unit), Debt> = BTreeMap::new();
+pub fn owings(tx: &mut Tx<'_>) -> Result<BTreeMap<(AccountId, Unit), Owing>, StoreError> {
+    let mut owings: BTreeMap<(AccountId, Unit), Owing> = BTreeMap::new();
     tx.for_each(
-        "SELECT account_id, unit, kind, CAST(SUM(amount_minor) AS BIGINT) FROM overdraft GROUP BY account_id, unit, kind",
+        "SELECT account_id, unit, store_id, epoch, kind, amount_minor FROM overdraft ORDER BY account_id, unit, ingested_no, idx",
         &[],
         |row| {
             let of = (account(row, 0)?, row.parsed(1, "overdraft", "unit")?);
-            debts.entry(of).or_default().add(row.parsed(2, "overdraft", "kind")?, row.integer(3)?);
+            let place = read_place(row, 2)?;
+            owings.entry(of).or_default().add(place, row.parsed(4, "overdraft", "kind")?, row.integer(5)?);
             Ok::<(), StoreError>(())
         },
     )?;
-    Ok(debts)
+    Ok(owings)
 }
 
-/// The debt of one account.
+/// The debt of one account, and where it came about, in the order in which the hub learnt of it.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn debt(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<Debt, StoreError> {
-    let mut debt = Debt::default();
+pub fn owing(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<Owing, StoreError> {
+    let mut owing = Owing::default();
     tx.for_each(
-        "SELECT kind, CAST(SUM(amount_minor) AS BIGINT) FROM overdraft WHERE account_id = $1 AND unit = $2 GROUP BY kind",
+        "SELECT store_id, epoch, kind, amount_minor FROM overdraft WHERE account_id = $1 AND unit = $2 ORDER BY ingested_no, idx",
         &[account.into(), unit.into()],
         |row| {
-            debt.add(row.parsed(0, "overdraft", "kind")?, row.integer(1)?);
+            owing.add(read_place(row, 0)?, row.parsed(2, "overdraft", "kind")?, row.integer(3)?);
             Ok::<(), StoreError>(())
         },
     )?;
-    Ok(debt)
+    Ok(owing)
 }
 
 /// Accounts whose debts changed after an `ingested_no`.
@@ -155,43 +104,6 @@ pub fn changed(tx: &mut Tx<'_>, after: i64, through: i64) -> Result<Vec<(Account
         &[after.into(), through.into()],
         |row| Ok((account(row, 0)?, row.parsed(1, "overdraft", "unit")?)),
     )
-}
-
-/// What an account overdrew at a store in an epoch, less what came back there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AtStore {
-    /// Where.
-    pub place: (StoreId, Epoch),
-    /// How much.
-    pub net_minor: i64,
-}
-
-/// What an account overdrew at each store and epoch, in the order in which the hub learnt of them.
-///
-/// # Errors
-/// [`StoreError`].
-pub fn by_store(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<Vec<AtStore>, StoreError> {
-    let mut stores: Vec<AtStore> = Vec::new();
-    tx.for_each(
-        "SELECT store_id, epoch, kind, amount_minor FROM overdraft WHERE account_id = $1 AND unit = $2 ORDER BY ingested_no, idx",
-        &[account.into(), unit.into()],
-        |row| {
-            let sign = match row.parsed(2, "overdraft", "kind")? {
-                MovementKind::Overdraft => 1,
-                MovementKind::OverdraftBack => -1,
-                _ => return Ok(()),
-            };
-            let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
-            let place = (row.parsed(0, "overdraft", "store_id")?, epoch);
-            let net_minor = row.integer(3)? * sign;
-            match stores.iter_mut().find(|known| known.place == place) {
-                Some(known) => known.net_minor = known.net_minor.saturating_add(net_minor),
-                None => stores.push(AtStore { place, net_minor }),
-            }
-            Ok::<(), StoreError>(())
-        },
-    )?;
-    Ok(stores)
 }
 
 /// Writes what a store is to be told of an account, when it is something else than it was told.

@@ -151,25 +151,27 @@ pub fn decided(tx: &mut Tx<'_>, number: i64, (by, note): (&str, &str), now: Inst
     )
 }
 
-/// The budget by head office's journal: what finance gave less what it took back, and what was paid back for lines of ended epochs.
+/// The budget by head office's journal: what finance gave less what it took back, with what was paid back for lines of ended epochs. It may have taken back
+/// more than it gave: what was paid back is in the budget, too.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn budget(tx: &mut Tx<'_>, unit: Unit) -> Result<(i64, i64), StoreError> {
-    let (mut budget_minor, mut repaid_minor) = (0_i64, 0_i64);
+pub fn budget(tx: &mut Tx<'_>, unit: Unit) -> Result<i64, StoreError> {
+    let mut budget_minor = 0_i64;
     tx.for_each(
         "SELECT kind, CAST(SUM(amount_minor) AS BIGINT) FROM movement WHERE account_id = $1 AND unit = $2 AND store_id = $3 GROUP BY kind",
         &[AccountId::RISK.into(), unit.into(), (&StoreId::HUB).into()],
         |row| {
             let amount_minor = row.integer(1)?;
             match row.parsed(0, "movement", "kind")? {
-                MovementKind::RiskBudget => budget_minor = budget_minor.saturating_add(amount_minor),
+                MovementKind::RiskBudget | MovementKind::SuspenseRepaid => {
+                    budget_minor = budget_minor.saturating_add(amount_minor);
+                }
                 MovementKind::RiskBudgetCut => budget_minor = budget_minor.saturating_sub(amount_minor),
-                MovementKind::SuspenseRepaid => repaid_minor = repaid_minor.saturating_add(amount_minor),
                 _ => {}
             }
             Ok::<(), StoreError>(())
         },
     )?;
-    Ok((budget_minor, repaid_minor))
+    Ok(budget_minor)
 }

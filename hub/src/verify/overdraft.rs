@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::Purse;
+use huitong_protocol::debt::is_sound_line;
 use huitong_protocol::entry::Body;
 use huitong_protocol::id::{AccountId, EntryId};
 use huitong_protocol::movement::MovementKind;
@@ -10,7 +11,7 @@ use huitong_protocol::unit::Unit;
 
 use super::Check;
 use crate::store::engine::{StoreError, Tx};
-use crate::store::overdraft::{self, Debt, Noted};
+use crate::store::overdraft::{self, Noted};
 use crate::store::{allotment, risk, root};
 
 /// What the entries say that rows must be.
@@ -19,7 +20,8 @@ pub(super) struct Debts {
     noted: BTreeMap<(EntryId, u16), Noted>,
     /// Entries whose two sides are not the same, with what each says.
     torn: Vec<(EntryId, i128)>,
-    sum: Debt,
+    /// Taken off accounts, less what was given back to them.
+    recovered: i128,
     /// How many entries were read for it.
     looked_at: u64,
 }
@@ -42,7 +44,11 @@ impl Debts {
                 _ => 0,
             };
             if let Some(account) = movement.owed_by {
-                self.sum.add(kind, amount_minor);
+                self.recovered += match kind {
+                    MovementKind::OverdraftRecovered => i128::from(amount_minor),
+                    MovementKind::OverdraftReleased => -i128::from(amount_minor),
+                    _ => 0,
+                };
                 self.noted.insert((id, index), Noted { account, unit: movement.unit, kind, amount_minor });
             }
         }
@@ -82,17 +88,19 @@ impl Debts {
     /// What is in the pool, with stores and drawn is the budget; what stores drew and nobody has uploaded yet is with neither.
     fn budget(&self, tx: &mut Tx<'_>, unit: Unit, check: &mut Check) -> Result<(), StoreError> {
         let purse = Purse { account: AccountId::RISK, unit };
-        let (given_minor, repaid_minor) = risk::budget(tx, purse.unit)?;
-        let budget = i128::from(given_minor) + i128::from(repaid_minor);
+        let budget = i128::from(risk::budget(tx, purse.unit)?);
         let pool = allotment::pool(tx, purse)?.0.free();
         let lines = allotment::lines(tx, purse)?;
+        for row in lines.iter().filter(|row| !is_sound_line(&row.line.seen)) {
+            let key = format!("the risk account at {}-{}", row.store, row.epoch);
+            check.find("allotment", key, "was loaded by more than was drawn there, came back and was released");
+        }
         let used: i128 = lines
             .iter()
             .map(|row| i128::from(row.line.seen.spent_minor) - i128::from(row.line.seen.loaded_minor))
             .sum();
         let held: i128 = lines.iter().map(|row| row.line.held()).sum();
-        let recovered = i128::from(self.sum.recovered_minor) - i128::from(self.sum.released_minor);
-        check.equal("pool", &"the risk account", "the budget", pool + held + used - recovered, budget);
+        check.equal("pool", &"the risk account", "the budget", pool + held + used - self.recovered, budget);
         Ok(())
     }
 }

@@ -536,7 +536,19 @@ async fn two_people_set_the_budget_behind_overdrafts() {
     let (li, wang) = (Office::of(&town, "li").await, Office::of(&town, "wang").await);
     let budget_minor = |answer: Answer| answer.json()["budget_minor"].as_i64().unwrap();
     let sheet = li.get("/risk").await.json();
-    let figures = ["budget", "free", "granted", "used", "recovered", "written_off", "owed", "drawable", "exposure"];
+    let figures = [
+        "budget",
+        "free",
+        "granted",
+        "used",
+        "recovered",
+        "written_off",
+        "owed",
+        "drawable",
+        "exposure",
+        "reserved",
+        "excess",
+    ];
     for name in figures {
         assert_eq!(sheet[format!("{name}_minor")], 0, "{name}: {sheet}");
     }

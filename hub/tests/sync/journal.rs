@@ -333,7 +333,7 @@ async fn a_store_moves_on_the_risk_account_only_what_an_overdraft_moves() {
             (8, "movements[0].kind: is overdraft_returned, which only head office may post"),
         ]
     );
-    let owed = world.read(|tx| debts::debt(tx, account(1), CNY)).await.owed_minor();
+    let owed = world.read(|tx| debts::owing(tx, account(1), CNY)).await.debt.owed_minor();
     assert_eq!(owed, 5, "what is right is taken");
 }
 
