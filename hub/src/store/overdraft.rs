@@ -106,7 +106,8 @@ pub fn changed(tx: &mut Tx<'_>, after: i64, through: i64) -> Result<Vec<(Account
     )
 }
 
-/// Writes what a store is to be told of an account, when it is something else than it was told.
+/// Writes what a store is to be told of an account, when it is something else than it was told. That nothing is cleared is said too: a life of the hub that
+/// this one has forgotten may have said something else.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -122,7 +123,7 @@ pub fn put_cleared(
         &key,
         |row| row.integer(0),
     )?;
-    if told.unwrap_or(0) == cleared_minor {
+    if told == Some(cleared_minor) {
         return Ok(());
     }
     let version = dataset::advance(tx, DatasetKind::Overdrafts, 1)?;
@@ -133,6 +134,34 @@ pub fn put_cleared(
          ON CONFLICT (store_id, epoch, account_id, unit) DO UPDATE SET cleared_minor = excluded.cleared_minor, version = excluded.version",
         &[(&store).into(), epoch.into(), account.into(), unit.into(), cleared_minor.into(), version.into()],
     )
+}
+
+/// Tells every store all of it again, with the next versions: what a life of the hub that this one has forgotten said beyond it does not count.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn tell_again(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let told = tx.query(
+        "SELECT store_id, epoch, account_id, unit FROM overdraft_cleared ORDER BY store_id, epoch, version",
+        &[],
+        |row| {
+            Ok::<_, StoreError>((
+                read_place(row, 0)?,
+                account(row, 2)?,
+                row.parsed::<Unit>(3, "overdraft_cleared", "unit")?,
+            ))
+        },
+    )?;
+    for ((store, epoch), account, unit) in told {
+        let version = dataset::advance(tx, DatasetKind::Overdrafts, 1)?;
+        tx.execute_one(
+            "tell again what is cleared",
+            "overdraft_cleared",
+            "UPDATE overdraft_cleared SET version = $5 WHERE store_id = $1 AND epoch = $2 AND account_id = $3 AND unit = $4",
+            &[(&store).into(), epoch.into(), account.into(), unit.into(), version.into()],
+        )?;
+    }
+    Ok(())
 }
 
 /// Reads what a store is told, from the columns account, unit and what is cleared.
