@@ -21,6 +21,7 @@ use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, 
 
 use crate::believed::{self, Said};
 use crate::exception::close_by_itself;
+use crate::overdraft;
 use crate::recovery;
 use crate::refusal::Refusal;
 use crate::session::Caller;
@@ -347,9 +348,13 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
     }
     // Only here it is known whether anything is left behind a card that was sold: while there is, nobody can buy it.
     let held = if is_undone { behind(tx, &card)? } else { None };
+    // A debt, or one that may come yet, keeps the card out of sale too, until reconcile finds that there is none.
+    let owes = is_undone
+        && !card::others_in_use(tx, &card)?
+        && overdraft::may_stand(tx, card.account, (None, Some(caller.store)))?;
     let status = match (is_undone, &held) {
-        (true, None) => CardStatus::Blank,
-        (true, Some(_)) => CardStatus::Withdrawn,
+        (true, None) if !owes => CardStatus::Blank,
+        (true, _) => CardStatus::Withdrawn,
         (false, _) => change.status,
     };
     card::set_status(tx, change.number, status, stamp)?;
@@ -359,7 +364,7 @@ fn take_card(tx: &mut Tx<'_>, caller: Caller, change: &CardChange, now: Instant)
         let (store, evidence) = (Some(caller.store), words.into());
         let finding = Finding { class: Class::BlankWithValue, store, subject, evidence };
         exception::raise(tx, &finding, now)?;
-    } else if is_undone {
+    } else if is_undone && !owes {
         let note = format!("account {} is empty; card {} can be sold again", card.account, card.number);
         close_by_itself(tx, Class::BlankWithValue, &subject, &note, now)?;
     }

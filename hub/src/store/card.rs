@@ -18,6 +18,14 @@ pub fn find(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Card>, StoreEr
     tx.query_one(&format!("SELECT {CARD_COLUMNS} FROM card WHERE number = $1"), &[(&number).into()], dataset::read_card)
 }
 
+/// The version of the cards with which a card last changed.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn version(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<i64>, StoreError> {
+    tx.query_one("SELECT version FROM card WHERE number = $1", &[(&number).into()], |row| row.integer(0))
+}
+
 /// Whether any card opens the account: the hub mints an account only with its card. The group's risk account is there without one.
 ///
 /// # Errors

@@ -93,7 +93,10 @@ pub fn void(
             _ => Vec::new(),
         };
         let status = match (&original.body, situation.hub) {
-            (Body::CardSale(_), Hub::Answered { .. }) => Some(CardStatus::Blank),
+            // Where cards may overdraw, a store that cannot be reached may have lent on the card what its next owner would have to pay.
+            (Body::CardSale(_), Hub::Answered { .. }) if situation.policy.overdraft.is_none() => {
+                Some(CardStatus::Blank)
+            }
             // Only head office knows that nothing of it is anywhere else: until it says so, nobody can buy the card.
             (Body::CardSale(_), _) => Some(CardStatus::Withdrawn),
             _ => None,

@@ -232,6 +232,20 @@ fn a_card_that_overdrew_is_not_sold_again() {
     assert!(standing.is_any(), "the goods may come back to whoever bought the card next");
 }
 
+#[test]
+fn a_card_whose_sale_is_undone_is_not_sold_again_while_another_shop_may_have_lent_on_it() {
+    for (rules, status) in [(None, CardStatus::Blank), (Some(RULES), CardStatus::Withdrawn)] {
+        let mut shop = Shop::new(vec![card(1, CardStatus::Blank)]);
+        shop.policy.overdraft = rules;
+        let sold = sell_card(&shop.situation(), number(1), &shop.cards, None, &shop.holdings, &load_request(100, 0));
+        let (entry, _) = shop.book(sold);
+        let (state, cards) = (ReceiptState::default(), shop.cards.clone());
+        let undone = void(&shop.situation(), &entry, &state, &nothing(), &cards, &shop.holdings, &void_request());
+        shop.book(undone);
+        assert_eq!(shop.cards[0].status, status);
+    }
+}
+
 /// Two shops without a line, a hub, and every message ever sent: any may come at any time, again or never.
 struct Chain {
     hub: HubBooks,
