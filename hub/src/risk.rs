@@ -260,7 +260,8 @@ pub fn set_lines(tx: &mut Tx<'_>, day: BusinessDay, again: bool) -> Result<(), S
             changes.push(Change { purse, store, target_minor: line_minor });
         }
     }
-    parking::put(tx, &changes)
+    parking::put(tx, &changes)?;
+    if changes.is_empty() { Ok(()) } else { parking::announce(tx) }
 }
 
 /// Whether some store has to be told how large its line is to be.

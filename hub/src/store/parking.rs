@@ -13,7 +13,10 @@ use huitong_protocol::time::BusinessDay;
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{DatasetKind, Parked};
 
-use super::{Row, StoreError, Tx, allotment, dataset};
+use super::{Row, StoreError, Tx, allotment, cursor, dataset};
+
+/// The name of the cursor: the version that was announced beside the plans.
+const ANNOUNCED: &str = "parking announced";
 
 /// Movements that are looked at per account: a visit has a load and a payment at most, and what else moves is rare.
 const MOVEMENTS_MAX: u32 = 160;
@@ -276,13 +279,24 @@ pub fn keep(tx: &mut Tx<'_>, at_ms: i64, rules: &str, outcome: &Outcome) -> Resu
     )
 }
 
-/// The version of the last target of the last plan that was written whole.
+/// Tells stores of all targets that there are, as lines of the risk account are said by policy and wait for no plan. When a plan is being written, they come
+/// once more for the rest of it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn announce(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let newest = dataset::newest(tx, DatasetKind::Parking)?;
+    cursor::advance(tx, ANNOUNCED, newest)
+}
+
+/// The version of the last target of the last plan that was written whole, or of the last that was announced beside the plans.
 ///
 /// # Errors
 /// [`StoreError`].
 pub(super) fn announced(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     let sql = "SELECT version FROM parking_plan ORDER BY plan_no DESC LIMIT 1";
-    Ok(tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0))
+    let planned = tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0);
+    Ok(planned.max(cursor::get(tx, ANNOUNCED)?))
 }
 
 /// The last plans that were applied, the newest first.
