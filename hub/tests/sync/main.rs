@@ -12,6 +12,7 @@ mod hot;
 mod journal;
 mod member_cards;
 mod members;
+mod overdraft;
 mod parked;
 mod policy;
 mod recovery;
