@@ -1,8 +1,9 @@
 //! Knowledge: up to which version each store has all cards, as it says with every poll and every page of cards that it asks for.
 //!
 //! In memory it is exact; in the database it follows within a second, many stores in one write (`Hub::take_cards_version`). What a store says holds for its
-//! session: within one the largest counts, since messages overtake each other; the first word of another replaces it, since a database may have been put
-//! back between them. Invariant: no store is believed to have what it did not say.
+//! session: within one the largest counts, since messages overtake each other; of the first word of another and what was said before it the smaller, since a
+//! database may have been put back between them, and which of two sessions is the older one a message does not say. The next word of the session that goes
+//! on puts that right. Invariant: no store is believed to have what it did not say.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -46,10 +47,11 @@ impl Knowledge {
     /// Takes a word of a store. Nothing when its session has said as much before.
     pub fn say(&self, caller: Caller, version: i64) -> Option<Learnt> {
         let mut inner = self.inner();
-        let after = match inner.stores.get(&caller.store) {
+        let (after, version) = match inner.stores.get(&caller.store) {
             Some(said) if said.by == caller && said.version >= version => return None,
-            Some(said) if said.by == caller => said.version,
-            _ => 0,
+            Some(said) if said.by == caller => (said.version, version),
+            Some(said) => (0, said.version.min(version)),
+            None => (0, version),
         };
         inner.stores.insert(caller.store, Said { by: caller, version, is_noted: false });
         Some(Learnt { after, is_to_be_noted: !std::mem::replace(&mut inner.is_noting, true) })
@@ -107,5 +109,10 @@ mod tests {
         let news = knowledge.take_news();
         knowledge.give_back(&news);
         assert_eq!(knowledge.take_news(), news, "what could not be written is not forgotten");
+        // A request of the first session was still under way, and takes nothing back.
+        assert!(knowledge.say(first, 9).is_some());
+        assert_eq!(said(), (Epoch(1), 4));
+        assert!(knowledge.say(second, 5).is_some() && knowledge.say(second, 5).is_some());
+        assert_eq!((said(), knowledge.say(second, 5)), ((Epoch(1), 5), None), "the session that goes on says it again");
     }
 }

@@ -131,6 +131,13 @@ pub(super) fn show_exposure(text: &mut dyn Write, card: &HotCard) -> io::Result<
     if !rows.is_empty() {
         table(text, PLACE_COLUMNS, &rows)?;
     }
+    if !card.held_where_known.is_empty() {
+        let held = exposed(&card.held_where_known);
+        writeln!(
+            text,
+            "stores that know hold {held}: only holds placed before may still take of it, the rest comes back"
+        )?;
+    }
     for held in &card.suspense {
         let waiting = amount_in(held.unit, held.waiting_minor);
         writeln!(text, "{waiting} of the ended epoch {}-{} waits in suspense", held.store, held.epoch)?;
@@ -139,7 +146,7 @@ pub(super) fn show_exposure(text: &mut dyn Write, card: &HotCard) -> io::Result<
 }
 
 const PLACE_COLUMNS: &[&str] =
-    &["store", ">can be taken", ">of it undelivered", ">a receipt at most", "ladder", "last heard"];
+    &["store", ">can be taken", ">of it overdrawn", ">of it undelivered", ">a receipt at most", "ladder", "last heard"];
 
 fn place_row(place: &hot::Place) -> Vec<String> {
     let amount = |minor| amount_in(place.unit, minor);
@@ -149,6 +156,7 @@ fn place_row(place: &hot::Place) -> Vec<String> {
     vec![
         format!("{}-{}", place.store, place.epoch),
         amount(place.exposed_minor),
+        amount(place.overdraft_minor),
         amount(place.undelivered_minor),
         amount(place.receipt_minor_max),
         rung,
