@@ -171,6 +171,10 @@ decline-offline_limit = this store has not learnt for so long which cards were r
     .why = The card has an owner who may have reported it lost, and this store has not had the newest cards from head office for as long as a rung of the policy's ladder says. Its value is not in question.
     .action = Take at most `available_here_minor` from the card, or another tender. Once head office answers again the sale goes through. `cards.age_ms` and `ladder` in the status say how old what the store knows is, and what it limits.
 
+decline-overdraft_limit = the line to head office is down and the card may not pay so much beyond its balance here
+    .why = The policy lets members' cards overdraw while head office cannot be asked, up to limits per receipt, account and day, and never more than is left of the store's line. This is more than the tightest of them.
+    .action = Take at most `available_here_minor` from the card, or another tender for the rest. `overdraft` in the status says what is left of the line. Once head office answers, all of the member's value can pay.
+
 decline-role_denied = your role does not allow this; call somebody whose role does
     .why = The policy's permissions give this operation, or this amount, to other roles: `roles` in the answer names them. None means that nobody may.
     .action = Call somebody with one of those roles and send their id as `approver`, or let them do it under their own.

@@ -214,6 +214,23 @@ CREATE TABLE promotion_given (
     given_minor INTEGER NOT NULL CHECK (given_minor >= 0)
 ) STRICT, WITHOUT ROWID;
 
+-- What accounts overdrew here, less what came back, and how much of it head office says does not count any more.
+CREATE TABLE overdraft (
+    account INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    drawn_minor INTEGER NOT NULL,
+    cleared_minor INTEGER NOT NULL,
+    PRIMARY KEY (account, unit)
+) STRICT, WITHOUT ROWID;
+
+-- What was overdrawn here on a business day. Days before the open one are forgotten.
+CREATE TABLE day_overdraft (
+    business_day TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    drawn_minor INTEGER NOT NULL CHECK (drawn_minor >= 0),
+    PRIMARY KEY (business_day, unit)
+) STRICT, WITHOUT ROWID;
+
 -- What accounts have paid here on a business day, of products with a limit per day. Days before the open one are forgotten.
 CREATE TABLE day_spend (
     business_day TEXT NOT NULL,

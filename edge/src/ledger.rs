@@ -13,6 +13,8 @@ mod limits;
 mod look;
 mod member;
 mod order;
+#[cfg(test)]
+mod overdraft_tests;
 mod pricing;
 #[cfg(test)]
 mod quote_tests;
@@ -36,9 +38,10 @@ use huitong_protocol::allotment::{Holding, Purse};
 use huitong_protocol::card::{Card, CardStatus};
 use huitong_protocol::decline::{Decline, Elsewhere};
 use huitong_protocol::entry::{Body, Sale};
-use huitong_protocol::id::{EntryId, Hash, OperationId, Seq, TerminalId};
+use huitong_protocol::id::{AccountId, EntryId, Hash, OperationId, Seq, TerminalId};
 use huitong_protocol::ledger as core;
 use huitong_protocol::ledger::{Decision, Plan, ReceiptChange};
+use huitong_protocol::movement::MovementKind;
 use huitong_protocol::policy::Policy;
 use huitong_protocol::pricing::Verdict;
 use huitong_protocol::till::{
@@ -54,7 +57,7 @@ use crate::store::operation::NewAnswer;
 use crate::store::tenure::HubTurn;
 use crate::store::{
     Appended, EntryMeta, ReadTx, Store, StoreError, WriteTx, allotment, card, draft, hold as holds, journal, operation,
-    pending, receipt,
+    overdraft, pending, receipt,
 };
 use crate::sync::may_take;
 use crate::till::Permissions;
@@ -479,7 +482,8 @@ fn approve(
     plan: Plan,
     prepared: Option<&Prepared>,
 ) -> Result<Done, StoreError> {
-    let Plan { body, holdings, cards, receipt: receipt_change, refunds, given, points_pending, freed, ended } = plan;
+    let Plan { body, holdings, cards, receipt: receipt_change, refunds, given, points_pending, freed, ended, released } =
+        plan;
     let kind = body.kind();
     let (mut invoiceable, mut payment_unknown, mut red_letter_required) = (Vec::new(), None, None);
     let mut price = None;
@@ -503,6 +507,7 @@ fn approve(
     keep_references(tx, policy, tx.head().seq.next(), &body, &freed)?;
     limits::count(tx, policy, &body, &given)?;
     let meta = EntryMeta { business_day: tx.chain().open_day, ..order.meta(call) };
+    overdraft::count(tx, meta.business_day, &body)?;
     let (day, moved) = (meta.business_day, body.movements().to_vec());
     let placed_at = tx.guarded(call.now);
     let placed = match &body {
@@ -541,6 +546,9 @@ fn approve(
     let mut balances = Vec::with_capacity(holdings.len());
     for (purse, holding) in holdings {
         allotment::put(tx, purse, holding, appended.stamp, call.now)?;
+        if purse.account == AccountId::RISK {
+            continue; // The store's line is nobody's balance.
+        }
         balances.push(BalanceHere {
             account: purse.account,
             unit: purse.unit,
@@ -549,6 +557,7 @@ fn approve(
             pending_minor: pending_here(tx, purse, &holding, policy, day)?,
         });
     }
+    allotment::release(tx, call.now, &released)?;
     for (number, status) in cards {
         if matches!(status, CardStatus::Blank | CardStatus::Withdrawn) {
             // Whoever was to have it has not bought it after all.
@@ -573,6 +582,8 @@ fn approve(
     let mut approved = approved(tx, call, kind, &appended);
     (approved.balances, approved.refunds, approved.invoiceable) = (balances, refunds, invoiceable);
     (approved.payment_unknown, approved.red_letter_required) = (payment_unknown, red_letter_required);
+    let overdrawn = moved.iter().filter(|movement| movement.kind == MovementKind::Overdraft);
+    approved.overdraft_minor = overdrawn.map(|movement| movement.amount_minor).sum();
     (approved.price, approved.hold) = (price, told);
     Ok(Done::Approved(Box::new(approved), appended.id.seq))
 }
@@ -621,6 +632,7 @@ fn plainly(operation: OperationId, entry: EntryId, kind: &str) -> Approved {
         business_day: None,
         at_ms: Instant(0),
         balances: Vec::new(),
+        overdraft_minor: 0,
         refunds: Vec::new(),
         invoiceable: Vec::new(),
         payment_unknown: None,

@@ -66,6 +66,8 @@ pub enum Permission {
     Fence,
     /// Ask for, and as a second person pay, what epochs held when they ended.
     Repay,
+    /// Ask for, and as a second person decide, the budget behind overdrafts and what is given up of them.
+    Risk,
 }
 
 /// Who does something.

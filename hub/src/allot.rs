@@ -1,7 +1,7 @@
 //! Allot: decides at night which stores keep how much of whose value, and grants it to stores that ask for it.
 //!
 //! The decision is `protocol::parking`'s; here are its inputs (visits from the movements, balances from the reports), what becomes of it (targets, which
-//! stores fetch with the other datasets) and how good it was. Planned are the accounts that moved since the plan before; when the rules changed, all.
+//! stores fetch with the other datasets) and how good it was. Planned are the accounts that moved since the plan before, or whose cards were stopped or given free; when the rules changed, all.
 //! Nothing here takes value from a store: it releases what is above its target by itself, and asks for what is below once others have released.
 //! Invariant: when a plan breaks off, the next one begins with the same accounts.
 
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Pool, Purse};
+use huitong_protocol::debt::Reserve;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::parking::{self, Allocator, Holder, ParkingRules, Target, VisitKind, Visits};
 use huitong_protocol::policy::Policy;
@@ -16,15 +17,19 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
+use crate::overdraft;
 use crate::session::Caller;
 use crate::store::allotment::{self as lines, Counted};
+use crate::store::overdraft::owing;
 use crate::store::parking::{self as rows, Change, Outcome, Seen};
-use crate::store::{Store, StoreError, Tx, cursor, journal, policy, root, tenure};
+use crate::store::{Store, StoreError, Tx, card, cursor, hot, journal, policy, root, tenure};
 
 /// Accounts of one transaction: few enough that a till that waits for a grant does not notice.
 const ACCOUNTS_PER_WRITE: usize = 500;
 /// The name of the cursor: how far the movements were looked at.
 const CURSOR: &str = "parking";
+/// The name of another: up to which version cards were looked at for those that were given free.
+const CARDS_CURSOR: &str = "parking cards";
 
 /// What to plan by.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +122,7 @@ struct Scope {
     epochs: BTreeMap<StoreId, Epoch>,
     after: i64,
     through: i64,
+    cards_through: i64,
     accounts: Vec<AccountId>,
     rules: String,
 }
@@ -134,18 +140,24 @@ fn scope(tx: &mut Tx<'_>, ask: &Ask) -> Result<Scope, StoreError> {
         () => {
             let mut accounts = rows::moved(tx, after, through)?;
             accounts.extend(rows::parked_where_gone(tx)?);
+            // A card that is stopped, or found again, moves nothing.
+            accounts.extend(rows::parked_for_nobody(tx)?);
+            let cards_after = cursor::get(tx, CARDS_CURSOR)?;
+            accounts.extend(rows::given_free(tx, cards_after)?);
             accounts
         }
     };
     accounts.extend(ask.next_stores.iter().flat_map(|next| next.keys()));
-    let epochs = rows::epochs(tx)?;
-    Ok(Scope { unit, epochs, after, through, accounts: accounts.into_iter().collect(), rules })
+    // Its lines are policy's to say (`risk`), and nobody visits with it.
+    accounts.remove(&AccountId::RISK);
+    let (epochs, cards_through) = (rows::epochs(tx)?, hot::newest(tx)?);
+    Ok(Scope { unit, epochs, after, through, cards_through, accounts: accounts.into_iter().collect(), rules })
 }
 
 fn run(store: &Store, ask: &Ask, shown: usize, applied_at: Option<Instant>) -> Result<Planned, StoreError> {
     let (asked, ask) = (ask.clone(), Arc::new(ask.clone()));
     let scope = store.read_blocking(move |tx| scope(tx, &asked))?;
-    let Scope { unit, epochs, after, through, accounts, rules } = scope;
+    let Scope { unit, epochs, after, through, cards_through, accounts, rules } = scope;
     let epochs = Arc::new(epochs);
     let mut outcome = Outcome::default();
     let mut largest: Vec<Sheet> = Vec::new();
@@ -172,6 +184,7 @@ fn run(store: &Store, ask: &Ask, shown: usize, applied_at: Option<Instant>) -> R
         let outcome = outcome.clone();
         store.write_blocking(move |tx| {
             cursor::advance(tx, CURSOR, through)?;
+            cursor::advance(tx, CARDS_CURSOR, cards_through)?;
             rows::keep(tx, now.0, &rules, &outcome)
         })?;
     }
@@ -196,13 +209,17 @@ fn sheet(
     after: i64,
 ) -> Result<Sheet, StoreError> {
     let balance_minor = rows::balance_minor(tx, purse, epochs)?.max(0);
+    // What is owed for overdrafts is collected from the pool: parked at stores, it would never be.
+    let own_minor = balance_minor.saturating_sub(owing(tx, purse.account, purse.unit)?.debt.owed_minor()).max(0);
     let seen = rows::seen(tx, purse)?;
     let before = rows::targets(tx, purse)?;
     let (mut targets, mut wanted) = (Vec::new(), BTreeMap::new());
     match &ask.next_stores {
+        // Nobody can come: all cards are stopped or over, and where value lies whoever found one could take it.
+        _ if !card::any_active(tx, purse.account)? => {}
         Some(next) => {
             let next = next.get(&purse.account).filter(|store| epochs.contains_key(store)).copied();
-            wanted.extend(next.and_then(|store| parking::clairvoyant(&ask.rules, balance_minor, store)));
+            wanted.extend(next.and_then(|store| parking::clairvoyant(&ask.rules, own_minor, store)));
         }
         None => {
             let gone = seen.iter().map(|seen| seen.store).filter(|store| !epochs.contains_key(store)).collect();
@@ -210,12 +227,13 @@ fn sheet(
             for &Seen { store, day, kind, amount_minor, .. } in &seen {
                 visits.push(store, day, kind, amount_minor);
             }
-            targets = parking::plan(&ask.rules, &Holder { balance_minor, visits: visits.recent(), gone: &gone });
+            targets =
+                parking::plan(&ask.rules, &Holder { balance_minor: own_minor, visits: visits.recent(), gone: &gone });
             wanted.extend(targets.iter().map(|target| (target.store, target.target_minor)));
         }
     }
     let parked_minor = wanted.values().sum();
-    assert!(parked_minor <= balance_minor, "no more is parked than there is");
+    assert!(parked_minor <= own_minor, "no more is parked than there is");
     let stores: BTreeSet<StoreId> = wanted.keys().chain(before.keys()).copied().collect();
     let changes = stores.into_iter().filter_map(|store| {
         let target_minor = wanted.get(&store).copied().unwrap_or(0);
@@ -263,16 +281,23 @@ pub fn fill(
     for &purse in purses {
         let Some(target_minor) = rows::target(tx, purse, caller.store)? else { continue };
         let line = lines::line(tx, purse, caller.store, caller.epoch)?.unwrap_or_default();
-        let grantable = |pool: &Pool| {
-            let lacking = (i128::from(target_minor) - line.held()).min(pool.free());
+        let grantable = |pool: &Pool, kept: Reserve| {
+            let lacking = (i128::from(target_minor) - line.held()).min(kept.lendable(pool.free()));
             i64::try_from(lacking).ok().filter(|amount_minor| *amount_minor > 0)
         };
         // Mostly nothing is free: stores ask again and again for what members carry elsewhere. A look writes nothing.
-        if grantable(&lines::pool(tx, purse)?.0).is_none() || is_awaited(purse.account) {
+        if grantable(&lines::pool(tx, purse)?.0, Reserve::default()).is_none() || is_awaited(purse.account) {
+            continue;
+        }
+        let is_risk = purse.account == AccountId::RISK;
+        // What was to be parked until a card was stopped is not. The risk account's lines are policy's, and it has no card.
+        if !is_risk && !card::any_active(tx, purse.account)? {
             continue;
         }
         let (pool, stamp) = lines::take_pool(tx, purse)?;
-        let Some(amount_minor) = grantable(&pool) else { continue };
+        // What goes back to accounts is not lent to others.
+        let kept = if is_risk { overdraft::reserve(tx, purse.unit)? } else { Reserve::default() };
+        let Some(amount_minor) = grantable(&pool, kept) else { continue };
         let after = allotment::step(&HubSide { pool, line }, HubEvent::Grant { amount_minor })
             .map_err(|fault| StoreError::Rule { operation: "grant what is parked", fault: fault.to_string() })?;
         lines::put_pool(tx, purse, &after.pool, stamp)?;

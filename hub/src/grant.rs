@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::report::{self, Taken};
 use crate::session::Caller;
 use crate::store::allotment::{self as rows, Counted, StoreLine};
-use crate::store::{StoreError, Tx, card, journal, tenure};
+use crate::store::{StoreError, Tx, card, journal, overdraft, tenure};
 
 /// What one look at the database gave.
 struct Attempt {
@@ -319,7 +319,8 @@ const fn takes_value(purpose: Purpose) -> bool {
 }
 
 /// Stores other than the asker that ever spent of a card whose sale is to be undone: goods that it paid for could come back there, when somebody else has
-/// bought the card. Reports know it long before journals do; what was undone there since is not known, and so it counts.
+/// bought the card. Reports know it long before journals do; what was undone there since is not known, and so it counts. And stores that the card still owes
+/// something for what it overdrew, or that lent to it.
 fn spenders(tx: &mut Tx<'_>, hub: &Hub, look: &Look, cards: &[Card]) -> Result<Vec<Elsewhere>, StoreError> {
     let mut found: Vec<Elsewhere> = Vec::new();
     for need in look.request.needs.iter().filter(|need| need.purpose == Purpose::Unsell) {
@@ -329,6 +330,17 @@ fn spenders(tx: &mut Tx<'_>, hub: &Hub, look: &Look, cards: &[Card]) -> Result<V
             if other.store != look.caller.store && other.line.seen.spent_minor > 0 && !known {
                 let last_seen_ms = hub.last_seen(tx, other.store)?;
                 found.push(Elsewhere { card: need.card, store: other.store, held_minor: 0, last_seen_ms });
+            }
+        }
+        // What was overdrawn stands on no line of the account: who buys the card next must neither pay it nor get what comes back of it.
+        let owing = overdraft::owing(tx, card.account, need.unit)?;
+        for at in &owing.stores {
+            let store = at.place.0;
+            let known = found.iter().any(|place| (place.card, place.store) == (need.card, store));
+            let stands = owing.debt.is_open() || (at.net_minor() > 0 && store != look.caller.store);
+            if stands && !known {
+                let last_seen_ms = hub.last_seen(tx, store)?;
+                found.push(Elsewhere { card: need.card, store, held_minor: 0, last_seen_ms });
             }
         }
     }

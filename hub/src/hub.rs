@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::id::{Epoch, Hash, StoreId};
@@ -14,15 +15,29 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::HubConfig;
+use crate::hot::Lately;
+use crate::knowledge::Knowledge;
 use crate::recall::Recalls;
 use crate::recovery::{self, RecoveryError};
 use crate::refusal::Refusals;
 use crate::report::Taken;
 use crate::rerate::Books;
-use crate::session::Sessions;
+use crate::session::{Caller, Sessions};
 use crate::store::root::{self, Hub as Root};
-use crate::store::{Store, StoreError, Tx, adoption, dataset, device, hq_token, policy};
+use crate::store::{Store, StoreError, Tx, adoption, dataset, device, hot, hq_token, policy, tenure};
 use crate::verification::Verification;
+
+/// How long what stores say of their cards is gathered before it is written down.
+const NOTE_KNOWLEDGE_AFTER: Duration = Duration::from_secs(1);
+
+/// What is published: the newest version per dataset, and how far stores are to be told of cards at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// The newest version per dataset.
+    pub versions: Vec<DatasetVersion>,
+    /// The version of the last card that was stopped, or given free again.
+    pub urgent_cards: u64,
+}
 
 /// The hub.
 #[derive(Clone)]
@@ -57,7 +72,9 @@ pub struct Shared {
     seen: Mutex<HashMap<StoreId, Instant>>,
     /// What stores said of their policies in this life of the hub, so that saying it again writes nothing.
     policies: Mutex<HashMap<StoreId, (Epoch, PolicyState)>>,
-    datasets: tokio::sync::Mutex<Option<(Vec<DatasetVersion>, tokio::time::Instant)>>,
+    datasets: tokio::sync::Mutex<Option<(Published, tokio::time::Instant)>>,
+    /// Which cards stores have, as they say.
+    knowledge: Knowledge,
     grant_size: Mutex<Option<(u64, GrantSize)>>,
 }
 
@@ -93,6 +110,7 @@ impl Hub {
             seen: Mutex::default(),
             policies: Mutex::default(),
             datasets: tokio::sync::Mutex::default(),
+            knowledge: Knowledge::default(),
             grant_size: Mutex::default(),
         })))
     }
@@ -173,10 +191,71 @@ impl Hub {
         Ok(())
     }
 
-    /// After a report was committed: wakes who waits for its accounts, and all stores when a card was stopped.
+    /// Takes what a store says of its cards: that it has everything up to a version. What it holds of accounts that no card can pay from any more, as it knows
+    /// by now, is asked back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take_cards_version(&self, caller: Caller, version: u64) -> Result<(), StoreError> {
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        let Some(learnt) = self.knowledge.say(caller, version) else { return Ok(()) };
+        if learnt.is_to_be_noted {
+            let hub = self.clone();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(NOTE_KNOWLEDGE_AFTER) => {}
+                    () = hub.stopping.cancelled() => {}
+                }
+                if let Err(error) = hub.note_knowledge().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "Could not note which cards stores have");
+                }
+            });
+        }
+        let who = (caller.store, caller.epoch);
+        let idle = self.store.read(move |tx| hot::idle_at(tx, who, (learnt.after, version))).await?;
+        for purse in idle {
+            self.recalls.ask(caller.store, purse);
+        }
+        Ok(())
+    }
+
+    /// Writes down what stores said of their cards, all of them at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_knowledge(&self) -> Result<(), StoreError> {
+        let news = self.knowledge.take_news();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let said = news.clone();
+        let written = self
+            .store
+            .write(move |tx| {
+                said.iter().try_for_each(|(store, epoch, version)| tenure::has_cards(tx, *store, *epoch, *version))
+            })
+            .await;
+        if written.is_err() {
+            self.knowledge.give_back(&news);
+        }
+        written
+    }
+
+    /// What this life of the hub knows and the database only a little later.
+    #[must_use]
+    pub fn lately(&self) -> Lately {
+        let heard = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Lately { heard, cards: self.knowledge.all() }
+    }
+
+    /// After a report was committed: wakes who waits for its accounts, and all stores when a card was stopped or given free. What connected stores hold that no
+    /// card can take any more is asked back; the others are asked when they say that they know.
     pub fn announce(&self, taken: &Taken) {
         self.recalls.moved(&taken.accounts);
-        if taken.card_stopped {
+        for (store, purse) in taken.stopped.idle.iter().filter(|(store, _)| self.recalls.is_connected(*store)) {
+            self.recalls.ask(*store, *purse);
+        }
+        if taken.stopped.is_urgent {
             self.recalls.hurry();
         }
     }
@@ -208,20 +287,23 @@ impl Hub {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn datasets_since(
-        &self,
-        since: tokio::time::Instant,
-    ) -> Result<(Vec<DatasetVersion>, tokio::time::Instant), StoreError> {
+    pub async fn datasets_since(&self, since: tokio::time::Instant) -> Result<Published, StoreError> {
         let mut known = self.datasets.lock().await;
-        if let Some((versions, read_at)) = &*known
+        if let Some((published, read_at)) = &*known
             && *read_at >= since
         {
-            return Ok((versions.clone(), *read_at));
+            return Ok(published.clone());
         }
         let read_at = tokio::time::Instant::now();
-        let versions = self.datasets().await?;
-        *known = Some((versions.clone(), read_at));
-        Ok((versions, read_at))
+        let look = |tx: &mut Tx<'_>| {
+            Ok::<_, StoreError>(Published {
+                versions: dataset::versions(tx)?,
+                urgent_cards: dataset::urgent_cards(tx)?,
+            })
+        };
+        let published = self.store.read(look).await?;
+        *known = Some((published.clone(), read_at));
+        Ok(published)
     }
 
     /// How much a grant gives by the policy in force today, on the clock of the hub's zone.

@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::{Purse, StoreCounters};
-use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header};
+use huitong_protocol::entry::{Body, ENTRY_BYTES_MAX, EntryView, Header, Return, Void};
 use huitong_protocol::funding::{self, Funding};
 use huitong_protocol::holds::{self, Placed};
-use huitong_protocol::id::{EntryId, Epoch, GroupId, Hash, Seq, StoreId};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, GroupId, Hash, Seq, StoreId};
 use huitong_protocol::journal::{self, Head};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
@@ -27,6 +27,7 @@ use huitong_protocol::wire::{
 };
 
 use crate::actor::Actor;
+use crate::stops::Stopped;
 use crate::store::adoption::{self, Used};
 use crate::store::funding::{self as bearers, PostedFunding};
 use crate::store::journal::{self as rows, Counted, Journal, Waiting};
@@ -178,6 +179,10 @@ fn unusable(place: &Place, header: &Header, body: &Body) -> Option<String> {
         if is_store && !is_of_a_store(kind) {
             return Some(format!("movements[{index}].kind: is {kind}, which only head office may post"));
         }
+        if let Some(fault) = misplaced(movement).or_else(|| is_store.then(|| unlent(header, body, movement)).flatten())
+        {
+            return Some(format!("movements[{index}].{fault}"));
+        }
         if is_store && movement.origin_store.is_some() {
             return Some(format!("movements[{index}].origin_store: only head office may name it"));
         }
@@ -195,6 +200,43 @@ fn held(body: &Body) -> Option<(Currency, i64)> {
     }
 }
 
+/// Why a movement has nothing to do on its account: the risk account has kinds of its own, which name who owes where somebody does.
+fn misplaced(movement: &Movement) -> Option<String> {
+    let Movement { account, kind, unit, owed_by, .. } = movement;
+    let is_of_risk =
+        kind.is_of_risk_account() || (*kind == MovementKind::SuspenseRepaid && *account == AccountId::RISK);
+    if is_of_risk != (*account == AccountId::RISK) {
+        return Some(format!("account: is {account}, on which {kind} cannot move anything"));
+    }
+    if kind.is_about_debt() != owed_by.is_some() || *owed_by == Some(AccountId::RISK) {
+        return Some("owed_by: is of what an overdraft moves, and names whose it was".to_owned());
+    }
+    (*account == AccountId::RISK && *unit == Unit::Points).then(|| "unit: points are never overdrawn".to_owned())
+}
+
+/// Why a store's movement on the risk account is none that its tills can cause: a card pays for goods beyond its value, and what was lent for that comes back
+/// with them, at the same store and in the same epoch. Else an entry could make debts of anybody, which head office collects.
+fn unlent(header: &Header, body: &Body, movement: &Movement) -> Option<String> {
+    match (movement.kind, body) {
+        (MovementKind::Overdraft, Body::Sale(sale)) => {
+            let paid = sale.tenders.iter().filter(|line| line.card.is_some()).map(|line| i128::from(line.amount_minor));
+            let drawn = sale.movements.iter().filter(|moved| moved.kind == MovementKind::Overdraft);
+            let (paid, drawn): (i128, i128) = (paid.sum(), drawn.map(|moved| i128::from(moved.amount_minor)).sum());
+            (drawn > paid).then(|| format!("amount_minor: {drawn} is overdrawn, cards paid {paid}"))
+        }
+        (MovementKind::OverdraftBack, Body::Void(Void { of, .. }) | Body::Return(Return { of, .. })) => {
+            let is_own = (of.store, of.epoch) == (header.store, header.epoch) && of.seq < header.seq;
+            let is_of_receipt = movement.of.is_some_and(|undone| undone.entry == *of);
+            (!is_own || !is_of_receipt)
+                .then(|| "of: must name what the receipt overdrew, earlier in this journal".to_owned())
+        }
+        (kind @ (MovementKind::Overdraft | MovementKind::OverdraftBack), _) => {
+            Some(format!("kind: is {kind}, which {} cannot move", header.kind))
+        }
+        _ => None,
+    }
+}
+
 /// Kinds that a store's tills can cause. What head office alone decides (openings, cash-outs, corrections) would be value made by a store.
 fn is_of_a_store(kind: MovementKind) -> bool {
     !matches!(
@@ -206,6 +248,14 @@ fn is_of_a_store(kind: MovementKind) -> bool {
             | MovementKind::AdjustIn
             | MovementKind::AdjustOut
             | MovementKind::SuspenseRepaid
+            | MovementKind::RiskBudget
+            | MovementKind::RiskBudgetCut
+            | MovementKind::OverdraftCollected
+            | MovementKind::OverdraftRecovered
+            | MovementKind::OverdraftReturned
+            | MovementKind::OverdraftReleased
+            | MovementKind::OverdraftWrittenOff
+            | MovementKind::OverdraftLost
     )
 }
 
@@ -295,8 +345,8 @@ pub enum Taken {
     Uploaded {
         /// What the store is told.
         uploaded: Uploaded,
-        /// Whether it stopped a card, which other stores must hear of at once.
-        card_stopped: bool,
+        /// The cards that it stopped, which other stores must hear of at once.
+        stopped: Stopped,
     },
     /// It contradicts what is held. The alarm is raised, nothing else changed.
     Forked(String),
@@ -359,11 +409,11 @@ pub fn take(
         uploaded.heard = Some(heard);
         match admit(tx, place, segment, unpacked, (&heard, held), now)? {
             Admitted::Yes => {}
-            Admitted::Not => return Ok(Taken::Uploaded { uploaded, card_stopped: false }),
+            Admitted::Not => return Ok(Taken::Uploaded { uploaded, stopped: Stopped::default() }),
             Admitted::Contradicts(evidence) => return Ok(Taken::Forked(evidence)),
         }
     }
-    let mut card_stopped = false;
+    let mut stopped = Stopped::default();
     if unpacked.previous.seq > journal.head.seq {
         let waiting =
             Waiting { first: unpacked.previous.seq.next(), last: unpacked.last, segment: to_msgpack(segment) };
@@ -395,7 +445,7 @@ pub fn take(
                     HeardEntry::Lost => Seq::ZERO,
                     HeardEntry::Unsaid | HeardEntry::Contained(_) => tenure::told_seq(tx, place.store, place.epoch)?,
                 };
-                card_stopped = stops::take(tx, (place.store, place.epoch), (held.max(told), journal.head.seq), now)?;
+                stopped = stops::take(tx, (place.store, place.epoch), (held.max(told), journal.head.seq), now)?;
             }
         }
         if let Some(evidence) = fork {
@@ -407,7 +457,7 @@ pub fn take(
     uploaded.journal_head = journal.head;
     let wanted = rows::wanted(tx, place.store, place.epoch)?;
     uploaded.missing = wanted.and_then(|wanted| journal::missing(journal.head.seq, wanted));
-    Ok(Taken::Uploaded { uploaded, card_stopped })
+    Ok(Taken::Uploaded { uploaded, stopped })
 }
 
 /// Whether a segment of an epoch that ended may be added to what is held.

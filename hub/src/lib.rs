@@ -2,7 +2,7 @@
 //!
 //! `api` is what stores call and, under `/v1/hq`, the people and programs of head office. `session`, `enrol`, `report`, `grant`, `recall` and `ingest`
 //! are what stores reach by it; `reconcile`, `rerate`, `review` and `worker` look after what came in; `exception` and `approval` are what people do about
-//! it; `fence` and `suspense` are what becomes of an epoch that ends; `member_request`, `deferred` and `claim` are what stores leave to head office about members and their points; `store` keeps everything. Nothing
+//! it; `fence` and `suspense` are what becomes of an epoch that ends; `overdraft` and `risk` are what members may owe and who bears it; `member_request`, `deferred` and `claim` are what stores leave to head office about members and their points; `store` keeps everything. Nothing
 //! below the handlers reads a clock. Invariant: an answer is given only after what it says is on disk.
 
 pub mod account;
@@ -27,14 +27,17 @@ pub mod export;
 pub mod fence;
 pub mod grant;
 pub mod horizon;
+pub mod hot;
 pub mod hub;
 pub mod import;
 pub mod ingest;
 pub mod init;
+pub mod knowledge;
 pub mod lock;
 pub mod make;
 pub mod member_request;
 pub mod note;
+pub mod overdraft;
 pub mod overview;
 pub mod parameters;
 pub mod pinyin;
@@ -50,6 +53,7 @@ pub mod refusal;
 pub mod report;
 pub mod rerate;
 pub mod review;
+pub mod risk;
 pub mod schedule;
 pub mod sealing;
 pub mod session;

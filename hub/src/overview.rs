@@ -6,6 +6,7 @@ use huitong_protocol::time::{BusinessDay, Instant};
 use serde::Serialize;
 
 use crate::calendar;
+use crate::hot::{self, HotSum, Lately, Part};
 use crate::store::exception::{self, Counts};
 use crate::store::{StoreError, Tx, organisation, root, settlement, tenure};
 
@@ -34,13 +35,15 @@ pub struct Overview {
     pub settled_to: Option<BusinessDay>,
     /// What is not resolved.
     pub exceptions: Counts,
+    /// Cards that are frozen or lost, and what can still be taken with them.
+    pub hot_cards: HotSum,
 }
 
 /// Looks.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Overview, StoreError> {
+pub fn look(tx: &mut Tx<'_>, lately: &Lately, now: Instant) -> Result<Overview, StoreError> {
     let hub = root::hub(tx)?;
     Ok(Overview {
         as_of_ms: now,
@@ -54,5 +57,6 @@ pub fn look(tx: &mut Tx<'_>, now: Instant) -> Result<Overview, StoreError> {
         last_day: calendar::last_day(tx, now)?,
         settled_to: settlement::last_booked(tx)?.map(|record| record.run.day_to),
         exceptions: exception::counts(tx)?,
+        hot_cards: hot::look(tx, lately, Part::default(), now)?.sum(),
     })
 }

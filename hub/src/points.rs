@@ -72,7 +72,16 @@ pub fn take_back(
 }
 
 fn movement(account: AccountId, kind: MovementKind, points: i64, of: Option<MovementRef>) -> Movement {
-    Movement { account, unit: Unit::Points, kind, amount_minor: points, of, origin_store: None, shortfall_minor: 0 }
+    Movement {
+        account,
+        unit: Unit::Points,
+        kind,
+        amount_minor: points,
+        of,
+        origin_store: None,
+        shortfall_minor: 0,
+        owed_by: None,
+    }
 }
 
 fn post(tx: &mut Tx<'_>, occasion: Occasion<'_>, movement: Movement, event: HubEvent) -> Result<EntryId, StoreError> {

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 pub const RECALLS_PER_STORE_MAX: usize = 2_000;
 /// How often a store is told of new dataset versions at most.
 const NEWS_EVERY: Duration = Duration::from_millis(500);
-/// How often a store is told that cards changed, when none was stopped. Somewhere in a chain a card is sold every second; a store that misses one asks
+/// How often a store is told that cards changed, when none was stopped or given free. Somewhere in a chain a card is sold every second; a store that misses one asks
 /// for it when it is used there, so this only keeps replicas from growing old.
 const CARDS_NEWS_EVERY: Duration = Duration::from_secs(60);
 
@@ -30,8 +30,6 @@ struct Line {
     queue: BTreeMap<u64, Purse>,
     wake: Arc<Notify>,
     told: Option<(Vec<DatasetVersion>, tokio::time::Instant)>,
-    /// When a card was stopped, until the store was told what was read after that.
-    hurried: Option<tokio::time::Instant>,
 }
 
 #[derive(Default)]
@@ -105,19 +103,16 @@ impl Recalls {
         OpenPoll { recalls: self, store, wake: Arc::clone(&line.wake) }
     }
 
-    /// Remembers which versions a store was told of, and when they were read.
-    pub fn told(&self, store: StoreId, versions: &[DatasetVersion], read_at: tokio::time::Instant) {
+    /// Remembers which versions a store was told of.
+    pub fn told(&self, store: StoreId, versions: &[DatasetVersion]) {
         let mut inner = self.inner();
         let line = inner.lines.entry(store).or_default();
         line.told = Some((versions.to_vec(), tokio::time::Instant::now()));
-        line.hurried = line.hurried.filter(|&hurried| hurried >= read_at);
     }
 
-    /// A card was stopped: every store is told at once.
+    /// A card was stopped, or given free again: every poll looks at once.
     pub fn hurry(&self) {
-        let now = tokio::time::Instant::now();
-        for line in self.inner().lines.values_mut() {
-            line.hurried = Some(now);
+        for line in self.inner().lines.values() {
             line.wake.notify_one();
         }
     }
@@ -179,9 +174,9 @@ impl OpenPoll<'_> {
     }
 
     /// When the store may be told of these versions, `None` when it knows them all. News come bundled, and those of cards that were only sold or loaded
-    /// can wait, so that a busy day does not send every store off for each of them.
+    /// can wait, so that a busy day does not send every store off for each of them; not those up to `urgent_cards`, the last that was stopped or given free.
     #[must_use]
-    pub fn news_at(&self, versions: &[DatasetVersion]) -> Option<tokio::time::Instant> {
+    pub fn news_at(&self, versions: &[DatasetVersion], urgent_cards: u64) -> Option<tokio::time::Instant> {
         let inner = self.recalls.inner();
         let line = inner.lines.get(&self.store)?;
         let Some((told, at)) = &line.told else { return Some(tokio::time::Instant::now()) };
@@ -189,7 +184,9 @@ impl OpenPoll<'_> {
             return None;
         }
         let is_prompt = |version: &DatasetVersion| version.dataset != DatasetKind::Cards && !told.contains(version);
-        let can_wait = line.hurried.is_none() && !versions.iter().any(is_prompt);
+        let is_cards = |version: &&DatasetVersion| version.dataset == DatasetKind::Cards;
+        let knows_urgent = told.iter().find(is_cards).is_some_and(|cards| cards.version >= urgent_cards);
+        let can_wait = knows_urgent && !versions.iter().any(is_prompt);
         Some(*at + if can_wait { CARDS_NEWS_EVERY } else { NEWS_EVERY })
     }
 

@@ -6,6 +6,7 @@ use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::time::{Instant, Stamp};
 
 use crate::exception::close_by_itself;
+use crate::overdraft;
 use crate::report::{behind, behind_subject};
 use crate::review;
 use crate::store::{Store, StoreError, Tx, card, device, exception, journal};
@@ -99,12 +100,17 @@ fn changes(tx: &mut Tx<'_>, now: Instant) -> Result<Changes, StoreError> {
     Ok(changes)
 }
 
-/// A withdrawn card, when its account is empty.
+/// A withdrawn card, when its account is empty and owes nothing, as far as every store with a line has told.
 fn sellable(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Card>, StoreError> {
     let Some(card) = card::find(tx, number)?.filter(|card| card.status == CardStatus::Withdrawn) else {
         return Ok(None);
     };
-    Ok(behind(tx, &card)?.is_none().then_some(card))
+    if behind(tx, &card)?.is_some() {
+        return Ok(None);
+    }
+    let version = card::version(tx, number)?;
+    let owes = !card::others_in_use(tx, &card)? && overdraft::may_stand(tx, card.account, (version, None))?;
+    Ok((!owes).then_some(card))
 }
 
 /// Writes it, and gives how many exceptions are new. What somebody else has written meanwhile is written once.

@@ -22,7 +22,7 @@ use crate::note::{self, NoteFault};
 use crate::refusal::Refusal;
 use crate::store::exception::{self, Resolution};
 use crate::store::root::Numbers;
-use crate::store::{Store, StoreError, Tx, device, organisation, root, tenure};
+use crate::store::{Store, StoreError, Tx, card, dataset, device, organisation, overdraft, root, tenure};
 use crate::{exception as work, fence, lock};
 
 /// Numbers that are left out when another life begins, since the forgotten one may have given them to other people's cards and members: as many as could have
@@ -408,6 +408,11 @@ pub fn begin(tx: &mut Tx<'_>, actor: &Actor, restored: &Restored, now: Instant) 
         return Err(RecoveryError::Unknown(unknown.join(", ")));
     }
     root::begin_life(tx, life)?;
+    // Stores have versions, and lifted stops, that this database never heard of: none is believed to know of a stop until it has it anew.
+    dataset::begin_life(tx)?;
+    tenure::forget_cards(tx)?;
+    card::stop_again(tx, now)?;
+    overdraft::tell_again(tx)?;
     let skipped = if restored.known.is_some() { SKIPPED_WITH_LOG } else { SKIPPED_WITHOUT_LOG };
     root::skip_numbers(tx, found.numbers.max(known.numbers).plus(skipped))?;
     let reason = (actor.name(), "the recovery log says that it ended");

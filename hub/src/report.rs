@@ -11,6 +11,7 @@
 use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Line, Part, Purse, Refusal as Step};
 use huitong_protocol::card::{Card, CardChange, CardStatus};
+use huitong_protocol::debt::is_sound_line;
 use huitong_protocol::id::{AccountId, Epoch, Seq, StoreId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::tenure::Standing;
@@ -22,11 +23,15 @@ use crate::believed::{self, Said};
 use crate::exception::close_by_itself;
 use crate::refusal::Refusal;
 use crate::session::Caller;
+use crate::stops::Stopped;
 use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
 use crate::store::tenure::{self, Standpoint};
 use crate::store::{StoreError, Tx, card, device, exception, journal};
-use crate::{recovery, stops};
+use crate::{overdraft, recovery};
+
+/// Why counters of the risk account cannot be right.
+pub(crate) const UNSOUND_LINE: &str = "the line of the risk account was loaded by more than was drawn from it, came back and was released; only that loads it";
 
 /// What became of a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -35,10 +40,10 @@ pub struct Taken {
     pub refused: Vec<RefusedLine>,
     /// Accounts that it was about.
     pub accounts: Vec<AccountId>,
-    /// Whether a card was stopped, which other stores must hear of at once.
-    pub card_stopped: bool,
     /// Whether something was left out before it that the hub waits for: the store is to tell everything anew.
     pub untold: bool,
+    /// What became of cards, which other stores must hear of at once.
+    pub stopped: Stopped,
 }
 
 /// Whether a report may be taken at all.
@@ -157,8 +162,9 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         }
     }
     for change in &report.cards {
-        let changed = take_card(tx, (caller.store, caller.epoch), change, now)?;
-        taken.card_stopped |= changed && stops::is_stop(change.status);
+        if let Some(before) = take_card(tx, (caller.store, caller.epoch), change, now)? {
+            taken.stopped.add(tx, &before, change.status)?;
+        }
     }
     if let Some(stamp) = skew {
         let finding = Finding {
@@ -247,6 +253,9 @@ fn take_line(
     if purse.unit != Unit::Points && purse.unit != Unit::Money(root.currency) {
         return Ok(Err(Fault::refused(format!("the unit {} is not one of this group", purse.unit))));
     }
+    if purse.account == AccountId::RISK && !is_sound_line(&reported.counters) {
+        return Ok(Err(Fault::refused(UNSOUND_LINE)));
+    }
     let (pool, stamp) = rows::take_pool(tx, purse)?;
     let held = rows::line(tx, purse, caller.store, caller.epoch)?;
     if held.is_none() && !card::opens(tx, purse.account)? {
@@ -300,7 +309,7 @@ fn write(
     Ok(())
 }
 
-/// Takes what an epoch says of a card's status, unless something said of it later stands. Gives whether the card changed.
+/// Takes what an epoch says of a card's status, unless something said of it later stands. Gives the card as it was before, when it changed.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -309,7 +318,7 @@ pub fn take_card(
     (store, epoch): (StoreId, Epoch),
     change: &CardChange,
     now: Instant,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Card>, StoreError> {
     const BY_STORES: [CardStatus; 5] =
         [CardStatus::Blank, CardStatus::Active, CardStatus::Frozen, CardStatus::Lost, CardStatus::Withdrawn];
     let raise = |tx: &mut Tx<'_>, class: Class, evidence: String| {
@@ -323,7 +332,7 @@ pub fn take_card(
     };
     let Some(card) = card::find(tx, change.number)? else {
         let why = format!("no card {} to be {}", change.number, change.status);
-        return raise(tx, Class::CardChangeRefused, why).map(|()| false);
+        return raise(tx, Class::CardChangeRefused, why).map(|()| None);
     };
     // News from a clock that runs ahead counts as of now: it must not overrule what others say later.
     let stamp = change.stamp.min(Stamp(now.0.saturating_add(STAMP_AHEAD_MS_MAX)));
@@ -335,20 +344,23 @@ pub fn take_card(
         raise(tx, Class::StopOvertaken, evidence)?;
     }
     if stamp <= card.status_stamp || (stamp != change.stamp && change.status == card.status) {
-        return Ok(false);
+        return Ok(None);
     }
     // A sale is undone while the card is in use: whoever froze it meanwhile meant it.
     let is_undone = matches!(change.status, CardStatus::Blank | CardStatus::Withdrawn);
     let may_be_undone = matches!(card.status, CardStatus::Blank | CardStatus::Active | CardStatus::Withdrawn);
     if !BY_STORES.contains(&card.status) || !BY_STORES.contains(&change.status) || (is_undone && !may_be_undone) {
         let why = format!("card {} is {}; a store cannot make it {}", change.number, card.status, change.status);
-        return raise(tx, Class::CardChangeRefused, why).map(|()| false);
+        return raise(tx, Class::CardChangeRefused, why).map(|()| None);
     }
     // Only here it is known whether anything is left behind a card that was sold: while there is, nobody can buy it.
     let held = if is_undone { behind(tx, &card)? } else { None };
+    // A debt, or one that may come yet, keeps the card out of sale too, until reconcile finds that there is none.
+    let owes =
+        is_undone && !card::others_in_use(tx, &card)? && overdraft::may_stand(tx, card.account, (None, Some(store)))?;
     let status = match (is_undone, &held) {
-        (true, None) => CardStatus::Blank,
-        (true, Some(_)) => CardStatus::Withdrawn,
+        (true, None) if !owes => CardStatus::Blank,
+        (true, _) => CardStatus::Withdrawn,
         (false, _) => change.status,
     };
     card::set_status(tx, change.number, status, stamp)?;
@@ -358,11 +370,11 @@ pub fn take_card(
         let (store, evidence) = (Some(store), words.into());
         let finding = Finding { class: Class::BlankWithValue, store, subject, evidence };
         exception::raise(tx, &finding, now)?;
-    } else if is_undone {
+    } else if is_undone && !owes {
         let note = format!("account {} is empty; card {} can be sold again", card.account, card.number);
         close_by_itself(tx, Class::BlankWithValue, &subject, &note, now)?;
     }
-    Ok(true)
+    Ok(Some(card))
 }
 
 /// What an exception about value behind a card in nobody's hands is about: the account, so that whatever empties it can close it.
@@ -386,7 +398,7 @@ pub fn behind(tx: &mut Tx<'_>, card: &Card) -> Result<Option<String>, StoreError
 
 /// Whether news that come too late would have stopped a card that may be used or sold: somebody meant to stop it, and nothing did since then.
 fn overtakes_a_stop(tx: &mut Tx<'_>, card: &Card, status: CardStatus, stamp: Stamp) -> Result<bool, StoreError> {
-    Ok(stops::is_stop(status)
+    Ok(status.is_stopped()
         && matches!(card.status, CardStatus::Blank | CardStatus::Active)
         && stamp > card::stopped_at(tx, card.number)?)
 }

@@ -7,23 +7,48 @@
 
 use std::collections::BTreeMap;
 
-use huitong_protocol::card::{CardChange, CardNumber, CardStatus};
+use huitong_protocol::allotment::Purse;
+use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::entry::Body;
 use huitong_protocol::id::{Epoch, Seq, StoreId};
 use huitong_protocol::time::Instant;
 
 use crate::ingest::{Inspected, Place, inspect};
 use crate::report;
-use crate::store::{StoreError, Tx, card, journal, root};
+use crate::store::{StoreError, Tx, card, hot, journal, root};
 
-/// Whether a card is out of use because somebody said so.
-#[must_use]
-pub const fn is_stop(status: CardStatus) -> bool {
-    matches!(status, CardStatus::Frozen | CardStatus::Lost)
+/// What became of cards that others must hear of at once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stopped {
+    /// Whether a card was stopped, or given free again.
+    pub is_urgent: bool,
+    /// Where value lies that no card can take any more.
+    pub idle: Vec<(StoreId, Purse)>,
 }
 
-/// Takes the stops of a run of an ended epoch's journal, from after one entry through another. Gives whether a card was stopped: other stores must hear
-/// of it at once.
+impl Stopped {
+    /// Adds a card that has another status than before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add(&mut self, tx: &mut Tx<'_>, before: &Card, status: CardStatus) -> Result<(), StoreError> {
+        if status.is_stopped() != before.status.is_stopped() {
+            self.is_urgent = true;
+            if status.is_stopped() {
+                self.idle.extend(hot::idle(tx, before.account)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds all of another.
+    pub fn join(&mut self, other: Self) {
+        self.is_urgent |= other.is_urgent;
+        self.idle.extend(other.idle);
+    }
+}
+
+/// Takes the stops of a run of an ended epoch's journal, from after one entry through another.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -32,9 +57,9 @@ pub fn take(
     (store, epoch): (StoreId, Epoch),
     (after, through): (Seq, Seq),
     now: Instant,
-) -> Result<bool, StoreError> {
+) -> Result<Stopped, StoreError> {
     if through <= after {
-        return Ok(false);
+        return Ok(Stopped::default());
     }
     let hub = root::hub(tx)?;
     let place = Place { group: hub.group, currency: hub.currency, store, epoch };
@@ -47,11 +72,13 @@ pub fn take(
         };
         last.insert(change.card, CardChange { number: change.card, status: change.status, stamp: header.stamp });
     }
-    let mut stopped = false;
-    for change in last.into_values().filter(|change| is_stop(change.status)) {
+    let mut stopped = Stopped::default();
+    for change in last.into_values().filter(|change| change.status.is_stopped()) {
         // A card that does not exist is named when the entry is reviewed.
-        if card::find(tx, change.number)?.is_some() {
-            stopped |= report::take_card(tx, (store, epoch), &change, now)?;
+        if card::find(tx, change.number)?.is_some()
+            && let Some(before) = report::take_card(tx, (store, epoch), &change, now)?
+        {
+            stopped.add(tx, &before, change.status)?;
         }
     }
     Ok(stopped)

@@ -5,6 +5,7 @@
 //! for none of it; after a crash it goes on where it was. Invariant: nothing waits twice, and nothing comes back because time went by. A line that cannot be paid is named, and holds up no other.
 
 use huitong_protocol::allotment::{self, FencedEvent, Purse};
+use huitong_protocol::debt::is_sound_line;
 use huitong_protocol::entry::HubPosting;
 use huitong_protocol::id::{AccountId, Epoch, Hash, Seq, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
@@ -18,6 +19,7 @@ use crate::actor::Actor;
 use crate::believed::{self, Said};
 use crate::note::{self, NoteFault};
 use crate::points;
+use crate::report::UNSOUND_LINE;
 use crate::store::suspense::{self as rows, Repayment, SuspendedLine, Through};
 use crate::store::tenure::{self, FencedEpoch};
 use crate::store::{Store, StoreError, Tx, allotment as lines, card, exception, journal, posting, root};
@@ -188,7 +190,13 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
         let line = lines::line(tx, purse, store, epoch)?.unwrap_or_default();
         let suspense = rows::find(tx, store, epoch, purse)?;
         let before = allotment::Fenced { pool, line, suspense };
-        match allotment::step(&before, FencedEvent::Journal { counters, is_unheard }) {
+        let stepped = if purse.account == AccountId::RISK && !is_sound_line(&counters) {
+            Err(UNSOUND_LINE.to_owned())
+        } else {
+            let journal = FencedEvent::Journal { counters, is_unheard };
+            allotment::step(&before, journal).map_err(|refusal| refusal.to_string())
+        };
+        match stepped {
             Ok(after) => {
                 believed::note(tx, (store, epoch), purse, (&line, &after.line))?;
                 lines::put_pool(tx, purse, &after.pool, stamp)?;
@@ -199,8 +207,7 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
                     class: Class::ReportRefused,
                     store: Some(store),
                     subject: format!("{subject} account {} {}", purse.account, purse.unit),
-                    evidence: Evidence::from(refusal.to_string())
-                        .when(format!("by its journal up to {}", held.head.seq)),
+                    evidence: Evidence::from(refusal).when(format!("by its journal up to {}", held.head.seq)),
                 };
                 exception::raise(tx, &finding, now)?;
             }
@@ -402,7 +409,7 @@ fn pay(
     let movement = |line: &SuspendedLine| {
         let (Purse { account, unit }, kind) = (line.purse, MovementKind::SuspenseRepaid);
         let amount_minor = waiting_minor(line);
-        Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
+        Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None }
     };
     let movements: Vec<Movement> = steps.iter().map(|(line, ..)| movement(line)).collect();
     let body = HubPosting { reference, movements };

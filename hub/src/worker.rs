@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::hub::Hub;
 use crate::schedule::Job;
 use crate::store::{StoreError, device, root, schedule};
-use crate::{allot, claim, deferred, reconcile, rerate};
+use crate::{allot, claim, deferred, overdraft, reconcile, rerate, risk};
 
 /// The heartbeat: due jobs begin at most this late.
 const HEARTBEAT: &str = "*/5 * * * * *";
@@ -123,7 +123,18 @@ pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreE
             let new = reconcile::run(&hub.store, now).await?;
             let given = deferred::credit(&hub.store, now).await?;
             let taken = claim::settle(&hub.store, hub.today(now), now).await?;
-            Ok(format!("{new} new findings, {given} deferred points given, {taken} claimed points taken back"))
+            let lines = lines(hub, now).await?;
+            let settled = overdraft::settle(&hub.store, hub.today(now), now).await?;
+            let mut words =
+                format!("{new} new findings, {given} deferred points given, {taken} claimed points taken back");
+            if settled != overdraft::Settled::default() {
+                let overdraft::Settled { collected_minor, returned_minor } = settled;
+                words.push_str(&format!("; {collected_minor} overdrawn collected, {returned_minor} given back"));
+            }
+            if lines {
+                words.push_str("; lines of the risk account changed");
+            }
+            Ok(words)
         }
         Job::Rerate => rerate::run(hub, now).await.map(|counts| counts.to_string()),
         Job::Park => park(hub, now).await,
@@ -133,6 +144,16 @@ pub async fn perform(hub: &Hub, job: Job, now: Instant) -> Result<String, StoreE
             Ok(format!("{tokens} old tokens removed"))
         }
     }
+}
+
+/// Tells stores how large their lines of the risk account are to be, when the policy in force says something else than they know.
+async fn lines(hub: &Hub, now: Instant) -> Result<bool, StoreError> {
+    let today = hub.today(now);
+    let differ = hub.store.read(move |tx| risk::lines_differ(tx, today)).await?;
+    if differ {
+        hub.store.write(move |tx| risk::set_lines(tx, today, false)).await?;
+    }
+    Ok(differ)
 }
 
 /// Plans by the policy in force, beside the tasks that wait for nothing: it reads for as long as there are accounts.

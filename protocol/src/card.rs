@@ -272,6 +272,12 @@ pub enum CardStatus {
 }
 
 impl CardStatus {
+    /// Whether somebody has stopped the card: its owner misses it, and whoever has it must not pay with it.
+    #[must_use]
+    pub const fn is_stopped(self) -> bool {
+        matches!(self, Self::Frozen | Self::Lost)
+    }
+
     /// All states.
     pub const ALL: &[Self] = &[
         Self::Blank,

@@ -115,6 +115,8 @@ pub enum DeclineCode {
     SpendLimit,
     /// What the store knows of cards is so old that the card may pay less of a receipt: it may have been reported lost.
     OfflineLimit,
+    /// The line is down, and the card may overdraw here, but not so much: `available_here_minor` says what it may pay.
+    OverdraftLimit,
     /// Neither the operator's role nor that of who approved allows it; the decline names the roles that do.
     RoleDenied,
     /// Since the store's machine started it is not proved that its database has forgotten nothing; the decline names who is waited for.
@@ -187,6 +189,9 @@ impl DeclineCode {
             Self::SpendLimit => "the card may not pay so much of one receipt or of one day",
             Self::OfflineLimit => {
                 "this store has not learnt for so long which cards were reported lost that the card may pay only up to a limit"
+            }
+            Self::OverdraftLimit => {
+                "the line to head office is down and the card may not pay so much beyond its balance here"
             }
             Self::RoleDenied => "your role does not allow this; call somebody whose role does",
             Self::ValueUnproved => {

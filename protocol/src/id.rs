@@ -312,6 +312,12 @@ number_id!(
     AccountId,
     "account"
 );
+impl AccountId {
+    /// The group's risk account: what stores may let members overdraw is lent from it, and no card opens it. The largest number that readers of JSON keep
+    /// whole; the hub mints from 1 up.
+    pub const RISK: Self = Self((1 << 53) - 1);
+}
+
 number_id!(
     /// A member of the group's programme. Minted by the hub.
     MemberId,

@@ -12,6 +12,7 @@ mod gate;
 mod hold;
 mod invoice;
 mod member;
+mod overdraft;
 mod payment;
 mod returns;
 mod sale;
@@ -22,6 +23,7 @@ pub use gate::ValueGate;
 pub use hold::{EndedHold, HOLD_LISTED_MAX, end_expired, place_hold, release_hold};
 pub use invoice::register_invoice;
 pub use member::{Acquaintance, Promise, enrol_member, request_change};
+pub use overdraft::Exposure;
 pub use payment::resolve_payment;
 pub use returns::{post_return, post_unreferenced_return};
 pub use sale::post_sale;
@@ -29,6 +31,7 @@ pub use void::{Standing, void};
 
 use crate::allotment::{Holding, HoldingEvent, Purse, Refusal, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
+use crate::debt;
 use crate::decline::{Decline, DeclineCode, Elsewhere};
 use crate::entry::{Body, Earned, Sale, TenderLine};
 use crate::id::{AccountId, EntryId, PromotionId, StoreId};
@@ -74,6 +77,8 @@ pub struct Situation<'a> {
     pub gate: &'a ValueGate,
     /// The holds that the operation names, and, when it places one, those that are open on the account.
     pub holds: &'a [Hold],
+    /// How far the store has let its customers overdraw; nothing where no overdraft is to be thought of.
+    pub overdraft: Option<&'a Exposure>,
 }
 
 /// The purses that an operation may touch, with what of them is held. A purse without a row has nothing.
@@ -177,6 +182,8 @@ pub struct Plan {
     pub freed: Vec<TenderLine>,
     /// The holds that it ends. One that it places stands in the body.
     pub ended: Vec<EndedHold>,
+    /// What is released to head office in the same transaction, after the holdings are as they are to be ([`crate::debt::given_back`]).
+    pub released: Vec<(Purse, i64)>,
 }
 
 /// A change of a receipt's memory.
@@ -342,7 +349,8 @@ impl<'a> Work<'a> {
         of: Option<MovementRef>,
     ) -> Decide<()> {
         self.may_put_on(kind, None)?;
-        let movement = Movement { account, unit, kind, amount_minor, of, origin_store: None, shortfall_minor: 0 };
+        let movement =
+            Movement { account, unit, kind, amount_minor, of, origin_store: None, shortfall_minor: 0, owed_by: None };
         if amount_minor == 0 {
             self.movements.push(movement); // A card sold empty: the movement says where its home is.
             return Ok(());
@@ -359,10 +367,16 @@ impl<'a> Work<'a> {
         let (unit, needed_minor) = (movement.unit, movement.amount_minor);
         let purse = Purse { account: movement.account, unit };
         let spend = HoldingEvent::Moved(StoreEvent::Spend { amount_minor: needed_minor });
-        match self.move_value(movement, spend) {
-            Ok(()) => Ok(()),
-            Err(refusal) => Err(self.short_of((card, purse, unit), needed_minor, refusal, short)),
+        let refusal = match self.move_value(movement.clone(), spend) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        if let Refusal::Insufficient { available_minor, .. } = refusal
+            && self.overdraws(card, &movement, available_minor)?
+        {
+            return Ok(());
         }
+        Err(self.short_of((card, purse, unit), needed_minor, refusal, short))
     }
 
     /// What comes of value that is not there: the hub is asked for it once, then it is refused. `short` is the refusal's code when all is said.
@@ -440,6 +454,7 @@ impl<'a> Work<'a> {
             of: Some(of),
             origin_store: None,
             shortfall_minor: points - here,
+            owed_by: None,
         };
         if here == 0 {
             self.movements.push(movement);
@@ -464,6 +479,7 @@ impl<'a> Work<'a> {
 
     fn plan(self, body: Body) -> Plan {
         let holdings = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
+        let released = debt::given_back(&self.movements);
         Plan {
             body,
             holdings,
@@ -474,6 +490,7 @@ impl<'a> Work<'a> {
             points_pending: None,
             freed: Vec::new(),
             ended: Vec::new(),
+            released,
         }
     }
 }

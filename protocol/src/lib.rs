@@ -7,6 +7,7 @@ pub mod allotment;
 pub mod bundle;
 pub mod card;
 pub mod continuity;
+pub mod debt;
 pub mod decline;
 pub mod entry;
 pub mod funding;

@@ -95,6 +95,48 @@ kinds! {
     AdjustOut = "adjust_out" Out,
     /// What a fenced epoch held, paid back from the group's risk account by a decision of finance.
     SuspenseRepaid = "suspense_repaid" In,
+    /// Budget that finance gives to the group's risk account.
+    RiskBudget = "risk_budget" In,
+    /// Budget that finance takes back.
+    RiskBudgetCut = "risk_budget_cut" Out,
+    /// What a store let an account overdraw, out of its line of the risk account.
+    Overdraft = "overdraft" Out,
+    /// Goods that were paid so came back, or the sale was undone: first of all the line gets its part.
+    OverdraftBack = "overdraft_back" In,
+    /// What an account owed the risk account, taken off it by head office.
+    OverdraftCollected = "overdraft_collected" Out,
+    /// The same, put onto the risk account.
+    OverdraftRecovered = "overdraft_recovered" In,
+    /// What was collected and turned out not to be owed, as goods came back: given back to the account.
+    OverdraftReturned = "overdraft_returned" In,
+    /// The same, taken off the risk account.
+    OverdraftReleased = "overdraft_released" Out,
+    /// What an account owed, given up by a decision of finance.
+    OverdraftWrittenOff = "overdraft_written_off" In,
+    /// The same, as the risk account's loss: it is gone from the budget.
+    OverdraftLost = "overdraft_lost" Out,
+}
+
+impl MovementKind {
+    /// Whether it moves on the group's risk account, and on no other.
+    #[must_use]
+    pub const fn is_of_risk_account(self) -> bool {
+        matches!(self, Self::RiskBudget | Self::RiskBudgetCut) || self.is_about_debt()
+    }
+
+    /// Whether it changes what some account owes the risk account: those name it.
+    #[must_use]
+    pub const fn is_about_debt(self) -> bool {
+        matches!(
+            self,
+            Self::Overdraft
+                | Self::OverdraftBack
+                | Self::OverdraftRecovered
+                | Self::OverdraftReleased
+                | Self::OverdraftWrittenOff
+                | Self::OverdraftLost
+        )
+    }
 }
 
 impl fmt::Display for MovementKind {
@@ -153,6 +195,9 @@ pub struct Movement {
     /// What should have been taken back and was no longer there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub shortfall_minor: i64,
+    /// The account whose debt it changes, for what moves on the risk account because of an overdraft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed_by: Option<AccountId>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -401,6 +401,18 @@ impl Parked {
     }
 }
 
+/// What of an account's overdrafts at a store, in its present epoch, does not count any more: head office collected it or gave it up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cleared {
+    /// The account.
+    pub account: crate::id::AccountId,
+    /// What is counted.
+    pub unit: Unit,
+    /// How much in all, not since the last time.
+    pub cleared_minor: i64,
+}
+
 /// A long poll: what the store has, so that the hub answers when there is more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -409,6 +421,8 @@ pub struct Poll {
     pub wait_ms: u64,
     /// Recalls received with the poll before: the hub repeats the others.
     pub recalls_through: u64,
+    /// The store has everything of the cards up to this version: by it head office knows who knows of a card that was reported lost.
+    pub cards_version: u64,
 }
 
 /// The answer to a poll.
@@ -629,6 +643,8 @@ pub enum DatasetKind {
     Policies,
     /// What the asking store is to keep of accounts; each store gets its own rows.
     Parking,
+    /// What of the overdrafts of the asking store is cleared; each store gets its own rows.
+    Overdrafts,
 }
 
 impl DatasetKind {
@@ -642,6 +658,7 @@ impl DatasetKind {
         Self::Cards,
         Self::MemberDrafts,
         Self::Parking,
+        Self::Overdrafts,
     ];
 
     /// The text form.
@@ -656,6 +673,7 @@ impl DatasetKind {
             Self::MemberDrafts => "member_drafts",
             Self::Policies => "policies",
             Self::Parking => "parking",
+            Self::Overdrafts => "overdrafts",
         }
     }
 }
@@ -721,6 +739,8 @@ pub enum DatasetRow {
     PolicyKey(Signed),
     /// What the asking store is to keep of an account.
     Parked(Parked),
+    /// What of an account's overdrafts at the asking store is cleared.
+    Cleared(Cleared),
 }
 
 /// Why the hub refused a sync request.

@@ -140,6 +140,7 @@ impl Shops {
             spent_today: &[],
             gate: &ValueGate::Open,
             holds: &[],
+            overdraft: None,
         };
         let lines: Vec<TillLine> = story
             .lines

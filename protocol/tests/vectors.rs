@@ -37,10 +37,11 @@ use huitong_protocol::till::TotalBalance;
 use huitong_protocol::time::{CivilOffset, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
-    Answer, AskParameters, AskParked, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion, DayVerdict,
-    Enrol, Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Need, Nothing, ParametersAnswer, Parked, Poll, Polled,
-    Proposal, ProposalState, ProposeParameters, Purpose, Quarantined, Recall, Refused, RefusedLine, Report, ReportLine,
-    ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack, to_msgpack,
+    Answer, AskParameters, AskParked, Cleared, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, DatasetVersion,
+    DayVerdict, Enrol, Enrolled, Grant, GrantAnswer, GrantRequest, Hello, Need, Nothing, ParametersAnswer, Parked,
+    Poll, Polled, Proposal, ProposalState, ProposeParameters, Purpose, Quarantined, Recall, Refused, RefusedLine,
+    Report, ReportLine, ReportOnly, Request, Segment, SegmentEntries, SyncFault, Uploaded, Welcome, from_msgpack,
+    to_msgpack,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,6 +80,7 @@ fn movement(kind: MovementKind) -> Movement {
         of: None,
         origin_store: None,
         shortfall_minor: 0,
+        owed_by: None,
     }
 }
 
@@ -528,7 +530,7 @@ fn sync_messages(vectors: &mut Vectors) {
             is_closed: false,
         }),
     );
-    vectors.add("poll_request", &request(Poll { wait_ms: 25_000, recalls_through: 3 }));
+    vectors.add("poll_request", &request(Poll { wait_ms: 25_000, recalls_through: 3, cards_version: 12 }));
     vectors.add(
         "poll_answer",
         &answer(Polled {
@@ -547,6 +549,17 @@ fn sync_messages(vectors: &mut Vectors) {
             through_version: 7,
             more: false,
             rows: vec![DatasetRow::Parked(parked), DatasetRow::Parked(withdrawn)],
+            phone_key: None,
+        }),
+    );
+    let cleared = Cleared { account: account(), unit: CNY, cleared_minor: 1_250 };
+    vectors.add(
+        "overdrafts_page",
+        &answer(DatasetPage {
+            dataset: DatasetKind::Overdrafts,
+            through_version: 3,
+            more: false,
+            rows: vec![DatasetRow::Cleared(cleared)],
             phone_key: None,
         }),
     );
@@ -688,8 +701,9 @@ fn malformed_bytes_name_the_field() {
         let error = from_msgpack::<Request<Poll>>(bytes).unwrap_err();
         assert!(error.contains(says), "{error}");
     };
-    let good = to_msgpack(&Request { report: None, policy: None, body: Poll { wait_ms: 1, recalls_through: 0 } });
-    check(&good[..good.len() - 1], "body.recalls_through");
+    let poll = Poll { wait_ms: 1, recalls_through: 0, cards_version: 0 };
+    let good = to_msgpack(&Request { report: None, policy: None, body: poll });
+    check(&good[..good.len() - 1], "body.cards_version");
     check(&[&good[..], &[0xc0]].concat(), "1 bytes follow");
     check(&[], "body");
     // The same key twice.

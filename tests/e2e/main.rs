@@ -13,6 +13,7 @@ mod kill;
 mod lines;
 mod openapi;
 mod operations;
+mod overdraft;
 mod parameters;
 mod parking;
 mod people;

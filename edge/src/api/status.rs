@@ -3,18 +3,22 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use huitong_protocol::allotment::Purse;
 use huitong_protocol::bundle::{KeyId, PolicyKey, RefusedPolicy};
-use huitong_protocol::id::TerminalId;
+use huitong_protocol::id::{AccountId, TerminalId};
 use huitong_protocol::ledger::ValueGate;
 use huitong_protocol::policy::Rung;
 use huitong_protocol::till::EdgeStatus;
 use huitong_protocol::time::{BusinessDay, Instant};
+use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
 use super::{Api, Code, Problem, Till};
 use crate::reminder::{Days, reminders, rung_words};
 use crate::store::tenure::{Excused, Quarantine};
-use crate::store::{StoreError, allotment, day, hold, policy, setting, sync_state, tenure};
+use crate::store::{
+    Chain, ReadTx, StoreError, allotment, day, hold, overdraft as store_overdraft, policy, setting, sync_state, tenure,
+};
 
 /// How the store stands with its policies. A stale one stays in force: trade never waits for head office.
 #[derive(Serialize, schemars::JsonSchema)]
@@ -61,6 +65,8 @@ pub(super) struct Status {
     value: ValueStatus,
     /// What is set aside of cards.
     holds: HoldsStatus,
+    /// How far cards may overdraw here while head office cannot be asked.
+    overdraft: OverdraftStatus,
     /// In words, empty when all is well.
     alarms: Vec<String>,
 }
@@ -74,6 +80,42 @@ pub(super) struct HoldsStatus {
     held_minor: i64,
     /// When the next of them is over, by the store's clock.
     next_expires_at_ms: Option<Instant>,
+}
+
+/// The store's line of the group's risk account; zeros where the policy lets nobody overdraw.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct OverdraftStatus {
+    /// Whether the policy lets cards overdraw.
+    allowed: bool,
+    /// What the policy says that the line is.
+    line_minor: i64,
+    /// What is left of it here; less than the line when the group's budget did not reach, or until it was filled up again.
+    left_minor: i64,
+    /// What was overdrawn on the open day.
+    today_minor: i64,
+    /// What accounts overdrew here and head office has not cleared yet.
+    owed_minor: i64,
+}
+
+fn overdraft(tx: &ReadTx<'_>, committed: &Chain) -> Result<OverdraftStatus, StoreError> {
+    let in_force = committed.policy.as_ref().map(|in_force| &in_force.policy);
+    let rules = in_force.and_then(|policy| policy.overdraft);
+    let mut status = OverdraftStatus {
+        allowed: rules.is_some(),
+        line_minor: rules.map_or(0, |rules| rules.store_line_minor),
+        left_minor: 0,
+        today_minor: 0,
+        owed_minor: 0,
+    };
+    if let Some(policy) = in_force {
+        let unit = Unit::Money(policy.currency);
+        status.left_minor = allotment::get(tx, Purse { account: AccountId::RISK, unit })?.available_minor();
+        status.owed_minor = store_overdraft::owed_in_all(tx, unit)?;
+        if let Some(day) = committed.open_day {
+            status.today_minor = store_overdraft::on_day(tx, day, unit)?;
+        }
+    }
+    Ok(status)
 }
 
 /// Whether stored value may move, and what it waits for.
@@ -152,6 +194,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         Ok::<_, StoreError>((sync, unreported, setting::alarms(tx)?, key, days, holds))
     })?;
     let (value, alarm) = value(&api)?;
+    let overdraft = api.store().read(|tx| overdraft(tx, &committed))?;
     alarms.extend(alarm);
     alarms.extend(committed.policy_refused.iter().map(ToString::to_string));
     let (line, now) = (&api.shared.line, api.clock().now());
@@ -195,7 +238,7 @@ pub(super) async fn status(State(api): State<Api>, _till: Till) -> Result<Respon
         insecure_http: api.shared.insecure_http,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Json(Status { edge, policy, cards, ladder, value, holds, alarms }).into_response())
+    Ok(Json(Status { edge, policy, cards, ladder, value, holds, overdraft, alarms }).into_response())
 }
 
 /// Alive: the process answers.

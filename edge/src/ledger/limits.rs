@@ -7,12 +7,14 @@ use huitong_protocol::decline::{Decline, DeclineCode};
 use huitong_protocol::entry::{Body, Entry, TenderLine};
 use huitong_protocol::id::{AccountId, PromotionId, StoreId};
 use huitong_protocol::ledger::basket::PricedBasket;
+use huitong_protocol::ledger::{Exposure, Hub};
 use huitong_protocol::money::Ppm;
 use huitong_protocol::policy::{Act, Operation, Policy, Product, TenderClass};
 use huitong_protocol::till::TillLine;
+use huitong_protocol::unit::Unit;
 
 use super::{Call, Order};
-use crate::store::{ReadTx, StoreError, WriteTx, budget, card, day_spend, journal};
+use crate::store::{ReadTx, StoreError, WriteTx, budget, card, day_spend, journal, overdraft};
 
 /// Why neither the operator's role nor the approver's allows an order. A receipt that a till took on its own is never refused for it: the goods are gone.
 pub(super) fn role(order: &Order, policy: &Policy, call: &Call) -> Option<Decline> {
@@ -110,6 +112,31 @@ pub(super) fn spent_today(
         }
     }
     Ok(spent)
+}
+
+/// How far customers have overdrawn here, for a sale that head office could not be asked about under a policy that lets them.
+pub(super) fn exposure(
+    tx: &WriteTx<'_>,
+    policy: &Policy,
+    order: &Order,
+    hub: &Hub,
+    cards_age_ms: Option<i64>,
+) -> Result<Option<Exposure>, StoreError> {
+    let (Order::Sale(request), Some(_), Hub::Unreachable) = (order, &policy.overdraft, hub) else { return Ok(None) };
+    let unit = Unit::Money(policy.currency);
+    let mut owed_here: Vec<(AccountId, i64)> = Vec::new();
+    for number in request.tenders.iter().filter_map(|line| line.card) {
+        if let Some(card) = card::find(tx, number)?
+            && !owed_here.iter().any(|(known, _)| *known == card.account)
+        {
+            owed_here.push((card.account, overdraft::owed(tx, card.account, unit)?));
+        }
+    }
+    let today_minor = match tx.chain().open_day {
+        Some(day) => overdraft::on_day(tx, day, unit)?,
+        None => 0,
+    };
+    Ok(Some(Exposure { cards_age_ms, owed_here, today_minor }))
 }
 
 /// What tender lines take of accounts whose product has a limit per day.

@@ -171,6 +171,7 @@ impl Order {
         let identity = tx.identity()?;
         let spent_today = limits::spent_today(tx, policy, self)?;
         let holds = hold::named(tx, self)?;
+        let exposure = limits::exposure(tx, policy, self, hub, call.cards_age_ms)?;
         let situation = Situation {
             store: identity.store.id,
             policy,
@@ -180,6 +181,7 @@ impl Order {
             spent_today: &spent_today,
             gate,
             holds: &holds,
+            overdraft: exposure.as_ref(),
         };
         let unit = Unit::Money(policy.currency);
         let one = |number: CardNumber| rows(tx, std::iter::once(number), unit, None);
@@ -226,6 +228,10 @@ impl Order {
                         };
                         let accounts = cards.iter().map(|card| card.account).chain(earner);
                         add_points(tx, accounts, &mut holdings)?;
+                    }
+                    if exposure.is_some() {
+                        let line = Purse { account: AccountId::RISK, unit };
+                        holdings.put(line, allotment::get(tx, line)?);
                     }
                     core::post_sale(&situation, &cards, &holdings, request, basket)
                 }

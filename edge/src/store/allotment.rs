@@ -166,12 +166,12 @@ pub fn idle_since(
         "find idle allotments",
         "SELECT account, unit, adopted_minor, loaded_minor, spent_minor, released_minor, held_minor, last_move_ms
          FROM allotment WHERE available_minor > 0 AND last_move_ms > ?5 AND last_move_ms <= ?2 AND available_minor > COALESCE(
-           (SELECT target_minor FROM parking WHERE parking.account = allotment.account AND parking.unit = allotment.unit), ?1)
+           (SELECT target_minor FROM parking WHERE parking.account = allotment.account AND parking.unit = allotment.unit), CASE account WHEN ?6 THEN 0 ELSE ?1 END)
          AND (?4 IS NULL OR unit <> 'points' OR NOT EXISTS (SELECT 1 FROM points_pending
            WHERE points_pending.account = allotment.account AND points_pending.confirmed_on > ?4
            AND points_pending.may_burn = 0 AND points_pending.points > 0))
          ORDER BY last_move_ms LIMIT ?3",
-        (park_minor, before.0, column(limit as u64), today.map(|day| day.to_string()), after.0),
+        (park_minor, before.0, column(limit as u64), today.map(|day| day.to_string()), after.0, AccountId::RISK.get()),
         |row| {
             let (purse, holding) = (read_purse(row, 0)?, read_holding(row, 2)?);
             Ok(Held { purse, holding, last_move_ms: Instant(cell(row, 7)?) })

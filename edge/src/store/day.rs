@@ -6,7 +6,7 @@ use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::{DayVerdict, from_msgpack, to_msgpack};
 use rusqlite::Row;
 
-use super::{ReadTx, StoreError, WriteTx, cell, column, counted, day_spend, parsed, policy};
+use super::{ReadTx, StoreError, WriteTx, cell, column, counted, day_spend, overdraft, parsed, policy};
 
 /// A business day of this store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -117,6 +117,7 @@ pub fn open(tx: &mut WriteTx<'_>, business_day: BusinessDay, opened_seq: Seq) ->
         (business_day.to_string(), column(opened_seq.0)),
     )?;
     day_spend::forget_before(tx, business_day)?;
+    overdraft::forget_before(tx, business_day)?;
     tx.chain_mut().open_day = Some(business_day);
     policy::refresh(tx)
 }

@@ -20,6 +20,7 @@ pub mod journal;
 mod log;
 pub mod member;
 pub mod operation;
+pub mod overdraft;
 pub mod parking;
 pub mod pending;
 pub mod policy;

@@ -29,7 +29,7 @@ pub fn put(tx: &mut WriteTx<'_>, parked: &Parked) -> Result<(), StoreError> {
     )
 }
 
-/// What the store keeps of a purse when it releases.
+/// What the store keeps of a purse when it releases. Of its line of the risk account that is what head office says alone: `park_minor` is for members' value.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
@@ -40,7 +40,21 @@ pub fn kept_minor(tx: &ReadTx<'_>, purse: Purse, park_minor: i64) -> Result<i64,
         (purse.account.get(), purse.unit.as_str()),
         |row| cell(row, 0),
     )?;
-    Ok(target.unwrap_or(park_minor))
+    Ok(target.unwrap_or(if purse.account == AccountId::RISK { 0 } else { park_minor }))
+}
+
+/// The lines of the risk account that are shorter than they are to be.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn lacking_lines(tx: &ReadTx<'_>) -> Result<Vec<Purse>, StoreError> {
+    tx.all(
+        "find lines that are too short",
+        "SELECT parking.unit FROM parking LEFT JOIN allotment USING (account, unit)
+         WHERE parking.account = ?1 AND target_minor > COALESCE(available_minor, 0)",
+        [AccountId::RISK.get()],
+        |row| Ok(Purse { account: AccountId::RISK, unit: parsed(row, 0, "parking", "unit")? }),
+    )
 }
 
 /// Purses of which the store holds less than it is to keep, after one of them, by account.

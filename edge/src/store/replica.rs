@@ -7,7 +7,7 @@ use huitong_protocol::wire::{DatasetKind, DatasetPage, DatasetRow, DatasetVersio
 use super::identity::{self, Identity};
 use super::policy::{self, Applied};
 use super::tx::Chain;
-use super::{ReadTx, StoreError, WriteTx, card, column, counted, draft, item, member, parking};
+use super::{ReadTx, StoreError, WriteTx, card, column, counted, draft, item, member, overdraft, parking};
 
 /// The version of each dataset that this store has.
 ///
@@ -70,7 +70,8 @@ pub fn apply_page(tx: &mut WriteTx<'_>, page: &DatasetPage) -> Result<Applied, S
         | DatasetKind::LegalEntities
         | DatasetKind::Stores
         | DatasetKind::MemberDrafts
-        | DatasetKind::Parking => {}
+        | DatasetKind::Parking
+        | DatasetKind::Overdrafts => {}
     }
     Ok(Applied { waits: through_version < page.through_version })
 }
@@ -102,6 +103,7 @@ fn apply_row(tx: &mut WriteTx<'_>, page: &DatasetPage, row: &DatasetRow) -> Resu
         (DatasetKind::Cards, DatasetRow::Card(card)) => card::upsert_from_hub(tx, card, Some(page.through_version)),
         (DatasetKind::MemberDrafts, DatasetRow::MemberDraft(outcome)) => draft::decide(tx, outcome),
         (DatasetKind::Parking, DatasetRow::Parked(parked)) => parking::put(tx, parked),
+        (DatasetKind::Overdrafts, DatasetRow::Cleared(cleared)) => overdraft::clear(tx, cleared),
         (dataset, _) => Err(StoreError::Rule {
             operation: "apply a page",
             fault: format!("a row of another dataset is in a page of {}", dataset.as_str()),

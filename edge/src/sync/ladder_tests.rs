@@ -129,3 +129,18 @@ async fn an_answer_that_is_read_late_makes_the_store_no_younger_than_when_it_ask
     assert_eq!(shop.status().await["cards"]["age_ms"], HOUR_MS);
     shop.edge.close().await;
 }
+
+#[tokio::test]
+async fn a_store_says_which_cards_it_has_when_they_are_here_and_with_every_poll() {
+    let shop = shop().await;
+    lose_card_2(&shop).await;
+    let newest = shop.office.with(|office| office.newest(DatasetKind::Cards));
+    shop.office.with(|office| {
+        assert!(office.cards_told.0 < newest && office.cards_told.1 < newest, "{:?}", office.cards_told);
+        office.cut.remove(path::DATASET);
+    });
+    shop.edge.download().await.unwrap();
+    assert_eq!(shop.office.with(|office| office.cards_told.1), newest, "head office need not wait for a poll to know");
+    shop.office.until("a poll says so", |office| office.cards_told.0 == newest).await;
+    shop.edge.close().await;
+}

@@ -1,7 +1,8 @@
 //! Park: brings the value here that head office wants kept here overnight, for members who come while the line is down.
 //!
 //! In the order that keeps value in sight: the targets first, then what is above them goes back to the pool, and only then this store asks for what it
-//! lacks. Other stores may not have released yet, so that it asks again later, while it is closed; by day value goes where its member is.
+//! lacks. Other stores may not have released yet, so that it asks again later, while it is closed; by day value goes where its member is. The line of the risk
+//! account is the store's own: it is asked for by day too.
 
 use huitong_protocol::wire::{AskParked, DatasetKind, Nothing, PARKED_MAX, path};
 
@@ -18,7 +19,7 @@ pub async fn run(link: &Link) -> Result<usize, SyncError> {
     fill(link).await
 }
 
-/// Asks for what is lacking, while nobody shops here: by day value goes where its member is. A store that has not shown that its database is the one
+/// Asks for what is lacking, while nobody shops here: by day value goes where its member is, and only the line for overdrafts is asked for. A store that has not shown that its database is the one
 /// that answered (`crate::continuity`) stays silent: what it is granted would wait with it. Gives how many purses that it asked for still lack something.
 ///
 /// # Errors
@@ -27,8 +28,14 @@ pub async fn fill(link: &Link) -> Result<usize, SyncError> {
     let _one = link.parking.lock().await;
     let (mut after, mut lacking, mut has_asked) = (None, 0, false);
     // A till may open the day, and somebody may find the database wanting, between two pages.
-    while link.store.continuity().is_open() && link.store.committed().open_day.is_none() {
-        let purses = link.store.read(|tx| parking::lacking(tx, after, PARKED_MAX))?;
+    while link.store.continuity().is_open() {
+        let is_closed = link.store.committed().open_day.is_none();
+        let purses = link.store.read(|tx| match after {
+            _ if is_closed => parking::lacking(tx, after, PARKED_MAX),
+            None => parking::lacking_lines(tx),
+            // The till opened the day between two pages, or the lines were asked for.
+            Some(_) => Ok(Vec::new()),
+        })?;
         let Some(last) = purses.last().copied() else { break };
         let asked = purses.clone();
         let Nothing {} = link.call(path::PARKED, AskParked { purses }).await?;

@@ -1,6 +1,7 @@
 //! What head office wants parked here: kept when the rest is released, asked for at night, and given up to a recall.
 
 use huitong_protocol::allotment::{HubEvent, step};
+use huitong_protocol::id::AccountId;
 use huitong_protocol::wire::{DatasetKind, DatasetRow, Parked, Recall, path};
 
 use super::testing::{CNY, Shop, parts, purse};
@@ -111,6 +112,32 @@ async fn a_target_that_is_withdrawn_leaves_what_the_policy_keeps() {
     shop.close_day().await;
     shop.edge.wait_reported().await.unwrap();
     assert_eq!(shop.available(1), 50, "as if head office had never wished anything");
+}
+
+#[tokio::test]
+async fn a_line_that_is_withdrawn_goes_back_whole() {
+    for release in [AT_CLOSE, WHEN_IDLE] {
+        let (shop, risk) = (Shop::new(release, 50).await, AccountId::RISK.get());
+        shop.close_day().await;
+        shop.edge.wait_reported().await.unwrap();
+        fill_pool(&shop, risk, 1_000);
+        publish(&shop, risk, 400);
+        shop.edge.park().await.unwrap();
+        assert_eq!(shop.available(risk), 400, "{release}");
+        shop.post("/v1/day/open", &serde_json::json!({"business_day": "2026-11-23"})).await;
+        publish(&shop, risk, 500);
+        shop.edge.park().await.unwrap();
+        assert_eq!(shop.available(risk), 500, "{release}: by day too, as it is this store's own");
+        publish(&shop, risk, None);
+        shop.edge.park().await.unwrap();
+        shop.clock.wind(16 * 60_000);
+        shop.edge.wait_reported().await.unwrap();
+        if release == AT_CLOSE {
+            shop.close_day().await;
+            shop.edge.wait_reported().await.unwrap();
+        }
+        assert_eq!(shop.available(risk), 0, "{release}: what the policy keeps of members' value is no line");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use huitong_protocol::wire::{Answer, DatasetKind, DatasetVersion, Poll, Polled, 
 
 use super::session::CallError;
 use super::{Link, SyncError, download, release, report};
+use crate::store::replica;
 use crate::store::tenure::HubTurn;
 
 /// How much longer than the hub may hold a poll its answer may be on the way.
@@ -76,7 +77,8 @@ async fn ask(link: &Link, received: &mut Received) -> Result<(Answer<Polled>, Hu
         announced(link, &live.welcome.datasets, live.greeted_at).await?;
     }
     let wait = link.config.poll_wait;
-    let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through };
+    let cards_version = link.store.read(|tx| replica::version(tx, DatasetKind::Cards))?;
+    let poll = Poll { wait_ms: wait.as_ms().unsigned_abs(), recalls_through: received.through, cards_version };
     let asked_at = link.clock.now();
     let answer = link.exchange_within(&live, path::POLL, &poll, wait.duration() + POLL_SLACK).await?;
     Ok((answer, live.turn, asked_at))

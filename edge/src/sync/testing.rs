@@ -100,6 +100,8 @@ pub(crate) struct Office {
     pub(crate) published: Vec<(DatasetKind, u64, DatasetRow)>,
     pub(crate) recalls: Vec<(u64, Recall)>,
     pub(crate) recalls_through: u64,
+    /// Up to which version the store said that it has all cards: with its last poll, and with the last page of cards that it asked for.
+    pub(crate) cards_told: (u64, u64),
     pub(crate) segments: u64,
     /// Every call that arrived, in order.
     pub(crate) calls: Vec<&'static str>,
@@ -173,7 +175,7 @@ impl Office {
         self.published.push((dataset, version, row));
     }
 
-    fn newest(&self, dataset: DatasetKind) -> u64 {
+    pub(crate) fn newest(&self, dataset: DatasetKind) -> u64 {
         self.published.iter().filter(|(kind, ..)| *kind == dataset).map(|(_, version, _)| *version).max().unwrap_or(0)
     }
 
@@ -371,6 +373,9 @@ impl FakeOffice {
             }),
             path::UPLOAD => Self::answer(office, body, |office, segment: Segment, _| Self::keep(office, segment)),
             path::DATASET => Self::answer(office, body, |office, request: DatasetRequest, _| {
+                if request.dataset == DatasetKind::Cards {
+                    office.cards_told.1 = request.after_version;
+                }
                 let mut newer: Vec<_> = office
                     .published
                     .iter()
@@ -436,6 +441,7 @@ impl FakeOffice {
             let refused = Self::refused(&office, request.report.as_ref());
             Self::take(&mut office, request.report);
             office.recalls_through = office.recalls_through.max(request.body.recalls_through);
+            office.cards_told.0 = request.body.cards_version;
             (request.body, refused)
         };
         let mut changed = self.changed.subscribe();

@@ -26,10 +26,12 @@ CREATE TABLE hub (
 
 CREATE TABLE dataset (
     name TEXT PRIMARY KEY,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    -- Of cards: the version of the last that was stopped or given free again, which stores are told of at once.
+    urgent_version INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO dataset (name, version) VALUES ('policies', 0), ('legal_entities', 0), ('stores', 0), ('items', 0), ('members', 0), ('cards', 0),
-    ('member_drafts', 0), ('parking', 0);
+    ('member_drafts', 0), ('parking', 0), ('overdrafts', 0);
 
 CREATE TABLE legal_entity (
     legal_entity_id TEXT PRIMARY KEY,
@@ -180,15 +182,19 @@ CREATE TABLE card (
     status_stamp INTEGER NOT NULL,
     -- The largest stamp of a freeze or loss that was taken: an older one says nothing new.
     stop_stamp INTEGER NOT NULL DEFAULT 0,
+    -- The version with which a card that is frozen or lost became so: a store that has it knows.
+    stop_version INTEGER,
     -- Of a card that a store has sold: the stamp of that sale, by what was reported, or an earlier one. Null while nobody has it, and when it came in use at
     -- head office.
     sold_stamp INTEGER,
     allocated_store TEXT REFERENCES store (store_id),
     member_id INTEGER REFERENCES member (member_id),
     expires_on TEXT,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    CHECK ((stop_version IS NOT NULL) = (status IN ('frozen', 'lost')))
 ) STRICT;
 CREATE INDEX card_by_version ON card (version);
+CREATE INDEX card_stopped ON card (stop_version) WHERE stop_version IS NOT NULL;
 CREATE INDEX card_by_account ON card (account_id);
 CREATE INDEX card_by_member ON card (member_id, number) WHERE member_id IS NOT NULL;
 CREATE INDEX card_withdrawn ON card (number) WHERE status = 'withdrawn';
@@ -292,6 +298,8 @@ CREATE TABLE tenure (
     hello BLOB NOT NULL DEFAULT (zeroblob(32)) CHECK (length(hello) = 32),
     -- While it is waited for: up to which change it has told its counters in that session, without gap from the beginning and without a refusal.
     telling_through_no INTEGER NOT NULL DEFAULT 0,
+    -- It has everything of the cards up to this version, as it said last.
+    cards_version INTEGER NOT NULL DEFAULT 0,
     fenced_by TEXT,
     fenced_at_ms INTEGER,
     fence_note TEXT NOT NULL DEFAULT '',
@@ -565,6 +573,52 @@ CREATE TABLE deferred_earning (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deferred_earning_waiting ON deferred_earning (store_id, epoch, seq)
     WHERE state = 'waiting' AND is_parked = 0 AND back_points < points;
+
+-- What changed the debts of accounts to the group's risk account: a row per movement that names who owes. A projection of the entries.
+CREATE TABLE overdraft (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    ingested_no INTEGER NOT NULL,
+    -- Who owes; the movement itself is the risk account's.
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    PRIMARY KEY (store_id, epoch, seq, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX overdraft_by_account ON overdraft (account_id, unit, ingested_no);
+CREATE INDEX overdraft_by_ingested_no ON overdraft (ingested_no);
+
+-- What of an account's overdrafts at a store does not count any more, as that store is told.
+CREATE TABLE overdraft_cleared (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    cleared_minor INTEGER NOT NULL CHECK (cleared_minor >= 0),
+    version INTEGER NOT NULL,
+    PRIMARY KEY (store_id, epoch, account_id, unit)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX overdraft_cleared_by_version ON overdraft_cleared (store_id, epoch, version);
+
+-- What finance decides about the risk account: one person asks, a second one decides.
+CREATE TABLE risk_decision (
+    decision_no INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('budget', 'write_off')),
+    -- Whose debt is given up; 0 for the budget.
+    account_id INTEGER NOT NULL,
+    -- The budget as it is to be, or the debt as it was when it was asked. A second person who finds another debt asks anew.
+    amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
+    asked_by TEXT NOT NULL,
+    asked_at_ms INTEGER NOT NULL,
+    asked_note TEXT NOT NULL,
+    decided_by TEXT,
+    decided_at_ms INTEGER CHECK ((decided_at_ms IS NULL) = (decided_by IS NULL)),
+    decided_note TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX risk_decision_open ON risk_decision (kind, account_id) WHERE decided_by IS NULL;
 
 -- Who bears the discounts of which entry, a row per funder. A projection of the entries; the sign is in the kind.
 CREATE TABLE funding (

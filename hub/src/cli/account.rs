@@ -5,10 +5,12 @@ use huitong_protocol::card::CardNumber;
 use huitong_protocol::id::AccountId;
 use huitong_protocol::money::Money;
 use huitong_protocol::unit::Unit;
+use serde::Serialize;
 
 use super::output::table;
-use super::{Failure, Output, Place};
+use super::{Failure, Output, Place, World, card};
 use crate::account::{self, AccountError, AccountView};
+use crate::hot::{self, HotCard, Lately};
 use crate::store::engine::Tx;
 use crate::store::organisation;
 
@@ -22,15 +24,19 @@ pub(crate) enum AccountCommand {
 }
 
 impl AccountCommand {
-    pub(crate) fn run(self, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
+    pub(crate) fn run(self, world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
         let Self::Show { card_or_account } = self;
+        let now = world.now();
         let asked = card_or_account.clone();
         let found = place.open()?.read_blocking(move |tx| match find(tx, &asked)? {
-            Some(account) => account::show(tx, account),
+            Some(account) => {
+                let Some(view) = account::show(tx, account)? else { return Ok(None) };
+                Ok(Some(Sheet { view, stopped: hot::of_account(tx, &Lately::default(), account, now)? }))
+            }
             None => Ok(None),
         });
-        let view = match found {
-            Ok(Some(view)) => view,
+        let sheet = match found {
+            Ok(Some(sheet)) => sheet,
             Ok(None) => {
                 return Err(Failure::Refused(
                     "no card or account has this number\n  hint: look at the number again, or import the card"
@@ -40,9 +46,23 @@ impl AccountCommand {
             Err(AccountError::Store(error)) => return Err(error.into()),
             Err(error) => return Err(Failure::Failed(error.into())),
         };
-        out.show(&view, |text| show(text, &view))?;
+        out.show(&sheet, |text| {
+            show(text, &sheet.view)?;
+            sheet.stopped.iter().try_for_each(|stopped| {
+                writeln!(text)?;
+                card::show_exposure(text, stopped)
+            })
+        })?;
         Ok(())
     }
+}
+
+/// An account, and what can still be taken with those of its cards that are stopped.
+#[derive(Serialize)]
+struct Sheet {
+    #[serde(flatten)]
+    view: AccountView,
+    stopped: Vec<HotCard>,
 }
 
 /// A card's number first: account numbers are shorter than any card's.
@@ -53,6 +73,12 @@ pub(super) fn find(tx: &mut Tx<'_>, asked: &str) -> Result<Option<AccountId>, Ac
         return Ok(Some(card.account));
     }
     Ok(asked.parse::<i64>().ok().and_then(|number| AccountId::new(number).ok()))
+}
+
+/// Reads the number of an account.
+pub(super) fn account_of(text: &str) -> Result<AccountId, String> {
+    let number: i64 = text.parse().map_err(|_| "is no number of an account".to_owned())?;
+    AccountId::new(number).map_err(|why| why.to_string())
 }
 
 /// An amount of a unit, with the unit.

@@ -1,5 +1,7 @@
 //! `huitong-hub card`.
 
+use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -7,11 +9,15 @@ use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::id::{ProductId, StoreId};
 use huitong_protocol::time::Stamp;
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::Serialize;
 use serde_json::json;
 
+use super::account::amount_in;
 use super::organisation::Import;
+use super::output::table;
 use super::recover::mints;
 use super::{Failure, Output, Place, World};
+use crate::hot::{self, Exposed, HotCard, HotList, Lately, Part};
 use crate::import;
 use crate::make::{self, MakeError};
 use crate::store::engine::StoreError;
@@ -41,10 +47,16 @@ pub(crate) enum CardCommand {
         /// Its number.
         number: CardNumber,
     },
-    /// Make a frozen card active again.
+    /// Make a frozen or lost card active again.
     Unfreeze {
         /// Its number.
         number: CardNumber,
+    },
+    /// List the cards that are frozen or lost, and what whoever found one can still take where nobody knows of it yet.
+    Hot {
+        /// Only what can be taken at this store.
+        #[arg(long)]
+        store: Option<StoreId>,
     },
 }
 
@@ -56,13 +68,23 @@ impl CardCommand {
                 mints(place, || make_cards(place, product, count, store, file, out))
             }
             Self::Show { number } => {
-                let card = place
-                    .open()?
-                    .read_blocking(move |tx| organisation::card(tx, &number))?
-                    .ok_or_else(|| unknown(&number))?;
-                show(&card, out)
+                let now = world.now();
+                let found = place.open()?.read_blocking(move |tx| {
+                    let Some(card) = organisation::card(tx, &number)? else { return Ok(None) };
+                    let mut stopped = hot::of_account(tx, &Lately::default(), card.account, now)?;
+                    stopped.retain(|stopped| stopped.number == card.number);
+                    Ok::<_, StoreError>(Some(Sheet { card, stopped: stopped.pop() }))
+                })?;
+                show(&found.ok_or_else(|| unknown(&number))?, out)
             }
             Self::Unfreeze { number } => unfreeze(world, place, number, out),
+            Self::Hot { store } => {
+                let now = world.now();
+                let part = Part { account: None, store };
+                let list = place.open()?.read_blocking(move |tx| hot::look(tx, &Lately::default(), part, now))?;
+                out.show(&list, |text| show_list(text, &list))?;
+                Ok(())
+            }
         }
     }
 }
@@ -71,8 +93,109 @@ fn unknown(number: &CardNumber) -> Failure {
     Failure::Refused(format!("card {number} is unknown"))
 }
 
-fn show(card: &Card, out: &mut Output<'_>) -> Result<(), Failure> {
-    out.show(card, |text| {
+/// A card, and when it is stopped what can still be taken with it.
+#[derive(Serialize)]
+struct Sheet {
+    #[serde(flatten)]
+    card: Card,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<HotCard>,
+}
+
+/// Amounts that can be taken, each with its unit.
+pub(super) fn exposed(sums: &[Exposed]) -> String {
+    let sums: Vec<String> = sums.iter().map(|sum| amount_in(sum.unit, sum.exposed_minor)).collect();
+    if sums.is_empty() { "nothing".to_owned() } else { sums.join(" and ") }
+}
+
+/// How many stores know of it.
+fn told(card: &HotCard) -> String {
+    format!("{} of {}", card.stores.saturating_sub(card.untold.len()), card.stores)
+}
+
+/// What can still be taken with a stopped card, place by place.
+pub(super) fn show_exposure(text: &mut dyn Write, card: &HotCard) -> io::Result<()> {
+    writeln!(
+        text,
+        "card {} is {}: {} stores know; {} can still be taken",
+        card.number.reveal(),
+        card.card.status,
+        told(card),
+        exposed(&card.exposed)
+    )?;
+    if !card.untold.is_empty() {
+        let untold: Vec<String> = card.untold.iter().map(ToString::to_string).collect();
+        writeln!(text, "not known to know: {}", untold.join(", "))?;
+    }
+    let rows: Vec<Vec<String>> = card.places.iter().map(place_row).collect();
+    if !rows.is_empty() {
+        table(text, PLACE_COLUMNS, &rows)?;
+    }
+    if !card.held_where_known.is_empty() {
+        let held = exposed(&card.held_where_known);
+        writeln!(
+            text,
+            "stores that know hold {held}: only holds placed before may still take of it, the rest comes back"
+        )?;
+    }
+    for held in &card.suspense {
+        let waiting = amount_in(held.unit, held.waiting_minor);
+        writeln!(text, "{waiting} of the ended epoch {}-{} waits in suspense", held.store, held.epoch)?;
+    }
+    Ok(())
+}
+
+const PLACE_COLUMNS: &[&str] =
+    &["store", ">can be taken", ">of it overdrawn", ">of it undelivered", ">a receipt at most", "ladder", "last heard"];
+
+fn place_row(place: &hot::Place) -> Vec<String> {
+    let amount = |minor| amount_in(place.unit, minor);
+    let rung = place.rung.map_or_else(String::new, |rung| format!("after {} min", rung.after_minutes));
+    let heard = place.last_heard_ms.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    let unheard = if place.is_unheard { "; not since head office was restored, it may hold more" } else { "" };
+    vec![
+        format!("{}-{}", place.store, place.epoch),
+        amount(place.exposed_minor),
+        amount(place.overdraft_minor),
+        amount(place.undelivered_minor),
+        amount(place.receipt_minor_max),
+        rung,
+        format!("{heard}{unheard}"),
+    ]
+}
+
+fn show_list(text: &mut dyn Write, list: &HotList) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = list
+        .cards
+        .iter()
+        .map(|card| {
+            let at: BTreeSet<StoreId> = card.places.iter().map(|place| place.store).collect();
+            let at: Vec<String> = at.iter().map(ToString::to_string).collect();
+            let waits: Vec<String> =
+                card.suspense.iter().map(|held| amount_in(held.unit, held.waiting_minor)).collect();
+            vec![
+                card.number.reveal().to_owned(),
+                card.card.status.to_string(),
+                card.stopped_at_ms.to_string(),
+                card.account.to_string(),
+                told(card),
+                exposed(&card.exposed),
+                at.join(" "),
+                waits.join(" and "),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let columns = ["card", "status", "since", ">account", ">stores know", ">can be taken", "at", ">in suspense"];
+        table(text, &columns, &rows)?;
+    }
+    let sum = exposed(&list.exposed);
+    writeln!(text, "{} stopped card(s); in all {sum} can still be taken, as of {}", list.cards.len(), list.as_of_ms)
+}
+
+fn show(sheet: &Sheet, out: &mut Output<'_>) -> Result<(), Failure> {
+    let Sheet { card, stopped } = sheet;
+    out.show(sheet, |text| {
         writeln!(text, "card       {}", card.number.reveal())?;
         writeln!(text, "product    {}", card.product)?;
         writeln!(text, "account    {}", card.account)?;
@@ -86,7 +209,7 @@ fn show(card: &Card, out: &mut Output<'_>) -> Result<(), Failure> {
                 writeln!(text, "{name:<10} {value}")?;
             }
         }
-        Ok(())
+        stopped.as_ref().map_or(Ok(()), |stopped| show_exposure(text, stopped))
     })?;
     Ok(())
 }
@@ -145,7 +268,7 @@ fn unfreeze(world: &World, place: &Place, number: CardNumber, out: &mut Output<'
     let store = place.open()?;
     let outcome = store.write_blocking::<_, StoreError, _>(move |tx| {
         let Some(mut card) = organisation::card(tx, &number)? else { return Ok(None) };
-        if card.status != CardStatus::Frozen {
+        if !card.status.is_stopped() {
             return Ok(Some(Err(card.status)));
         }
         card.status = CardStatus::Active;
@@ -156,7 +279,7 @@ fn unfreeze(world: &World, place: &Place, number: CardNumber, out: &mut Output<'
     store.close();
     match outcome? {
         None => Err(unknown(&number)),
-        Some(Err(status)) => Err(Failure::Refused(format!("card {number} is {status}, not frozen"))),
-        Some(Ok(card)) => show(&card, out),
+        Some(Err(status)) => Err(Failure::Refused(format!("card {number} is {status}, neither frozen nor lost"))),
+        Some(Ok(card)) => show(&Sheet { card, stopped: None }, out),
     }
 }

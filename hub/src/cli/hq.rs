@@ -5,10 +5,12 @@ use huitong_protocol::time::Instant;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
+use super::card::exposed;
 use super::exception::{By, write};
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
 use crate::actor::{Actor, Via};
+use crate::hot::Lately;
 use crate::overview;
 use crate::store::{StoreError, audit, hq_token};
 
@@ -152,7 +154,7 @@ impl AuditCommand {
 /// `huitong-hub status`.
 pub(crate) fn status(world: &World, place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
     let now = world.now();
-    let seen = place.open()?.read_blocking(move |tx| overview::look(tx, now))?;
+    let seen = place.open()?.read_blocking(move |tx| overview::look(tx, &Lately::default(), now))?;
     out.show(&seen, |text| {
         writeln!(text, "group {} in {}, {} store(s), as of {}", seen.group, seen.currency, seen.stores, seen.as_of_ms)?;
         let day = |day: Option<huitong_protocol::time::BusinessDay>| {
@@ -178,6 +180,14 @@ pub(crate) fn status(world: &World, place: &Place, out: &mut Output<'_>) -> Resu
             text,
             "exceptions: {} alarm(s), {} warning(s), {} info; {} of them nobody has",
             open.alarm, open.warning, open.info, open.unassigned
+        )?;
+        let hot = &seen.hot_cards;
+        writeln!(
+            text,
+            "stopped cards: {}, of which some store does not know of {}; {} can still be taken with them",
+            hot.cards,
+            hot.untold,
+            exposed(&hot.exposed)
         )
     })?;
     Ok(())

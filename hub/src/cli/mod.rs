@@ -22,6 +22,7 @@ mod policy;
 mod policy_key;
 mod recover;
 mod rerate;
+mod risk;
 mod settle;
 mod setup;
 mod statement;
@@ -117,7 +118,7 @@ enum Command {
     /// Members: import, find, show.
     #[command(subcommand)]
     Member(member::MemberCommand),
-    /// Cards: import, make, show, unfreeze.
+    /// Cards: import, make, show, unfreeze, hot.
     #[command(subcommand)]
     Card(card::CardCommand),
     /// Accounts: what they hold, where, and whose it is.
@@ -150,6 +151,9 @@ enum Command {
     /// What epochs of stores held when they ended, and what becomes of it.
     #[command(subcommand)]
     Suspense(suspense::SuspenseCommand),
+    /// What the group puts behind overdrafts, who owes it, and what could still be drawn.
+    #[command(subcommand)]
+    Risk(risk::RiskCommand),
     /// Tokens of the API of head office.
     #[command(subcommand)]
     Token(hq::TokenCommand),
@@ -309,7 +313,7 @@ impl World {
             Command::Item(command) => command.run(self, &place, out),
             Command::Member(command) => command.run(self, &place, out),
             Command::Card(command) => command.run(self, &place, out),
-            Command::Account(command) => command.run(&place, out),
+            Command::Account(command) => command.run(self, &place, out),
             Command::Allot(command) => command.run(self, &place, out),
             Command::Opening(command) => command.run(self, &place, out),
             Command::Policy(command) => command.run(self, &place, out),
@@ -319,6 +323,7 @@ impl World {
             Command::Settle(command) => command.run(self, &place, out),
             Command::Statement(command) => command.run(&place, out),
             Command::Suspense(command) => command.run(self, &place, out),
+            Command::Risk(command) => command.run(self, &place, out),
             Command::Token(command) => command.run(self, &place, out),
             Command::Audit(command) => command.run(&place, out),
             Command::Status => hq::status(self, &place, out),

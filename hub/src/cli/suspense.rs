@@ -6,7 +6,7 @@ use clap::{ArgGroup, Subcommand};
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::time::BusinessDay;
 
-use super::account::amount_in;
+use super::account::{account_of, amount_in};
 use super::exception::By;
 use super::output::table;
 use super::{Failure, Output, Place, World, actor};
@@ -14,11 +14,6 @@ use crate::suspense::{self, Occasion, Suspended, SuspendedSheet, SuspenseError};
 
 fn epoch_of(text: &str) -> Result<(StoreId, Epoch), String> {
     suspense::epoch_of(text).ok_or_else(|| "is no epoch of a store; write it as S1-2".to_owned())
-}
-
-fn account_of(text: &str) -> Result<AccountId, String> {
-    let number: i64 = text.parse().map_err(|_| "is no number of an account".to_owned())?;
-    AccountId::new(number).map_err(|why| why.to_string())
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,7 +88,7 @@ impl SuspenseCommand {
 }
 
 /// Today, on the clock of the hub's zone.
-fn today(place: &Place, now: huitong_protocol::time::Instant) -> Result<BusinessDay, Failure> {
+pub(super) fn today(place: &Place, now: huitong_protocol::time::Instant) -> Result<BusinessDay, Failure> {
     let zone = place.load()?.value.time_zone;
     let zone = jiff::tz::TimeZone::get(&zone).unwrap_or(jiff::tz::TimeZone::UTC);
     let at = jiff::Timestamp::from_millisecond(now.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

@@ -156,5 +156,6 @@ fn movement(
         of: None,
         origin_store: row.store,
         shortfall_minor: 0,
+        owed_by: None,
     }))
 }

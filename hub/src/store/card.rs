@@ -4,7 +4,7 @@
 
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::id::{AccountId, MemberId, StoreId};
-use huitong_protocol::time::Stamp;
+use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::wire::DatasetKind;
 
 use super::dataset::{self, CARD_COLUMNS};
@@ -18,11 +18,22 @@ pub fn find(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Card>, StoreEr
     tx.query_one(&format!("SELECT {CARD_COLUMNS} FROM card WHERE number = $1"), &[(&number).into()], dataset::read_card)
 }
 
-/// Whether any card opens the account: the hub mints an account only with its card.
+/// The version of the cards with which a card last changed.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn version(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<i64>, StoreError> {
+    tx.query_one("SELECT version FROM card WHERE number = $1", &[(&number).into()], |row| row.integer(0))
+}
+
+/// Whether any card opens the account: the hub mints an account only with its card. The group's risk account is there without one.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn opens(tx: &mut Tx<'_>, account: AccountId) -> Result<bool, StoreError> {
+    if account == AccountId::RISK {
+        return Ok(true);
+    }
     let found =
         tx.query_one("SELECT 1 FROM card WHERE account_id = $1 LIMIT 1", &[account.into()], |row| row.integer(0))?;
     Ok(found.is_some())
@@ -39,6 +50,15 @@ pub fn others_in_use(tx: &mut Tx<'_>, card: &Card) -> Result<bool, StoreError> {
         |row| row.integer(0),
     )?;
     Ok(found.is_some())
+}
+
+/// Whether any card of the account can pay: what is parked of it is of use to somebody.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn any_active(tx: &mut Tx<'_>, account: AccountId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM card WHERE account_id = $1 AND status = 'active' LIMIT 1";
+    Ok(tx.query_one(sql, &[account.into()], |row| row.integer(0))?.is_some())
 }
 
 /// The blank cards of an account.
@@ -89,6 +109,11 @@ pub fn sold_since(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Stamp>, 
 /// [`StoreError`].
 pub fn set_status(tx: &mut Tx<'_>, number: CardNumber, status: CardStatus, stamp: Stamp) -> Result<(), StoreError> {
     let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+    let sql = "SELECT stop_version FROM card WHERE number = $1";
+    let was_stopped = tx.query_one(sql, &[(&number).into()], |row| row.maybe_integer(0))?.flatten().is_some();
+    if status.is_stopped() != was_stopped {
+        dataset::hurry(tx, version)?;
+    }
     // A store makes a card active by selling it, and with that entry's stamp. One that was stopped before its sale was told was sold after it was last
     // in nobody's hands.
     tx.execute_one(
@@ -96,11 +121,35 @@ pub fn set_status(tx: &mut Tx<'_>, number: CardNumber, status: CardStatus, stamp
         "card",
         "UPDATE card SET status = $2, status_stamp = $3, version = $4, \
          stop_stamp = CASE WHEN $2 IN ('frozen', 'lost') THEN $3 ELSE stop_stamp END, \
+         stop_version = CASE WHEN $2 IN ('frozen', 'lost') THEN COALESCE(stop_version, $4) END, \
          sold_stamp = CASE WHEN $2 = 'active' THEN $3 WHEN $2 IN ('blank', 'withdrawn') THEN NULL \
          WHEN status IN ('blank', 'withdrawn') THEN status_stamp ELSE sold_stamp END, \
          member_id = CASE WHEN $2 IN ('blank', 'withdrawn') THEN NULL ELSE member_id END WHERE number = $1",
         &[(&number).into(), status.into(), stamp.into(), version.into()],
     )
+}
+
+/// Says every stop again, with the next versions and as of now. Whoever lifted one in a time that the hub has forgotten lifts it again; until then no
+/// store lets such a card pay that another refuses.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn stop_again(tx: &mut Tx<'_>, now: Instant) -> Result<(), StoreError> {
+    let sql = "SELECT number, status_stamp FROM card WHERE stop_version IS NOT NULL ORDER BY stop_version";
+    let stopped: Vec<(CardNumber, Stamp)> =
+        tx.query(sql, &[], |row| Ok::<_, StoreError>((row.parsed(0, "card", "number")?, Stamp(row.integer(1)?))))?;
+    for (number, stamp) in stopped {
+        let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+        dataset::hurry(tx, version)?;
+        let stamp = Stamp::next(now, stamp, Stamp::ZERO);
+        tx.execute_one(
+            "stop a card again",
+            "card",
+            "UPDATE card SET status_stamp = $2, stop_stamp = $2, stop_version = $3, version = $3 WHERE number = $1",
+            &[(&number).into(), stamp.into(), version.into()],
+        )?;
+    }
+    Ok(())
 }
 
 /// Makes a card a member's.

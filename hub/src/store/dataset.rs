@@ -14,7 +14,7 @@ use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, Dataset
 
 use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
 use super::member::{MEMBER_COLUMNS, MEMBER_COLUMNS_COUNT, read_member};
-use super::{Row, StoreError, Tx, Value, member_request, parking, phone_key};
+use super::{Row, StoreError, Tx, Value, member_request, overdraft, parking, phone_key};
 
 /// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
 ///
@@ -27,6 +27,39 @@ pub fn advance(tx: &mut Tx<'_>, dataset: DatasetKind, rows: i64) -> Result<i64, 
         |row| row.integer(0),
     )?
     .ok_or(StoreError::Rows { operation: "advance a dataset", table: "dataset", rows: 0, expected: 1 })
+}
+
+/// Notes that the card of a version was stopped, or given free again.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn hurry(tx: &mut Tx<'_>, version: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE dataset SET urgent_version = $1 WHERE name = $2";
+    tx.execute_one("hurry a card", "dataset", sql, &[version.into(), DatasetKind::Cards.as_str().into()])
+}
+
+/// The version of the last card that was stopped, or given free again; 0 before the first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn urgent_cards(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+    let sql = "SELECT urgent_version FROM dataset WHERE name = $1";
+    let urgent = tx.query_one(sql, &[DatasetKind::Cards.as_str().into()], |row| row.integer(0))?;
+    Ok(u64::try_from(urgent.unwrap_or(0)).unwrap_or(0))
+}
+
+/// Versions that one life of the hub can give.
+const VERSIONS_PER_LIFE: i64 = 1 << 32;
+
+/// Begins another life: what the life before gave out and this one has forgotten is below all versions from now on, so that no store takes what is new for
+/// something that it has. Of policies the numbers go on; see `adoption`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn begin_life(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let sql = "UPDATE dataset SET version = version + $1 WHERE name <> $2";
+    tx.execute(sql, &[VERSIONS_PER_LIFE.into(), DatasetKind::Policies.as_str().into()])?;
+    Ok(())
 }
 
 /// The newest version of every dataset, in the order in which stores apply them; of parking, that of the last plan that is whole.
@@ -59,6 +92,11 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest, store: StoreId) -> Result
     // Of parking each store gets its own rows.
     let (own, values): (&str, &[Value<'_>]) = match request.dataset {
         DatasetKind::Parking => ("store_id = $3 AND ", &[after.into(), (limit + 1).into(), (&store).into()]),
+        // What an epoch that ended had overdrawn, the store's present database knows nothing of.
+        DatasetKind::Overdrafts => (
+            "store_id = $3 AND epoch = (SELECT epoch FROM device WHERE device.store_id = $3) AND ",
+            &[after.into(), (limit + 1).into(), (&store).into()],
+        ),
         _ => ("", &[after.into(), (limit + 1).into()]),
     };
     let mut rows = tx.query(&format!("{select} WHERE {own}version > $1 ORDER BY version LIMIT $2"), values, |row| {
@@ -89,7 +127,11 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest, store: StoreId) -> Result
     })
 }
 
-fn newest(tx: &mut Tx<'_>, dataset: DatasetKind) -> Result<i64, StoreError> {
+/// The newest version of a dataset.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) fn newest(tx: &mut Tx<'_>, dataset: DatasetKind) -> Result<i64, StoreError> {
     Ok(tx
         .query_one("SELECT version FROM dataset WHERE name = $1", &[dataset.as_str().into()], |row| row.integer(0))?
         .unwrap_or(0))
@@ -114,6 +156,7 @@ fn select(dataset: DatasetKind) -> Cow<'static, str> {
              SELECT announcement, signature, 1, from_version FROM policy_key WHERE announcement IS NOT NULL) AS published"
         }
         DatasetKind::Parking => "SELECT account_id, unit, target_minor, version FROM parking",
+        DatasetKind::Overdrafts => "SELECT account_id, unit, cleared_minor, version FROM overdraft_cleared",
         // Only what is decided has a version.
         DatasetKind::MemberDrafts => "SELECT draft, member_id, state, version FROM member_request",
         DatasetKind::Members => return Cow::Owned(format!("SELECT {MEMBER_COLUMNS}, version FROM member")),
@@ -140,6 +183,7 @@ fn read(dataset: DatasetKind, row: &Row<'_>) -> Result<(i64, DatasetRow), StoreE
         }
         DatasetKind::MemberDrafts => (row.integer(3)?, DatasetRow::MemberDraft(member_request::read_outcome(row)?)),
         DatasetKind::Parking => (row.integer(3)?, DatasetRow::Parked(parking::read(row)?)),
+        DatasetKind::Overdrafts => (row.integer(3)?, DatasetRow::Cleared(overdraft::read_cleared(row)?)),
         DatasetKind::Cards => (row.integer(8)?, DatasetRow::Card(read_card(row)?)),
         DatasetKind::Policies => {
             let signed = Signed { bytes: row.bytes(0)?.to_vec(), signature: row.bytes(1)?.to_vec() };

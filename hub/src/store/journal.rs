@@ -12,7 +12,7 @@ use huitong_protocol::reconcile::CounterPair;
 use huitong_protocol::seal::{ControlTotals, Tally};
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 
-use super::{Row, StoreError, Tx, Value};
+use super::{Row, StoreError, Tx, Value, overdraft};
 
 /// Where a journal stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -232,7 +232,8 @@ pub fn post(
             movement.of.map(|of| of.index).into(),
             movement.origin_store.as_ref().into(),
         ],
-    )
+    )?;
+    overdraft::note(tx, id, index, ingested_no, movement)
 }
 
 /// Another entry with the same operation, when there is one.

@@ -3,7 +3,7 @@
 //! Each changed row gets the next version of its dataset in the same transaction, so that stores fetch changes by cursor. Reading pages for
 //! stores is not here. Invariant: an unchanged row keeps its version.
 
-use huitong_protocol::card::{Card, CardNumber};
+use huitong_protocol::card::{Card, CardNumber, CardStatus};
 use huitong_protocol::id::{AccountId, IdError, LegalEntityId, MemberId, StoreId};
 use huitong_protocol::organisation::{LegalEntity, Store};
 use huitong_protocol::wire::DatasetKind;
@@ -163,6 +163,13 @@ pub fn cards_of(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<Card>, StoreE
 /// Writes a card under the next version of its dataset, whether it changed or not.
 pub fn write_card(tx: &mut Tx<'_>, card: &Card) -> Result<(), StoreError> {
     let version = dataset::advance(tx, DatasetKind::Cards, 1)?;
+    // Blank cards come by the million, and were never stopped.
+    if card.status != CardStatus::Blank {
+        let before = self::card(tx, &card.number)?.is_some_and(|before| before.status.is_stopped());
+        if before != card.status.is_stopped() {
+            dataset::hurry(tx, version)?;
+        }
+    }
     let expires = card.expires_on.map(|day| day.to_string());
     let values: [Value<'_>; 9] = [
         (&card.number).into(),
@@ -178,11 +185,12 @@ pub fn write_card(tx: &mut Tx<'_>, card: &Card) -> Result<(), StoreError> {
     tx.execute_one(
         "write a card",
         "card",
-        "INSERT INTO card (number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        "INSERT INTO card (number, product, account_id, status, status_stamp, allocated_store, member_id, expires_on, version, stop_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $4 IN ('frozen', 'lost') THEN $9 END)
          ON CONFLICT (number) DO UPDATE SET product = excluded.product, account_id = excluded.account_id, status = excluded.status,
          status_stamp = excluded.status_stamp, allocated_store = excluded.allocated_store, member_id = excluded.member_id,
-         expires_on = excluded.expires_on, version = excluded.version",
+         expires_on = excluded.expires_on, version = excluded.version,
+         stop_version = CASE WHEN excluded.status IN ('frozen', 'lost') THEN COALESCE(card.stop_version, excluded.version) END",
         &values,
     )
 }

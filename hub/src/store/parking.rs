@@ -13,7 +13,10 @@ use huitong_protocol::time::BusinessDay;
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{DatasetKind, Parked};
 
-use super::{Row, StoreError, Tx, allotment, dataset};
+use super::{Row, StoreError, Tx, allotment, cursor, dataset};
+
+/// The name of the cursor: the version that was announced beside the plans.
+const ANNOUNCED: &str = "parking announced";
 
 /// Movements that are looked at per account: a visit has a load and a payment at most, and what else moves is rare.
 const MOVEMENTS_MAX: u32 = 160;
@@ -89,6 +92,25 @@ pub fn parked_where_gone(tx: &mut Tx<'_>) -> Result<BTreeSet<AccountId>, StoreEr
     let sql = "SELECT DISTINCT account_id FROM parking WHERE target_minor > 0 \
                AND store_id NOT IN (SELECT store_id FROM tenure WHERE standing = 'living')";
     Ok(tx.query(sql, &[], read_account)?.into_iter().collect())
+}
+
+/// Accounts of which something is to be parked, and that no card can pay from.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn parked_for_nobody(tx: &mut Tx<'_>) -> Result<BTreeSet<AccountId>, StoreError> {
+    let sql = "SELECT DISTINCT account_id FROM parking WHERE target_minor > 0 \
+               AND NOT EXISTS (SELECT 1 FROM card WHERE card.account_id = parking.account_id AND card.status = 'active')";
+    Ok(tx.query(sql, &[], read_account)?.into_iter().collect())
+}
+
+/// Accounts of cards that changed after a version of the cards, were stopped once and are not any more.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn given_free(tx: &mut Tx<'_>, after: i64) -> Result<BTreeSet<AccountId>, StoreError> {
+    let sql = "SELECT DISTINCT account_id FROM card WHERE version > $1 AND status = 'active' AND stop_stamp > 0";
+    Ok(tx.query(sql, &[after.into()], read_account)?.into_iter().collect())
 }
 
 /// Every account that ever moved, or of which anything is parked.
@@ -257,13 +279,24 @@ pub fn keep(tx: &mut Tx<'_>, at_ms: i64, rules: &str, outcome: &Outcome) -> Resu
     )
 }
 
-/// The version of the last target of the last plan that was written whole.
+/// Tells stores of all targets that there are, as lines of the risk account are said by policy and wait for no plan. When a plan is being written, they come
+/// once more for the rest of it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn announce(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let newest = dataset::newest(tx, DatasetKind::Parking)?;
+    cursor::advance(tx, ANNOUNCED, newest)
+}
+
+/// The version of the last target of the last plan that was written whole, or of the last that was announced beside the plans.
 ///
 /// # Errors
 /// [`StoreError`].
 pub(super) fn announced(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     let sql = "SELECT version FROM parking_plan ORDER BY plan_no DESC LIMIT 1";
-    Ok(tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0))
+    let planned = tx.query_one(sql, &[], |row| row.integer(0))?.unwrap_or(0);
+    Ok(planned.max(cursor::get(tx, ANNOUNCED)?))
 }
 
 /// The last plans that were applied, the newest first.

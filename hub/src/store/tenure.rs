@@ -227,6 +227,28 @@ pub fn untold(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), Store
     )
 }
 
+/// Notes which version of the cards an epoch has, as it says: everything up to it. A version that was never given out says nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn has_cards(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, version: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tenure SET cards_version = CASE WHEN $3 <= (SELECT version FROM dataset WHERE name = 'cards') THEN $3 ELSE 0 END \
+         WHERE store_id = $1 AND epoch = $2 AND cards_version <> $3",
+        &[(&store).into(), epoch.into(), version.into()],
+    )?;
+    Ok(())
+}
+
+/// Forgets which cards the living epochs have.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn forget_cards(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    tx.execute("UPDATE tenure SET cards_version = 0 WHERE standing = 'living'", &[])?;
+    Ok(())
+}
+
 /// Ends an epoch. Gives whether it was living. One that the hub had not heard since it was restored, or while it is proved that it was, ends unheard.
 ///
 /// # Errors

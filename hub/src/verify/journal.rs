@@ -13,6 +13,7 @@ use huitong_protocol::time::{BusinessDay, Stamp};
 use huitong_protocol::wire::to_msgpack;
 
 use super::holds::Holds;
+use super::overdraft::Debts;
 use super::points::Owed;
 use super::{Check, readable};
 use crate::ingest::{Inspected, Place, inspect};
@@ -48,6 +49,7 @@ struct Walk {
     holds: Check,
     expected_used: BTreeMap<StoreId, Used>,
     owed: Owed,
+    debts: Debts,
 }
 
 /// One journal as its head row states it.
@@ -85,6 +87,7 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
         holds: Holds::check(),
         expected_used: BTreeMap::new(),
         owed: Owed::default(),
+        debts: Debts::default(),
     };
     let journals = journals(tx)?;
     let mut reader = MovementReader::default();
@@ -98,17 +101,13 @@ pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     let mut points = Check::new("points", "deferred earnings and claims are those of the entries, each once (I10)");
     let read = walk.owed.compare(tx, &mut points);
     readable(&mut points, read)?;
-    Ok(vec![
-        walk.chains,
-        walk.entries,
-        walk.movements,
-        walk.funding,
-        walk.counters,
-        walk.seals,
-        walk.policies,
-        walk.holds,
-        points,
-    ])
+    let proves =
+        "debts are those of the entries, and what they took from the risk account is missing from its budget (I10)";
+    let mut overdrafts = Check::new("overdrafts", proves);
+    let read = walk.debts.compare(tx, &mut overdrafts);
+    readable(&mut overdrafts, read)?;
+    let Walk { chains, entries, movements, funding, counters, seals, policies, holds, .. } = walk;
+    Ok(vec![chains, entries, movements, funding, counters, seals, policies, holds, points, overdrafts])
 }
 
 fn journals(tx: &mut Tx<'_>) -> Result<Vec<Journal>, StoreError> {
@@ -315,6 +314,7 @@ impl Walk {
             (usable, &inspected.body, &inspected.header)
         {
             self.owed.note(id, body);
+            self.debts.note(id, body);
         }
         self.funding(tx, id, row.ingested_no, inspected)?;
         if let Some(header) = inspected.sale() {

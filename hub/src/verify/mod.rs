@@ -6,6 +6,7 @@
 mod books;
 mod holds;
 mod journal;
+mod overdraft;
 mod points;
 mod policy;
 mod tenure;

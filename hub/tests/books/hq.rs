@@ -100,8 +100,9 @@ fn raise(town: &Town, subject: &str) {
 }
 
 /// The routes that only look, with what each must not say.
-const LOOKS: [&str; 17] = [
+const LOOKS: [&str; 18] = [
     "/status",
+    "/risk",
     "/stores",
     "/days",
     "/exceptions",
@@ -530,6 +531,42 @@ async fn a_statement_is_the_same_by_api_and_command_line_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn two_people_set_the_budget_behind_overdrafts() {
+    let town = Town::new(Scheme::Pool);
+    let (li, wang) = (Office::of(&town, "li").await, Office::of(&town, "wang").await);
+    let budget_minor = |answer: Answer| answer.json()["budget_minor"].as_i64().unwrap();
+    let sheet = li.get("/risk").await.json();
+    let figures = [
+        "budget",
+        "free",
+        "granted",
+        "used",
+        "recovered",
+        "written_off",
+        "owed",
+        "drawable",
+        "exposure",
+        "reserved",
+        "excess",
+    ];
+    for name in figures {
+        assert_eq!(sheet[format!("{name}_minor")], 0, "{name}: {sheet}");
+    }
+    assert_eq!((&sheet["allowed"], &sheet["currency"]), (&json!(false), &json!("CNY")));
+    let asked = json!({"amount_minor": 5_000, "note": "for the winter"});
+    assert_eq!(li.post("/risk/budget", json!({"amount_minor": 5_000})).await.problem().1, "field_invalid", "no note");
+    assert_eq!(li.post("/risk/budget", json!({"amount_minor": -1})).await.problem().1, "field_invalid");
+    assert_eq!(budget_minor(li.post("/risk/budget", asked.clone()).await), 0);
+    assert_eq!(budget_minor(li.post("/risk/budget", asked.clone()).await), 0, "one person alone changes nothing");
+    assert_eq!(budget_minor(wang.post("/risk/budget", asked.clone()).await), 5_000);
+    assert_eq!(budget_minor(wang.post("/risk/budget", asked).await), 5_000, "asked again after a lost answer");
+    let sheet = li.get("/risk").await.json();
+    assert_eq!((&sheet["free_minor"], &sheet["exposure_minor"]), (&json!(5_000), &json!(0)), "no store has a line");
+    let write_off = json!({"account": 1, "note": "gone"});
+    assert_eq!(li.post("/risk/write-off", write_off).await.problem().1, "refused", "it owes nothing");
+}
+
+#[tokio::test]
 async fn a_run_is_approved_once_by_a_second_person_and_the_export_says_so() {
     let mut town = Town::new(Scheme::Pool);
     let [mut one, mut two, mut three] = day_one(&mut town);
@@ -617,6 +654,54 @@ async fn accounts_cards_days_and_policies_are_shown_and_cards_masked() {
         value["published_at"] = shown["published_at"].clone();
         value
     });
+}
+
+#[tokio::test]
+async fn a_stopped_card_is_shown_with_what_can_still_be_taken_with_it() {
+    let mut town = Town::new(Scheme::Pool);
+    let mut shops = day_one(&mut town);
+    shops.iter_mut().for_each(|shop| town.close(shop));
+    let office = Office::of(&town, "li").await;
+    assert_eq!(office.get("/cards/hot").await.json(), json!({ "items": [], "next": null }));
+    let number = town
+        .store
+        .write_blocking(|tx| {
+            let account = huitong_protocol::id::AccountId::new(1).unwrap();
+            let mut card = huitong_hub::store::organisation::cards_of(tx, account)?.remove(0);
+            card.status = huitong_protocol::card::CardStatus::Lost;
+            huitong_hub::store::organisation::write_card(tx, &card)?;
+            Ok::<_, StoreError>(card.number.reveal().to_owned())
+        })
+        .unwrap();
+    let hot = office.get("/cards/hot").await;
+    let item = &hot.json()["items"][0];
+    assert_eq!(item["exposed"], json!([{ "unit": "CNY", "exposed_minor": 5_000 }]), "{item}");
+    let places: Vec<_> =
+        item["places"].as_array().unwrap().iter().map(|at| (&at["store"], &at["exposed_minor"])).collect();
+    assert_eq!(places, [(&json!("S1"), &json!(4_000)), (&json!("S3"), &json!(1_000))]);
+    assert_eq!(item["untold"], json!(["S1", "S2", "S3"]));
+    let at_three = office.get("/cards/hot?store=S3").await.json();
+    assert_eq!(at_three["items"][0]["exposed"][0]["exposed_minor"], 1_000);
+    let (card, account) = (office.get(&format!("/cards/{number}")).await, office.get("/accounts/1").await);
+    assert_eq!(&card.json()["stopped"], item);
+    assert_eq!(&account.json()["stopped"][0], item);
+    for answer in [&hot, &card, &account] {
+        assert!(!answer.text.contains(&number), "{}", answer.text);
+    }
+    let status = office.get("/status").await.json();
+    let sum = json!({ "cards": 1, "untold": 1, "exposed": [{ "unit": "CNY", "exposed_minor": 5_000 }] });
+    assert_eq!(status["hot_cards"], sum);
+
+    let list = say(&town, "card hot");
+    assert!(list.contains(&number) && list.contains("0 of 3") && list.contains("in all 50.00 CNY can"), "{list}");
+    let at_two: Value = serde_json::from_str(&say(&town, "card hot --store S2 --json")).unwrap();
+    assert_eq!((&at_two["exposed"], &at_two["cards"][0]["untold"]), (&json!([]), &json!(["S2"])));
+    let shown = say(&town, &format!("card show {number}"));
+    assert!(shown.contains("0 of 3 stores know; 50.00 CNY can still be taken"), "{shown}");
+    let free = say(&town, &format!("card unfreeze {number}"));
+    assert!(free.contains("active"), "{free}");
+    assert_eq!(office.get("/cards/hot").await.json()["items"], json!([]));
+    assert_eq!(office.get(&format!("/cards/{number}")).await.json()["stopped"], Value::Null);
 }
 
 #[tokio::test]

@@ -226,7 +226,16 @@ impl Town {
     }
 
     fn movement(account: AccountId, kind: MovementKind, amount_minor: i64) -> Movement {
-        Movement { account, unit: CNY, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
+        Movement {
+            account,
+            unit: CNY,
+            kind,
+            amount_minor,
+            of: None,
+            origin_store: None,
+            shortfall_minor: 0,
+            owed_by: None,
+        }
     }
 
     fn load(&self, shop: &mut Shop, card: &Card, amount_minor: i64, kind: MovementKind) {

@@ -46,8 +46,16 @@ async fn look(world: &World) -> Vec<String> {
 pub(crate) fn sold(account_no: i64, amount_minor: i64) -> Body {
     let kind = MovementKind::CardSale;
     let account = account(account_no);
-    let movement =
-        Movement { account, unit: CNY, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+    let movement = Movement {
+        account,
+        unit: CNY,
+        kind,
+        amount_minor,
+        of: None,
+        origin_store: None,
+        shortfall_minor: 0,
+        owed_by: None,
+    };
     Body::CardSale(CardSale {
         card: card(2),
         account,
@@ -487,6 +495,7 @@ async fn value_that_came_back_behind_a_card_given_back_takes_it_out_of_sale_unti
         of: None,
         origin_store: None,
         shortfall_minor: 0,
+        owed_by: None,
     };
     let Body::Return(back) = given_back("S1-1-9", 50, "V-1") else { unreachable!("a return") };
     store.write(Body::Return(Return { tenders: Vec::new(), movements: vec![movement], ..back }));
@@ -569,8 +578,16 @@ async fn a_balance_is_too_high_only_when_the_spends_of_every_store_are_here() {
     let Body::Sale(sale) = &mut spent else { unreachable!() };
     let kind = MovementKind::Spend;
     let account = account(1);
-    sale.movements =
-        vec![Movement { account, unit: CNY, kind, amount_minor: 60, of: None, origin_store: None, shortfall_minor: 0 }];
+    sale.movements = vec![Movement {
+        account,
+        unit: CNY,
+        kind,
+        amount_minor: 60,
+        of: None,
+        origin_store: None,
+        shortfall_minor: 0,
+        owed_by: None,
+    }];
     other.stamp = 1_800_000_000_000;
     other.write(spent);
     other.stamp += 1_000;

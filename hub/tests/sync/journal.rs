@@ -2,17 +2,18 @@
 
 use huitong_hub::ingest::{self, Place};
 use huitong_hub::store::engine::StoreError;
-use huitong_hub::store::{day, journal as rows};
+use huitong_hub::store::{day, journal as rows, overdraft as debts};
 use huitong_protocol::allotment::{Purse, StoreEvent};
 use huitong_protocol::entry::{
     Allotment, AllotmentChange, Body, CardSale, CardStatusChange, DayOpen, Entry, Sale, TenderLine, UnreferencedReturn,
     Void,
 };
-use huitong_protocol::id::{Seq, StoreId};
+use huitong_protocol::id::{AccountId, Seq, StoreId};
 use huitong_protocol::journal::{Head, Range};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind};
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
+use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{SEGMENT_BYTES_MAX, Segment, SyncFault};
 use proptest::prelude::*;
 
@@ -28,7 +29,16 @@ pub(crate) fn frozen(number: u32) -> CardStatusChange {
 }
 
 pub(crate) fn movement(kind: MovementKind, amount_minor: i64) -> Movement {
-    Movement { account: account(1), unit: CNY, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 }
+    Movement {
+        account: account(1),
+        unit: CNY,
+        kind,
+        amount_minor,
+        of: None,
+        origin_store: None,
+        shortfall_minor: 0,
+        owed_by: None,
+    }
 }
 
 pub(crate) fn reload(amount_minor: i64) -> Body {
@@ -282,6 +292,51 @@ async fn a_poison_record_is_kept_apart_and_blocks_nothing() {
 }
 
 /// A sale paid with cash lines of these amounts; `undone` makes it the void of one.
+#[tokio::test]
+async fn a_store_moves_on_the_risk_account_only_what_an_overdraft_moves() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    store.write(open());
+    let drawn =
+        Movement { account: AccountId::RISK, owed_by: Some(account(1)), ..movement(MovementKind::Overdraft, 5) };
+    let wrong = [
+        Movement { owed_by: None, ..drawn.clone() },
+        Movement { account: account(1), ..drawn.clone() },
+        Movement { account: AccountId::RISK, ..movement(MovementKind::Spend, 5) },
+        Movement { owed_by: Some(account(1)), ..movement(MovementKind::Spend, 5) },
+        Movement { unit: Unit::Points, ..drawn.clone() },
+        Movement { account: AccountId::RISK, ..movement(MovementKind::RiskBudget, 5) },
+        movement(MovementKind::OverdraftReturned, 5),
+    ];
+    for moved in wrong.iter().cloned().chain([drawn]) {
+        let Body::Sale(mut sale) = paid(&[5], false) else { panic!("a sale is a sale") };
+        sale.tenders[0].card = Some(card(1));
+        sale.movements.push(moved);
+        store.write(Body::Sale(sale));
+    }
+    let uploaded = store.upload(store.segment(0, store.journal.len())).await.unwrap();
+    let why: Vec<(u64, &str)> = uploaded.quarantined.iter().map(|q| (q.seq.0, q.reason.as_str())).collect();
+    let on = |account: AccountId, kind: &str| {
+        format!("movements[0].account: is {account}, on which {kind} cannot move anything")
+    };
+    let named = "movements[0].owed_by: is of what an overdraft moves, and names whose it was";
+    let (not_risk, not_theirs) = (on(account(1), "overdraft"), on(AccountId::RISK, "spend"));
+    assert_eq!(
+        why,
+        [
+            (2, named),
+            (3, not_risk.as_str()),
+            (4, not_theirs.as_str()),
+            (5, named),
+            (6, "movements[0].unit: points are never overdrawn"),
+            (7, "movements[0].kind: is risk_budget, which only head office may post"),
+            (8, "movements[0].kind: is overdraft_returned, which only head office may post"),
+        ]
+    );
+    let owed = world.read(|tx| debts::owing(tx, account(1), CNY)).await.debt.owed_minor();
+    assert_eq!(owed, 5, "what is right is taken");
+}
+
 pub(crate) fn paid(amounts: &[i64], undone: bool) -> Body {
     let cash = |&amount_minor: &i64| TenderLine {
         tender: "cash".parse().unwrap(),

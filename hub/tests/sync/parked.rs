@@ -8,6 +8,7 @@ use huitong_hub::store::engine::Tx;
 use huitong_hub::store::{allotment as rows, dataset, parking, tenure};
 use huitong_hub::worker;
 use huitong_protocol::allotment::{Purse, StoreEvent};
+use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::Body;
 use huitong_protocol::movement::MovementKind;
 use huitong_protocol::parking::{Allocator, ParkingRules};
@@ -18,6 +19,7 @@ use huitong_protocol::wire::{
 
 use crate::fake::{CNY, FakeStore, World, account, fault};
 use crate::journal::{movement, paid, reload};
+use crate::value::say;
 
 const PURSE: fn() -> Purse = || Purse { account: account(1), unit: CNY };
 
@@ -279,4 +281,30 @@ async fn the_night_plans_by_the_policy() {
     assert_eq!(plan().await, format!("1 accounts planned, 1 targets changed; {said}"), "and by its rules all are");
     assert_eq!(targets(&one, 0, 10).await, (vec![Some(500)], 1, false));
     assert_eq!(world.read(|tx| parking::applied(tx, 10)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_parked_where_only_who_found_the_card_could_take_it() {
+    let world = World::new().await;
+    let mut one = world.store("S1").await;
+    loaded(&mut one, 500).await;
+    apply(&world, ask(Allocator::LastStore)).await;
+    one.step(StoreEvent::Release { amount_minor: 500 });
+    let now = world.hub.now().0;
+    assert_eq!(say(&world, &one, CardStatus::Frozen, now).await, CardStatus::Frozen);
+    assert_eq!((fetch(&mut one).await, free_minor(&world).await), (0, 500), "whatever the plan of last night says");
+    let planned = apply(&world, ask(Allocator::LastStore)).await.outcome;
+    assert_eq!(
+        (planned.accounts, planned.changed, planned.parked_minor),
+        (1, 1, 0),
+        "it is planned though nothing moved"
+    );
+    assert_eq!(targets(&one, 1, 10).await.0, [None]);
+    assert_eq!(apply(&world, ask(Allocator::LastStore)).await.outcome.accounts, 0);
+    // Found again.
+    assert_eq!(say(&world, &one, CardStatus::Active, now + 1).await, CardStatus::Active);
+    let planned = apply(&world, ask(Allocator::LastStore)).await.outcome;
+    assert_eq!((planned.accounts, planned.changed, planned.parked_minor), (1, 1, 500));
+    assert_eq!((fetch(&mut one).await, free_minor(&world).await), (500, 0));
+    assert_eq!(apply(&world, ask(Allocator::LastStore)).await.outcome.accounts, 0);
 }

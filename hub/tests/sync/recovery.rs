@@ -5,6 +5,7 @@ use std::sync::Arc;
 use huitong_hub::actor::{Actor, Via};
 use huitong_hub::config::HubConfig;
 use huitong_hub::denial::{self, DenialError};
+use huitong_hub::hot::Lately;
 use huitong_hub::hub::Hub;
 use huitong_hub::recovery::{self, Mark, RecoveryError, Restored};
 use huitong_hub::store::engine::{Store, StoreError, Tx};
@@ -322,7 +323,7 @@ async fn a_store_shows_that_the_hub_was_restored_and_is_not_punished_for_it() {
         assert!(restored.read(move |tx| tenure::is_living(tx, id, Epoch(1))).await, "nobody is fenced for it");
         // The pool shows 100, and they are at S1.
         assert_eq!(two.ask(80).await.grants, Vec::new());
-        let status = restored.read(move |tx| huitong_hub::overview::look(tx, now)).await;
+        let status = restored.read(move |tx| huitong_hub::overview::look(tx, &Lately::default(), now)).await;
         assert_eq!(status.must_recover_ms, Some(now));
         let new = FakeStore::new(restored.router.clone(), "S2", 9);
         assert_eq!(fault(new.enrol("again").await), SyncFault::Forgotten);

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use huitong_hub::config::HubConfig;
+use huitong_hub::hot::Lately;
 use huitong_hub::hub::Hub;
 use huitong_hub::schedule::Job;
 use huitong_hub::store::schedule as rows;
@@ -117,7 +118,7 @@ async fn a_log_that_cannot_be_written_stops_no_other_job() {
     worker::perform(&hub, Job::Reconcile, now).await.unwrap();
     let failed = worker::perform(&hub, Job::Remember, now).await.unwrap_err().to_string();
     assert!(failed.contains("recovery.log"), "{failed}");
-    let remembered = async || world.read(move |tx| overview::look(tx, now)).await.remembered_at_ms;
+    let remembered = async || world.read(move |tx| overview::look(tx, &Lately::default(), now)).await.remembered_at_ms;
     assert_eq!(remembered().await, None);
     worker::perform(&world.hub, Job::Remember, now).await.unwrap();
     assert_eq!(remembered().await, Some(now));

@@ -305,7 +305,8 @@ async fn two_stores_that_race_never_get_more_than_there_is() {
 }
 
 async fn poll(store: &FakeStore, wait_ms: u64, recalls_through: u64) -> Polled {
-    let answer: Answer<Polled> = store.call(path::POLL, None, Poll { wait_ms, recalls_through }).await.unwrap();
+    let answer: Answer<Polled> =
+        store.call(path::POLL, None, Poll { wait_ms, recalls_through, cards_version: 0 }).await.unwrap();
     answer.body
 }
 

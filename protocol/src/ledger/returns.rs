@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::basket;
 use super::invoice::by_rate;
+use super::overdraft::Paid;
 use super::{
     Decide, Decision, Holdings, ReceiptChange, ReceiptState, Situation, Work, faulty, goes_back, is_paper, paid_line,
     points_of, refuse, settle,
@@ -166,22 +167,35 @@ fn papers_back<'a>(
 
 /// Puts back what cards had paid: value as value, points as points. `state` is the receipt before this return.
 fn back_onto_cards(work: &mut Work<'_>, of: EntryId, sale: &Sale, state: &ReceiptState, refunds: &[i64]) -> Decide<()> {
-    let mut index = 0_u16;
-    for (at, (tender, &amount_minor)) in sale.tenders.iter().zip(refunds).enumerate() {
+    let mut place = 0_u16;
+    for (at, (tender, &refund_minor)) in sale.tenders.iter().zip(refunds).enumerate() {
         if tender.card.is_none() {
             continue;
         }
-        // What cards paid stands in the entry in the order of the tenders that have one.
+        // What cards paid stands in the entry in the order of the tenders that have one, each followed by what it overdrew.
+        let Paid { own, overdrawn } = Paid::of(tender, &sale.movements, &mut place);
+        let back_minor: i64 = state.refunded_minor.get(at).map_or(0, |row| row.iter().sum());
+        let to_line_minor = match overdrawn {
+            Some((index, undone)) if refund_minor > 0 => {
+                let to_line_minor = undone.amount_minor.saturating_sub(back_minor).clamp(0, refund_minor);
+                work.give_back_overdraft(undone, to_line_minor, MovementRef { entry: of, index })?;
+                to_line_minor
+            }
+            _ => 0,
+        };
+        let amount_minor = refund_minor - to_line_minor;
+        let (Some((index, undone)), true) = (own, amount_minor > 0) else { continue };
         let reference = MovementRef { entry: of, index };
-        let undone = sale.movements.get(usize::from(index));
-        index += 1;
-        let (Some(undone), true) = (undone, amount_minor > 0) else { continue };
         let (kind, amount) = match undone.kind {
             MovementKind::Burn => {
-                let before: i64 = state.refunded_minor.get(at).map_or(0, |row| row.iter().sum());
-                let points =
-                    part(undone.amount_minor, tender.amount_minor, before, before + amount_minor, Rounding::HalfUp)
-                        .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))?;
+                let points = part(
+                    undone.amount_minor,
+                    tender.amount_minor,
+                    back_minor,
+                    back_minor + amount_minor,
+                    Rounding::HalfUp,
+                )
+                .map_err(|error| Decision::Faulty(Fault::new("items", error.to_string())))?;
                 (MovementKind::BurnReversal, points)
             }
             _ => (MovementKind::SpendReturn, amount_minor),

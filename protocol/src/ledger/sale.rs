@@ -40,6 +40,7 @@ pub fn post_sale(
         let mut order: Vec<usize> = (0..tenders.len()).collect();
         order.sort_by_key(|&index| request.tenders[index].hold.is_none());
         order.retain(|&index| tenders[index].class.needs_card() && request.tenders[index].card.is_some());
+        let mut places = Vec::new();
         for &index in &order {
             let (line, tender) = (&request.tenders[index], tenders[index]);
             let Some(number) = line.card else { continue };
@@ -53,12 +54,14 @@ pub fn post_sale(
                 Err(Decision::AskHub(more)) => needs.extend(more),
                 Err(decision) => return Err(decision),
             }
+            // A tender may take two: what the account has, and what it overdraws.
+            places.resize(work.movements.len(), index);
         }
         if !needs.is_empty() {
             return Err(Decision::AskHub(needs)); // One call for all cards of the basket.
         }
         // A return finds what each tender took off by its place.
-        let mut moved: Vec<(usize, Movement)> = order.into_iter().zip(work.movements.drain(..)).collect();
+        let mut moved: Vec<(usize, Movement)> = places.into_iter().zip(work.movements.drain(..)).collect();
         moved.sort_by_key(|&(index, _)| index);
         work.movements = moved.into_iter().map(|(_, movement)| movement).collect();
         let allocation = allocate(situation, cards, request, basket, &tenders)?;
@@ -146,7 +149,8 @@ fn catalogued<'a>(policy: &'a Policy, request: &PostSale) -> Decide<Vec<&'a Tend
 
 fn spend(work: &mut Work<'_>, number: CardNumber, unit: Unit, kind: MovementKind, amount_minor: i64) -> Decide<()> {
     let account = may_spend(work, number, unit, amount_minor)?.account;
-    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+    let movement =
+        Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by: None };
     work.take_off(number, movement, DeclineCode::Insufficient)
 }
 
@@ -193,8 +197,16 @@ fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit) ->
     if amount_minor > hold.amount_minor {
         return Err(Decision::over_limit(DeclineCode::HoldExceeded, number, unit, hold.amount_minor, amount_minor));
     }
-    let (account, kind) = (hold.account, MovementKind::Spend);
-    let movement = Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0 };
+    let movement = Movement {
+        account: hold.account,
+        unit,
+        kind: MovementKind::Spend,
+        amount_minor,
+        of: None,
+        origin_store: None,
+        shortfall_minor: 0,
+        owed_by: None,
+    };
     let event = HoldingEvent::Capture { held_minor: hold.amount_minor, amount_minor };
     if let Err(refusal) = work.move_value(movement, event) {
         return faulty(format!("tenders[{index}].hold"), refusal.to_string());
@@ -204,7 +216,8 @@ fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit) ->
 
 /// What an account has paid of this receipt, and would pay with so much more.
 fn of_receipt(work: &Work<'_>, card: &Card, unit: Unit, more_minor: i64) -> i64 {
-    let paid = work.movements.iter().filter(|moved| (moved.account, moved.unit) == (card.account, unit));
+    let whose = |moved: &&Movement| moved.owed_by.unwrap_or(moved.account) == card.account && moved.unit == unit;
+    let paid = work.movements.iter().filter(whose);
     paid.fold(more_minor, |sum, moved| sum.saturating_add(moved.amount_minor))
 }
 

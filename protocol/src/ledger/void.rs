@@ -93,7 +93,10 @@ pub fn void(
             _ => Vec::new(),
         };
         let status = match (&original.body, situation.hub) {
-            (Body::CardSale(_), Hub::Answered { .. }) => Some(CardStatus::Blank),
+            // Where cards may overdraw, a store that cannot be reached may have lent on the card what its next owner would have to pay.
+            (Body::CardSale(_), Hub::Answered { .. }) if situation.policy.overdraft.is_none() => {
+                Some(CardStatus::Blank)
+            }
             // Only head office knows that nothing of it is anywhere else: until it says so, nobody can buy the card.
             (Body::CardSale(_), _) => Some(CardStatus::Withdrawn),
             _ => None,
@@ -153,10 +156,15 @@ impl Standing {
             }
             _ => {}
         }
-        for movement in entry.body.movements().iter().filter(|movement| Some(movement.account) == self.account) {
+        // What was overdrawn stands on the risk account, and is this account's all the same.
+        let whose = |movement: &&Movement| Some(movement.owed_by.unwrap_or(movement.account)) == self.account;
+        for movement in entry.body.movements().iter().filter(whose) {
             let sign = match movement.kind {
-                MovementKind::Spend | MovementKind::Burn => 1,
-                MovementKind::SpendVoid | MovementKind::SpendReturn | MovementKind::BurnReversal => -1,
+                MovementKind::Spend | MovementKind::Burn | MovementKind::Overdraft => 1,
+                MovementKind::SpendVoid
+                | MovementKind::SpendReturn
+                | MovementKind::BurnReversal
+                | MovementKind::OverdraftBack => -1,
                 _ => continue,
             };
             let amount = sign * i128::from(movement.amount_minor);
@@ -256,6 +264,7 @@ fn undo(
                 Some(reference),
             );
         }
+        MovementKind::Overdraft => return work.give_back_overdraft(undone, undone.amount_minor, reference),
         MovementKind::CardSale | MovementKind::Reload | MovementKind::UnreferencedReturn => MovementKind::LoadVoid,
         MovementKind::Bonus => MovementKind::BonusVoid,
         _ => return refuse(DeclineCode::NotVoidable),

@@ -9,6 +9,7 @@ mod goods;
 mod hold;
 mod item;
 mod ladder;
+mod overdraft;
 mod parameters;
 mod permissions;
 mod pricing;
@@ -31,6 +32,7 @@ pub(crate) use self::goods::{category_and_above, normal_category};
 pub use self::hold::HoldRules;
 pub use self::item::{ItemRules, ItemSource};
 pub use self::ladder::{LadderRules, Rung};
+pub use self::overdraft::OverdraftRules;
 pub(crate) use self::parameters::multiplied;
 pub use self::parameters::{
     EXCLUDED_SKUS_MAX, OWN_PROMOTIONS_MAX, OwnPromotion, ParameterBounds, PointsBounds, PointsMultiplier,
@@ -91,6 +93,9 @@ pub struct Policy {
     /// What may be set aside of a card, how much and for how long.
     #[serde(default)]
     pub holds: HoldRules,
+    /// How far cards may overdraw where head office cannot be asked; not at all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdraft: Option<OverdraftRules>,
     /// Business days.
     #[serde(default)]
     pub day: DayRules,
@@ -148,6 +153,7 @@ impl Policy {
             items: ItemRules::default(),
             ladder: LadderRules::default(),
             holds: HoldRules::default(),
+            overdraft: None,
             day: DayRules::default(),
             permissions: PermissionRules::default(),
             store_parameters: ParameterBounds::default(),
@@ -172,6 +178,9 @@ impl Policy {
         promotion::check(&self.promotions, &self.tiers, &mut faults);
         ladder::check(&self.ladder, &mut faults);
         hold::check(&self.holds, &mut faults);
+        if let Some(rules) = &self.overdraft {
+            overdraft::check(rules, &mut faults);
+        }
         day::check(&self.day, &mut faults);
         permissions::check(&self.permissions, &mut faults);
         self.check_contradictions(&mut faults);
@@ -202,6 +211,12 @@ impl Policy {
         if self.returns.without_receipt && !pays_with_value {
             let fault = "is true, and gives back onto cards; name a tender of class stored_value, or set it to false";
             faults.add("returns.without_receipt", fault);
+        }
+        if self.overdraft.is_some() && !pays_with_value {
+            faults.add(
+                "overdraft",
+                "has nothing to pay with; name a tender of class stored_value, or leave the chapter out",
+            );
         }
         let limits_points = self.ladder.rungs.iter().position(|rung| rung.points_max.is_some());
         if let Some(at) = limits_points.filter(|_| self.points.burn.is_none()) {

@@ -84,6 +84,33 @@ fn a_document_from_before_the_new_chapters_keeps_its_meaning() {
 }
 
 #[test]
+fn an_overdraft_without_bounds_or_against_itself_is_refused() {
+    let with = |overdraft: serde_json::Value, class: &str| {
+        document(serde_json::json!({
+            "name": "test", "currency": "CNY", "overdraft": overdraft,
+            "tenders": [{ "code": "cash", "class": "external", "may_load": true }, { "code": "pays", "class": class }],
+        }))
+    };
+    let good = serde_json::json!({
+        "store_line_minor": 1_000, "receipt_minor_max": 1_000, "account_minor_max": 1_000, "store_day_minor_max": 1_000,
+        "cards_age_minutes_max": 60,
+    });
+    assert_eq!(paths(&with(good.clone(), "stored_value")), Vec::<String>::new());
+    assert_eq!(paths(&with(good, "external")), ["overdraft"]);
+    let bad = serde_json::json!({
+        "store_line_minor": 99, "receipt_minor_max": 100, "account_minor_max": 0, "store_day_minor_max": -1,
+        "cards_age_minutes_max": 0,
+    });
+    let of = |field: &str| format!("overdraft.{field}");
+    let fields = ["store_line_minor", "account_minor_max", "store_day_minor_max", "cards_age_minutes_max"].map(of);
+    assert_eq!(paths(&with(bad, "stored_value")), fields);
+    let unbounded = serde_json::json!({
+        "name": "test", "currency": "CNY", "overdraft": { "store_line_minor": 1_000 }, "tenders": [],
+    });
+    assert!(serde_json::from_value::<Policy>(unbounded).is_err(), "every limit has to be named");
+}
+
+#[test]
 fn a_tender_that_contradicts_itself_is_refused() {
     let policy = document(serde_json::json!({
         "name": "test", "currency": "CNY",

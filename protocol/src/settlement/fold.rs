@@ -317,7 +317,33 @@ impl Account<'_> {
             }
             K::SuspenseRepaid => {
                 self.new_lot(book, number, LotKind::Principal, Party::Risk, Ppm(0));
-                self.entered(LegKind::SuspenseRepaid, Party::Risk, day, amount);
+                // The risk account owes for what is drawn from it, not for what it may lose.
+                if self.id != AccountId::RISK {
+                    self.entered(LegKind::SuspenseRepaid, Party::Risk, day, amount);
+                }
+            }
+            K::RiskBudget | K::OverdraftRecovered | K::OverdraftWrittenOff => {
+                self.new_lot(book, number, LotKind::Principal, Party::Risk, Ppm(0));
+            }
+            K::RiskBudgetCut | K::OverdraftReleased | K::OverdraftLost => {
+                book.draw(number, amount, Plan::Order(agreement.draw_order), None);
+                self.attribute(book);
+            }
+            K::Overdraft => {
+                book.draw(number, amount, Plan::Order(agreement.draw_order), None);
+                self.leg(LegKind::Overdraft, Party::Risk, here, day, amount);
+                self.leg(LegKind::Fee, here, Party::Hub, day, fee(amount, agreement.acceptance_fee_ppm));
+                self.attribute(book);
+            }
+            K::OverdraftBack => self.give_back_overdraft(book, number, movement),
+            K::OverdraftCollected => {
+                book.draw(number, amount, Plan::Order(agreement.draw_order), None);
+                self.left(LegKind::OverdraftCollected, Party::Risk, day, amount);
+                self.attribute(book);
+            }
+            K::OverdraftReturned => {
+                self.new_lot(book, number, LotKind::Principal, Party::Risk, Ppm(0));
+                self.entered(LegKind::OverdraftReturned, Party::Risk, day, amount);
             }
             K::SpendVoid | K::SpendReturn | K::UnreferencedReturn => self.give_back(book, number, movement, &agreement),
             K::Spend => {
@@ -390,6 +416,25 @@ impl Account<'_> {
         self.attribute(book);
     }
 
+    /// Goods that were paid by overdraft came back: the store that sold them owes the risk account again what it got, and gets its fee back.
+    fn give_back_overdraft(&mut self, book: &mut LotBook, number: u32, movement: &PostedMovement) {
+        let (day, amount) = (movement.business_day, movement.amount_minor);
+        let seller = store_party(movement.of.map_or(movement.entry.store, |of| of.entry.store));
+        self.leg(LegKind::OverdraftBack, seller, Party::Risk, day, amount);
+        let mut restored = 0;
+        if let Some(draw) = movement.of.and_then(|of| book.draw_of(self.history, of, MovementKind::Overdraft)) {
+            let before = book.draws[draw as usize];
+            restored = book.restore(draw, amount);
+            let rate = self.agreements.at(self.history[before.movement as usize].business_day).acceptance_fee_ppm;
+            let fee_back = fee(before.restored + restored, rate) - fee(before.restored, rate);
+            self.leg(LegKind::FeeReversal, Party::Hub, seller, day, fee_back);
+        }
+        if amount > restored {
+            book.open(number, LotKind::Principal, Party::Risk, amount - restored, Ppm(0));
+        }
+        self.attribute(book);
+    }
+
     fn new_lot(&mut self, book: &mut LotBook, number: u32, kind: LotKind, owner: Party, rate: Ppm) {
         let amount = self.history[number as usize].amount_minor;
         book.open(number, kind, owner, amount, rate);
@@ -406,6 +451,7 @@ impl Account<'_> {
             let lot = &mut book.lots[lot as usize];
             let owner = lot.owner;
             if self.scheme == Scheme::Fifo
+                && !movement.kind.is_of_risk_account()
                 && let Some((debtor, creditor)) = fifo::left(fifo::backer(lot.kind, owner), taker)
             {
                 self.leg(kind, debtor, creditor, day, amount);
@@ -518,6 +564,9 @@ impl Account<'_> {
         if self.scheme == Scheme::Fifo {
             for part in money.parts_without_lot() {
                 let movement = &self.history[money.draws[part.draw as usize].movement as usize];
+                if movement.kind.is_of_risk_account() {
+                    continue; // Its own legs do not wait for a lot.
+                }
                 let (kind, taker) = out(movement);
                 self.leg(kind, Party::Unattributed, taker, movement.business_day, part.taken);
             }
@@ -591,6 +640,7 @@ fn out(movement: &PostedMovement) -> (LegKind, Party) {
     let here = store_party(movement.entry.store);
     match movement.kind {
         MovementKind::Spend => (LegKind::Spend, here),
+        MovementKind::OverdraftCollected => (LegKind::OverdraftCollected, Party::Risk),
         MovementKind::CashOut => (LegKind::CashOut, here),
         MovementKind::LoadVoid => (LegKind::LoadVoid, here),
         MovementKind::BonusForfeit | MovementKind::BonusVoid => (LegKind::BonusBack, Party::Hub),

@@ -77,6 +77,14 @@ leg_kinds! {
     /// What an ended epoch of a store held, paid back to its accounts: pool, the group's risk account owes the hub; home, it owes the home store; under fifo
     /// it stands for the lot and owes whoever takes it.
     SuspenseRepaid = "suspense_repaid",
+    /// Goods paid by overdraft: the group's risk account owes the accepting store, in every scheme.
+    Overdraft = "overdraft",
+    /// Such goods given back, or the sale undone: the store that had sold them owes the risk account.
+    OverdraftBack = "overdraft_back",
+    /// What was overdrawn, taken off the account later: pool, the hub owes the risk account; fifo, the lot's loader; home, the home store.
+    OverdraftCollected = "overdraft_collected",
+    /// What was collected too much, put back onto the account: pool, the risk account owes the hub; home, it owes the home store; under fifo it stands for the lot.
+    OverdraftReturned = "overdraft_returned",
     /// Commission on principal sold: the hub owes the loading store.
     Commission = "commission",
     /// Commission on principal that was paid out or voided: the loading store owes the hub.
@@ -108,6 +116,8 @@ impl LegKind {
             Self::BonusBack => Self::Bonus,
             Self::BonusShareBack => Self::BonusShare,
             Self::SpendVoid => Self::Spend,
+            Self::OverdraftBack => Self::Overdraft,
+            Self::OverdraftReturned => Self::OverdraftCollected,
             Self::CommissionClawback => Self::Commission,
             Self::FeeReversal => Self::Fee,
             Self::PointsEarnReversal => Self::PointsEarn,

@@ -15,6 +15,8 @@
 //!   are the nets once the card liability is back to zero.
 //! - **Funding of discounts** has legs of no account: whoever bears a discount owes the store that sold, alike in every scheme, and is owed by it what
 //!   comes back. A store's own discounts are informational.
+//! - **Overdraft**: the risk account owes the accepting store what was drawn from it, alike in every scheme; its budget is owed to nobody. What is collected
+//!   from the account later is value that left it, taken by the risk account.
 //! - **Fees** round half-up per movement of an account; reversals and claw-backs are cumulative.
 //! - **Too little of a kind**: cash-out takes principal first and bonus only where principal is short, forfeit the reverse, so that nothing waits for a lot while any lot
 //!   holds something.

@@ -26,6 +26,9 @@ pub struct Approved {
     /// The accounts that moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub balances: Vec<BalanceHere>,
+    /// What the cards overdrew with this sale, beyond their value.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overdraft_minor: i64,
     /// Where money goes back to, for voids and returns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refunds: Vec<TenderLine>,
@@ -50,6 +53,11 @@ pub struct Approved {
     /// The day as sealed, for closes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<Seal>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(amount: &i64) -> bool {
+    *amount == 0
 }
 
 /// The answer to an operation.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use huitong_protocol::wire::{Answer, DATASET_ROWS_MAX, DatasetPage, DatasetRequest, Request, path};
+use huitong_protocol::wire::{Answer, DATASET_ROWS_MAX, DatasetKind, DatasetPage, DatasetRequest, Request, path};
 
 use super::{Body, answer, serve_proved, take_report};
 use crate::hub::Hub;
@@ -24,6 +24,9 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<DatasetRequest>) -> R
         )));
     }
     let (taken, grants) = take_report(hub, caller, request.report).await?;
+    if asked.dataset == DatasetKind::Cards {
+        hub.take_cards_version(caller, asked.after_version).await?;
+    }
     let page = hub.store.read(move |tx| rows::page(tx, &asked, caller.store)).await?;
     Ok(answer(hub, taken, grants, page))
 }

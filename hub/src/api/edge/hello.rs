@@ -103,7 +103,6 @@ async fn greet(
     }
     let now = hub.now();
     hub.heard(store, now);
-    let read_at = tokio::time::Instant::now();
     let of = Hash::of(signed.signature);
     let shared = hub.clone();
     let judged = hub
@@ -122,7 +121,7 @@ async fn greet(
         }
     };
     let session = hub.sessions.open(device, Given { turn, life, greeting }, signed)?;
-    hub.recalls.told(store, &datasets, read_at);
+    hub.recalls.told(store, &datasets);
     let hub_incarnation = u64::try_from(life).unwrap_or(0);
     Ok(Welcome { session, hub_incarnation, server_time_ms: now, journal_head, turn, heard, tells_all, datasets })
 }

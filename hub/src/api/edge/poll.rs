@@ -8,7 +8,7 @@ use axum::response::Response;
 use huitong_protocol::wire::{Answer, Poll, Polled, Request, path};
 
 use super::{Body, answer, serve_proved, take_report};
-use crate::hub::Hub;
+use crate::hub::{Hub, Published};
 use crate::refusal::Refusal;
 use crate::session::Caller;
 
@@ -27,19 +27,20 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Poll>) -> Result<Answ
     let deadline = tokio::time::Instant::now() + Duration::from_millis(request.body.wait_ms.min(WAIT_MS_MAX));
     let open = hub.recalls.poll(caller.store);
     let (taken, grants) = take_report(hub, caller, request.report).await?;
+    hub.take_cards_version(caller, request.body.cards_version).await?;
     let mut since = lately();
     loop {
-        let (datasets, read_at) = hub.datasets_since(since).await?;
+        let Published { versions: datasets, urgent_cards } = hub.datasets_since(since).await?;
         let (recalls, recalls_through) = open.recalls(request.body.recalls_through);
         let now = tokio::time::Instant::now();
         let over = now >= deadline || hub.stopping.is_cancelled();
-        let news_at = open.news_at(&datasets);
+        let news_at = open.news_at(&datasets, urgent_cards);
         let is_news = news_at.is_some_and(|at| at <= now);
         if over || is_news || !recalls.is_empty() {
             // A recall does not carry news before their time.
             let datasets = if over || is_news { datasets } else { open.told().unwrap_or(datasets) };
             if over || is_news {
-                hub.recalls.told(caller.store, &datasets, read_at);
+                hub.recalls.told(caller.store, &datasets);
             }
             return Ok(answer(hub, taken, grants, Polled { recalls, recalls_through, datasets }));
         }

@@ -40,7 +40,7 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Segment>) -> Result<A
     };
     let work = Arc::new((request.report, segment, unpacked, ahead));
     let (shared, now) = (hub.clone(), hub.now());
-    let (mut reported, grants, taken) = hub
+    let (mut reported, grants, mut taken) = hub
         .store
         .write(move |tx| {
             let (report, segment, unpacked, ahead) = &*work;
@@ -53,7 +53,9 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Segment>) -> Result<A
             Ok::<_, Refusal>((reported, grants, taken))
         })
         .await?;
-    reported.card_stopped |= matches!(taken, ingest::Taken::Uploaded { card_stopped: true, .. });
+    if let ingest::Taken::Uploaded { stopped, .. } = &mut taken {
+        reported.stopped.join(std::mem::take(stopped));
+    }
     hub.announce(&reported);
     match taken {
         ingest::Taken::Uploaded { uploaded, .. } => Ok(answer(hub, reported, grants, uploaded)),

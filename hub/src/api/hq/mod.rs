@@ -21,6 +21,7 @@ mod page;
 mod parameters;
 mod policies;
 mod problem;
+mod risk;
 mod routes;
 mod settlements;
 mod statements;
@@ -42,11 +43,13 @@ use crate::calendar::CalendarDay;
 use crate::desk::{Found, MemberView};
 use crate::exception::Dossier;
 use crate::fence::Ended;
+use crate::hot::HotCard;
 use crate::hub::Hub;
 use crate::member_request::RequestView;
 use crate::overview::Overview;
 use crate::parameters::ProposalSheet;
 use crate::publish::{PolicyDocument, Published};
+use crate::risk::RiskSheet;
 use crate::settle::RunReport;
 use crate::store::audit::Deed;
 use crate::store::claim::Claim;
@@ -84,6 +87,19 @@ fn table() -> Routes {
             "/suspense/{epoch}/repay",
             suspense::repay,
             write::<suspense::Repay, SuspendedSheet>("Asks that what waits be paid back; as a second person, pays it."),
+        )
+        .get("/risk", risk::show, look::<RiskSheet>("What the group puts behind overdrafts, and where it is.", &[]))
+        .post(
+            "/risk/budget",
+            risk::budget,
+            write::<risk::Budget, RiskSheet>("Asks that the budget be so large; as a second person, sets it."),
+        )
+        .post(
+            "/risk/write-off",
+            risk::write_off,
+            write::<risk::WriteOff, RiskSheet>(
+                "Asks that what an account owes be given up; as a second person, gives it up.",
+            ),
         )
         .get("/days", days::list, look::<Page<CalendarDay>>("Business days, store by day.", &[]).query::<days::List>())
         .get(
@@ -144,7 +160,13 @@ fn table() -> Routes {
             accounts::account,
             look::<accounts::Answer>("Where every cent of an account is.", &[NotFound]),
         )
-        .get("/cards/{number}", accounts::card, look::<accounts::CardRow>("A card.", &[NotFound]))
+        .get(
+            "/cards/hot",
+            accounts::hot,
+            look::<Page<HotCard>>("Cards that are frozen or lost, and what can still be taken with them.", &[])
+                .query::<accounts::Hot>(),
+        )
+        .get("/cards/{number}", accounts::card, look::<accounts::CardSheet>("A card.", &[NotFound]))
         .get("/members", members::find, look::<Found>("Members by words.", &[Refused]).query::<members::Find>())
         .get("/members/{number}", members::show, look::<MemberView>("A member, masked.", &[NotFound]))
         .get("/claims", claims::list, look::<Page<Claim>>("Points to be claimed back.", &[]).query::<claims::List>())

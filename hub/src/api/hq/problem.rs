@@ -15,6 +15,7 @@ use crate::exception::WorkError;
 use crate::fence::FenceError;
 use crate::member_request::ReviewError;
 use crate::parameters::ParameterError;
+use crate::risk::RiskError;
 use crate::settle::SettleError;
 use crate::statement;
 use crate::store::StoreError;
@@ -169,6 +170,20 @@ impl From<SuspenseError> for Problem {
                 Self::new(Code::Refused, format!("{store}-{epoch}: {fault}; {hint}"))
             }
             missing @ SuspenseError::Unknown { .. } => Self::new(Code::NotFound, without_hint(&missing.to_string())),
+        }
+    }
+}
+
+impl From<RiskError> for Problem {
+    fn from(error: RiskError) -> Self {
+        match error {
+            RiskError::Store(error) => error.into(),
+            RiskError::Note(fault) => Self::field("note", fault),
+            RiskError::Amount(amount_minor) => {
+                let most = huitong_protocol::till::AMOUNT_MINOR_MAX;
+                Self::field("amount_minor", format!("is {amount_minor}; from 0 to {most} is allowed"))
+            }
+            RiskError::State { fault, hint } => Self::new(Code::Refused, format!("{fault}; {hint}")),
         }
     }
 }

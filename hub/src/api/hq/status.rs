@@ -12,6 +12,6 @@ use crate::overview;
 
 pub(super) async fn look(State(hub): State<Hub>, caller: Caller) -> Result<Response, Problem> {
     caller.allow(Permission::Read)?;
-    let now = hub.now();
-    answer::json(&hub.store.read(move |tx| overview::look(tx, now)).await?)
+    let (now, lately) = (hub.now(), hub.lately());
+    answer::json(&hub.store.read(move |tx| overview::look(tx, &lately, now)).await?)
 }

@@ -27,6 +27,7 @@ mod gate;
 mod hold;
 mod invoice;
 mod limits;
+mod overdraft;
 mod payment;
 mod points;
 mod promotion;
@@ -105,6 +106,7 @@ pub(super) struct Shop {
     budgets_left: Vec<(PromotionId, i64)>,
     gate: ValueGate,
     holds: Vec<Hold>,
+    overdraft: Option<Exposure>,
 }
 
 /// Noon of 22 November 2026 in Shanghai.
@@ -128,6 +130,7 @@ impl Shop {
             budgets_left: Vec::new(),
             gate: ValueGate::Open,
             holds: Vec::new(),
+            overdraft: None,
         }
     }
 
@@ -147,6 +150,7 @@ impl Shop {
             spent_today: &self.spent_today,
             gate: &self.gate,
             holds: &self.holds,
+            overdraft: self.overdraft.as_ref(),
         }
     }
 
@@ -162,6 +166,10 @@ impl Shop {
         };
         for &(purse, holding) in &plan.holdings {
             self.holdings.put(purse, holding);
+        }
+        for &(purse, amount_minor) in &plan.released {
+            let release = HoldingEvent::Moved(StoreEvent::Release { amount_minor });
+            self.holdings.put(purse, step(&self.holdings.get(purse), release).expect("what came in is there"));
         }
         for &(number, status) in &plan.cards {
             self.cards.iter_mut().find(|card| card.number == number).unwrap().status = status;

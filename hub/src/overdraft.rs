@@ -1,0 +1,265 @@
+//! Overdraft: what members owe the group's risk account, collected as soon as there is value of theirs in head office's pool.
+//!
+//! What is owed follows from the journals (`store::overdraft`); a debt is paid by head office alone, from a pool, so that no store's value is touched and no
+//! store has to know. What goods that came back made too much goes back to the account, and until then it is lent to nobody. What a journal says beyond the
+//! reports of its store is left alone: nobody lent it. Invariant: what leaves an account is what comes onto the risk
+//! account, in one entry, and never more than is owed.
+
+use std::collections::BTreeSet;
+
+use huitong_protocol::allotment::{HubEvent, HubSide, Pool, Purse, step};
+use huitong_protocol::debt::{Owing, Reserve, is_backed};
+use huitong_protocol::entry::HubPosting;
+use huitong_protocol::id::{AccountId, Epoch, StoreId};
+use huitong_protocol::movement::{Direction, Movement, MovementKind};
+use huitong_protocol::time::{BusinessDay, Instant, Stamp};
+use huitong_protocol::unit::Unit;
+
+use crate::points::{self, Occasion};
+use crate::store::overdraft as rows;
+use crate::store::{Store, StoreError, Tx, allotment, cursor, hot, journal, parking, posting, root, tenure};
+
+/// Accounts that one transaction settles: some milliseconds.
+const BATCH: usize = 200;
+/// The name of the cursor: how far debts were looked at for what stores are told.
+const CURSOR: &str = "overdraft";
+
+/// What the job moved, in minor units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settled {
+    /// Taken off accounts.
+    pub collected_minor: i64,
+    /// Given back to accounts.
+    pub returned_minor: i64,
+}
+
+/// Collects what is owed and lies in pools, gives back what was collected too much, and prepares what stores are told.
+///
+/// What can be done is looked for in a read; only those accounts are written, and each is looked at again before it is.
+///
+/// # Errors
+/// [`StoreError`]; what was settled before stays so.
+pub async fn settle(store: &Store, day: BusinessDay, now: Instant) -> Result<Settled, StoreError> {
+    let open = store.read(payable).await?;
+    let mut settled = Settled::default();
+    for batch in open.chunks(BATCH) {
+        let batch = batch.to_vec();
+        let some = store.write(move |tx| settle_some(tx, &batch, day, now)).await?;
+        settled.collected_minor = settled.collected_minor.saturating_add(some.collected_minor);
+        settled.returned_minor = settled.returned_minor.saturating_add(some.returned_minor);
+    }
+    let (after, through) =
+        store.read(|tx| Ok::<_, StoreError>((cursor::get(tx, CURSOR)?, parking::newest(tx)?))).await?;
+    if through > after {
+        let changed = store.read(move |tx| rows::changed(tx, after, through)).await?;
+        for batch in changed.chunks(BATCH) {
+            let batch = batch.to_vec();
+            store.write(move |tx| batch.iter().try_for_each(|&(account, unit)| clear(tx, account, unit))).await?;
+        }
+        if !changed.is_empty() {
+            store.write(move |tx| cursor::advance(tx, CURSOR, through)).await?;
+        }
+    }
+    Ok(settled)
+}
+
+/// Accounts that owe something and have something in their pool, or are owed something.
+fn payable(tx: &mut Tx<'_>) -> Result<Vec<(AccountId, Unit)>, StoreError> {
+    let mut payable = Vec::new();
+    for ((account, unit), owing) in rows::owings(tx)? {
+        let is_open = owing.debt.owed_minor() > 0 || owing.debt.excess_minor() > 0;
+        if !is_open {
+            continue;
+        }
+        let unbacked = unbacked(tx, unit, &owing)?;
+        let is_backed = |place: (StoreId, Epoch)| !unbacked.contains(&place);
+        let is_payable = owing.collectable_minor(is_backed) > 0
+            && allotment::pool(tx, Purse { account, unit })?.0.free() > 0
+            || owing.returnable_minor(is_backed) > 0;
+        if is_payable {
+            payable.push((account, unit));
+        }
+    }
+    Ok(payable)
+}
+
+/// The places of a debt where the journal says more than the store reported: nothing of that is collected, as nobody lent it. Reconcile names them.
+fn unbacked(tx: &mut Tx<'_>, unit: Unit, owing: &Owing) -> Result<BTreeSet<(StoreId, Epoch)>, StoreError> {
+    let purse = Purse { account: AccountId::RISK, unit };
+    let mut unbacked = BTreeSet::new();
+    for at in &owing.stores {
+        let (store, epoch) = at.place;
+        let reported = allotment::line(tx, purse, store, epoch)?.unwrap_or_default().seen;
+        if !is_backed(&reported, &journal::counters(tx, purse, store, epoch)?) {
+            unbacked.insert(at.place);
+        }
+    }
+    Ok(unbacked)
+}
+
+/// Whether the account of a card in nobody's hands may have debts that its next owner would pay, or be owed what was collected too much; nothing is known of
+/// that while a store with a line has not said that it knows what became of the card, or its journal is behind its reports. `version` is that of the card as
+/// stores must know it, nothing when none can know yet. What ended epochs lent nobody can wait for.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn may_stand(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    (version, teller): (Option<i64>, Option<StoreId>),
+) -> Result<bool, StoreError> {
+    let unit = Unit::Money(root::hub(tx)?.currency);
+    let debt = rows::owing(tx, account, unit)?.debt;
+    if debt.owed_minor() > 0 || debt.excess_minor() > 0 {
+        return Ok(true);
+    }
+    let purse = Purse { account: AccountId::RISK, unit };
+    let lines = allotment::lines(tx, purse)?;
+    if lines.is_empty() {
+        return Ok(false);
+    }
+    for living in hot::living(tx)?.into_iter().filter(|living| Some(living.store) != teller) {
+        let mine = lines.iter().find(|row| (row.store, row.epoch) == (living.store, living.epoch));
+        let Some(row) = mine else { continue };
+        let told = journal::counters(tx, purse, row.store, row.epoch)?;
+        let seen = row.line.seen;
+        let is_behind = (seen.spent_minor, seen.loaded_minor) != (told.spent_minor, told.loaded_minor);
+        let knows = version.is_some_and(|version| living.cards_version >= version);
+        if is_behind || (row.line.held() > 0 && !knows) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What of the risk account's pool is not to be lent, nor taken from the budget: it goes back to accounts.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn reserve(tx: &mut Tx<'_>, unit: Unit) -> Result<Reserve, StoreError> {
+    let (purse, mut reserve) = (Purse { account: AccountId::RISK, unit }, Reserve::default());
+    for ((_, of), owing) in rows::owings(tx)? {
+        if of == unit {
+            reserve.owe(&owing.debt);
+        }
+    }
+    for row in allotment::lines(tx, purse)? {
+        if row.line.seen.loaded_minor > 0 {
+            reserve.report(&row.line.seen, &journal::counters(tx, purse, row.store, row.epoch)?);
+        }
+    }
+    Ok(reserve)
+}
+
+fn settle_some(
+    tx: &mut Tx<'_>,
+    accounts: &[(AccountId, Unit)],
+    day: BusinessDay,
+    now: Instant,
+) -> Result<Settled, StoreError> {
+    let mut settled = Settled::default();
+    // What a restored hub's pool shows may be with a store that it has not heard yet.
+    if tenure::recovers(tx)? {
+        return Ok(settled);
+    }
+    for &(account, unit) in accounts {
+        let owing = rows::owing(tx, account, unit)?;
+        let (debt, unbacked) = (owing.debt, unbacked(tx, unit, &owing)?);
+        let is_backed = |place: (StoreId, Epoch)| !unbacked.contains(&place);
+        let (collectable_minor, returnable_minor) =
+            (owing.collectable_minor(is_backed), owing.returnable_minor(is_backed));
+        let about = format!("{account} {unit} from {} {}", debt.recovered_minor, debt.released_minor);
+        let occasion = Occasion {
+            operation: points::operation("huitong overdrafts 1", &about),
+            reference: &format!("overdraft of account {account}"),
+            day,
+            now,
+        };
+        let (theirs, risk) = (Purse { account, unit }, Purse { account: AccountId::RISK, unit });
+        let free_minor = |tx: &mut Tx<'_>, purse| Ok::<_, StoreError>(allotment::take_pool(tx, purse)?.0.free_minor());
+        if collectable_minor > 0 {
+            let amount_minor = free_minor(tx, theirs)?.clamp(0, collectable_minor);
+            let kinds = [(theirs, MovementKind::OverdraftCollected), (risk, MovementKind::OverdraftRecovered)];
+            transfer(tx, occasion, account, kinds, amount_minor)?;
+            settled.collected_minor = settled.collected_minor.saturating_add(amount_minor);
+        } else if returnable_minor > 0 {
+            let amount_minor = free_minor(tx, risk)?.clamp(0, returnable_minor);
+            let kinds = [(risk, MovementKind::OverdraftReleased), (theirs, MovementKind::OverdraftReturned)];
+            transfer(tx, occasion, account, kinds, amount_minor)?;
+            settled.returned_minor = settled.returned_minor.saturating_add(amount_minor);
+        }
+        clear(tx, account, unit)?;
+    }
+    Ok(settled)
+}
+
+fn transfer(
+    tx: &mut Tx<'_>,
+    occasion: Occasion<'_>,
+    owed_by: AccountId,
+    kinds: [(Purse, MovementKind); 2],
+    amount_minor: i64,
+) -> Result<(), StoreError> {
+    if amount_minor == 0 {
+        return Ok(());
+    }
+    post(tx, occasion, kinds.map(|(purse, kind)| movement(purse, kind, amount_minor, owed_by)).to_vec())
+}
+
+/// A movement of head office's, which names who owes where its kind has it named.
+pub(crate) fn movement(
+    Purse { account, unit }: Purse,
+    kind: MovementKind,
+    amount_minor: i64,
+    of: AccountId,
+) -> Movement {
+    let owed_by = kind.is_about_debt().then_some(of);
+    Movement { account, unit, kind, amount_minor, of: None, origin_store: None, shortfall_minor: 0, owed_by }
+}
+
+/// Posts movements of head office's journal as one entry, each on its pool in turn.
+///
+/// # Errors
+/// [`StoreError::Rule`] when a pool has too little; nothing may be committed then.
+pub(crate) fn post(tx: &mut Tx<'_>, occasion: Occasion<'_>, movements: Vec<Movement>) -> Result<(), StoreError> {
+    let Occasion { operation, reference, day, now } = occasion;
+    let mut pools: Vec<(Purse, Pool, Stamp)> = Vec::new();
+    for movement in &movements {
+        let purse = Purse { account: movement.account, unit: movement.unit };
+        let at = match pools.iter().position(|(known, ..)| *known == purse) {
+            Some(at) => at,
+            None => {
+                let (pool, stamp) = allotment::take_pool(tx, purse)?;
+                pools.push((purse, pool, stamp));
+                pools.len() - 1
+            }
+        };
+        let amount_minor = movement.amount_minor;
+        let event = match movement.kind.direction() {
+            Direction::In => HubEvent::Load { amount_minor },
+            Direction::Out => HubEvent::Spend { amount_minor },
+        };
+        let side = HubSide { pool: pools[at].1, ..HubSide::default() };
+        let next = step(&side, event)
+            .map_err(|why| StoreError::Rule { operation: "post", fault: format!("{reference}: {why}") })?;
+        pools[at].1 = next.pool;
+    }
+    let posted = posting::post(tx, operation, day, now, HubPosting { reference: reference.to_owned(), movements })?;
+    pools.into_iter().try_for_each(|(purse, pool, seen)| allotment::put_pool(tx, purse, &pool, posted.stamp.max(seen)))
+}
+
+/// Writes what stores are told of an account: the oldest overdrafts are cleared first.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn clear(tx: &mut Tx<'_>, account: AccountId, unit: Unit) -> Result<(), StoreError> {
+    let Owing { debt, stores } = rows::owing(tx, account, unit)?;
+    let due_minor = stores.iter().fold(0_i64, |sum, at| sum.saturating_add(at.net_minor()));
+    let mut left_minor = due_minor.saturating_sub(debt.owed_minor()).max(0);
+    for at in stores {
+        let cleared_minor = left_minor.min(at.net_minor());
+        left_minor -= cleared_minor;
+        rows::put_cleared(tx, at.place, (account, unit), cleared_minor)?;
+    }
+    Ok(())
+}
