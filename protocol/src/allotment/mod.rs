@@ -18,6 +18,7 @@
 
 mod holding;
 mod hub;
+mod overdraft;
 pub mod rule;
 mod store;
 mod suspense;
@@ -25,6 +26,7 @@ mod told;
 
 pub use holding::{Holding, HoldingEvent};
 pub use hub::{HubEvent, HubSide, Line, Pool};
+pub use overdraft::{Creditor, Debt, DebtEvent, Kept};
 pub use store::{StoreCounters, StoreEvent};
 pub use suspense::{Fenced, FencedEvent, Suspense};
 pub use told::{Part, Told};

@@ -86,6 +86,14 @@ rules! {
     SuspenseIsNoPool = "suspense-is-no-pool",
     /// Each turn of the sync ratchet is used once: a second user of one is a copy.
     RatchetTurnsOnce = "ratchet-turns-once",
+    /// What comes back of an overdraft leaves its store in the same step: the line that it was drawn from does not rise.
+    BackIsReleased = "back-is-released",
+    /// What an account paid of an overdraft and had back in goods is lent to nobody.
+    ExcessIsKept = "excess-is-kept",
+    /// Nor is what counters say came back of overdrafts, until a journal tells whose they were.
+    UnreadBackIsKept = "unread-back-is-kept",
+    /// A hub that was restored gives nothing back of what it collected before it has again read the journals by which it did.
+    ExcessByWholeJournal = "excess-by-whole-journal",
 }
 
 /// Which rules are kept.

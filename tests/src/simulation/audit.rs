@@ -7,32 +7,33 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use huitong_protocol::allotment::Line;
+use huitong_protocol::allotment::rule::Sound;
+use huitong_protocol::allotment::{Debt, DebtEvent, Line};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::tenure::Standing;
 use huitong_protocol::till::Witness;
 
 use super::hub::{self, Held};
-use super::message::{Account, OpId, Site, Want};
+use super::message::{Account, OpId, Site, Totals, Want};
 use super::store::{Effect, Machine};
 use super::till::TillNode;
 
 /// What is true of one operation.
 #[derive(Clone, Debug, Default)]
 struct Truth {
-    /// The epoch that told a till that it is done.
-    told: Option<Epoch>,
-    /// In which epochs' living databases it stands, with repetition.
-    stands: Vec<(usize, Epoch)>,
+    /// The epoch that told a till that it is done, and how much was overdrawn.
+    told: Option<(Epoch, i64)>,
+    /// In which copies' and epochs' living databases it stands, with repetition, and how much was overdrawn there.
+    stands: Vec<(usize, Epoch, i64)>,
 }
 
 impl Truth {
     /// The epochs in which it counts: each database that has it, or when there is none and a till was told, the one that said so.
-    fn counts(&self) -> Vec<Epoch> {
+    fn counts(&self) -> Vec<(Epoch, i64)> {
         if self.stands.is_empty() {
             return self.told.into_iter().collect();
         }
-        self.stands.iter().map(|stands| stands.1).collect()
+        self.stands.iter().map(|&(_, epoch, overdrawn_minor)| (epoch, overdrawn_minor)).collect()
     }
 }
 
@@ -48,6 +49,8 @@ struct Book {
     excused_minor: Vec<i64>,
     /// What a restored hub forgot that it was given back when a person ended the epoch: others may hold it.
     owed_minor: Vec<i64>,
+    /// What was overdrawn and came back as far as head office ever read its journal, be it forgotten since.
+    read: Vec<(i64, i64)>,
     /// Its database was copied.
     is_copied: bool,
 }
@@ -60,6 +63,10 @@ pub struct Audit {
     books: Vec<Vec<Book>>,
     loaded_minor: Vec<i64>,
     spent_minor: Vec<i64>,
+    /// What accounts truly overdrew.
+    debts: Vec<Debt>,
+    /// What they may all together.
+    budget_minor: i64,
 }
 
 /// In which way it is wrong.
@@ -121,15 +128,27 @@ struct Place<'a> {
 }
 
 impl Audit {
-    /// Of accounts that begin with so much.
+    /// Of purses that begin with so much. The last is that of the risk, and what it has is the budget.
     #[must_use]
-    pub fn new(stores: usize, accounts: usize, loaded_minor: i64) -> Self {
+    pub fn new(stores: usize, loaded_minor: &[i64]) -> Self {
         Self {
             operations: HashMap::new(),
             books: vec![Vec::new(); stores],
-            loaded_minor: vec![loaded_minor; accounts],
-            spent_minor: vec![0; accounts],
+            loaded_minor: loaded_minor.to_vec(),
+            spent_minor: vec![0; loaded_minor.len()],
+            debts: vec![Debt::default(); loaded_minor.len()],
+            budget_minor: loaded_minor.last().copied().unwrap_or(0),
         }
+    }
+
+    fn risk(&self) -> Account {
+        self.loaded_minor.len() - 1
+    }
+
+    /// What all accounts may owe together.
+    #[must_use]
+    pub const fn budget_minor(&self) -> i64 {
+        self.budget_minor
     }
 
     fn book(&mut self, site: Site, epoch: Epoch) -> &mut Book {
@@ -143,6 +162,7 @@ impl Audit {
                 undone_minor: nothing(),
                 excused_minor: nothing(),
                 owed_minor: nothing(),
+                read: vec![(0, 0); accounts],
                 is_copied: false,
             });
         }
@@ -157,31 +177,37 @@ impl Audit {
         let after = truth.counts();
         let (account, amount_minor, is_load) = match want {
             Want::Trade => return,
-            Want::Load(account, amount_minor) => (account, amount_minor, true),
+            Want::Load(account, amount_minor) | Want::Return(_, account, amount_minor) => (account, amount_minor, true),
             Want::Spend(account, amount_minor) => (account, amount_minor, false),
         };
-        let mut changes: Vec<(Epoch, i64)> = Vec::new();
-        for (epoch, sign) in
-            before.into_iter().map(|epoch| (epoch, -1)).chain(after.into_iter().map(|epoch| (epoch, 1)))
+        let mut changes: Vec<((Epoch, i64), i64)> = Vec::new();
+        for (counts, sign) in
+            before.into_iter().map(|counts| (counts, -1)).chain(after.into_iter().map(|counts| (counts, 1)))
         {
-            match changes.iter_mut().find(|change| change.0 == epoch) {
+            match changes.iter_mut().find(|change| change.0 == counts) {
                 Some(change) => change.1 += sign,
-                None => changes.push((epoch, sign)),
+                None => changes.push((counts, sign)),
             }
         }
-        for (epoch, times) in changes {
-            let risen_minor = times * amount_minor;
-            let book = self.book(id.site, epoch);
-            if is_load {
-                book.loaded_minor[account] += risen_minor;
-                if times < 0 || returns {
-                    book.undone_minor[account] = (book.undone_minor[account] - risen_minor).max(0);
+        let risk = self.risk();
+        for ((epoch, overdrawn_minor), times) in changes {
+            for (purse, part_minor) in [(account, amount_minor - overdrawn_minor), (risk, overdrawn_minor)] {
+                let risen_minor = times * part_minor;
+                let book = self.book(id.site, epoch);
+                if is_load {
+                    book.loaded_minor[purse] += risen_minor;
+                    if times < 0 || returns {
+                        book.undone_minor[purse] = (book.undone_minor[purse] - risen_minor).max(0);
+                    }
+                    self.loaded_minor[purse] += risen_minor;
+                } else {
+                    book.spent_minor[purse] += risen_minor;
+                    self.spent_minor[purse] += risen_minor;
                 }
-                self.loaded_minor[account] += risen_minor;
-            } else {
-                book.spent_minor[account] += risen_minor;
-                self.spent_minor[account] += risen_minor;
             }
+            let debt = &mut self.debts[account];
+            let counter = if is_load { &mut debt.back_minor } else { &mut debt.drawn_minor };
+            *counter += times * overdrawn_minor;
         }
     }
 
@@ -190,32 +216,34 @@ impl Audit {
     /// # Errors
     /// It stands there already.
     pub fn committed(&mut self, copy: usize, epoch: Epoch, effect: Effect) -> Result<(), Violation> {
-        let Effect { id, want } = effect;
+        let Effect { id, want, overdrawn_minor } = effect;
         let mut twice = false;
         self.reckon(id, want, false, |truth| {
-            twice = truth.stands.contains(&(copy, epoch));
-            truth.stands.push((copy, epoch));
+            twice = truth.stands.iter().any(|stands| (stands.0, stands.1) == (copy, epoch));
+            truth.stands.push((copy, epoch, overdrawn_minor));
         });
         if twice { Err(Kind::Twice.of(format!("{id:?} {want:?} had two effects"))) } else { Ok(()) }
     }
 
     /// A till was told that an operation is done.
-    pub fn told(&mut self, epoch: Epoch, id: OpId, want: Want) {
-        self.reckon(id, want, true, |truth| truth.told = Some(epoch));
+    pub fn told(&mut self, epoch: Epoch, effect: Effect) {
+        let Effect { id, want, overdrawn_minor } = effect;
+        self.reckon(id, want, true, |truth| truth.told = Some((epoch, overdrawn_minor)));
     }
 
     /// A database that had an operation is no more.
-    pub fn lost(&mut self, copy: usize, epoch: Epoch, id: OpId, want: Want) {
-        self.reckon(id, want, false, |truth| {
-            if let Some(place) = truth.stands.iter().position(|stands| *stands == (copy, epoch)) {
+    pub fn lost(&mut self, copy: usize, epoch: Epoch, effect: Effect) {
+        self.reckon(effect.id, effect.want, false, |truth| {
+            if let Some(place) = truth.stands.iter().position(|stands| (stands.0, stands.1) == (copy, epoch)) {
                 truth.stands.swap_remove(place);
             }
         });
     }
 
     /// A database that has an operation is there again: a backup was put back.
-    pub fn stands_again(&mut self, copy: usize, epoch: Epoch, id: OpId, want: Want) {
-        self.reckon(id, want, true, |truth| truth.stands.push((copy, epoch)));
+    pub fn stands_again(&mut self, copy: usize, epoch: Epoch, effect: Effect) {
+        let Effect { id, want, overdrawn_minor } = effect;
+        self.reckon(id, want, true, |truth| truth.stands.push((copy, epoch, overdrawn_minor)));
     }
 
     /// A database was copied, and both live. Nothing can keep the copy's tills and the original's from spending what both had; what they get later is
@@ -259,11 +287,56 @@ impl Audit {
     /// Head office put value on, or the group paid an account back.
     pub fn hub_loaded(&mut self, account: Account, amount_minor: i64) {
         self.loaded_minor[account] += amount_minor;
+        if account == self.risk() {
+            self.budget_minor += amount_minor;
+        }
     }
 
     /// Head office took value off.
     pub fn hub_spent(&mut self, account: Account, amount_minor: i64) {
         self.spent_minor[account] += amount_minor;
+        if account == self.risk() {
+            self.budget_minor -= amount_minor;
+        }
+    }
+
+    /// Head office took a journal up to where it has come to so much.
+    pub fn read(&mut self, site: Site, epoch: Epoch, totals: &Totals) {
+        for (read, told) in self.book(site, epoch).read.iter_mut().zip(&totals.overdrafts) {
+            *read = (read.0.max(told.0), read.1.max(told.1));
+        }
+    }
+
+    /// Head office collected an overdraft, or gave back what was collected too much.
+    ///
+    /// # Errors
+    /// By what it once knew nothing was collected too much.
+    pub fn settled(&mut self, account: Account, event: DebtEvent) -> Result<(), Violation> {
+        let read = self.books.iter().flatten().map(|book| book.read[account]);
+        let (drawn_minor, back_minor) = read.fold((0, 0), |sum, read| (sum.0 + read.0, sum.1 + read.1));
+        let known = Debt { drawn_minor, back_minor, ..self.debts[account] };
+        if let DebtEvent::Return { amount_minor } = event
+            && amount_minor > known.excess_minor()
+        {
+            let excess_minor = known.excess_minor();
+            return Err(Kind::Twice.of(format!(
+                "account {account} was given back {amount_minor} of what it overdrew, and had paid {excess_minor} too much"
+            )));
+        }
+        let (risk, debt) = (self.risk(), &mut self.debts[account]);
+        let (from, to, amount_minor) = match event {
+            DebtEvent::Collect { amount_minor } => {
+                debt.collected_minor += amount_minor;
+                (account, risk, amount_minor)
+            }
+            DebtEvent::Return { amount_minor } => {
+                debt.returned_minor += amount_minor;
+                (risk, account, amount_minor)
+            }
+        };
+        self.spent_minor[from] += amount_minor;
+        self.loaded_minor[to] += amount_minor;
+        Ok(())
     }
 
     /// Checks the books of an account. `is_exact` says that nothing was ever lost: then everything must be where it can be spent.
@@ -285,14 +358,18 @@ impl Audit {
         if !recovers && pool < -i128::from(owed) {
             return Err(Kind::Overdraft.of(format!("account {account}: the pool is {pool}")));
         }
-        let (mut could, mut lost) = (pool, 0_i128);
+        let (mut could, mut lost, mut drawable) = (pool, 0_i128, 0_i128);
         for (site, epochs) in hub.stores.iter().enumerate() {
             for held in epochs {
                 let places = places(&machines[site], held, &tills[site]);
-                let (found, left) = self.check_epoch(account, hub, site, held, &places)?;
+                let (found, left, spendable) = self.check_epoch(account, hub, site, held, &places)?;
                 could += found;
                 lost += left;
+                drawable += spendable;
             }
+        }
+        if account == self.risk() {
+            self.check_owed(drawable, hub, recovers)?;
         }
         let truth = i128::from(self.loaded_minor[account]) - i128::from(self.spent_minor[account]);
         if could + lost != truth || (is_exact && lost != 0) {
@@ -305,7 +382,25 @@ impl Audit {
         Ok(())
     }
 
-    /// What of an epoch's value can be found in a database that would pass its proof, and what is with none.
+    /// What accounts owe, and what their stores' lines and the hub could let them owe besides, is within the budget.
+    fn check_owed(&self, drawable: i128, hub: &hub::Disk, recovers: bool) -> Result<(), Violation> {
+        let risk = self.risk();
+        let owed: i128 = self.debts.iter().map(|debt| i128::from(debt.owed_minor())).sum();
+        let borne = |book: &Book| book.excused_minor[risk] + book.undone_minor[risk] + book.owed_minor[risk];
+        let borne: i64 = self.books.iter().flatten().map(borne).sum();
+        let most = i128::from(self.budget_minor) + i128::from(borne);
+        let lendable = if recovers { 0 } else { i128::from(hub.grantable_minor(&Sound, risk)) };
+        let coming = if recovers { 0 } else { drawable + lendable };
+        if owed + coming > most {
+            return Err(Kind::Overdraft.of(format!(
+                "accounts owe {owed}, lines have {drawable} and {lendable} may be lent: the budget is {} and {borne} was borne",
+                self.budget_minor
+            )));
+        }
+        Ok(())
+    }
+
+    /// What of an epoch's value can be found in a database that would pass its proof, what is with none, and what of it may be spent in the end.
     fn check_epoch(
         &self,
         account: Account,
@@ -313,7 +408,7 @@ impl Audit {
         site: Site,
         held: &Held,
         places: &[Place<'_>],
-    ) -> Result<(i128, i128), Violation> {
+    ) -> Result<(i128, i128, i128), Violation> {
         let (line, epoch) = (&held.lines[account], held.tenure.epoch);
         let book = self.books[site].get(epoch.0 as usize);
         let of = |part: fn(&Book) -> &Vec<i64>| book.map_or(0, |book| i128::from(part(book)[account]));
@@ -352,15 +447,15 @@ impl Audit {
             }
         }
         if places.is_empty() {
-            return Ok((0, left));
+            return Ok((0, left, 0));
         }
         if is_copied {
             if could + coming_most > left + excused && !is_waited_for {
                 return overdraft(format!("could spend {} of {left}, of {excused} excused", could + coming_most));
             }
-            return Ok((0, left));
+            return Ok((0, left, could + coming_most));
         }
-        Ok((found, 0))
+        Ok((found, 0, could + coming_most))
     }
 }
 

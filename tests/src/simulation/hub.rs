@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{
-    Fenced, FencedEvent, HubEvent, HubSide, Line, Part, Pool, Suspense, Told, step_with,
+    Creditor, Debt, DebtEvent, Fenced, FencedEvent, HubEvent, HubSide, Kept, Line, Part, Pool, Suspense, Told,
+    step_with,
 };
 use huitong_protocol::id::Epoch;
 use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::{Greeting, NotContinuous, Standing, Tenure};
 
-use super::message::{Account, Message, Report, Site};
+use super::message::{Account, Journal, Message, Report, Site, Totals};
 
 /// One epoch of a store.
 #[derive(Clone, Debug)]
@@ -28,6 +29,12 @@ pub struct Held {
     pub lines: Vec<Line>,
     /// Per account, once fenced.
     pub suspense: Vec<Suspense>,
+    /// The end of its journal as the hub has it.
+    pub kept: Head,
+    /// What that comes to.
+    pub totals: Totals,
+    /// A restored hub has forgotten how much of the journal it had once.
+    pub is_forgotten: bool,
 }
 
 /// Head office's database.
@@ -41,6 +48,8 @@ pub struct Disk {
     pub life: u64,
     /// Living epochs that this life has not heard.
     pub waiting: BTreeSet<(Site, Epoch)>,
+    /// Per account, what was collected of overdrafts and given back of that: head office's own entries.
+    pub collected: Vec<(i64, i64)>,
 }
 
 /// What a transaction gave.
@@ -52,21 +61,97 @@ pub struct Done {
     pub touched: Vec<Account>,
     /// Paid back from the risk account.
     pub repaid: Vec<(Account, i64)>,
+    /// What accounts did with their overdrafts.
+    pub settled: Vec<(Account, DebtEvent)>,
 }
 
 impl Disk {
-    /// A hub with value on its accounts, and nobody enrolled.
+    /// A hub with value in its purses, and nobody enrolled. The last purse is that of the risk.
     #[must_use]
-    pub fn new(stores: usize, accounts: usize, loaded_minor: i64) -> Self {
-        let pool = Pool { loaded_minor, ..Pool::default() };
-        Self { pools: vec![pool; accounts], stores: vec![Vec::new(); stores], life: 1, waiting: BTreeSet::new() }
+    pub fn new(stores: usize, loaded_minor: &[i64]) -> Self {
+        let pools = loaded_minor.iter().map(|&loaded_minor| Pool { loaded_minor, ..Pool::default() }).collect();
+        let collected = vec![(0, 0); loaded_minor.len()];
+        Self { pools, stores: vec![Vec::new(); stores], life: 1, waiting: BTreeSet::new(), collected }
+    }
+
+    fn risk(&self) -> Account {
+        self.pools.len() - 1
+    }
+
+    /// What is known of an account's overdrafts.
+    #[must_use]
+    pub fn debt(&self, account: Account) -> Debt {
+        let (collected_minor, returned_minor) = self.collected[account];
+        let none = Debt { collected_minor, returned_minor, ..Debt::default() };
+        self.stores.iter().flatten().fold(none, |debt, held| {
+            let (drawn_minor, back_minor) = held.totals.overdrafts[account];
+            Debt { drawn_minor: debt.drawn_minor + drawn_minor, back_minor: debt.back_minor + back_minor, ..debt }
+        })
+    }
+
+    /// What may be granted of a purse.
+    #[must_use]
+    pub fn grantable_minor(&self, care: &impl Care, account: Account) -> i64 {
+        let risk = self.risk();
+        if account != risk {
+            return self.pools[account].free_minor();
+        }
+        let kept = (0..risk).fold(Kept::default(), |kept, account| kept.with_debt(&self.debt(account)));
+        let kept = self.stores.iter().flatten().fold(kept, |kept, held| {
+            let back_minor = held.totals.overdrafts.iter().map(|overdraft| overdraft.1).sum();
+            kept.with_line(held.lines[risk].seen.loaded_minor, back_minor)
+        });
+        kept.lendable_minor(care, &self.pools[risk])
+    }
+
+    /// Collects what an account owes as far as its pool has it, or gives back what was collected too much.
+    pub fn settle(&mut self, care: &impl Care, account: Account, done: &mut Done) {
+        let risk = self.risk();
+        let is_read = self.stores.iter().flatten().all(|held| !held.is_forgotten);
+        if account == risk || !self.may_grant(care) {
+            return;
+        }
+        let debt = self.debt(account);
+        let side = Creditor { theirs: self.pools[account], risk: self.pools[risk], debt };
+        let event = if debt.owed_minor() > 0 {
+            DebtEvent::Collect { amount_minor: debt.owed_minor().min(side.theirs.free_minor()) }
+        } else if is_read || !care.keeps(Rule::ExcessByWholeJournal) {
+            DebtEvent::Return { amount_minor: debt.excess_minor().min(side.risk.free_minor()) }
+        } else {
+            return;
+        };
+        if let Ok(next) = step_with(care, &side, event) {
+            (self.pools[account], self.pools[risk]) = (next.theirs, next.risk);
+            self.collected[account] = (next.debt.collected_minor, next.debt.returned_minor);
+            done.settled.push((account, event));
+            done.touched.extend([account, risk]);
+        }
+    }
+
+    /// A store's journal arrives.
+    pub fn brought(&mut self, care: &impl Care, journal: &Journal, done: &mut Done) {
+        let &Journal { site, copy, epoch, life, session, since, head, ref totals } = journal;
+        let (own_life, is_waited_for) = (self.life, self.waiting.contains(&(site, epoch)));
+        let is_living = |held: &&mut Held| held.tenure.standing == Standing::Living || !care.keeps(Rule::EpochIsFenced);
+        let Some(held) = self.of_epoch(site, epoch).filter(is_living) else {
+            return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
+        };
+        if (life, session) != (own_life, held.session.0) && care.keeps(Rule::ReportOfOwnSession) {
+            return done.send.push(Message::Again { site, copy });
+        }
+        if since == held.kept && head.seq >= since.seq {
+            (held.kept, held.totals) = (head, totals.clone());
+        }
+        held.is_forgotten &= is_waited_for || held.kept.seq < held.tenure.heard.seq;
+        done.send.push(Message::Kept { site, copy, epoch, head: held.kept });
     }
 
     fn may_grant(&self, care: &impl Care) -> bool {
         self.waiting.is_empty() || !care.keeps(Rule::RecoveryWaits)
     }
 
-    fn of_epoch(&mut self, site: Site, epoch: Epoch) -> Option<&mut Held> {
+    /// An epoch of a store.
+    pub fn of_epoch(&mut self, site: Site, epoch: Epoch) -> Option<&mut Held> {
         self.stores[site].iter_mut().find(|held| held.tenure.epoch == epoch)
     }
 
@@ -87,6 +172,9 @@ impl Disk {
                 told: Told::begin(self.life),
                 lines: vec![Line::default(); accounts],
                 suspense: vec![Suspense::default(); accounts],
+                kept: Head::START,
+                totals: Totals { overdrafts: vec![(0, 0); accounts] },
+                is_forgotten: false,
             });
             Epoch(last + 1)
         });
@@ -234,9 +322,9 @@ impl Disk {
         if !self.may_grant(care) {
             return;
         }
-        let (life, pool) = (self.life, self.pools[account]);
+        let life = self.life;
         let session = self.of_epoch(site, epoch).map_or(0, |held| held.session.0);
-        let is_free = pool.free_minor() >= missing_minor || !care.keeps(Rule::GrantWithinPool);
+        let is_free = self.grantable_minor(care, account) >= missing_minor || !care.keeps(Rule::GrantWithinPool);
         if !is_free {
             for other in (0..self.stores.len()).filter(|&other| other != site) {
                 done.send.push(Message::Recall { site: other, account });
@@ -250,7 +338,7 @@ impl Disk {
                 }
             }
         }
-        let amount_minor = if is_free { missing_minor } else { self.pools[account].free_minor() };
+        let amount_minor = if is_free { missing_minor } else { self.grantable_minor(care, account) };
         let pool = self.pools[account];
         let Some(held) = self.of_epoch(site, epoch) else { return };
         let side = HubSide { pool, line: held.lines[account] };
@@ -278,6 +366,10 @@ impl Disk {
     /// Takes value off at head office.
     pub fn spend(&mut self, care: &impl Care, account: Account, amount_minor: i64, done: &mut Done) -> bool {
         if !self.may_grant(care) {
+            return false;
+        }
+        // A budget is not cut by what is owed to accounts.
+        if account == self.risk() && self.grantable_minor(care, account) < amount_minor {
             return false;
         }
         let side = HubSide { pool: self.pools[account], ..HubSide::default() };

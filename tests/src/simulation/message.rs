@@ -33,13 +33,18 @@ pub enum Want {
     Load(Account, i64),
     /// Goods paid with an account.
     Spend(Account, i64),
+    /// All of them come back: what the operation took is put on again where it was taken from.
+    Return(OpId, Account, i64),
 }
 
 /// What a till was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
     /// Done.
-    Done,
+    Done {
+        /// Of a spend or of what came back of one: not the account's own, but a line's of the risk purse.
+        overdrawn_minor: i64,
+    },
     /// Not done, for good.
     Declined,
 }
@@ -160,6 +165,19 @@ pub enum Message {
         /// The change up to which it told.
         through_no: u64,
     },
+    /// A store's journal from where the hub has it.
+    Journal(Journal),
+    /// How far the hub has a store's journal.
+    Kept {
+        /// Whose.
+        site: Site,
+        /// Which of two copies.
+        copy: usize,
+        /// The epoch that wrote it.
+        epoch: Epoch,
+        /// Its end there.
+        head: Head,
+    },
     /// Value for a store.
     Grant {
         /// To whom.
@@ -186,6 +204,34 @@ pub enum Message {
         /// Of which account.
         account: Account,
     },
+}
+
+/// What a journal comes to at its end.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Per account: what was drawn for it from the line of the risk purse, and what of that came back.
+    pub overdrafts: Vec<(i64, i64)>,
+}
+
+/// A store's journal, as far as the hub lacks it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    /// Whose.
+    pub site: Site,
+    /// Which of two copies.
+    pub copy: usize,
+    /// The epoch that wrote it.
+    pub epoch: Epoch,
+    /// The hub's life that it met.
+    pub life: u64,
+    /// Its session.
+    pub session: u64,
+    /// After which entry it begins: it continues what has this end, and nothing else.
+    pub since: Head,
+    /// Its end.
+    pub head: Head,
+    /// What all entries up to it come to.
+    pub totals: Totals,
 }
 
 /// A part of a store's totals, and what it needs.

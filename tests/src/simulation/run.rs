@@ -34,6 +34,14 @@ pub struct Settings {
     pub trace_lines: usize,
 }
 
+impl Settings {
+    /// Purses: the accounts', and that of the risk, which is the last.
+    #[must_use]
+    pub const fn purses(&self) -> usize {
+        self.accounts + 1
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -2,7 +2,7 @@
 //!
 //! A transaction is a closure over the database that gives what is to be sent; the world decides whether the machine dies before or after its commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{Part, StoreCounters, StoreEvent, Told as Heard, step_with};
@@ -12,7 +12,10 @@ use huitong_protocol::journal::{Head, link};
 use huitong_protocol::tenure::Greeting;
 use huitong_protocol::till::Witness;
 
-use super::message::{Account, Message, OpId, Report, Site, Till, Told, Want};
+use super::message::{Account, Journal, Message, OpId, Report, Site, Till, Told, Totals, Want};
+
+/// Done with nothing overdrawn.
+const DONE: Told = Told::Done { overdrawn_minor: 0 };
 
 /// Counters in a report at most: few, so that there are parts.
 const LINES_MAX: usize = 2;
@@ -24,6 +27,8 @@ pub struct Effect {
     pub id: OpId,
     /// What it did.
     pub want: Want,
+    /// Of a spend or of what came back of one: not the account's own, but a line's of the risk purse.
+    pub overdrawn_minor: i64,
 }
 
 /// A store's database. What only grows is kept apart, so that a transaction can be undone by cutting it.
@@ -43,6 +48,10 @@ pub struct Disk {
     pub chain: Vec<Head>,
     /// Operations and what was told, in their order.
     pub told: Vec<(OpId, Want, Told)>,
+    /// What the journal comes to.
+    pub totals: Totals,
+    /// How far the hub is known to have the journal.
+    pub kept: Head,
     /// The highest life of the hub that it met.
     pub life: u64,
     /// Its turn of the ratchet.
@@ -51,7 +60,9 @@ pub struct Disk {
     pub greeted: Option<u64>,
     /// It is proved to have forgotten something, or the hub does not hear it.
     pub is_quarantined: bool,
-    known: HashMap<OpId, Told>,
+    known: HashMap<OpId, (Want, Told)>,
+    /// Spends of which the goods came back.
+    returned: HashSet<OpId>,
 }
 
 /// What a transaction may have to be put back to.
@@ -62,6 +73,8 @@ struct Before {
     heard: Heard,
     chain: usize,
     told: usize,
+    totals: Totals,
+    kept: Head,
     life: u64,
     turn: u64,
     greeted: Option<u64>,
@@ -69,23 +82,37 @@ struct Before {
 }
 
 impl Disk {
-    /// An empty one.
+    /// An empty one, with so many purses: the last is that of the risk.
     #[must_use]
-    pub fn new(accounts: usize) -> Self {
+    pub fn new(purses: usize) -> Self {
         Self {
             epoch: None,
-            counters: vec![StoreCounters::default(); accounts],
-            changes: vec![0; accounts],
+            counters: vec![StoreCounters::default(); purses],
+            changes: vec![0; purses],
             change_no: 0,
             heard: Heard::default(),
             chain: Vec::new(),
             told: Vec::new(),
+            totals: Totals { overdrafts: vec![(0, 0); purses] },
+            kept: Head::START,
             life: 0,
             turn: 0,
             greeted: None,
             is_quarantined: false,
             known: HashMap::new(),
+            returned: HashSet::new(),
         }
+    }
+
+    /// The place of the risk purse.
+    #[must_use]
+    pub fn risk(&self) -> Account {
+        self.counters.len() - 1
+    }
+
+    /// Whether it has a position of the journal.
+    fn has(&self, head: Head) -> bool {
+        head.seq == Seq::ZERO || self.at(head.seq) == Some(head)
     }
 
     /// The end of its journal.
@@ -106,7 +133,7 @@ impl Disk {
         match self.epoch {
             None => true,
             Some(epoch) if witness.epoch != epoch => witness.epoch < epoch,
-            Some(_) => witness.head.seq == Seq::ZERO || self.at(witness.head.seq) == Some(witness.head),
+            Some(_) => self.has(witness.head),
         }
     }
 
@@ -133,7 +160,7 @@ impl Disk {
     /// Whether the hub has not taken everything yet, as far as the store knows.
     #[must_use]
     pub fn is_untold(&self) -> bool {
-        self.heard.through_no < self.change_no || !self.heard.is_whole
+        self.heard.through_no < self.change_no || !self.heard.is_whole || self.kept != self.head()
     }
 
     fn before(&self) -> Before {
@@ -144,6 +171,8 @@ impl Disk {
             heard: self.heard,
             chain: self.chain.len(),
             told: self.told.len(),
+            totals: self.totals.clone(),
+            kept: self.kept,
             life: self.life,
             turn: self.turn,
             greeted: self.greeted,
@@ -155,9 +184,13 @@ impl Disk {
         (self.counters, self.changes) = (before.counters, before.changes);
         (self.change_no, self.heard) = (before.change_no, before.heard);
         self.chain.truncate(before.chain);
-        for (id, _, _) in self.told.drain(before.told..) {
+        for (id, want, _) in self.told.drain(before.told..) {
             self.known.remove(&id);
+            if let Want::Return(of, ..) = want {
+                self.returned.remove(&of);
+            }
         }
+        (self.totals, self.kept) = (before.totals, before.kept);
         (self.life, self.turn, self.greeted) = (before.life, before.turn, before.greeted);
         self.is_quarantined = before.is_quarantined;
     }
@@ -313,14 +346,18 @@ impl Machine {
         }
         let Some((id, want)) = want else { return self.answer(till, None, done) };
         if care.keeps(Rule::OperationsAreOnce)
-            && let Some(&told) = self.disk.known.get(&id)
+            && let Some(&(_, told)) = self.disk.known.get(&id)
         {
             return self.answer(till, Some((id, told)), done);
         }
         match want {
             Want::Trade => {
                 self.disk.append(&(id, want));
-                self.tell(till, id, want, Told::Done, done);
+                self.tell(till, id, want, DONE, done);
+            }
+            Want::Return(of, account, amount_minor) => {
+                let told = self.take_back(care, id, of, (account, amount_minor), done);
+                self.tell(till, id, want, told, done);
             }
             Want::Load(account, amount_minor) => {
                 if self.disk.is_quarantined {
@@ -341,7 +378,7 @@ impl Machine {
                     return self.report(care, Some((account, amount_minor - has_minor)), done);
                 }
                 if !lacks || !self.has_session {
-                    let told = self.count(care, Some(id), account, StoreEvent::Spend { amount_minor }, done);
+                    let told = self.spend(care, id, account, amount_minor, done);
                     self.tell(till, id, want, told, done);
                 }
             }
@@ -373,18 +410,60 @@ impl Machine {
             Ok(next) => {
                 self.disk.change(account, next);
                 self.disk.append(&(what, account, next));
-                Told::Done
+                DONE
             }
             Err(_) => Told::Declined,
         }
     }
 
+    /// Spends of an account, and what it lacks from the line of the risk purse: head office could not be asked, or not in time.
+    fn spend(&mut self, care: &impl Care, id: OpId, account: Account, amount_minor: i64, done: &mut Done) -> Told {
+        let told = self.count(care, Some(id), account, StoreEvent::Spend { amount_minor }, done);
+        let (risk, own_minor) = (self.disk.risk(), self.disk.counters[account].available_minor().max(0));
+        let overdrawn_minor = amount_minor - own_minor;
+        if told != Told::Declined || self.disk.counters[risk].available_minor() < overdrawn_minor {
+            return told;
+        }
+        if own_minor > 0 {
+            self.count(care, Some(id), account, StoreEvent::Spend { amount_minor: own_minor }, done);
+        }
+        self.disk.totals.overdrafts[account].0 += overdrawn_minor;
+        self.count(care, Some(id), risk, StoreEvent::Spend { amount_minor: overdrawn_minor }, done);
+        Told::Done { overdrawn_minor }
+    }
+
+    /// Goods of an operation of this epoch come back: what was the account's goes there, and what was overdrawn to the line.
+    fn take_back(
+        &mut self,
+        care: &impl Care,
+        id: OpId,
+        of: OpId,
+        (account, amount_minor): (Account, i64),
+        done: &mut Done,
+    ) -> Told {
+        let Some(&(Want::Spend(..), Told::Done { overdrawn_minor })) = self.disk.known.get(&of) else {
+            return Told::Declined;
+        };
+        if !self.may_move_value() || !self.disk.returned.insert(of) {
+            return Told::Declined;
+        }
+        let (risk, own_minor) = (self.disk.risk(), amount_minor - overdrawn_minor);
+        if own_minor > 0 {
+            self.count(care, Some(id), account, StoreEvent::Load { amount_minor: own_minor }, done);
+        }
+        if overdrawn_minor > 0 {
+            self.disk.totals.overdrafts[account].1 += overdrawn_minor;
+            self.count(care, Some(id), risk, StoreEvent::Back { amount_minor: overdrawn_minor }, done);
+        }
+        Told::Done { overdrawn_minor }
+    }
+
     fn tell(&mut self, till: Till, id: OpId, want: Want, told: Told, done: &mut Done) {
-        if told == Told::Done {
-            done.effects.push(Effect { id, want });
+        if let Told::Done { overdrawn_minor } = told {
+            done.effects.push(Effect { id, want, overdrawn_minor });
         }
         self.disk.told.push((id, want, told));
-        self.disk.known.insert(id, told);
+        self.disk.known.insert(id, (want, told));
         self.waiting.retain(|waiting| waiting.1 != id);
         self.answer(till, Some((id, told)), done);
     }
@@ -400,11 +479,8 @@ impl Machine {
         if care.keeps(Rule::OperationsAreOnce) && self.disk.known.contains_key(&id) {
             return;
         }
-        let told = if self.may_move_value() {
-            self.count(care, Some(id), account, StoreEvent::Spend { amount_minor }, done)
-        } else {
-            Told::Declined
-        };
+        let told =
+            if self.may_move_value() { self.spend(care, id, account, amount_minor, done) } else { Told::Declined };
         self.tell(till, id, Want::Spend(account, amount_minor), told, done);
     }
 
@@ -447,6 +523,33 @@ impl Machine {
             counters: changed.into_iter().map(|(_, account)| (account, self.disk.counters[account])).collect(),
             needs,
         }));
+    }
+
+    /// Brings the hub what it lacks of the journal.
+    pub fn upload(&mut self, care: &impl Care, done: &mut Done) {
+        let (Some(epoch), true) = (self.disk.epoch, self.has_session && self.may_speak(care)) else { return };
+        done.send.push(Message::Journal(Journal {
+            site: self.site,
+            copy: self.copy,
+            epoch,
+            life: self.disk.life,
+            session: self.session,
+            since: self.disk.kept,
+            head: self.disk.head(),
+            totals: self.disk.totals.clone(),
+        }));
+    }
+
+    /// The hub says how far it has the journal, be it further or, after it was restored, less far than it was.
+    pub fn kept(&mut self, epoch: Epoch, head: Head) {
+        if self.disk.epoch != Some(epoch) {
+            return;
+        }
+        if self.disk.has(head) {
+            self.disk.kept = head;
+        } else {
+            self.disk.is_quarantined = true;
+        }
     }
 
     /// The hub took a part. If more is left to tell, tells it.

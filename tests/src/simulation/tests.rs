@@ -42,6 +42,8 @@ fn a_rule_that_is_taken_away_is_missed() {
         Rule::OperationsAreOnce,
         Rule::SuspenseIsNoPool,
         Rule::RunWithoutGap,
+        Rule::BackIsReleased,
+        Rule::UnreadBackIsKept,
     ];
     for rule in often {
         let report = run(&Settings::default(), Some(rule), 1, 120, 5_000, 2, true);

@@ -4,6 +4,9 @@ use huitong_protocol::till::Witness;
 
 use super::message::{OpId, Told, Want};
 
+/// So many sales a till remembers that goods could come back of.
+const PAID_MAX: usize = 4;
+
 /// A till's memory, which survives everything here.
 #[derive(Clone, Debug, Default)]
 pub struct TillNode {
@@ -11,6 +14,8 @@ pub struct TillNode {
     pub pending: Option<(OpId, Want)>,
     /// How many operations it began.
     pub begun: u32,
+    /// Sales of which goods could come back.
+    pub paid: Vec<(OpId, Want)>,
     /// The highest position that it saw.
     pub witness: Option<Witness>,
 }
@@ -28,6 +33,12 @@ impl TillNode {
             return None;
         }
         self.pending = None;
+        if let (Want::Spend(..), Told::Done { .. }) = (want, told) {
+            if self.paid.len() >= PAID_MAX {
+                self.paid.remove(0);
+            }
+            self.paid.push((id, want));
+        }
         Some((id, want, told))
     }
 }

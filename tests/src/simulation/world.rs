@@ -13,12 +13,14 @@ use rand::{Rng as _, SeedableRng as _};
 use super::Settings;
 use super::audit::{Audit, Kind, Violation};
 use super::hub;
-use super::message::{Message, OpId, Report, Told, Want};
-use super::store::{self, Crash, Disk, Machine};
+use super::message::{Journal, Message, OpId, Report, Told, Want};
+use super::store::{self, Crash, Disk, Effect, Machine};
 use super::till::TillNode;
 
 /// What every account has at the beginning.
 const LOADED_MINOR: i64 = 200;
+/// What all accounts may overdraw together.
+const BUDGET_MINOR: i64 = 120;
 /// The dearest operation.
 const AMOUNT_MAX_MINOR: i64 = 60;
 /// Messages under way at most: the network loses any beyond it.
@@ -72,13 +74,15 @@ impl<C: Care + Copy> World<C> {
     /// A world at rest.
     #[must_use]
     pub fn new(settings: &Settings, care: C, seed: u64) -> Self {
-        let (stores, accounts) = (settings.stores, settings.accounts);
-        let machine = |site| Machine::start(site, 0, Disk::new(accounts), settings.tills);
+        let (stores, purses) = (settings.stores, settings.purses());
+        let machine = |site| Machine::start(site, 0, Disk::new(purses), settings.tills);
+        let mut loaded_minor = vec![LOADED_MINOR; settings.accounts];
+        loaded_minor.push(BUDGET_MINOR);
         Self {
             care,
             settings: settings.clone(),
             random: StdRng::seed_from_u64(seed),
-            hub: hub::Disk::new(stores, accounts, LOADED_MINOR),
+            hub: hub::Disk::new(stores, &loaded_minor),
             hub_images: Vec::new(),
             machines: (0..stores).map(|site| vec![machine(site)]).collect(),
             images: vec![Vec::new(); stores],
@@ -86,7 +90,7 @@ impl<C: Care + Copy> World<C> {
             cut: vec![false; stores],
             closed_until: vec![0; stores],
             wire: Vec::new(),
-            audit: Audit::new(stores, accounts, LOADED_MINOR),
+            audit: Audit::new(stores, &loaded_minor),
             // Every other world only has a bad network and dying processes, so that not a cent may be missing in it.
             is_exact: seed.is_multiple_of(2),
             forgotten: Vec::new(),
@@ -204,6 +208,7 @@ impl<C: Care + Copy> World<C> {
         if let Some(before) = before {
             self.hub = before;
             done.repaid.clear();
+            done.settled.clear();
         }
         if crash != Crash::No {
             self.note(|| format!("the hub dies, {crash:?} its commit"));
@@ -212,6 +217,10 @@ impl<C: Care + Copy> World<C> {
         }
         for (account, amount_minor) in done.repaid {
             self.audit.hub_loaded(account, amount_minor);
+        }
+        for (account, event) in done.settled {
+            self.note(|| format!("the hub settles account {account}: {event:?}"));
+            self.audit.settled(account, event)?;
         }
         self.send(done.send);
         done.touched.into_iter().try_for_each(|account| self.check(account))
@@ -222,7 +231,7 @@ impl<C: Care + Copy> World<C> {
     }
 
     fn check_all(&self) -> Result<(), Violation> {
-        (0..self.settings.accounts).try_for_each(|account| self.check(account))
+        (0..self.settings.purses()).try_for_each(|account| self.check(account))
     }
 
     fn till_acts(&mut self) -> Result<(), Violation> {
@@ -235,6 +244,13 @@ impl<C: Care + Copy> World<C> {
             let want = match kind {
                 0 => Want::Trade,
                 1..=2 => Want::Load(account, amount_minor),
+                3 if !node.paid.is_empty() => {
+                    let (of, paid) = node.paid.swap_remove(account % node.paid.len());
+                    match paid {
+                        Want::Spend(account, amount_minor) => Want::Return(of, account, amount_minor),
+                        other => other,
+                    }
+                }
                 _ => Want::Spend(account, amount_minor),
             };
             node.begun += 1;
@@ -261,6 +277,8 @@ impl<C: Care + Copy> World<C> {
             | Message::Again { site, .. }
             | Message::Report(Report { site, .. })
             | Message::Taken { site, .. }
+            | Message::Journal(Journal { site, .. })
+            | Message::Kept { site, .. }
             | Message::Grant { site, .. }
             | Message::Recall { site, .. } => Some(*site),
         };
@@ -297,12 +315,15 @@ impl<C: Care + Copy> World<C> {
             Message::Answer { site, till, told, witness } => {
                 let epoch = witness.epoch;
                 if let Some((id, want, told)) = self.tills[site][till].hear(told, witness)
-                    && told == Told::Done
+                    && let Told::Done { overdrawn_minor } = told
                 {
                     self.outcome.done += 1;
-                    self.audit.told(epoch, id, want);
-                    if let Want::Load(account, _) | Want::Spend(account, _) = want {
-                        return self.check(account);
+                    self.audit.told(epoch, Effect { id, want, overdrawn_minor });
+                    if let Want::Load(account, _) | Want::Spend(account, _) | Want::Return(_, account, _) = want {
+                        self.check(account)?;
+                    }
+                    if overdrawn_minor > 0 {
+                        return self.check(self.settings.accounts);
                     }
                 }
                 Ok(())
@@ -349,6 +370,16 @@ impl<C: Care + Copy> World<C> {
                     machine.taken(care, (epoch, life, session), (since_no, through_no), done);
                 })
             }
+            Message::Journal(journal) => {
+                self.at_hub(|hub, care, done| hub.brought(care, &journal, done))?;
+                if let Some(held) = self.hub.of_epoch(journal.site, journal.epoch) {
+                    self.audit.read(journal.site, journal.epoch, &held.totals);
+                }
+                Ok(())
+            }
+            Message::Kept { site, copy, epoch, head } => {
+                self.at_store(site, copy, |machine, _, _| machine.kept(epoch, head))
+            }
             Message::Grant { site, copy, epoch, life, session, account, granted_minor, part_minor } => {
                 let value = (granted_minor, part_minor);
                 self.at_store(site, copy, |machine, care, done| {
@@ -381,8 +412,8 @@ impl<C: Care + Copy> World<C> {
     fn forget(&mut self, copy: usize, disk: &Disk) {
         let epoch = disk.epoch.unwrap_or(Epoch(0));
         for &(id, want, told) in &disk.told {
-            if told == Told::Done {
-                self.audit.lost(copy, epoch, id, want);
+            if let Told::Done { overdrawn_minor } = told {
+                self.audit.lost(copy, epoch, Effect { id, want, overdrawn_minor });
             }
         }
     }
@@ -390,7 +421,7 @@ impl<C: Care + Copy> World<C> {
     fn node_acts(&mut self) -> Result<(), Violation> {
         let site = self.pick(self.settings.stores);
         let copies = self.machines[site].len();
-        let (copy, account) = (self.pick(copies), self.pick(self.settings.accounts));
+        let (copy, account) = (self.pick(copies), self.pick(self.settings.purses()));
         let (nonce, call): (u64, u64) = (self.random.random(), self.random.random());
         let amount_minor = self.random.random_range(1..=AMOUNT_MAX_MINOR);
         let machine = &mut self.machines[site][copy];
@@ -401,7 +432,8 @@ impl<C: Care + Copy> World<C> {
             self.send(vec![Message::Enrol { site, copy, nonce, token }]);
             return Ok(());
         }
-        match self.random.random_range(0..10_u32) {
+        let risk = self.settings.accounts;
+        match self.random.random_range(0..15_u32) {
             0..=2 if !machine.has_session => {
                 self.at_store(site, copy, |machine, _, done| machine.hello((nonce, call), done))
             }
@@ -415,11 +447,19 @@ impl<C: Care + Copy> World<C> {
                 machine.release(care, account, amount_minor, done);
             }),
             6..=8 => self.at_store(site, copy, Machine::give_up),
+            // A line for the next time that the hub cannot be asked.
+            9 if amount_minor % 3 == 0 => {
+                self.at_store(site, copy, |machine, care, done| machine.report(care, Some((risk, amount_minor)), done))
+            }
+            9 | 12 => self.at_store(site, copy, Machine::upload),
+            10..=11 => self.at_hub(|hub, care, done| hub.settle(care, account, done)),
             _ if !self.care.keeps(Rule::NoTimeoutReturns) && self.cut[site] => {
                 self.at_hub(|hub, _, done| hub.reclaim(site, account, done))
             }
             _ if self.is_calm => Ok(()),
-            _ if amount_minor % 4 == 0 => {
+            // A person changes the budget, and does not make it larger than it once was.
+            _ if account == risk && amount_minor % 2 == 0 && self.audit.budget_minor() > BUDGET_MINOR => Ok(()),
+            _ if amount_minor % 4 == 0 || (account == risk && amount_minor % 2 == 0) => {
                 self.hub.load(&self.care, account, amount_minor);
                 self.audit.hub_loaded(account, amount_minor);
                 self.check(account)
@@ -487,21 +527,21 @@ impl<C: Care + Copy> World<C> {
             return Ok(());
         }
         let site = self.pick(self.settings.stores);
-        let kind = self.random.random_range(0..12_u32);
+        let kind = self.random.random_range(0..14_u32);
         if kind <= 3 {
             self.take_images(site);
             return Ok(());
         }
-        if kind == 4 {
+        if matches!(kind, 4 | 12..) {
             return self.restore_hub();
         }
         self.outcome.faults += 1;
         self.hub_images.clear();
-        let (tills, accounts) = (self.settings.tills, self.settings.accounts);
+        let (tills, purses) = (self.settings.tills, self.settings.purses());
         match kind {
             5 => {
                 self.note(|| format!("store {site} loses its disk"));
-                self.replace(site, Disk::new(accounts), false);
+                self.replace(site, Disk::new(purses), false);
             }
             6..=7 => {
                 if let Some(image) = self.images[site].pop() {
@@ -532,7 +572,7 @@ impl<C: Care + Copy> World<C> {
                 return self.at_hub(|hub, care, done| hub.fence(care, site, done));
             }
             11 => {
-                let account = self.pick(accounts);
+                let account = self.pick(purses);
                 return self.at_hub(|hub, care, done| hub.repay(care, site, account, done));
             }
             _ => {}
@@ -548,8 +588,8 @@ impl<C: Care + Copy> World<C> {
         let disk = &self.machines[site][0].disk;
         let epoch = disk.epoch.unwrap_or(Epoch(0));
         for &(id, want, told) in &disk.told {
-            if told == Told::Done {
-                self.audit.stands_again(0, epoch, id, want);
+            if let Told::Done { overdrawn_minor } = told {
+                self.audit.stands_again(0, epoch, Effect { id, want, overdrawn_minor });
             }
         }
     }
@@ -595,8 +635,11 @@ impl<C: Care + Copy> World<C> {
             self.hub.pools[account].loaded_minor = pool.loaded_minor;
             self.hub.pools[account].spent_minor = pool.spent_minor;
         }
-        for (site, epochs) in self.hub.stores.iter().enumerate() {
-            let Some(held) = epochs.last().filter(|held| held.tenure.standing == Standing::Living) else { continue };
+        self.hub.collected = log.collected;
+        for (site, epochs) in self.hub.stores.iter_mut().enumerate() {
+            let living = epochs.last_mut().filter(|held| held.tenure.standing == Standing::Living);
+            let Some(held) = living else { continue };
+            held.is_forgotten = true;
             self.hub.waiting.insert((site, held.tenure.epoch));
             let Some(known) = log.stores[site].last() else { continue };
             self.forgotten.retain(|(of, _)| of.0 != site);
@@ -634,6 +677,7 @@ impl<C: Care + Copy> World<C> {
                 }
                 self.drain()?;
                 self.at_store(site, 0, |machine, care, done| machine.report(care, None, done))?;
+                self.at_store(site, 0, Machine::upload)?;
                 self.drain()?;
                 self.at_store(site, 0, Machine::give_up)?;
                 self.drain()?;
