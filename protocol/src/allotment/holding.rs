@@ -6,6 +6,7 @@
 
 use super::rule::{Care, Rule};
 use super::{Refusal, Side, StoreCounters, StoreEvent, positive, raise};
+use crate::time::Instant;
 
 /// The counters of a purse with what of it is set aside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -38,6 +39,30 @@ pub enum HoldingEvent {
         /// What it pays: above zero, at most what it held.
         amount_minor: i64,
     },
+}
+
+/// One hold, as far as its end goes. Whether it is open is what was written down of it; the clock only says when it is to be ended, so that a clock which
+/// is put back opens nothing again, and one that is put forward ends nothing twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Term {
+    /// Nobody wrote down that it ended.
+    pub is_open: bool,
+    /// When it is to end.
+    pub until: Instant,
+}
+
+impl Term {
+    /// Whether it may still pay.
+    #[must_use]
+    pub fn pays(&self, care: &impl Care, now: Instant) -> bool {
+        (self.is_open || !care.keeps(Rule::EndedStaysEnded)) && now < self.until
+    }
+
+    /// Whether it is to be ended because its time is over.
+    #[must_use]
+    pub fn is_due(&self, care: &impl Care, now: Instant) -> bool {
+        (self.is_open || !care.keeps(Rule::HoldEndsOnce)) && now >= self.until
+    }
 }
 
 impl From<StoreCounters> for Holding {

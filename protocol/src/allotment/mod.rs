@@ -24,7 +24,7 @@ mod store;
 mod suspense;
 mod told;
 
-pub use holding::{Holding, HoldingEvent};
+pub use holding::{Holding, HoldingEvent, Term};
 pub use hub::{HubEvent, HubSide, Line, Pool};
 pub use overdraft::{Creditor, Debt, DebtEvent, Kept};
 pub use store::{StoreCounters, StoreEvent};

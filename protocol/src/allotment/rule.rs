@@ -94,6 +94,10 @@ rules! {
     UnreadBackIsKept = "unread-back-is-kept",
     /// A hub that was restored gives nothing back of what it collected before it has again read the journals by which it did.
     ExcessByWholeJournal = "excess-by-whole-journal",
+    /// A hold that ended does not end again, by its time either.
+    HoldEndsOnce = "hold-ends-once",
+    /// Nor does it pay: whatever the clock says now, what ended stays ended.
+    EndedStaysEnded = "ended-stays-ended",
 }
 
 /// Which rules are kept.

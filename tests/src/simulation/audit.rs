@@ -4,7 +4,7 @@
 //! long before somebody spends twice. Truth is what tills were told, and what stands in a living database. It is kept per epoch of a store, so that what one
 //! lost disk held never hides what another gave twice: of each epoch `granted − released + loads − spends` is what is left there, wherever its database is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use huitong_protocol::allotment::rule::Sound;
@@ -63,6 +63,8 @@ pub struct Audit {
     books: Vec<Vec<Book>>,
     loaded_minor: Vec<i64>,
     spent_minor: Vec<i64>,
+    /// Holds that are open in a database, by the store and its copy.
+    holds: BTreeMap<(Site, usize), BTreeMap<OpId, (Account, i64)>>,
     /// What accounts truly overdrew.
     debts: Vec<Debt>,
     /// What they may all together.
@@ -136,6 +138,7 @@ impl Audit {
             books: vec![Vec::new(); stores],
             loaded_minor: loaded_minor.to_vec(),
             spent_minor: vec![0; loaded_minor.len()],
+            holds: BTreeMap::new(),
             debts: vec![Debt::default(); loaded_minor.len()],
             budget_minor: loaded_minor.last().copied().unwrap_or(0),
         }
@@ -176,9 +179,11 @@ impl Audit {
         change(truth);
         let after = truth.counts();
         let (account, amount_minor, is_load) = match want {
-            Want::Trade => return,
+            Want::Trade | Want::Hold(..) | Want::Unhold(..) => return,
             Want::Load(account, amount_minor) | Want::Return(_, account, amount_minor) => (account, amount_minor, true),
-            Want::Spend(account, amount_minor) => (account, amount_minor, false),
+            Want::Spend(account, amount_minor) | Want::Capture(_, account, amount_minor) => {
+                (account, amount_minor, false)
+            }
         };
         let mut changes: Vec<((Epoch, i64), i64)> = Vec::new();
         for (counts, sign) in
@@ -223,6 +228,50 @@ impl Audit {
             truth.stands.push((copy, epoch, overdrawn_minor));
         });
         if twice { Err(Kind::Twice.of(format!("{id:?} {want:?} had two effects"))) } else { Ok(()) }
+    }
+
+    /// What a database committed about its holds.
+    ///
+    /// # Errors
+    /// One ended that was not open, or not as much is set aside as is promised.
+    pub fn promised(&mut self, machine: &Machine, effects: &[Effect], expired: &[OpId]) -> Result<(), Violation> {
+        let is_about = |effect: &Effect| matches!(effect.want, Want::Hold(..) | Want::Capture(..) | Want::Unhold(..));
+        if expired.is_empty() && !effects.iter().any(is_about) {
+            return Ok(());
+        }
+        let open = self.holds.entry((machine.site, machine.copy)).or_default();
+        let mut ended = expired.to_vec();
+        for effect in effects {
+            match effect.want {
+                Want::Hold(account, amount_minor, _) => {
+                    open.insert(effect.id, (account, amount_minor));
+                }
+                Want::Capture(of, ..) | Want::Unhold(of, _) => ended.push(of),
+                _ => {}
+            }
+        }
+        for of in ended {
+            if open.remove(&of).is_none() {
+                return Err(Kind::Twice.of(format!("the hold {of:?} of store {} ended and was over", machine.site)));
+            }
+        }
+        for (account, &held_minor) in machine.disk.held_minor.iter().enumerate() {
+            let promised_minor: i64 = open.values().filter(|hold| hold.0 == account).map(|hold| hold.1).sum();
+            if promised_minor != held_minor {
+                return Err(Kind::Missing.of(format!(
+                    "account {account}: {held_minor} is set aside at store {}, {promised_minor} is promised",
+                    machine.site
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A machine has another database than before.
+    pub fn replaced(&mut self, machine: &Machine) {
+        let holds = machine.disk.holds.iter().filter(|(_, hold)| hold.term.is_open);
+        let open = holds.map(|(id, hold)| (*id, (hold.account, hold.amount_minor))).collect();
+        self.holds.insert((machine.site, machine.copy), open);
     }
 
     /// A till was told that an operation is done.
@@ -428,8 +477,9 @@ impl Audit {
         for &Place { machine, has_session } in places {
             let counters = &machine.disk.counters[account];
             let has = counters.available();
-            if has < 0 {
-                return overdraft(format!("has {has}"));
+            let held = machine.disk.held_minor[account];
+            if has < i128::from(held) {
+                return overdraft(format!("has {has}, and {held} is promised"));
             }
             let coming = i128::from(line.granted_minor) - i128::from(counters.adopted_minor);
             let going = i128::from(counters.released_minor) - i128::from(line.seen.released_minor);

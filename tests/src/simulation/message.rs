@@ -14,7 +14,7 @@ pub type Site = usize;
 pub type Till = usize;
 
 /// The name of an operation: the till that asks and its own number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OpId {
     /// The store whose till it is.
     pub site: Site,
@@ -35,6 +35,28 @@ pub enum Want {
     Spend(Account, i64),
     /// All of them come back: what the operation took is put on again where it was taken from.
     Return(OpId, Account, i64),
+    /// Value of an account set aside, for so long by the store's clock.
+    Hold(Account, i64, i64),
+    /// Goods paid with what a hold set aside.
+    Capture(OpId, Account, i64),
+    /// A hold ends unused.
+    Unhold(OpId, Account),
+}
+
+impl Want {
+    /// The account that it is about.
+    #[must_use]
+    pub const fn account(self) -> Option<Account> {
+        match self {
+            Self::Trade => None,
+            Self::Load(account, _)
+            | Self::Spend(account, _)
+            | Self::Return(_, account, _)
+            | Self::Hold(account, _, _)
+            | Self::Capture(_, account, _)
+            | Self::Unhold(_, account) => Some(account),
+        }
+    }
 }
 
 /// What a till was told.

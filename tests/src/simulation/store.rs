@@ -2,15 +2,18 @@
 //!
 //! A transaction is a closure over the database that gives what is to be sent; the world decides whether the machine dies before or after its commit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use huitong_protocol::allotment::rule::{Care, Rule};
-use huitong_protocol::allotment::{Part, StoreCounters, StoreEvent, Told as Heard, step_with};
+use huitong_protocol::allotment::{
+    Holding, HoldingEvent, Part, StoreCounters, StoreEvent, Term, Told as Heard, step_with,
+};
 use huitong_protocol::continuity::{Continuity, Seen, compare};
 use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::{Head, link};
 use huitong_protocol::tenure::Greeting;
 use huitong_protocol::till::Witness;
+use huitong_protocol::time::Instant;
 
 use super::message::{Account, Journal, Message, OpId, Report, Site, Till, Told, Totals, Want};
 
@@ -31,6 +34,17 @@ pub struct Effect {
     pub overdrawn_minor: i64,
 }
 
+/// A hold in a store's database.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    /// Of which account.
+    pub account: Account,
+    /// What it sets aside.
+    pub amount_minor: i64,
+    /// Until when.
+    pub term: Term,
+}
+
 /// A store's database. What only grows is kept apart, so that a transaction can be undone by cutting it.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -38,6 +52,10 @@ pub struct Disk {
     pub epoch: Option<Epoch>,
     /// Counters per account.
     pub counters: Vec<StoreCounters>,
+    /// What of each is set aside.
+    pub held_minor: Vec<i64>,
+    /// Holds, ended or not, in the order of their names.
+    pub holds: BTreeMap<OpId, Hold>,
     /// The last change of each account's counters.
     pub changes: Vec<u64>,
     /// How many changes there were.
@@ -68,6 +86,8 @@ pub struct Disk {
 /// What a transaction may have to be put back to.
 struct Before {
     counters: Vec<StoreCounters>,
+    held_minor: Vec<i64>,
+    holds: BTreeMap<OpId, Hold>,
     changes: Vec<u64>,
     change_no: u64,
     heard: Heard,
@@ -88,6 +108,8 @@ impl Disk {
         Self {
             epoch: None,
             counters: vec![StoreCounters::default(); purses],
+            held_minor: vec![0; purses],
+            holds: BTreeMap::new(),
             changes: vec![0; purses],
             change_no: 0,
             heard: Heard::default(),
@@ -151,8 +173,18 @@ impl Disk {
         self.chain.push(Head { seq: head.seq.next(), hash: link(head.hash, &content) });
     }
 
-    fn change(&mut self, account: Account, next: StoreCounters) {
-        self.counters[account] = next;
+    /// A purse with what is set aside of it.
+    #[must_use]
+    pub fn holding(&self, account: Account) -> Holding {
+        Holding { counters: self.counters[account], held_minor: self.held_minor[account] }
+    }
+
+    fn change(&mut self, account: Account, next: Holding) {
+        self.held_minor[account] = next.held_minor;
+        if self.counters[account] == next.counters {
+            return;
+        }
+        self.counters[account] = next.counters;
         self.change_no += 1;
         self.changes[account] = self.change_no;
     }
@@ -166,6 +198,8 @@ impl Disk {
     fn before(&self) -> Before {
         Before {
             counters: self.counters.clone(),
+            held_minor: self.held_minor.clone(),
+            holds: self.holds.clone(),
             changes: self.changes.clone(),
             change_no: self.change_no,
             heard: self.heard,
@@ -182,6 +216,7 @@ impl Disk {
 
     fn undo(&mut self, before: Before) {
         (self.counters, self.changes) = (before.counters, before.changes);
+        (self.held_minor, self.holds) = (before.held_minor, before.holds);
         (self.change_no, self.heard) = (before.change_no, before.heard);
         self.chain.truncate(before.chain);
         for (id, want, _) in self.told.drain(before.told..) {
@@ -203,6 +238,8 @@ pub struct Done {
     pub send: Vec<Message>,
     /// What it did.
     pub effects: Vec<Effect>,
+    /// Holds that ended because their time was over.
+    pub expired: Vec<OpId>,
     /// Accounts to be audited.
     pub touched: Vec<Account>,
 }
@@ -256,6 +293,8 @@ pub struct Machine {
     pub sent_no: u64,
     /// Whether its database was put back to an earlier one, or copied, and not enrolled since.
     pub is_copy: bool,
+    /// What its clock says.
+    pub now: Instant,
 }
 
 impl Machine {
@@ -276,6 +315,7 @@ impl Machine {
             call: None,
             sent_no: 0,
             is_copy: false,
+            now: Instant(0),
         }
     }
 
@@ -302,6 +342,7 @@ impl Machine {
         if let Some(before) = before {
             self.disk.undo(before);
             done.effects.clear();
+            done.expired.clear();
         }
         if crash != Crash::No {
             let replies_stay = crash == Crash::Before && !care.keeps(Rule::ReplyAfterCommit);
@@ -355,6 +396,18 @@ impl Machine {
                 self.disk.append(&(id, want));
                 self.tell(till, id, want, DONE, done);
             }
+            Want::Hold(account, amount_minor, span) => {
+                let told = self.set_aside(care, id, (account, amount_minor), span, done);
+                self.tell(till, id, want, told, done);
+            }
+            Want::Capture(of, _, amount_minor) => {
+                let told = self.end_hold(care, of, Some(amount_minor), done);
+                self.tell(till, id, want, told, done);
+            }
+            Want::Unhold(of, _) => {
+                let told = self.end_hold(care, of, None, done);
+                self.tell(till, id, want, told, done);
+            }
             Want::Return(of, account, amount_minor) => {
                 let told = self.take_back(care, id, of, (account, amount_minor), done);
                 self.tell(till, id, want, told, done);
@@ -364,14 +417,14 @@ impl Machine {
                     return self.tell(till, id, want, Told::Declined, done);
                 }
                 let event = StoreEvent::Load { amount_minor };
-                let told = self.count(care, Some(id), account, event, done);
+                let told = self.count(care, Some(id), account, HoldingEvent::Moved(event), done);
                 self.tell(till, id, want, told, done);
             }
             Want::Spend(account, amount_minor) => {
                 if !self.may_move_value() {
                     return self.tell(till, id, want, Told::Declined, done);
                 }
-                let has_minor = self.disk.counters[account].available_minor();
+                let has_minor = self.disk.holding(account).available_minor();
                 let lacks = care.keeps(Rule::SpendWithinHolding) && has_minor < amount_minor;
                 if lacks && self.has_session && !self.waiting.iter().any(|waiting| waiting.1 == id) {
                     self.waiting.push((till, id, account, amount_minor));
@@ -402,14 +455,14 @@ impl Machine {
         care: &impl Care,
         what: Option<OpId>,
         account: Account,
-        event: StoreEvent,
+        event: HoldingEvent,
         done: &mut Done,
     ) -> Told {
         done.touched.push(account);
-        match step_with(care, &self.disk.counters[account], event) {
+        match step_with(care, &self.disk.holding(account), event) {
             Ok(next) => {
                 self.disk.change(account, next);
-                self.disk.append(&(what, account, next));
+                self.disk.append(&(what, account, next, self.now.0));
                 DONE
             }
             Err(_) => Told::Declined,
@@ -418,17 +471,18 @@ impl Machine {
 
     /// Spends of an account, and what it lacks from the line of the risk purse: head office could not be asked, or not in time.
     fn spend(&mut self, care: &impl Care, id: OpId, account: Account, amount_minor: i64, done: &mut Done) -> Told {
-        let told = self.count(care, Some(id), account, StoreEvent::Spend { amount_minor }, done);
-        let (risk, own_minor) = (self.disk.risk(), self.disk.counters[account].available_minor().max(0));
+        let spend = |amount_minor| HoldingEvent::Moved(StoreEvent::Spend { amount_minor });
+        let told = self.count(care, Some(id), account, spend(amount_minor), done);
+        let (risk, own_minor) = (self.disk.risk(), self.disk.holding(account).available_minor().max(0));
         let overdrawn_minor = amount_minor - own_minor;
-        if told != Told::Declined || self.disk.counters[risk].available_minor() < overdrawn_minor {
+        if told != Told::Declined || self.disk.holding(risk).available_minor() < overdrawn_minor {
             return told;
         }
         if own_minor > 0 {
-            self.count(care, Some(id), account, StoreEvent::Spend { amount_minor: own_minor }, done);
+            self.count(care, Some(id), account, spend(own_minor), done);
         }
         self.disk.totals.overdrafts[account].0 += overdrawn_minor;
-        self.count(care, Some(id), risk, StoreEvent::Spend { amount_minor: overdrawn_minor }, done);
+        self.count(care, Some(id), risk, spend(overdrawn_minor), done);
         Told::Done { overdrawn_minor }
     }
 
@@ -449,13 +503,76 @@ impl Machine {
         }
         let (risk, own_minor) = (self.disk.risk(), amount_minor - overdrawn_minor);
         if own_minor > 0 {
-            self.count(care, Some(id), account, StoreEvent::Load { amount_minor: own_minor }, done);
+            let load = StoreEvent::Load { amount_minor: own_minor };
+            self.count(care, Some(id), account, HoldingEvent::Moved(load), done);
         }
         if overdrawn_minor > 0 {
             self.disk.totals.overdrafts[account].1 += overdrawn_minor;
-            self.count(care, Some(id), risk, StoreEvent::Back { amount_minor: overdrawn_minor }, done);
+            let back = StoreEvent::Back { amount_minor: overdrawn_minor };
+            self.count(care, Some(id), risk, HoldingEvent::Moved(back), done);
         }
         Told::Done { overdrawn_minor }
+    }
+
+    /// Sets value aside for so long.
+    fn set_aside(
+        &mut self,
+        care: &impl Care,
+        id: OpId,
+        (account, amount_minor): (Account, i64),
+        span: i64,
+        done: &mut Done,
+    ) -> Told {
+        if !self.may_move_value() {
+            return Told::Declined;
+        }
+        let told = self.count(care, Some(id), account, HoldingEvent::Hold { amount_minor }, done);
+        if told != Told::Declined {
+            let term = Term { is_open: true, until: Instant(self.now.0 + span) };
+            self.disk.holds.insert(id, Hold { account, amount_minor, term });
+        }
+        told
+    }
+
+    /// A hold pays so much, or ends unused.
+    fn end_hold(&mut self, care: &impl Care, of: OpId, pays_minor: Option<i64>, done: &mut Done) -> Told {
+        let Some(Hold { account, amount_minor: held_minor, term }) = self.disk.holds.get(&of).copied() else {
+            return Told::Declined;
+        };
+        let event = match pays_minor {
+            Some(amount_minor) if term.pays(care, self.now) => HoldingEvent::Capture { held_minor, amount_minor },
+            None if term.is_open => HoldingEvent::Unhold { amount_minor: held_minor },
+            _ => return Told::Declined,
+        };
+        if !self.may_move_value() {
+            return Told::Declined;
+        }
+        let told = self.count(care, Some(of), account, event, done);
+        if told != Told::Declined {
+            self.close(of);
+        }
+        told
+    }
+
+    fn close(&mut self, of: OpId) {
+        if let Some(hold) = self.disk.holds.get_mut(&of) {
+            hold.term.is_open = false;
+        }
+    }
+
+    /// Ends what is over by the clock.
+    pub fn expire(&mut self, care: &impl Care, done: &mut Done) {
+        if self.disk.epoch.is_none() || self.disk.is_quarantined {
+            return;
+        }
+        let due = |hold: &(&OpId, &Hold)| hold.1.term.is_due(care, self.now);
+        let over: Vec<(OpId, Hold)> = self.disk.holds.iter().filter(due).map(|(of, hold)| (*of, *hold)).collect();
+        for (of, Hold { account, amount_minor, .. }) in over {
+            if self.count(care, Some(of), account, HoldingEvent::Unhold { amount_minor }, done) != Told::Declined {
+                self.close(of);
+                done.expired.push(of);
+            }
+        }
     }
 
     fn tell(&mut self, till: Till, id: OpId, want: Want, told: Told, done: &mut Done) {
@@ -583,7 +700,7 @@ impl Machine {
         if !self.may_speak(care) {
             return;
         }
-        self.count(care, None, account, StoreEvent::Release { amount_minor }, done);
+        self.count(care, None, account, HoldingEvent::Moved(StoreEvent::Release { amount_minor }), done);
         self.report(care, None, done);
     }
 
@@ -592,7 +709,7 @@ impl Machine {
         if self.waiting.iter().any(|waiting| waiting.2 == account) {
             return;
         }
-        let releasable_minor = self.disk.counters[account].releasable_minor(0);
+        let releasable_minor = self.disk.holding(account).releasable_minor(0);
         if releasable_minor > 0 {
             self.release(care, account, releasable_minor, done);
         } else {
@@ -612,11 +729,13 @@ impl Machine {
         if (!self.is_own(session) && care.keeps(Rule::GrantOfOwnSession)) || !self.may_speak(care) {
             return;
         }
-        let counters = self.disk.counters[account];
-        let total = if care.keeps(Rule::GrantsAreTotals) { granted_minor } else { counters.adopted_minor + part_minor };
-        let Ok(next) = step_with(care, &counters, StoreEvent::Adopt { granted_minor: total }) else { return };
+        let holding = self.disk.holding(account);
+        let adopted_minor = holding.counters.adopted_minor;
+        let total = if care.keeps(Rule::GrantsAreTotals) { granted_minor } else { adopted_minor + part_minor };
+        let adopt = HoldingEvent::Moved(StoreEvent::Adopt { granted_minor: total });
+        let Ok(next) = step_with(care, &holding, adopt) else { return };
         done.touched.push(account);
-        if next != counters {
+        if next != holding {
             self.disk.change(account, next);
             self.disk.append(&("adopt", account, total));
         }

@@ -4,8 +4,8 @@ use huitong_protocol::till::Witness;
 
 use super::message::{OpId, Told, Want};
 
-/// So many sales a till remembers that goods could come back of.
-const PAID_MAX: usize = 4;
+/// So many sales a till remembers that goods could come back of, and so many holds.
+const REMEMBERED_MAX: usize = 4;
 
 /// A till's memory, which survives everything here.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub struct TillNode {
     pub begun: u32,
     /// Sales of which goods could come back.
     pub paid: Vec<(OpId, Want)>,
+    /// Holds, ended or not: a till may ask for one that is over.
+    pub held: Vec<(OpId, Want)>,
     /// The highest position that it saw.
     pub witness: Option<Witness>,
 }
@@ -33,11 +35,16 @@ impl TillNode {
             return None;
         }
         self.pending = None;
-        if let (Want::Spend(..), Told::Done { .. }) = (want, told) {
-            if self.paid.len() >= PAID_MAX {
-                self.paid.remove(0);
+        let remembered = match (want, told) {
+            (Want::Spend(..), Told::Done { .. }) => Some(&mut self.paid),
+            (Want::Hold(..), Told::Done { .. }) => Some(&mut self.held),
+            _ => None,
+        };
+        if let Some(remembered) = remembered {
+            if remembered.len() >= REMEMBERED_MAX {
+                remembered.remove(0);
             }
-            self.paid.push((id, want));
+            remembered.push((id, want));
         }
         Some((id, want, told))
     }

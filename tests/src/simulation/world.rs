@@ -7,6 +7,7 @@ use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{Line, StoreCounters};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::tenure::Standing;
+use huitong_protocol::time::Instant;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -23,6 +24,10 @@ const LOADED_MINOR: i64 = 200;
 const BUDGET_MINOR: i64 = 120;
 /// The dearest operation.
 const AMOUNT_MAX_MINOR: i64 = 60;
+/// The longest hold, in steps of its store's clock.
+const SPAN_MAX: i64 = 3_000;
+/// When the storm ends, every clock has come so far, and goes on by the longest hold: every hold ends.
+const CALM_AHEAD: i64 = 1 << 40;
 /// Messages under way at most: the network loses any beyond it.
 const WIRE_MAX: usize = 400;
 /// Backups kept per node.
@@ -55,6 +60,8 @@ pub struct World<C> {
     tills: Vec<Vec<TillNode>>,
     /// Stores without a line to the hub.
     cut: Vec<bool>,
+    /// How far the clock of a store is ahead.
+    ahead: Vec<i64>,
     /// Until which step no till of a store asks: it was put back while the shop is closed.
     closed_until: Vec<u64>,
     wire: Vec<Message>,
@@ -88,6 +95,7 @@ impl<C: Care + Copy> World<C> {
             images: vec![Vec::new(); stores],
             tills: vec![vec![TillNode::default(); settings.tills]; stores],
             cut: vec![false; stores],
+            ahead: vec![0; stores],
             closed_until: vec![0; stores],
             wire: Vec::new(),
             audit: Audit::new(stores, &loaded_minor),
@@ -186,18 +194,28 @@ impl<C: Care + Copy> World<C> {
     ) -> Result<(), Violation> {
         let crash = self.crash();
         let (care, tills) = (self.care, self.settings.tills);
+        let now = self.now(site);
         let Some(machine) = self.machines[site].get_mut(copy) else { return Ok(()) };
+        machine.now = now;
         let done = machine.transact(&care, crash, tills, |machine, done| work(machine, &care, done));
         let epoch = machine.disk.epoch.unwrap_or(Epoch(0));
         if crash != Crash::No {
             self.note(|| format!("store {site}.{copy} dies, {crash:?} its commit"));
         }
-        for effect in done.effects {
+        for &effect in &done.effects {
             self.note(|| format!("store {site}.{copy} commits {:?}", effect));
             self.audit.committed(copy, epoch, effect)?;
         }
+        if let Some(machine) = self.machines[site].get(copy) {
+            self.audit.promised(machine, &done.effects, &done.expired)?;
+        }
         self.send(done.send);
         done.touched.into_iter().try_for_each(|account| self.check(account))
+    }
+
+    /// What the clock of a store says.
+    fn now(&self, site: usize) -> Instant {
+        Instant(i64::try_from(self.outcome.steps).unwrap_or(i64::MAX).saturating_add(self.ahead[site]))
     }
 
     fn at_hub(&mut self, work: impl FnOnce(&mut hub::Disk, &C, &mut hub::Done)) -> Result<(), Violation> {
@@ -238,7 +256,7 @@ impl<C: Care + Copy> World<C> {
         let (site, till) = (self.pick(self.settings.stores), self.pick(self.settings.tills));
         let amount_minor = self.random.random_range(1..=AMOUNT_MAX_MINOR);
         let account = self.pick(self.settings.accounts);
-        let kind = self.random.random_range(0..10_u32);
+        let (kind, span) = (self.random.random_range(0..10_u32), self.random.random_range(1..SPAN_MAX));
         let node = &mut self.tills[site][till];
         if node.pending.is_none() && !self.is_calm && kind != 9 {
             let want = match kind {
@@ -251,6 +269,16 @@ impl<C: Care + Copy> World<C> {
                         other => other,
                     }
                 }
+                4 if !node.held.is_empty() && amount_minor % 4 != 0 => {
+                    let place = account % node.held.len();
+                    let (of, held) = node.held[place];
+                    match held {
+                        Want::Hold(account, _, _) if amount_minor % 5 == 0 => Want::Unhold(of, account),
+                        Want::Hold(account, held_minor, _) => Want::Capture(of, account, held_minor.min(amount_minor)),
+                        other => other,
+                    }
+                }
+                4 => Want::Hold(account, amount_minor, span),
                 _ => Want::Spend(account, amount_minor),
             };
             node.begun += 1;
@@ -319,7 +347,7 @@ impl<C: Care + Copy> World<C> {
                 {
                     self.outcome.done += 1;
                     self.audit.told(epoch, Effect { id, want, overdrawn_minor });
-                    if let Want::Load(account, _) | Want::Spend(account, _) | Want::Return(_, account, _) = want {
+                    if let Some(account) = want.account() {
                         self.check(account)?;
                     }
                     if overdrawn_minor > 0 {
@@ -344,6 +372,7 @@ impl<C: Care + Copy> World<C> {
                 }
                 match before.filter(|_| began) {
                     Some(before) => {
+                        self.audit.replaced(&self.machines[site][copy]);
                         self.forget(copy, &before);
                         self.check_all()
                     }
@@ -433,7 +462,7 @@ impl<C: Care + Copy> World<C> {
             return Ok(());
         }
         let risk = self.settings.accounts;
-        match self.random.random_range(0..15_u32) {
+        match self.random.random_range(0..16_u32) {
             0..=2 if !machine.has_session => {
                 self.at_store(site, copy, |machine, _, done| machine.hello((nonce, call), done))
             }
@@ -441,7 +470,7 @@ impl<C: Care + Copy> World<C> {
             1 => self.at_store(site, copy, Machine::continue_report),
             2 => self.at_store(site, copy, |machine, _, done| machine.hello((nonce, call), done)),
             3..=5 => self.at_store(site, copy, |machine, care, done| {
-                let most_minor = machine.disk.counters[account].available_minor();
+                let most_minor = machine.disk.holding(account).available_minor();
                 let amount_minor =
                     if care.keeps(Rule::ReleaseWithinHolding) { most_minor.min(amount_minor) } else { amount_minor };
                 machine.release(care, account, amount_minor, done);
@@ -452,6 +481,7 @@ impl<C: Care + Copy> World<C> {
                 self.at_store(site, copy, |machine, care, done| machine.report(care, Some((risk, amount_minor)), done))
             }
             9 | 12 => self.at_store(site, copy, Machine::upload),
+            13 => self.at_store(site, copy, Machine::expire),
             10..=11 => self.at_hub(|hub, care, done| hub.settle(care, account, done)),
             _ if !self.care.keeps(Rule::NoTimeoutReturns) && self.cut[site] => {
                 self.at_hub(|hub, _, done| hub.reclaim(site, account, done))
@@ -557,6 +587,7 @@ impl<C: Care + Copy> World<C> {
                     self.audit.copied(site, &self.machines[site][0], &self.hub);
                     let disk = self.machines[site][0].disk.clone();
                     self.machines[site].push(Machine { is_copy: true, ..Machine::start(site, 1, disk, tills) });
+                    self.audit.replaced(&self.machines[site][1]);
                     self.welcomes[site] = [0; 2];
                 }
             }
@@ -585,6 +616,7 @@ impl<C: Care + Copy> World<C> {
         let machine = Machine { is_copy, ..Machine::start(site, 0, disk, tills) };
         let old = std::mem::replace(&mut self.machines[site][0], machine);
         self.forget(0, &old.disk);
+        self.audit.replaced(&self.machines[site][0]);
         let disk = &self.machines[site][0].disk;
         let epoch = disk.epoch.unwrap_or(Epoch(0));
         for &(id, want, told) in &disk.told {
@@ -651,9 +683,11 @@ impl<C: Care + Copy> World<C> {
     /// Faults stop; everything under way arrives; every operation that was begun is told.
     fn calm_down(&mut self) -> Result<(), Violation> {
         self.is_calm = true;
+        self.ahead.fill(CALM_AHEAD);
         self.cut.fill(false);
         let (stores, tills) = (self.settings.stores, self.settings.tills);
         for _ in 0..60 {
+            self.ahead.iter_mut().for_each(|ahead| *ahead += SPAN_MAX);
             for site in 0..stores {
                 while self.machines[site].len() > 1 {
                     if let Some(machine) = self.machines[site].pop() {
@@ -677,6 +711,7 @@ impl<C: Care + Copy> World<C> {
                 }
                 self.drain()?;
                 self.at_store(site, 0, |machine, care, done| machine.report(care, None, done))?;
+                self.at_store(site, 0, Machine::expire)?;
                 self.at_store(site, 0, Machine::upload)?;
                 self.drain()?;
                 self.at_store(site, 0, Machine::give_up)?;
@@ -686,13 +721,21 @@ impl<C: Care + Copy> World<C> {
             let pending = self.tills.iter().flatten().filter(|till| till.pending.is_some()).count();
             let silent = self.machines.iter().flatten().filter(|machine| !machine.has_session).count();
             let untold = self.machines.iter().flatten().filter(|machine| self.is_untold(machine)).count();
-            if pending == 0 && silent == 0 && untold == 0 && self.hub.waiting.is_empty() && self.wire.is_empty() {
+            let held: i64 = self.machines.iter().flatten().flat_map(|machine| &machine.disk.held_minor).sum();
+            if pending == 0
+                && silent == 0
+                && untold == 0
+                && held == 0
+                && self.hub.waiting.is_empty()
+                && self.wire.is_empty()
+            {
                 return Ok(());
             }
         }
         let words = format!(
-            "after the faults stopped: pending {:?}, sessions {:?}, not told by {:?}, the hub waits for {:?}, {} messages",
+            "after the faults stopped: pending {:?}, {} on hold, sessions {:?}, not told by {:?}, the hub waits for {:?}, {} messages",
             self.tills.iter().flatten().filter_map(|till| till.pending).collect::<Vec<_>>(),
+            self.machines.iter().flatten().flat_map(|machine| &machine.disk.held_minor).sum::<i64>(),
             self.machines.iter().flatten().map(|machine| machine.has_session).collect::<Vec<_>>(),
             self.machines
                 .iter()
