@@ -26,6 +26,8 @@ const BUDGET_MINOR: i64 = 120;
 const AMOUNT_MAX_MINOR: i64 = 60;
 /// The longest hold, in steps of its store's clock.
 const SPAN_MAX: i64 = 3_000;
+/// How far a clock jumps, in steps.
+const JUMP_MAX: i64 = 10_000;
 /// When the storm ends, every clock has come so far, and goes on by the longest hold: every hold ends.
 const CALM_AHEAD: i64 = 1 << 40;
 /// Messages under way at most: the network loses any beyond it.
@@ -512,7 +514,7 @@ impl<C: Care + Copy> World<C> {
         }
         let site = self.pick(self.settings.stores);
         self.outcome.faults += 1;
-        match self.random.random_range(0..8_u32) {
+        match self.random.random_range(0..9_u32) {
             0..=1 => self.cut[site] = true,
             2..=4 => self.cut[site] = false,
             5 => {
@@ -521,6 +523,15 @@ impl<C: Care + Copy> World<C> {
                 self.note(|| format!("store {site} restarts"));
             }
             6 => return self.garbled(site),
+            // A clock that was wrong is set right, or one that was right is set wrong, now and then because the machine started anew.
+            7 => {
+                self.ahead[site] = self.random.random_range(-JUMP_MAX..=JUMP_MAX);
+                self.note(|| format!("the clock of store {site} jumps"));
+                if self.random.random() {
+                    let tills = self.settings.tills;
+                    self.machines[site].iter_mut().for_each(|machine| machine.restart(tills));
+                }
+            }
             _ => {
                 self.wire.truncate(self.wire.len() / 2);
             }
