@@ -95,7 +95,7 @@ pub fn admit(tx: &mut Tx<'_>, caller: Caller) -> Result<Standpoint, Refusal> {
     if at.standing != Standing::Living {
         return Err(fenced(caller.store, caller.epoch));
     }
-    if (at.hello, at.life) != (caller.hello, caller.life) {
+    if !allotment::takes_report(&Sound, &(at.hello, at.life), &(caller.hello, caller.life)) {
         let words = "the store has begun another session since; say hello again";
         return Err(Refusal::new(SyncFault::SessionUnknown, words));
     }

@@ -35,7 +35,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use huitong_protocol::allotment::Purse;
+use huitong_protocol::allotment::rule::Sound;
+use huitong_protocol::allotment::{Purse, takes_grant};
 use huitong_protocol::bundle::PolicyState;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{Answer, Grant, RefusedLine, SyncFault, path};
@@ -372,7 +373,7 @@ impl Link {
 
 /// Whether a grant may be taken: value may move, and no later session began than the one that it was granted in.
 pub(crate) fn may_take(tx: &WriteTx<'_>, keeper: &Keeper, turn: HubTurn) -> Result<bool, StoreError> {
-    Ok(tx.chain().hub_turn == turn && keeper.gate(tx, tx.chain())?.is_open())
+    Ok(takes_grant(&Sound, &tx.chain().hub_turn, &turn) && keeper.gate(tx, tx.chain())?.is_open())
 }
 
 /// Starts the tasks of a link: poll, tend (release and report), upload, download. They end when the token is cancelled.

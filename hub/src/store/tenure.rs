@@ -2,7 +2,8 @@
 //!
 //! Invariant: of a store at most one epoch is living; an epoch that was fenced stays so; how far one was heard only rises.
 
-use huitong_protocol::allotment::Told;
+use huitong_protocol::allotment::rule::Sound;
+use huitong_protocol::allotment::{Told, may_lower_pools};
 use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::Reach;
@@ -350,7 +351,8 @@ pub fn waited_for(tx: &mut Tx<'_>) -> Result<Vec<(StoreId, Epoch)>, StoreError> 
 /// # Errors
 /// [`StoreError`].
 pub fn recovers(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-    Ok(root::must_recover(tx)?.is_some() || waits(tx)?)
+    let is_waiting = root::must_recover(tx)?.is_some() || waits(tx)?;
+    Ok(!may_lower_pools(&Sound, is_waiting))
 }
 
 /// Whether the hub was restored and still waits for somebody: pools may be below nothing then.

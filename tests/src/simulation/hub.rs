@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{
     Creditor, Debt, DebtEvent, Fenced, FencedEvent, HubEvent, HubSide, Kept, Line, Part, Pool, Suspense, Told,
-    step_with,
+    may_lower_pools, step_with, takes_report,
 };
 use huitong_protocol::id::Epoch;
 use huitong_protocol::journal::Head;
@@ -136,7 +136,7 @@ impl Disk {
         let Some(held) = self.of_epoch(site, epoch).filter(is_living) else {
             return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
         };
-        if (life, session) != (own_life, held.session.0) && care.keeps(Rule::ReportOfOwnSession) {
+        if !takes_report(care, &(own_life, held.session.0), &(life, session)) {
             return done.send.push(Message::Again { site, copy });
         }
         if since == held.kept && head.seq >= since.seq {
@@ -147,7 +147,7 @@ impl Disk {
     }
 
     fn may_grant(&self, care: &impl Care) -> bool {
-        self.waiting.is_empty() || !care.keeps(Rule::RecoveryWaits)
+        may_lower_pools(care, !self.waiting.is_empty())
     }
 
     /// An epoch of a store.
@@ -266,7 +266,7 @@ impl Disk {
             self.pools = pools;
             return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
         };
-        if (life, session) != (own_life, held.session.0) && care.keeps(Rule::ReportOfOwnSession) {
+        if !takes_report(care, &(own_life, held.session.0), &(life, session)) {
             self.pools = pools;
             return done.send.push(Message::Again { site, copy });
         }

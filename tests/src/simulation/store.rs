@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{
-    Holding, HoldingEvent, Part, StoreCounters, StoreEvent, Term, Told as Heard, step_with,
+    Holding, HoldingEvent, Part, StoreCounters, StoreEvent, Term, Told as Heard, step_with, takes_grant,
 };
 use huitong_protocol::continuity::{Continuity, Seen, compare};
 use huitong_protocol::id::{Epoch, Seq};
@@ -726,7 +726,8 @@ impl Machine {
         (granted_minor, part_minor): (i64, i64),
         done: &mut Done,
     ) {
-        if (!self.is_own(session) && care.keeps(Rule::GrantOfOwnSession)) || !self.may_speak(care) {
+        let own = self.disk.epoch.map(|epoch| (epoch, self.disk.life, self.session)).filter(|_| self.has_session);
+        if !takes_grant(care, &own, &Some(session)) || !self.may_speak(care) {
             return;
         }
         let holding = self.disk.holding(account);
