@@ -98,6 +98,10 @@ rules! {
     HoldEndsOnce = "hold-ends-once",
     /// Nor does it pay: whatever the clock says now, what ended stays ended.
     EndedStaysEnded = "ended-stays-ended",
+    /// A restored hub knows every epoch that there ever was, and which ended: none is minted twice, and none lives again.
+    EpochsAreRemembered = "epochs-are-remembered",
+    /// What was paid back of a fenced epoch waits no more.
+    RepaidWaitsNoMore = "repaid-waits-no-more",
 }
 
 /// Which rules are kept.

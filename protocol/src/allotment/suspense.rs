@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::Care;
+use super::rule::{Care, Rule};
 use super::{HubEvent, HubSide, Line, Pool, Refusal, Side, StoreCounters, positive, raise, step_with};
 
 /// What the hub did about one fenced line. It only rises.
@@ -75,7 +75,9 @@ impl Side for Fenced {
             }
             FencedEvent::Repay { amount_minor } => {
                 let needed_minor = positive(amount_minor)?;
-                let available_minor = self.waiting_minor();
+                let is_counted = care.keeps(Rule::RepaidWaitsNoMore);
+                let before = if is_counted { *self } else { Self { suspense: Suspense::default(), ..*self } };
+                let available_minor = before.waiting_minor();
                 if available_minor < needed_minor {
                     return Err(Refusal::Insufficient { available_minor, needed_minor });
                 }

@@ -12,8 +12,8 @@ use serde::Serialize;
 const AFTER_HELP: &str = "\
 Exit codes: 0 nothing was wrong, or each mutant was noticed; 2 usage; 3 something was wrong, or a mutant was not noticed.
 
-A seed lives the same life each time, with the same flags. Even seeds have a bad network and dying processes, and then not a cent may be missing; odd ones have
-lost disks, backups put back, copied stores, restored hubs and fenced stores as well. A mutant is the core with one of its rules taken away.";
+A seed lives the same life each time, with the same flags. Even seeds have a bad network, dying processes and clocks that jump, and then not a cent may be
+missing; odd ones have lost disks that may be found again, backups put back, copied stores, restored hubs and fenced stores as well. A mutant is the core with one of its rules taken away.";
 
 /// Simulates stores, tills, a hub and a bad network, many times.
 #[derive(Parser)]

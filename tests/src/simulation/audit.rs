@@ -341,6 +341,24 @@ impl Audit {
         }
     }
 
+    /// The group paid an account back what an epoch held that ended.
+    ///
+    /// # Errors
+    /// It was paid more than there ever was.
+    pub fn repaid(&mut self, site: Site, account: Account, amount_minor: i64, held: &Held) -> Result<(), Violation> {
+        let (epoch, line, repaid_minor) = (held.tenure.epoch, held.lines[account], held.suspense[account].repaid_minor);
+        let book = self.book(site, epoch);
+        let loaded_minor = book.loaded_minor[account] + book.undone_minor[account];
+        let most_minor = line.granted_minor - line.seen.released_minor + loaded_minor - line.seen.spent_minor;
+        if repaid_minor > most_minor {
+            return Err(Kind::Twice.of(format!(
+                "account {account}: {repaid_minor} was paid back of store {site}-{epoch}, which had {most_minor}"
+            )));
+        }
+        self.hub_loaded(account, amount_minor);
+        Ok(())
+    }
+
     /// Head office took value off.
     pub fn hub_spent(&mut self, account: Account, amount_minor: i64) {
         self.spent_minor[account] += amount_minor;

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{
-    Creditor, Debt, DebtEvent, Fenced, FencedEvent, HubEvent, HubSide, Kept, Line, Part, Pool, Suspense, Told,
-    may_lower_pools, step_with, takes_report,
+    Creditor, Debt, DebtEvent, Fenced, FencedEvent, HubEvent, HubSide, Kept, Line, Part, Pool, StoreCounters, Suspense,
+    Told, may_lower_pools, step_with, takes_report,
 };
 use huitong_protocol::id::Epoch;
 use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::{Greeting, NotContinuous, Standing, Tenure};
 
 use super::message::{Account, Journal, Message, Report, Site, Totals};
+use super::store;
 
 /// One epoch of a store.
 #[derive(Clone, Debug)]
@@ -35,6 +36,38 @@ pub struct Held {
     pub totals: Totals,
     /// A restored hub has forgotten how much of the journal it had once.
     pub is_forgotten: bool,
+    /// It ended while the hub was restored and had not heard it.
+    pub is_unheard: bool,
+}
+
+impl Held {
+    fn mint(epoch: Epoch, nonce: u64, life: u64, purses: usize) -> Self {
+        Self {
+            tenure: Tenure::mint(epoch),
+            nonce,
+            session: (0, 0),
+            told: Told::begin(life),
+            lines: vec![Line::default(); purses],
+            suspense: vec![Suspense::default(); purses],
+            kept: Head::START,
+            totals: Totals { overdrafts: vec![(0, 0); purses], counters: vec![StoreCounters::default(); purses] },
+            is_forgotten: false,
+            is_unheard: false,
+        }
+    }
+}
+
+/// What a restored hub has forgotten of an epoch.
+#[derive(Clone, Debug)]
+pub struct Forgotten {
+    /// Whose.
+    pub site: Site,
+    /// Which.
+    pub epoch: Epoch,
+    /// Per account: granted, and seen to be given back.
+    pub lines: Vec<Line>,
+    /// It has ended: nobody will tell any more, and a person answers for it.
+    pub has_ended: bool,
 }
 
 /// Head office's database.
@@ -60,7 +93,7 @@ pub struct Done {
     /// Accounts to be audited.
     pub touched: Vec<Account>,
     /// Paid back from the risk account.
-    pub repaid: Vec<(Account, i64)>,
+    pub repaid: Vec<(Site, Epoch, Account, i64)>,
     /// What accounts did with their overdrafts.
     pub settled: Vec<(Account, DebtEvent)>,
 }
@@ -72,6 +105,46 @@ impl Disk {
         let pools = loaded_minor.iter().map(|&loaded_minor| Pool { loaded_minor, ..Pool::default() }).collect();
         let collected = vec![(0, 0); loaded_minor.len()];
         Self { pools, stores: vec![Vec::new(); stores], life: 1, waiting: BTreeSet::new(), collected }
+    }
+
+    /// Is put back to a backup. What stands in its log on another disk is not forgotten: its life, which epochs there were and which ended, and its own
+    /// postings. Gives what is forgotten of each epoch, be it that a late journal told it.
+    #[must_use]
+    pub fn restored(log: &Self, mut image: Self, care: &impl Care) -> (Self, Vec<Forgotten>) {
+        image.life = log.life + 1;
+        image.waiting.clear();
+        for (pool, known) in image.pools.iter_mut().zip(&log.pools) {
+            (pool.loaded_minor, pool.spent_minor) = (known.loaded_minor, known.spent_minor);
+        }
+        image.collected.clone_from(&log.collected);
+        let (purses, mut forgotten) = (image.pools.len(), Vec::new());
+        for (site, epochs) in log.stores.iter().enumerate() {
+            for known in epochs {
+                let epoch = known.tenure.epoch;
+                let at = image.stores[site].iter().position(|held| held.tenure.epoch == epoch);
+                if at.is_none() && !care.keeps(Rule::EpochsAreRemembered) {
+                    continue;
+                }
+                let at = at.unwrap_or_else(|| {
+                    image.stores[site].push(Held::mint(epoch, known.nonce, log.life, purses));
+                    image.stores[site].len() - 1
+                });
+                let held = &mut image.stores[site][at];
+                held.is_forgotten |= known.is_forgotten || held.kept != known.kept;
+                let had_ended = held.tenure.standing == Standing::Fenced;
+                let has_ended =
+                    had_ended || known.tenure.standing == Standing::Fenced && care.keeps(Rule::EpochsAreRemembered);
+                if has_ended {
+                    held.is_unheard |= !had_ended;
+                    held.tenure.standing = Standing::Fenced;
+                } else {
+                    held.is_forgotten = true;
+                    image.waiting.insert((site, epoch));
+                }
+                forgotten.push(Forgotten { site, epoch, lines: lacking(&known.lines, &held.lines), has_ended });
+            }
+        }
+        (image, forgotten)
     }
 
     fn risk(&self) -> Account {
@@ -155,6 +228,27 @@ impl Disk {
         self.stores[site].iter_mut().find(|held| held.tenure.epoch == epoch)
     }
 
+    /// A lost database is found, and a person brings its journal: it says what became of the value of an epoch that ended.
+    pub fn found(&mut self, care: &impl Care, site: Site, database: &store::Disk, done: &mut Done) {
+        let pools = &mut self.pools;
+        let ended =
+            |held: &&mut Held| Some(held.tenure.epoch) == database.epoch && held.tenure.standing == Standing::Fenced;
+        let Some(held) = self.stores[site].iter_mut().find(ended) else { return };
+        // It continues what is here, and has the end that was reported.
+        if !database.has(held.kept) || !database.has(held.tenure.heard) {
+            return;
+        }
+        (held.kept, held.totals) = (database.head(), database.totals());
+        for (account, &counters) in held.totals.counters.iter().enumerate() {
+            let side = Fenced { pool: pools[account], line: held.lines[account], suspense: held.suspense[account] };
+            let event = FencedEvent::Journal { counters, is_unheard: held.is_unheard };
+            if let Ok(next) = step_with(care, &side, event) {
+                (pools[account], held.lines[account]) = (next.pool, next.line);
+                done.touched.push(account);
+            }
+        }
+    }
+
     /// Mints an epoch, and fences the one before.
     pub fn enrol(&mut self, care: &impl Care, site: Site, copy: usize, (nonce, token): (u64, usize), done: &mut Done) {
         let known = self.stores[site].iter().find(|held| held.nonce == nonce).map(|held| held.tenure.epoch);
@@ -164,18 +258,8 @@ impl Disk {
         let epoch = known.unwrap_or_else(|| {
             let last = self.stores[site].last().map_or(0, |held| held.tenure.epoch.0);
             self.fence(care, site, done);
-            let accounts = self.pools.len();
-            self.stores[site].push(Held {
-                tenure: Tenure::mint(Epoch(last + 1)),
-                nonce,
-                session: (0, 0),
-                told: Told::begin(self.life),
-                lines: vec![Line::default(); accounts],
-                suspense: vec![Suspense::default(); accounts],
-                kept: Head::START,
-                totals: Totals { overdrafts: vec![(0, 0); accounts] },
-                is_forgotten: false,
-            });
+            let held = Held::mint(Epoch(last + 1), nonce, self.life, self.pools.len());
+            self.stores[site].push(held);
             Epoch(last + 1)
         });
         done.send.push(Message::Enrolled { site, copy, nonce, epoch, life: self.life });
@@ -188,7 +272,7 @@ impl Disk {
         };
         held.tenure.standing = Standing::Fenced;
         let epoch = held.tenure.epoch;
-        self.waiting.remove(&(site, epoch));
+        held.is_unheard = self.waiting.remove(&(site, epoch));
         for account in 0..self.pools.len() {
             done.touched.push(account);
             if !care.keeps(Rule::SuspenseIsNoPool) {
@@ -203,10 +287,12 @@ impl Disk {
         let pool = self.pools[account];
         for held in self.stores[site].iter_mut().filter(|held| held.tenure.standing == Standing::Fenced) {
             let side = Fenced { pool, line: held.lines[account], suspense: held.suspense[account] };
-            let amount_minor = side.waiting_minor();
+            let counted = care.keeps(Rule::RepaidWaitsNoMore);
+            let waits = if counted { side } else { Fenced { suspense: Suspense::default(), ..side } };
+            let amount_minor = waits.waiting_minor();
             if let Ok(next) = step_with(care, &side, FencedEvent::Repay { amount_minor }) {
                 (self.pools[account], held.suspense[account]) = (next.pool, next.suspense);
-                done.repaid.push((account, amount_minor));
+                done.repaid.push((site, held.tenure.epoch, account, amount_minor));
                 done.touched.push(account);
                 return;
             }
@@ -385,4 +471,14 @@ impl Disk {
         self.pools[account].granted_minor -= held_minor;
         done.touched.push(account);
     }
+}
+
+/// What a backup has forgotten of lines.
+fn lacking(known: &[Line], held: &[Line]) -> Vec<Line> {
+    let of = |(known, held): (&Line, &Line)| {
+        let released_minor = known.seen.released_minor - held.seen.released_minor;
+        let seen = StoreCounters { released_minor, ..StoreCounters::default() };
+        Line { granted_minor: known.granted_minor - held.granted_minor, seen }
+    };
+    known.iter().zip(held).map(of).collect()
 }

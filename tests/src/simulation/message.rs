@@ -233,6 +233,8 @@ pub enum Message {
 pub struct Totals {
     /// Per account: what was drawn for it from the line of the risk purse, and what of that came back.
     pub overdrafts: Vec<(i64, i64)>,
+    /// Per account, the counters.
+    pub counters: Vec<StoreCounters>,
 }
 
 /// A store's journal, as far as the hub lacks it.

@@ -2,20 +2,21 @@
 //!
 //! A transaction is a closure over the database that gives what is to be sent; the world decides whether the machine dies before or after its commit.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod disk;
+mod value;
 
 use huitong_protocol::allotment::rule::{Care, Rule};
-use huitong_protocol::allotment::{
-    Holding, HoldingEvent, Part, StoreCounters, StoreEvent, Term, Told as Heard, step_with, takes_grant,
-};
+use huitong_protocol::allotment::{HoldingEvent, Part, StoreEvent, Told as Heard, step_with, takes_grant};
 use huitong_protocol::continuity::{Continuity, Seen, compare};
-use huitong_protocol::id::{Epoch, Seq};
-use huitong_protocol::journal::{Head, link};
+use huitong_protocol::id::Epoch;
+use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::Greeting;
 use huitong_protocol::till::Witness;
 use huitong_protocol::time::Instant;
 
-use super::message::{Account, Journal, Message, OpId, Report, Site, Till, Told, Totals, Want};
+use super::message::{Account, Journal, Message, OpId, Report, Site, Till, Told, Want};
+
+pub use disk::{Disk, Hold};
 
 /// Done with nothing overdrawn.
 const DONE: Told = Told::Done { overdrawn_minor: 0 };
@@ -32,203 +33,6 @@ pub struct Effect {
     pub want: Want,
     /// Of a spend or of what came back of one: not the account's own, but a line's of the risk purse.
     pub overdrawn_minor: i64,
-}
-
-/// A hold in a store's database.
-#[derive(Clone, Copy, Debug)]
-pub struct Hold {
-    /// Of which account.
-    pub account: Account,
-    /// What it sets aside.
-    pub amount_minor: i64,
-    /// Until when.
-    pub term: Term,
-}
-
-/// A store's database. What only grows is kept apart, so that a transaction can be undone by cutting it.
-#[derive(Clone, Debug)]
-pub struct Disk {
-    /// The epoch that it lives; none before its enrolment.
-    pub epoch: Option<Epoch>,
-    /// Counters per account.
-    pub counters: Vec<StoreCounters>,
-    /// What of each is set aside.
-    pub held_minor: Vec<i64>,
-    /// Holds, ended or not, in the order of their names.
-    pub holds: BTreeMap<OpId, Hold>,
-    /// The last change of each account's counters.
-    pub changes: Vec<u64>,
-    /// How many changes there were.
-    pub change_no: u64,
-    /// How far the hub is known to have taken them.
-    pub heard: Heard,
-    /// The journal: the chain's hashes by position.
-    pub chain: Vec<Head>,
-    /// Operations and what was told, in their order.
-    pub told: Vec<(OpId, Want, Told)>,
-    /// What the journal comes to.
-    pub totals: Totals,
-    /// How far the hub is known to have the journal.
-    pub kept: Head,
-    /// The highest life of the hub that it met.
-    pub life: u64,
-    /// Its turn of the ratchet.
-    pub turn: u64,
-    /// The nonce of a hello that is not answered yet.
-    pub greeted: Option<u64>,
-    /// It is proved to have forgotten something, or the hub does not hear it.
-    pub is_quarantined: bool,
-    known: HashMap<OpId, (Want, Told)>,
-    /// Spends of which the goods came back.
-    returned: HashSet<OpId>,
-}
-
-/// What a transaction may have to be put back to.
-struct Before {
-    counters: Vec<StoreCounters>,
-    held_minor: Vec<i64>,
-    holds: BTreeMap<OpId, Hold>,
-    changes: Vec<u64>,
-    change_no: u64,
-    heard: Heard,
-    chain: usize,
-    told: usize,
-    totals: Totals,
-    kept: Head,
-    life: u64,
-    turn: u64,
-    greeted: Option<u64>,
-    is_quarantined: bool,
-}
-
-impl Disk {
-    /// An empty one, with so many purses: the last is that of the risk.
-    #[must_use]
-    pub fn new(purses: usize) -> Self {
-        Self {
-            epoch: None,
-            counters: vec![StoreCounters::default(); purses],
-            held_minor: vec![0; purses],
-            holds: BTreeMap::new(),
-            changes: vec![0; purses],
-            change_no: 0,
-            heard: Heard::default(),
-            chain: Vec::new(),
-            told: Vec::new(),
-            totals: Totals { overdrafts: vec![(0, 0); purses] },
-            kept: Head::START,
-            life: 0,
-            turn: 0,
-            greeted: None,
-            is_quarantined: false,
-            known: HashMap::new(),
-            returned: HashSet::new(),
-        }
-    }
-
-    /// The place of the risk purse.
-    #[must_use]
-    pub fn risk(&self) -> Account {
-        self.counters.len() - 1
-    }
-
-    /// Whether it has a position of the journal.
-    fn has(&self, head: Head) -> bool {
-        head.seq == Seq::ZERO || self.at(head.seq) == Some(head)
-    }
-
-    /// The end of its journal.
-    #[must_use]
-    pub fn head(&self) -> Head {
-        self.chain.last().copied().unwrap_or(Head::START)
-    }
-
-    /// Its end as tills are shown it.
-    #[must_use]
-    pub fn witness(&self) -> Option<Witness> {
-        self.epoch.map(|epoch| Witness { epoch, head: self.head() })
-    }
-
-    /// Whether it contains a witness, in truth.
-    #[must_use]
-    pub fn contains(&self, witness: &Witness) -> bool {
-        match self.epoch {
-            None => true,
-            Some(epoch) if witness.epoch != epoch => witness.epoch < epoch,
-            Some(_) => self.has(witness.head),
-        }
-    }
-
-    fn at(&self, seq: Seq) -> Option<Head> {
-        let place = usize::try_from(seq.0.checked_sub(1)?).ok()?;
-        self.chain.get(place).copied()
-    }
-
-    /// Writes an entry. As in a real journal no two entries are the same, unless they say the same of the same operation.
-    fn append(&mut self, entry: &impl std::hash::Hash) {
-        let head = self.head();
-        let mut content = std::hash::DefaultHasher::new();
-        entry.hash(&mut content);
-        let content = std::hash::Hasher::finish(&content).to_le_bytes();
-        self.chain.push(Head { seq: head.seq.next(), hash: link(head.hash, &content) });
-    }
-
-    /// A purse with what is set aside of it.
-    #[must_use]
-    pub fn holding(&self, account: Account) -> Holding {
-        Holding { counters: self.counters[account], held_minor: self.held_minor[account] }
-    }
-
-    fn change(&mut self, account: Account, next: Holding) {
-        self.held_minor[account] = next.held_minor;
-        if self.counters[account] == next.counters {
-            return;
-        }
-        self.counters[account] = next.counters;
-        self.change_no += 1;
-        self.changes[account] = self.change_no;
-    }
-
-    /// Whether the hub has not taken everything yet, as far as the store knows.
-    #[must_use]
-    pub fn is_untold(&self) -> bool {
-        self.heard.through_no < self.change_no || !self.heard.is_whole || self.kept != self.head()
-    }
-
-    fn before(&self) -> Before {
-        Before {
-            counters: self.counters.clone(),
-            held_minor: self.held_minor.clone(),
-            holds: self.holds.clone(),
-            changes: self.changes.clone(),
-            change_no: self.change_no,
-            heard: self.heard,
-            chain: self.chain.len(),
-            told: self.told.len(),
-            totals: self.totals.clone(),
-            kept: self.kept,
-            life: self.life,
-            turn: self.turn,
-            greeted: self.greeted,
-            is_quarantined: self.is_quarantined,
-        }
-    }
-
-    fn undo(&mut self, before: Before) {
-        (self.counters, self.changes) = (before.counters, before.changes);
-        (self.held_minor, self.holds) = (before.held_minor, before.holds);
-        (self.change_no, self.heard) = (before.change_no, before.heard);
-        self.chain.truncate(before.chain);
-        for (id, want, _) in self.told.drain(before.told..) {
-            self.known.remove(&id);
-            if let Want::Return(of, ..) = want {
-                self.returned.remove(&of);
-            }
-        }
-        (self.totals, self.kept) = (before.totals, before.kept);
-        (self.life, self.turn, self.greeted) = (before.life, before.turn, before.greeted);
-        self.is_quarantined = before.is_quarantined;
-    }
 }
 
 /// What a transaction gave.
@@ -450,131 +254,6 @@ impl Machine {
         }
     }
 
-    fn count(
-        &mut self,
-        care: &impl Care,
-        what: Option<OpId>,
-        account: Account,
-        event: HoldingEvent,
-        done: &mut Done,
-    ) -> Told {
-        done.touched.push(account);
-        match step_with(care, &self.disk.holding(account), event) {
-            Ok(next) => {
-                self.disk.change(account, next);
-                self.disk.append(&(what, account, next, self.now.0));
-                DONE
-            }
-            Err(_) => Told::Declined,
-        }
-    }
-
-    /// Spends of an account, and what it lacks from the line of the risk purse: head office could not be asked, or not in time.
-    fn spend(&mut self, care: &impl Care, id: OpId, account: Account, amount_minor: i64, done: &mut Done) -> Told {
-        let spend = |amount_minor| HoldingEvent::Moved(StoreEvent::Spend { amount_minor });
-        let told = self.count(care, Some(id), account, spend(amount_minor), done);
-        let (risk, own_minor) = (self.disk.risk(), self.disk.holding(account).available_minor().max(0));
-        let overdrawn_minor = amount_minor - own_minor;
-        if told != Told::Declined || self.disk.holding(risk).available_minor() < overdrawn_minor {
-            return told;
-        }
-        if own_minor > 0 {
-            self.count(care, Some(id), account, spend(own_minor), done);
-        }
-        self.disk.totals.overdrafts[account].0 += overdrawn_minor;
-        self.count(care, Some(id), risk, spend(overdrawn_minor), done);
-        Told::Done { overdrawn_minor }
-    }
-
-    /// Goods of an operation of this epoch come back: what was the account's goes there, and what was overdrawn to the line.
-    fn take_back(
-        &mut self,
-        care: &impl Care,
-        id: OpId,
-        of: OpId,
-        (account, amount_minor): (Account, i64),
-        done: &mut Done,
-    ) -> Told {
-        let Some(&(Want::Spend(..), Told::Done { overdrawn_minor })) = self.disk.known.get(&of) else {
-            return Told::Declined;
-        };
-        if !self.may_move_value() || !self.disk.returned.insert(of) {
-            return Told::Declined;
-        }
-        let (risk, own_minor) = (self.disk.risk(), amount_minor - overdrawn_minor);
-        if own_minor > 0 {
-            let load = StoreEvent::Load { amount_minor: own_minor };
-            self.count(care, Some(id), account, HoldingEvent::Moved(load), done);
-        }
-        if overdrawn_minor > 0 {
-            self.disk.totals.overdrafts[account].1 += overdrawn_minor;
-            let back = StoreEvent::Back { amount_minor: overdrawn_minor };
-            self.count(care, Some(id), risk, HoldingEvent::Moved(back), done);
-        }
-        Told::Done { overdrawn_minor }
-    }
-
-    /// Sets value aside for so long.
-    fn set_aside(
-        &mut self,
-        care: &impl Care,
-        id: OpId,
-        (account, amount_minor): (Account, i64),
-        span: i64,
-        done: &mut Done,
-    ) -> Told {
-        if !self.may_move_value() {
-            return Told::Declined;
-        }
-        let told = self.count(care, Some(id), account, HoldingEvent::Hold { amount_minor }, done);
-        if told != Told::Declined {
-            let term = Term { is_open: true, until: Instant(self.now.0 + span) };
-            self.disk.holds.insert(id, Hold { account, amount_minor, term });
-        }
-        told
-    }
-
-    /// A hold pays so much, or ends unused.
-    fn end_hold(&mut self, care: &impl Care, of: OpId, pays_minor: Option<i64>, done: &mut Done) -> Told {
-        let Some(Hold { account, amount_minor: held_minor, term }) = self.disk.holds.get(&of).copied() else {
-            return Told::Declined;
-        };
-        let event = match pays_minor {
-            Some(amount_minor) if term.pays(care, self.now) => HoldingEvent::Capture { held_minor, amount_minor },
-            None if term.is_open => HoldingEvent::Unhold { amount_minor: held_minor },
-            _ => return Told::Declined,
-        };
-        if !self.may_move_value() {
-            return Told::Declined;
-        }
-        let told = self.count(care, Some(of), account, event, done);
-        if told != Told::Declined {
-            self.close(of);
-        }
-        told
-    }
-
-    fn close(&mut self, of: OpId) {
-        if let Some(hold) = self.disk.holds.get_mut(&of) {
-            hold.term.is_open = false;
-        }
-    }
-
-    /// Ends what is over by the clock.
-    pub fn expire(&mut self, care: &impl Care, done: &mut Done) {
-        if self.disk.epoch.is_none() || self.disk.is_quarantined {
-            return;
-        }
-        let due = |hold: &(&OpId, &Hold)| hold.1.term.is_due(care, self.now);
-        let over: Vec<(OpId, Hold)> = self.disk.holds.iter().filter(due).map(|(of, hold)| (*of, *hold)).collect();
-        for (of, Hold { account, amount_minor, .. }) in over {
-            if self.count(care, Some(of), account, HoldingEvent::Unhold { amount_minor }, done) != Told::Declined {
-                self.close(of);
-                done.expired.push(of);
-            }
-        }
-    }
-
     fn tell(&mut self, till: Till, id: OpId, want: Want, told: Told, done: &mut Done) {
         if let Told::Done { overdrawn_minor } = told {
             done.effects.push(Effect { id, want, overdrawn_minor });
@@ -653,7 +332,7 @@ impl Machine {
             session: self.session,
             since: self.disk.kept,
             head: self.disk.head(),
-            totals: self.disk.totals.clone(),
+            totals: self.disk.totals(),
         }));
     }
 

@@ -1,19 +1,20 @@
 //! World: everything there is in a run, and the one thing that happens in a step.
 
+mod calm;
+mod fault;
+
 use std::collections::VecDeque;
 use std::fmt;
 
 use huitong_protocol::allotment::rule::{Care, Rule};
-use huitong_protocol::allotment::{Line, StoreCounters};
 use huitong_protocol::id::Epoch;
-use huitong_protocol::tenure::Standing;
 use huitong_protocol::time::Instant;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::Settings;
 use super::audit::{Audit, Kind, Violation};
-use super::hub;
+use super::hub::{self, Forgotten};
 use super::message::{Journal, Message, OpId, Report, Told, Want};
 use super::store::{self, Crash, Disk, Effect, Machine};
 use super::till::TillNode;
@@ -59,6 +60,8 @@ pub struct World<C> {
     hub_images: Vec<hub::Disk>,
     machines: Vec<Vec<Machine>>,
     images: Vec<Vec<Disk>>,
+    /// Databases that were lost, and may be found again.
+    lost: Vec<Vec<Disk>>,
     tills: Vec<Vec<TillNode>>,
     /// Stores without a line to the hub.
     cut: Vec<bool>,
@@ -71,7 +74,7 @@ pub struct World<C> {
     /// Nothing was ever lost: books must balance exactly.
     is_exact: bool,
     /// What a restored hub forgot of living epochs: granted, and given back.
-    forgotten: Vec<((usize, Epoch), Vec<Line>)>,
+    forgotten: Vec<Forgotten>,
     /// Welcomes of each copy since a store was copied.
     welcomes: Vec<[u32; 2]>,
     outcome: Outcome,
@@ -95,6 +98,7 @@ impl<C: Care + Copy> World<C> {
             hub_images: Vec::new(),
             machines: (0..stores).map(|site| vec![machine(site)]).collect(),
             images: vec![Vec::new(); stores],
+            lost: vec![Vec::new(); stores],
             tills: vec![vec![TillNode::default(); settings.tills]; stores],
             cut: vec![false; stores],
             ahead: vec![0; stores],
@@ -235,8 +239,10 @@ impl<C: Care + Copy> World<C> {
             let grants_stay = crash == Crash::Before && !self.care.keeps(Rule::GrantAfterCommit);
             done.send.retain(|message| grants_stay && matches!(message, Message::Grant { .. }));
         }
-        for (account, amount_minor) in done.repaid {
-            self.audit.hub_loaded(account, amount_minor);
+        for (site, epoch, account, amount_minor) in done.repaid {
+            if let Some(held) = self.hub.of_epoch(site, epoch) {
+                self.audit.repaid(site, account, amount_minor, held)?;
+            }
         }
         for (account, event) in done.settled {
             self.note(|| format!("the hub settles account {account}: {event:?}"));
@@ -360,7 +366,6 @@ impl<C: Care + Copy> World<C> {
             }
             Message::Enrol { site, copy, nonce, token } => {
                 self.answer_for(site)?;
-                self.hub_images.clear();
                 self.at_hub(|hub, care, done| hub.enrol(care, site, copy, (nonce, token), done))
             }
             Message::Enrolled { site, copy, nonce, epoch, life } => {
@@ -376,6 +381,7 @@ impl<C: Care + Copy> World<C> {
                     Some(before) => {
                         self.audit.replaced(&self.machines[site][copy]);
                         self.forget(copy, &before);
+                        self.lose(site, before);
                         self.check_all()
                     }
                     None => Ok(()),
@@ -437,6 +443,17 @@ impl<C: Care + Copy> World<C> {
             return Err(Kind::Twice.of(format!("two copies of store {site} were welcomed again and again")));
         }
         Ok(())
+    }
+
+    /// A database lies in a drawer.
+    fn lose(&mut self, site: usize, database: Disk) {
+        let drawer = &mut self.lost[site];
+        if self.settings.has_disasters && !self.is_exact && database.epoch.is_some() {
+            if drawer.len() >= IMAGES_MAX {
+                drawer.remove(0);
+            }
+            drawer.push(database);
+        }
     }
 
     /// A database is no more.
@@ -506,284 +523,6 @@ impl<C: Care + Copy> World<C> {
             }
         }
     }
-
-    /// What happens on any day: a line breaks or comes back, a process dies, a message is not what it was.
-    fn trouble(&mut self) -> Result<(), Violation> {
-        if self.is_calm {
-            return Ok(());
-        }
-        let site = self.pick(self.settings.stores);
-        self.outcome.faults += 1;
-        match self.random.random_range(0..9_u32) {
-            0..=1 => self.cut[site] = true,
-            2..=4 => self.cut[site] = false,
-            5 => {
-                let tills = self.settings.tills;
-                self.machines[site].iter_mut().for_each(|machine| machine.restart(tills));
-                self.note(|| format!("store {site} restarts"));
-            }
-            6 => return self.garbled(site),
-            // A clock that was wrong is set right, or one that was right is set wrong, now and then because the machine started anew.
-            7 => {
-                self.ahead[site] = self.random.random_range(-JUMP_MAX..=JUMP_MAX);
-                self.note(|| format!("the clock of store {site} jumps"));
-                if self.random.random() {
-                    let tills = self.settings.tills;
-                    self.machines[site].iter_mut().for_each(|machine| machine.restart(tills));
-                }
-            }
-            _ => {
-                self.wire.truncate(self.wire.len() / 2);
-            }
-        }
-        Ok(())
-    }
-
-    /// Somebody sends a report that no store made: it says that more was adopted than ever granted, and gives it back.
-    fn garbled(&mut self, site: usize) -> Result<(), Violation> {
-        let machine = &self.machines[site][0];
-        let Some(epoch) = machine.disk.epoch.filter(|_| self.hub.waiting.is_empty()) else { return Ok(()) };
-        let account = self.random.random_range(0..machine.disk.counters.len());
-        let mut counters = machine.disk.counters[account];
-        let held = self.hub.stores[site].iter().find(|held| held.tenure.epoch == epoch);
-        // It names no end of a journal that the hub has not heard of: what a store that may have forgotten something would say is not forged here.
-        let Some((granted_minor, head)) = held.map(|held| (held.lines[account].granted_minor, held.tenure.heard))
-        else {
-            return Ok(());
-        };
-        let more_minor = granted_minor - counters.adopted_minor + 7;
-        counters.adopted_minor += more_minor;
-        counters.released_minor += more_minor;
-        let (life, session) = (self.hub.life, machine.session);
-        self.note(|| format!("a forged report of store {site}: {counters:?}"));
-        let (since_no, through_no, is_last, counters) = (0, 0, false, vec![(account, counters)]);
-        let report =
-            Report { site, copy: 0, epoch, life, session, head, since_no, through_no, is_last, counters, needs: None };
-        self.at_hub(|hub, care, done| hub.reported(care, &report, done))
-    }
-
-    /// What happens once in years: a disk is lost, a backup put back, a machine copied, the hub restored, a store given up.
-    fn disaster(&mut self) -> Result<(), Violation> {
-        if self.is_calm {
-            return Ok(());
-        }
-        let site = self.pick(self.settings.stores);
-        let kind = self.random.random_range(0..14_u32);
-        if kind <= 3 {
-            self.take_images(site);
-            return Ok(());
-        }
-        if matches!(kind, 4 | 12..) {
-            return self.restore_hub();
-        }
-        self.outcome.faults += 1;
-        self.hub_images.clear();
-        let (tills, purses) = (self.settings.tills, self.settings.purses());
-        match kind {
-            5 => {
-                self.note(|| format!("store {site} loses its disk"));
-                self.replace(site, Disk::new(purses), false);
-            }
-            6..=7 => {
-                if let Some(image) = self.images[site].pop() {
-                    self.note(|| format!("store {site} is put back to position {}", image.head().seq));
-                    self.replace(site, image, true);
-                    self.closed_until[site] = self.outcome.steps + self.random.random_range(0..800);
-                }
-            }
-            8 if self.settings.has_copies && self.machines[site].len() == 1 => {
-                let machine = &self.machines[site][0];
-                if machine.disk.greeted.is_none() && machine.disk.epoch.is_some() && !machine.disk.is_quarantined {
-                    self.note(|| format!("store {site} is copied"));
-                    self.audit.copied(site, &self.machines[site][0], &self.hub);
-                    let disk = self.machines[site][0].disk.clone();
-                    self.machines[site].push(Machine { is_copy: true, ..Machine::start(site, 1, disk, tills) });
-                    self.audit.replaced(&self.machines[site][1]);
-                    self.welcomes[site] = [0; 2];
-                }
-            }
-            9 if self.machines[site].len() == 2 => {
-                self.note(|| format!("the copy of store {site} is switched off"));
-                if let Some(machine) = self.machines[site].pop() {
-                    self.forget(1, &machine.disk);
-                }
-            }
-            10 => {
-                self.note(|| format!("store {site} is fenced"));
-                self.answer_for(site)?;
-                return self.at_hub(|hub, care, done| hub.fence(care, site, done));
-            }
-            11 => {
-                let account = self.pick(purses);
-                return self.at_hub(|hub, care, done| hub.repay(care, site, account, done));
-            }
-            _ => {}
-        }
-        self.check_all()
-    }
-
-    fn replace(&mut self, site: usize, disk: Disk, is_copy: bool) {
-        let tills = self.settings.tills;
-        let machine = Machine { is_copy, ..Machine::start(site, 0, disk, tills) };
-        let old = std::mem::replace(&mut self.machines[site][0], machine);
-        self.forget(0, &old.disk);
-        self.audit.replaced(&self.machines[site][0]);
-        let disk = &self.machines[site][0].disk;
-        let epoch = disk.epoch.unwrap_or(Epoch(0));
-        for &(id, want, told) in &disk.told {
-            if let Told::Done { overdrawn_minor } = told {
-                self.audit.stands_again(0, epoch, Effect { id, want, overdrawn_minor });
-            }
-        }
-    }
-
-    fn take_images(&mut self, site: usize) {
-        let is_whole = |machines: &Vec<Machine>| {
-            machines
-                .iter()
-                .all(|machine| !machine.is_copy && !machine.disk.is_quarantined && machine.disk.epoch.is_some())
-        };
-        if self.images[site].len() < IMAGES_MAX && is_whole(&self.machines[site]) {
-            self.images[site].push(self.machines[site][0].disk.clone());
-        }
-        if self.hub_images.len() < IMAGES_MAX && self.machines.iter().all(is_whole) && self.hub.waiting.is_empty() {
-            self.hub_images.push(self.hub.clone());
-        }
-    }
-
-    /// A person ends an epoch that a restored hub has not heard, and answers for what the hub forgot to have granted to it.
-    fn answer_for(&mut self, site: usize) -> Result<(), Violation> {
-        if !self.hub.waiting.iter().any(|waiting| waiting.0 == site) {
-            return Ok(());
-        }
-        self.note(|| format!("a person answers for store {site}"));
-        let known = std::mem::take(&mut self.forgotten);
-        let (ended, known) = known.into_iter().partition(|((of, _), _)| *of == site);
-        self.forgotten = known;
-        for ((site, epoch), lines) in Vec::<((usize, Epoch), Vec<Line>)>::into_iter(ended) {
-            self.audit.answered_for(site, epoch, &lines);
-        }
-        self.at_hub(|hub, care, done| hub.fence(care, site, done))
-    }
-
-    /// The hub's database is put back to a backup. What stands in its log on another disk is not forgotten: its life, the epochs, and its own postings.
-    fn restore_hub(&mut self) -> Result<(), Violation> {
-        let Some(image) = self.hub_images.pop() else { return Ok(()) };
-        self.outcome.faults += 1;
-        self.note(|| "the hub is put back to a backup".to_owned());
-        self.hub_images.clear();
-        let log = std::mem::replace(&mut self.hub, image);
-        self.hub.life = log.life + 1;
-        for (account, pool) in log.pools.iter().enumerate() {
-            self.hub.pools[account].loaded_minor = pool.loaded_minor;
-            self.hub.pools[account].spent_minor = pool.spent_minor;
-        }
-        self.hub.collected = log.collected;
-        for (site, epochs) in self.hub.stores.iter_mut().enumerate() {
-            let living = epochs.last_mut().filter(|held| held.tenure.standing == Standing::Living);
-            let Some(held) = living else { continue };
-            held.is_forgotten = true;
-            self.hub.waiting.insert((site, held.tenure.epoch));
-            let Some(known) = log.stores[site].last() else { continue };
-            self.forgotten.retain(|(of, _)| of.0 != site);
-            self.forgotten.push(((site, held.tenure.epoch), forgotten(&known.lines, &held.lines)));
-        }
-        self.check_all()
-    }
-
-    /// Faults stop; everything under way arrives; every operation that was begun is told.
-    fn calm_down(&mut self) -> Result<(), Violation> {
-        self.is_calm = true;
-        self.ahead.fill(CALM_AHEAD);
-        self.cut.fill(false);
-        let (stores, tills) = (self.settings.stores, self.settings.tills);
-        for _ in 0..60 {
-            self.ahead.iter_mut().for_each(|ahead| *ahead += SPAN_MAX);
-            for site in 0..stores {
-                while self.machines[site].len() > 1 {
-                    if let Some(machine) = self.machines[site].pop() {
-                        self.forget(1, &machine.disk);
-                    }
-                }
-                for till in 0..tills {
-                    let node = &self.tills[site][till];
-                    let ask = Message::Ask { site, till, want: node.pending, witness: node.witness };
-                    self.arrive(ask)?;
-                }
-                self.drain()?;
-                let (nonce, call) = (self.random.random(), self.random.random());
-                let machine = &mut self.machines[site][0];
-                if machine.disk.epoch.is_none() || machine.disk.is_quarantined {
-                    let nonce = *machine.nonce.get_or_insert(nonce);
-                    let token = self.hub.stores[site].len();
-                    self.arrive(Message::Enrol { site, copy: 0, nonce, token })?;
-                } else if !machine.has_session {
-                    self.at_store(site, 0, |machine, _, done| machine.hello((nonce, call), done))?;
-                }
-                self.drain()?;
-                self.at_store(site, 0, |machine, care, done| machine.report(care, None, done))?;
-                self.at_store(site, 0, Machine::expire)?;
-                self.at_store(site, 0, Machine::upload)?;
-                self.drain()?;
-                self.at_store(site, 0, Machine::give_up)?;
-                self.drain()?;
-            }
-            self.check_all()?;
-            let pending = self.tills.iter().flatten().filter(|till| till.pending.is_some()).count();
-            let silent = self.machines.iter().flatten().filter(|machine| !machine.has_session).count();
-            let untold = self.machines.iter().flatten().filter(|machine| self.is_untold(machine)).count();
-            let held: i64 = self.machines.iter().flatten().flat_map(|machine| &machine.disk.held_minor).sum();
-            if pending == 0
-                && silent == 0
-                && untold == 0
-                && held == 0
-                && self.hub.waiting.is_empty()
-                && self.wire.is_empty()
-            {
-                return Ok(());
-            }
-        }
-        let words = format!(
-            "after the faults stopped: pending {:?}, {} on hold, sessions {:?}, not told by {:?}, the hub waits for {:?}, {} messages",
-            self.tills.iter().flatten().filter_map(|till| till.pending).collect::<Vec<_>>(),
-            self.machines.iter().flatten().flat_map(|machine| &machine.disk.held_minor).sum::<i64>(),
-            self.machines.iter().flatten().map(|machine| machine.has_session).collect::<Vec<_>>(),
-            self.machines
-                .iter()
-                .flatten()
-                .filter(|machine| self.is_untold(machine))
-                .map(|m| m.site)
-                .collect::<Vec<_>>(),
-            self.hub.waiting,
-            self.wire.len()
-        );
-        Err(Kind::Liveness.of(words))
-    }
-
-    /// Whether the hub does not know all that a store holds, or the store does not know that it does.
-    fn is_untold(&self, machine: &Machine) -> bool {
-        let Some(held) = self.hub.stores[machine.site].last() else { return true };
-        let seen = held.lines.iter().map(|line| line.seen);
-        machine.disk.is_untold() || !seen.eq(machine.disk.counters.iter().copied())
-    }
-
-    fn drain(&mut self) -> Result<(), Violation> {
-        for _ in 0..10_000 {
-            let Some(message) = self.wire.pop() else { return Ok(()) };
-            self.arrive(message)?;
-        }
-        Err(Kind::Liveness.of("messages never end".to_owned()))
-    }
-}
-
-/// What a backup has forgotten of lines.
-fn forgotten(known: &[Line], held: &[Line]) -> Vec<Line> {
-    let of = |(known, held): (&Line, &Line)| {
-        let released_minor = known.seen.released_minor - held.seen.released_minor;
-        let seen = StoreCounters { released_minor, ..StoreCounters::default() };
-        Line { granted_minor: known.granted_minor - held.granted_minor, seen }
-    };
-    known.iter().zip(held).map(of).collect()
 }
 
 impl<C> fmt::Debug for World<C> {

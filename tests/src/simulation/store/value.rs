@@ -1,0 +1,142 @@
+//! Value: what a store's operations do to its purses.
+
+use huitong_protocol::allotment::rule::Care;
+use huitong_protocol::allotment::{HoldingEvent, StoreEvent, Term, step_with};
+use huitong_protocol::time::Instant;
+
+use super::super::message::{Account, OpId, Told, Want};
+use super::{DONE, Done, Hold, Machine};
+
+impl Machine {
+    pub(super) fn count(
+        &mut self,
+        care: &impl Care,
+        what: Option<OpId>,
+        account: Account,
+        event: HoldingEvent,
+        done: &mut Done,
+    ) -> Told {
+        done.touched.push(account);
+        match step_with(care, &self.disk.holding(account), event) {
+            Ok(next) => {
+                self.disk.change(account, next);
+                self.disk.append(&(what, account, next, self.now.0));
+                DONE
+            }
+            Err(_) => Told::Declined,
+        }
+    }
+
+    /// Spends of an account, and what it lacks from the line of the risk purse: head office could not be asked, or not in time.
+    pub(super) fn spend(
+        &mut self,
+        care: &impl Care,
+        id: OpId,
+        account: Account,
+        amount_minor: i64,
+        done: &mut Done,
+    ) -> Told {
+        let spend = |amount_minor| HoldingEvent::Moved(StoreEvent::Spend { amount_minor });
+        let told = self.count(care, Some(id), account, spend(amount_minor), done);
+        let (risk, own_minor) = (self.disk.risk(), self.disk.holding(account).available_minor().max(0));
+        let overdrawn_minor = amount_minor - own_minor;
+        if told != Told::Declined || self.disk.holding(risk).available_minor() < overdrawn_minor {
+            return told;
+        }
+        if own_minor > 0 {
+            self.count(care, Some(id), account, spend(own_minor), done);
+        }
+        self.disk.overdrafts[account].0 += overdrawn_minor;
+        self.count(care, Some(id), risk, spend(overdrawn_minor), done);
+        Told::Done { overdrawn_minor }
+    }
+
+    /// Goods of an operation of this epoch come back: what was the account's goes there, and what was overdrawn to the line.
+    pub(super) fn take_back(
+        &mut self,
+        care: &impl Care,
+        id: OpId,
+        of: OpId,
+        (account, amount_minor): (Account, i64),
+        done: &mut Done,
+    ) -> Told {
+        let Some(&(Want::Spend(..), Told::Done { overdrawn_minor })) = self.disk.known.get(&of) else {
+            return Told::Declined;
+        };
+        if !self.may_move_value() || !self.disk.returned.insert(of) {
+            return Told::Declined;
+        }
+        let (risk, own_minor) = (self.disk.risk(), amount_minor - overdrawn_minor);
+        if own_minor > 0 {
+            let load = StoreEvent::Load { amount_minor: own_minor };
+            self.count(care, Some(id), account, HoldingEvent::Moved(load), done);
+        }
+        if overdrawn_minor > 0 {
+            self.disk.overdrafts[account].1 += overdrawn_minor;
+            let back = StoreEvent::Back { amount_minor: overdrawn_minor };
+            self.count(care, Some(id), risk, HoldingEvent::Moved(back), done);
+        }
+        Told::Done { overdrawn_minor }
+    }
+
+    /// Sets value aside for so long.
+    pub(super) fn set_aside(
+        &mut self,
+        care: &impl Care,
+        id: OpId,
+        (account, amount_minor): (Account, i64),
+        span: i64,
+        done: &mut Done,
+    ) -> Told {
+        if !self.may_move_value() {
+            return Told::Declined;
+        }
+        let told = self.count(care, Some(id), account, HoldingEvent::Hold { amount_minor }, done);
+        if told != Told::Declined {
+            let term = Term { is_open: true, until: Instant(self.now.0 + span) };
+            self.disk.holds.insert(id, Hold { account, amount_minor, term });
+        }
+        told
+    }
+
+    /// A hold pays so much, or ends unused.
+    pub(super) fn end_hold(&mut self, care: &impl Care, of: OpId, pays_minor: Option<i64>, done: &mut Done) -> Told {
+        let Some(Hold { account, amount_minor: held_minor, term }) = self.disk.holds.get(&of).copied() else {
+            return Told::Declined;
+        };
+        let event = match pays_minor {
+            Some(amount_minor) if term.pays(care, self.now) => HoldingEvent::Capture { held_minor, amount_minor },
+            None if term.is_open => HoldingEvent::Unhold { amount_minor: held_minor },
+            _ => return Told::Declined,
+        };
+        if !self.may_move_value() {
+            return Told::Declined;
+        }
+        let told = self.count(care, Some(of), account, event, done);
+        if told != Told::Declined {
+            self.close(of);
+        }
+        told
+    }
+
+    pub(super) fn close(&mut self, of: OpId) {
+        if let Some(hold) = self.disk.holds.get_mut(&of) {
+            hold.term.is_open = false;
+        }
+    }
+
+    /// Ends what is over by the clock.
+    pub fn expire(&mut self, care: &impl Care, done: &mut Done) {
+        if self.disk.epoch.is_none() || self.disk.is_quarantined {
+            return;
+        }
+        let due = |hold: &(&OpId, &Hold)| hold.1.term.is_due(care, self.now);
+        let over: Vec<(OpId, Hold)> = self.disk.holds.iter().filter(due).map(|(of, hold)| (*of, *hold)).collect();
+        for (of, Hold { account, amount_minor, .. }) in over {
+            if self.count(care, Some(of), account, HoldingEvent::Unhold { amount_minor }, done) != Told::Declined {
+                self.close(of);
+                done.expired.push(of);
+            }
+        }
+    }
+}
