@@ -76,6 +76,9 @@ rules! {
     RunFromStart = "run-from-start",
     /// A part that does not follow the one before leaves something out.
     RunWithoutGap = "run-without-gap",
+    /// A part says that nothing is left only where it begins with what the store knows to be taken: what it only supposes to be, it may have to tell again,
+    /// and by then a line may have moved behind the end of this part.
+    LastFromTaken = "last-from-taken",
     /// A part of which a line was refused tells nothing.
     RefusedIsUntold = "refused-is-untold",
     /// What an earlier life of the hub was told, a restored one has forgotten.

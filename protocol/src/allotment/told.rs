@@ -21,7 +21,9 @@ pub struct Part {
     pub since_no: u64,
     /// The change up to which it tells.
     pub through_no: u64,
-    /// Whether nothing was left for another part when it was made: it was not cut at the most lines that a report may have.
+    /// Whether nothing was left for another part when it was made: it was not cut at the most lines that a report may have. Only a part that begins with what
+    /// the store knows to be taken may say so: of one that was sent ahead, a line of the part before may have moved on by the time that part is told again, and
+    /// then neither tells it.
     pub is_last: bool,
     /// Whether any line of it was refused: what it says is not known then.
     pub is_refused: bool,

@@ -301,10 +301,11 @@ impl Machine {
             .map(|(account, no)| (*no, account))
             .collect();
         changed.sort_unstable();
-        let is_last = changed.len() <= LINES_MAX;
+        let is_cut = changed.len() > LINES_MAX;
+        let is_known = since_no <= disk.heard.through_no || !care.keeps(Rule::LastFromTaken);
         changed.truncate(LINES_MAX);
         let cut_no = changed.last().map_or(since_no, |changed| changed.0);
-        let through_no = if is_last { disk.change_no.max(since_no) } else { cut_no };
+        let through_no = if is_cut { cut_no } else { disk.change_no.max(since_no) };
         self.sent_no = through_no;
         done.send.push(Message::Report(Report {
             site: self.site,
@@ -315,7 +316,7 @@ impl Machine {
             head: self.disk.head(),
             since_no,
             through_no,
-            is_last,
+            is_last: !is_cut && is_known,
             counters: changed.into_iter().map(|(_, account)| (account, self.disk.counters[account])).collect(),
             needs,
         }));

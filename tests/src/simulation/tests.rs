@@ -45,7 +45,6 @@ fn a_rule_that_is_taken_away_is_missed() {
         Rule::BackIsReleased,
         Rule::UnreadBackIsKept,
         Rule::HoldEndsOnce,
-        Rule::EndedStaysEnded,
     ];
     for rule in often {
         let report = run(&Settings::default(), Some(rule), 1, 120, 5_000, 2, true);

@@ -227,6 +227,7 @@ impl<C: Care + Copy> World<C> {
     fn at_hub(&mut self, work: impl FnOnce(&mut hub::Disk, &C, &mut hub::Done)) -> Result<(), Violation> {
         let crash = self.crash();
         let before = (crash == Crash::Before).then(|| self.hub.clone());
+        let waited_for = self.hub.waiting.len();
         let mut done = hub::Done::default();
         work(&mut self.hub, &self.care, &mut done);
         if let Some(before) = before {
@@ -249,6 +250,10 @@ impl<C: Care + Copy> World<C> {
             self.audit.settled(account, event)?;
         }
         self.send(done.send);
+        // A wait that ends says that all is known: later reports might still mend what is not.
+        if self.hub.waiting.len() < waited_for {
+            return self.check_all();
+        }
         done.touched.into_iter().try_for_each(|account| self.check(account))
     }
 
@@ -485,8 +490,11 @@ impl<C: Care + Copy> World<C> {
             0..=2 if !machine.has_session => {
                 self.at_store(site, copy, |machine, _, done| machine.hello((nonce, call), done))
             }
-            0 => self.at_store(site, copy, |machine, care, done| machine.report(care, None, done)),
-            1 => self.at_store(site, copy, Machine::continue_report),
+            0 => self.at_store(site, copy, |machine, care, done| {
+                machine.report(care, None, done);
+                machine.continue_report(care, done);
+            }),
+            1 | 14 => self.at_store(site, copy, Machine::continue_report),
             2 => self.at_store(site, copy, |machine, _, done| machine.hello((nonce, call), done)),
             3..=5 => self.at_store(site, copy, |machine, care, done| {
                 let most_minor = machine.disk.holding(account).available_minor();

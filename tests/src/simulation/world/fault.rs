@@ -71,7 +71,7 @@ impl<C: Care + Copy> World<C> {
             return Ok(());
         }
         let site = self.pick(self.settings.stores);
-        let kind = self.random.random_range(0..15_u32);
+        let kind = self.random.random_range(0..16_u32);
         if kind <= 3 {
             self.take_images(site);
             return Ok(());
