@@ -450,7 +450,7 @@ fn take_reply(
         }
     };
     *is_taken = take_news(tx, now, (&grants, turn), &cards, keeper)?;
-    Ok(if is_closed { core::Hub::Unreachable } else { core::Hub::Answered { elsewhere } })
+    Ok(if is_closed { core::Hub::Closed } else { core::Hub::Answered { elsewhere } })
 }
 
 /// Stores grants and cards of a hub's answer. Gives whether the grants were taken: while value may not move, or when another session has begun

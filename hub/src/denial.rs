@@ -1,4 +1,4 @@
-//! Denial: a person says that nothing was restored, though a store has shown a turn or a grant that this database never gave. Then the store is at fault: its
+//! Denial: a person says that nothing was restored, though a store has shown a turn, a grant or an acknowledgement that this database never gave. Then the store is at fault: its
 //! machine was tampered with, or its program made a mistake.
 //!
 //! The store's epoch ends with it, so that nothing it says becomes true; what it held as far as the hub knows waits in suspense. Invariant: only the store that
@@ -24,7 +24,7 @@ pub enum DenialError {
     Nobody,
     /// Another store did.
     #[error(
-        "it was {by} that showed a turn or a grant which this database never gave, not {given}\n  hint: look at the exception hub_forgot, then name the store that is at fault"
+        "it was {by} that showed a turn, a grant or an acknowledgement which this database never gave, not {given}\n  hint: look at the exception hub_forgot, then name the store that is at fault"
     )]
     Other {
         /// Which epoch.

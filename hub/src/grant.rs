@@ -215,7 +215,10 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, Refusal> 
         }
     };
     rows::count(tx, Counted::Recalls, look.recalls)?;
-    let cards = resolve(tx, look)?;
+    // A hub that was restored has forgotten grants: what its pool shows may be with a store that it has not heard yet, and what it knows of nowhere may have
+    // been spent or sold there.
+    let recovers = tenure::recovers(tx)?;
+    let cards = resolve(tx, look, recovers)?;
     let lacking = match &look.lacking {
         Some(lacking) => lacking.clone(),
         None => {
@@ -227,9 +230,7 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, Refusal> 
     };
     // Of two copies of a store neither gets value, until head office has looked into it and enrolled one again.
     let forked = !lacking.is_empty() && journal::find(tx, look.caller.store, look.caller.epoch)?.forked;
-    // A hub that was restored has forgotten grants: what its pool shows may be with a store that it has not heard yet, and what it knows of nowhere may have
-    // been spent or sold there.
-    let closed = forked || tenure::recovers(tx)?;
+    let closed = forked || recovers;
     let size = if lacking.is_empty() { GrantSize::default() } else { hub.grant_size(tx, look.now)? };
     let (mut short, mut holders) = (BTreeMap::new(), Vec::new());
     for (purse, missing_minor) in lacking {
@@ -278,14 +279,15 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, Refusal> 
 }
 
 /// The cards asked for, each once; a blank one to be sold becomes the asker's.
-fn resolve(tx: &mut Tx<'_>, look: &Look) -> Result<Vec<Card>, StoreError> {
+fn resolve(tx: &mut Tx<'_>, look: &Look, recovers: bool) -> Result<Vec<Card>, StoreError> {
     let mut cards: Vec<Card> = Vec::new();
     for need in &look.request.needs {
         if cards.iter().any(|card| card.number == need.card && need.purpose != Purpose::Sell) {
             continue;
         }
         let Some(mut card) = card::find(tx, need.card)? else { continue };
-        if need.purpose == Purpose::Sell && card.status.may_sell() && card.allocated_store != Some(look.caller.store) {
+        let is_wanted = need.purpose == Purpose::Sell && card.status.may_sell();
+        if is_wanted && !recovers && card.allocated_store != Some(look.caller.store) {
             card::allocate(tx, card.number, look.caller.store)?;
             card.allocated_store = Some(look.caller.store);
         }

@@ -144,6 +144,12 @@ pub const fn is_sound_line(counters: &StoreCounters) -> bool {
     counters.loaded_minor <= counters.spent_minor && counters.loaded_minor <= counters.released_minor
 }
 
+/// As [`is_sound_line`], of a journal that ends anywhere: the release is the entry after what came back, and until it arrives the value is still there.
+#[must_use]
+pub const fn is_sound_so_far(counters: &StoreCounters) -> bool {
+    counters.loaded_minor <= counters.spent_minor
+}
+
 /// Whether what the journal of a store has of its line is within what the store reported: what it says beyond nobody lent.
 #[must_use]
 pub const fn is_backed(reported: &StoreCounters, journal: &StoreCounters) -> bool {
@@ -309,6 +315,10 @@ mod tests {
         assert!(line(0, 0, 0) && line(100, 0, 0) && line(100, 100, 100) && line(50, 20, 70));
         assert!(!line(0, 1, 1), "budget that nobody set");
         assert!(!line(100, 20, 19), "it stays for nobody to draw again");
+        let cut = |spent_minor, loaded_minor| {
+            is_sound_so_far(&StoreCounters { spent_minor, loaded_minor, ..StoreCounters::default() })
+        };
+        assert!(cut(100, 20) && !cut(0, 1), "a journal may end before the release");
     }
 
     #[test]

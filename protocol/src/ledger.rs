@@ -54,8 +54,11 @@ pub enum Hub {
         /// Where value is that could not be brought.
         elsewhere: Vec<Elsewhere>,
     },
-    /// It could not be reached, or it does not know itself what there is until it has heard every store again.
+    /// It could not be reached.
     Unreachable,
+    /// It answered that it gives nothing and does not know what is anywhere else: it was restored and waits for stores, or has seen two copies of this one.
+    /// As good as unreachable, and no reason to lend what nobody may be told of.
+    Closed,
 }
 
 /// What is true of the store when it decides.
@@ -299,7 +302,7 @@ impl<'a> Work<'a> {
         match self.situation.hub {
             Hub::NotAsked => Err(Decision::AskHub(vec![Need { card: number, unit, missing_minor, purpose }])),
             Hub::Answered { .. } => Err(Decision::of_card(DeclineCode::UnknownCard, number)),
-            Hub::Unreachable => Err(Decision::of_card(DeclineCode::UnknownCardOffline, number)),
+            Hub::Unreachable | Hub::Closed => Err(Decision::of_card(DeclineCode::UnknownCardOffline, number)),
         }
     }
 
@@ -312,7 +315,7 @@ impl<'a> Work<'a> {
                 Err(Decision::AskHub(vec![Need { card: number, unit, missing_minor, purpose }]))
             }
             // Another store may have sold it today; nobody here can know.
-            CardStatus::Blank if *self.situation.hub == Hub::Unreachable => {
+            CardStatus::Blank if matches!(self.situation.hub, Hub::Unreachable | Hub::Closed) => {
                 Err(Decision::of_card(DeclineCode::UnknownCardOffline, number))
             }
             CardStatus::Frozen => Err(Decision::of_card(DeclineCode::CardFrozen, number)),
@@ -400,16 +403,18 @@ impl<'a> Work<'a> {
             Hub::Answered { elsewhere } => {
                 elsewhere.iter().filter(|place| place.card == card).copied().collect::<Vec<_>>()
             }
-            Hub::Unreachable => Vec::new(),
+            Hub::Unreachable | Hub::Closed => Vec::new(),
         };
         let Holding { counters, held_minor } = self.holdings.get(purse);
         let has_left = counters.released_minor > 0;
         let code = match (short, self.situation.hub) {
             // With what is held here it would be enough, wherever more of it may be.
             _ if held_minor > 0 && available_minor.saturating_add(held_minor) >= needed_minor => DeclineCode::Held,
-            (DeclineCode::Insufficient, Hub::Unreachable) => DeclineCode::InsufficientHereOffline,
+            (DeclineCode::Insufficient, Hub::Unreachable | Hub::Closed) => DeclineCode::InsufficientHereOffline,
             // What left this store may lie unspent somewhere; only what never left is known to be spent.
-            (DeclineCode::AlreadySpent, Hub::Unreachable) if has_left => DeclineCode::InsufficientHereOffline,
+            (DeclineCode::AlreadySpent, Hub::Unreachable | Hub::Closed) if has_left => {
+                DeclineCode::InsufficientHereOffline
+            }
             (DeclineCode::Insufficient, _) if !elsewhere.is_empty() => DeclineCode::HeldElsewhere,
             // Nobody is to be told that a card is empty of which a part is only set aside.
             (DeclineCode::Insufficient, _) if held_minor > 0 => DeclineCode::Held,

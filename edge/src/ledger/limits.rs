@@ -114,7 +114,7 @@ pub(super) fn spent_today(
     Ok(spent)
 }
 
-/// How far customers have overdrawn here, for a sale that head office could not be asked about under a policy that lets them.
+/// How far customers have overdrawn here, for a sale that head office could not be asked about (one that answers and is closed does not count) under a policy that lets them.
 pub(super) fn exposure(
     tx: &WriteTx<'_>,
     policy: &Policy,

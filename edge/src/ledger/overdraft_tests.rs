@@ -67,6 +67,23 @@ async fn by_default_nothing_is_overdrawn_and_the_status_says_zeros() {
 }
 
 #[tokio::test]
+async fn a_head_office_that_waits_for_stores_is_no_reason_to_lend() {
+    let shop = offline().await;
+    {
+        let mut world = shop.hub.world.lock().unwrap();
+        (world.online, world.is_closed) = (true, true);
+        let of_member = Card { member: Some(MemberId::new(1).unwrap()), ..card(1, CardStatus::Active) };
+        world.cards.insert(of_member.number, of_member);
+    }
+    let refused = shop.spend(T1, 1, 61).await.declined("insufficient_here_offline");
+    assert_eq!(refused["available_here_minor"], 60, "and nobody says that the card is empty");
+    shop.spend(T1, 1, 60).await.approved();
+    assert_eq!(overdraft_of(&shop).await, status(1_000, 0, 0));
+    shop.hub.world.lock().unwrap().is_closed = false;
+    shop.spend(T1, 1, 1).await.declined("insufficient");
+}
+
+#[tokio::test]
 async fn a_card_pays_to_the_last_cent_of_each_limit_and_the_line() {
     let shop = offline().await;
     let refused = shop.spend(T1, 1, 861).await.declined("overdraft_limit");

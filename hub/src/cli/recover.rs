@@ -25,7 +25,7 @@ pub(crate) struct Recover {
     /// The number of the new life, above every one that a store was ever greeted with; only needed when the recovery log is lost too.
     #[arg(long, value_name = "NUMBER")]
     life: Option<i64>,
-    /// Nothing was restored: the store that has shown a turn or a grant which this hub never gave is at fault. Ends its epoch, and value is granted again.
+    /// Nothing was restored: the store that has shown a turn, a grant or an acknowledgement which this hub never gave is at fault. Ends its epoch, and value is granted again.
     #[arg(long, value_name = "STORE", conflicts_with_all = ["accept_unknown", "life"])]
     not_restored: Option<StoreId>,
     #[command(flatten)]

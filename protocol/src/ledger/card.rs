@@ -47,7 +47,9 @@ pub fn sell_card(
                 Hub::NotAsked => {
                     Decision::AskHub(vec![Need { card: number, unit, missing_minor: 0, purpose: Purpose::Sell }])
                 }
-                Hub::Answered { .. } | Hub::Unreachable => Decision::of_card(DeclineCode::NotAllocatedHere, number),
+                Hub::Answered { .. } | Hub::Unreachable | Hub::Closed => {
+                    Decision::of_card(DeclineCode::NotAllocatedHere, number)
+                }
             });
         }
         // Whoever buys a card buys what is loaded now, and nothing that somebody before left behind it.

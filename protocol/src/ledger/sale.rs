@@ -250,7 +250,7 @@ fn ladder(work: &mut Work<'_>, card: &Card, unit: Unit, amount_minor: i64) -> De
     let Some(most_minor) = limit.filter(|most_minor| needed_minor > *most_minor) else { return Ok(()) };
     match work.situation.hub {
         Hub::Answered { .. } => Ok(()),
-        Hub::Unreachable => {
+        Hub::Unreachable | Hub::Closed => {
             Err(Decision::over_limit(DeclineCode::OfflineLimit, card.number, unit, most_minor, needed_minor))
         }
         Hub::NotAsked => {

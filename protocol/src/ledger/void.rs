@@ -204,7 +204,7 @@ fn empty_everywhere(work: &Work<'_>, sold: &CardSale) -> Decide<()> {
             Err(Decision::of_card(DeclineCode::CardInUse, sold.card))
         }
         // Offline the store gives back what is all here, and takes the card out of sale.
-        Hub::Answered { .. } | Hub::Unreachable => Ok(()),
+        Hub::Answered { .. } | Hub::Unreachable | Hub::Closed => Ok(()),
     }
 }
 

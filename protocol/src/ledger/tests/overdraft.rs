@@ -84,6 +84,9 @@ fn head_office_is_asked_first_and_its_word_counts() {
     assert_eq!(asked(shop.sale(&pays(61, 1))).len(), 1);
     shop.hub = Hub::Answered { elsewhere: Vec::new() };
     assert_eq!(code(shop.sale(&pays(61, 1))).0, DeclineCode::Insufficient);
+    // It may be another copy of this store that lends next, or a restore that takes days.
+    shop.hub = Hub::Closed;
+    assert_eq!(code(shop.sale(&pays(61, 1))), (DeclineCode::InsufficientHereOffline, Some(60)));
 }
 
 #[test]
