@@ -3,6 +3,7 @@
 //! Store functions are plain and synchronous; their SQL stands beside them. Invariant: what a function changes in [`Chain`] is undone with the
 //! savepoint that it ran in, and is seen by others only after COMMIT.
 
+use std::cell::OnceCell;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ pub struct Chain {
     pub quarantine: Option<Arc<Quarantine>>,
     /// The session that the hub gave last.
     pub hub_turn: HubTurn,
-    /// What the hub's answers say of this machine's clock. One for all copies of this struct.
+    /// What the hub's answers say of its time. One for all copies of this struct.
     pub hub_clock: Arc<HubClock>,
     /// What the replica holds.
     pub replica: ReplicaVersions,
@@ -191,6 +192,8 @@ impl ReadTx<'_> {
 pub struct WriteTx<'a> {
     pub(super) read: ReadTx<'a>,
     pub(super) chain: &'a mut Chain,
+    /// The time that promises go by, once somebody has asked for it.
+    pub(super) guarded: OnceCell<Instant>,
 }
 
 impl<'a> Deref for WriteTx<'a> {
@@ -242,10 +245,10 @@ impl WriteTx<'_> {
         self.chain.head
     }
 
-    /// The time that promises go by.
+    /// The time that promises go by: one for the whole transaction, as it would else go on between what is decided and what is written.
     #[must_use]
     pub fn guarded(&self, now: Instant) -> Instant {
-        self.chain.hub_clock.time(now, self.chain.stamp)
+        *self.guarded.get_or_init(|| self.chain.hub_clock.time(now, self.chain.stamp))
     }
 
     /// Who the store is.

@@ -5,6 +5,7 @@
 //! with it, as nobody knows what is on the disk. Checkpoints are the writer's too, after the replies and when nothing waits; one that the disk fails
 //! stops the writer as well. After a failure nothing more is written, not even to close: to try again after a failed fsync proves nothing.
 
+use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -191,7 +192,11 @@ impl Writer {
         for job in batch {
             self.execute("set a savepoint", "SAVEPOINT job")?;
             let before = chain.clone();
-            let done = job.run(&mut WriteTx { read: ReadTx { connection: &self.connection }, chain });
+            let done = job.run(&mut WriteTx {
+                read: ReadTx { connection: &self.connection },
+                chain,
+                guarded: OnceCell::new(),
+            });
             if take_damage() || self.connection.is_autocommit() {
                 return Err(StoreError::NotDurable);
             }
