@@ -1,9 +1,11 @@
 //! Clock: the only place of the store daemon that reads the machine's time.
 //!
-//! Handlers and loops hold a [`Clock`] and hand instants down as values; nothing below them asks for the time. Tests wind their own.
+//! Handlers and loops hold a [`Clock`] and hand instants down as values; nothing below them asks for the time, but for what has passed since head office
+//! told its own (`store::hub_clock`). Tests wind their own.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use huitong_protocol::time::Instant;
@@ -12,6 +14,10 @@ use huitong_protocol::time::Instant;
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Instant;
+
+    /// The milliseconds that have passed since some instant of this process. Never falls, and does not move when the clock is set; what a machine sleeps
+    /// through may be missing.
+    fn elapsed_ms(&self) -> i64;
 
     /// Ends when the clock has reached an instant; at once when it is past.
     fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -29,6 +35,13 @@ impl Clock for SystemClock {
     fn now(&self) -> Instant {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Instant(since.ok().and_then(|span| i64::try_from(span.as_millis()).ok()).unwrap_or(0))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the outermost layer: tests wind what passes as they wind the time")]
+    fn elapsed_ms(&self) -> i64 {
+        static START: OnceLock<std::time::Instant> = OnceLock::new();
+        let start = START.get_or_init(std::time::Instant::now);
+        i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {

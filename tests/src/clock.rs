@@ -106,6 +106,11 @@ impl huitong_edge::clock::Clock for HandClock {
         self.read()
     }
 
+    /// As it is wound; to look at it winds nothing.
+    fn elapsed_ms(&self) -> i64 {
+        self.0.shown_ms.load(Ordering::SeqCst)
+    }
+
     fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.sleep(at)
     }

@@ -761,14 +761,14 @@ async fn holds_last_as_long_as_head_office_says_whichever_way_the_clock_was_wron
     let mut town = Town::new(MarkerDir::Auto).await;
     // The clock runs ahead by a day, and something is sold by it.
     let before = placed(&mut town).await;
-    town.clock.wind(DAY_MS);
+    town.clock.set_by(DAY_MS);
     town.edge.reconnect().await.unwrap();
     let capture = json!({"currency": "CNY", "lines": [{"sku": "6901", "quantity_thousandths": 1_000, "gross_minor": 50}],
         "tenders": [{"tender": "stored_value", "amount_minor": 50, "card": number(1), "hold": before["id"]}]});
     assert_eq!(town.by_t2("/v1/sales", &capture).await["decision"], "approved", "it is not over");
     assert!(ends(&placed(&mut town).await) - ends(&before) < 60_000);
     // It is put right. What the journal's stamps say makes no hold last for a day.
-    town.clock.wind(-DAY_MS);
+    town.clock.set_by(-DAY_MS);
     town.edge.reconnect().await.unwrap();
     let after = placed(&mut town).await;
     assert!(ends(&after) - ends(&before) < 60_000);

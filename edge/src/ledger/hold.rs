@@ -1,8 +1,9 @@
 //! Holds at the store: found, ended when their time is over, and told. What a hold may do is the core's to say.
 //!
-//! Time is head office's as its last answer since the start showed it; before that the store's own, never behind what the journal has seen. Invariant: whoever is told by an operation that a hold is over finds it ended
-//! in the same transaction, so that no clock brings it back. What is set aside is what the open holds sum to: a start proves it, and a hold that cannot
-//! end because it is not so is named and passed over.
+//! Time is head office's since an answer has told it, and goes on without the line and whatever the machine's clock is set to; before that it is the
+//! store's own, never behind what the journal has seen. Invariant: whoever is told by an operation that a hold is over finds it ended in the same
+//! transaction, so that no clock brings it back; a look-up ends nothing, and may be taken back if head office's clock is. What is set aside is what the
+//! open holds sum to: a start proves it, and a hold that cannot end because it is not so is named and passed over.
 
 use huitong_protocol::allotment::{Holding, HoldingEvent, Purse, step};
 use huitong_protocol::card::CardNumber;
@@ -181,7 +182,7 @@ pub enum HoldsOf {
 }
 
 impl Ledger {
-    /// The store's guarded clock for look-ups.
+    /// The time that promises go by, for look-ups.
     pub(super) fn guarded(&self, now: Instant) -> Instant {
         let committed = self.store().committed();
         committed.hub_clock.time(now, committed.stamp)

@@ -72,17 +72,35 @@ without_receipt_minor_max = 20000
 "#;
 
 /// A clock that moves when it is wound.
-pub(crate) struct HandClock(AtomicI64);
+pub(crate) struct HandClock {
+    shown_ms: AtomicI64,
+    elapsed_ms: AtomicI64,
+}
 
 impl HandClock {
+    pub(crate) fn at(start: Instant) -> Self {
+        Self { shown_ms: AtomicI64::new(start.0), elapsed_ms: AtomicI64::new(0) }
+    }
+
+    /// Time passes; where it is wound back somebody sets the clock.
     pub(crate) fn wind(&self, span_ms: i64) {
-        self.0.fetch_add(span_ms, Ordering::Relaxed);
+        self.elapsed_ms.fetch_add(span_ms.max(0), Ordering::Relaxed);
+        self.set_by(span_ms);
+    }
+
+    /// Somebody sets the clock, and no time passes.
+    pub(crate) fn set_by(&self, span_ms: i64) {
+        self.shown_ms.fetch_add(span_ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Instant {
-        Instant(self.0.load(Ordering::Relaxed))
+        Instant(self.shown_ms.load(Ordering::Relaxed))
+    }
+
+    fn elapsed_ms(&self) -> i64 {
+        self.elapsed_ms.load(Ordering::Relaxed)
     }
 
     fn sleep_until(&self, _: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -352,7 +370,7 @@ impl Shop {
     }
 
     fn over(folder: tempfile::TempDir, store: Store, hub: Arc<FakeHub>) -> Self {
-        let clock = Arc::new(HandClock(AtomicI64::new(MORNING.0)));
+        let clock = Arc::new(HandClock::at(MORNING));
         let asks: Arc<dyn Hub> = hub.clone();
         let ledger = Arc::new(Ledger::new(store.clone(), asks));
         let line = Arc::new(Line::default());

@@ -234,10 +234,11 @@ impl Link {
         let (report, covered) = report::build(self, live)?.unzip();
         let told_end = report.as_ref().map(|report| report.end);
         let policy = self.untold_policy(live.number);
+        let asked_ms = self.clock.elapsed_ms();
         let answer = self.session.call(live, path, (report, policy.clone()), body, timeout).await;
         let answer = answer.map_err(|error| self.failed(path, error))?;
         self.answered();
-        self.store.committed().hub_clock.answered(answer.server_time_ms, self.clock.now());
+        self.store.committed().hub_clock.answered(&self.clock, asked_ms, answer.server_time_ms);
         if let Some(policy) = policy {
             *self.told_policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((live.number, policy));
         }

@@ -277,6 +277,7 @@ impl Session {
         let packed = Bytes::from(to_msgpack(&hello));
         let request = self.signed(path::HELLO, "", nonce.unsigned_abs(), packed);
         let keeper = self.store.continuity();
+        let asked_ms = self.clock.elapsed_ms();
         let welcome: Welcome = match unpack(path::HELLO, self.post(request, HELLO_TIMEOUT).await?) {
             // The answer to this process's own hello: of this epoch nothing is heard any more.
             Err(CallError::Refused {
@@ -295,6 +296,7 @@ impl Session {
         if !keeper.welcomed(&self.store, turn_nonce, turn, &heard, now).await.map_err(unwritten)? {
             return Err(if keeper.is_quarantined() { CallError::Quarantined } else { CallError::NotOurs });
         }
+        committed.hub_clock.answered(&self.clock, asked_ms, welcome.server_time_ms);
         tracing::info!(store.id = %store, epoch = epoch.0, "The hub greeted store {store}");
         Ok((welcome, turn))
     }

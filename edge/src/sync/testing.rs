@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -57,25 +58,39 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A clock that moves when it is wound, and wakes who waits for it.
 #[derive(Clone)]
-pub(crate) struct HandClock(watch::Sender<Instant>);
+pub(crate) struct HandClock {
+    shown: watch::Sender<Instant>,
+    elapsed_ms: Arc<AtomicI64>,
+}
 
 impl HandClock {
     pub(crate) fn at(start: Instant) -> Self {
-        Self(watch::Sender::new(start))
+        Self { shown: watch::Sender::new(start), elapsed_ms: Arc::default() }
     }
 
+    /// Time passes; where it is wound back somebody sets the clock.
     pub(crate) fn wind(&self, span_ms: i64) {
-        self.0.send_modify(|now| *now = now.plus_ms(span_ms));
+        self.elapsed_ms.fetch_add(span_ms.max(0), Ordering::Relaxed);
+        self.set_by(span_ms);
+    }
+
+    /// Somebody sets the clock, and no time passes.
+    pub(crate) fn set_by(&self, span_ms: i64) {
+        self.shown.send_modify(|now| *now = now.plus_ms(span_ms));
     }
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Instant {
-        *self.0.borrow()
+        *self.shown.borrow()
+    }
+
+    fn elapsed_ms(&self) -> i64 {
+        self.elapsed_ms.load(Ordering::Relaxed)
     }
 
     fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let mut clock = self.0.subscribe();
+        let mut clock = self.shown.subscribe();
         Box::pin(async move {
             if clock.wait_for(|now| *now >= at).await.is_err() {
                 std::future::pending().await
@@ -86,6 +101,8 @@ impl Clock for HandClock {
 
 #[derive(Default)]
 pub(crate) struct Office {
+    /// Time passes here as it does at the store, but nobody sets the clock.
+    clock: Option<HandClock>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) sessions: u64,
     live: HashSet<String>,
@@ -139,6 +156,10 @@ pub(crate) struct Office {
 }
 
 impl Office {
+    fn time(&self) -> Instant {
+        MORNING.plus_ms(self.clock.as_ref().map_or(0, Clock::elapsed_ms))
+    }
+
     pub(crate) fn head(&self) -> Head {
         self.head.unwrap_or(Head::START)
     }
@@ -293,7 +314,7 @@ impl FakeOffice {
         office.untold -= u32::from(untold);
         let mut grants = Self::take(office, request.report);
         let body = serve(office, request.body, &mut grants)?;
-        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants, refused, untold, body }))
+        Ok(to_msgpack(&Answer { server_time_ms: office.time(), grants, refused, untold, body }))
     }
 
     fn serve(office: &mut Office, request: &HttpPost) -> Reply {
@@ -331,7 +352,7 @@ impl FakeOffice {
                 Ok(to_msgpack(&Welcome {
                     session,
                     hub_incarnation: office.incarnation,
-                    server_time_ms: MORNING,
+                    server_time_ms: office.time(),
                     journal_head: office.head(),
                     turn: hello.turn + 1,
                     heard: office.heard.unwrap_or(Head::START),
@@ -466,7 +487,7 @@ impl FakeOffice {
             recalls: recalls.into_iter().map(|(_, recall)| *recall).collect(),
             datasets: office.datasets(),
         };
-        Ok(to_msgpack(&Answer { server_time_ms: MORNING, grants: Vec::new(), refused, untold: false, body }))
+        Ok(to_msgpack(&Answer { server_time_ms: office.time(), grants: Vec::new(), refused, untold: false, body }))
     }
 
     async fn once(&self, request: &HttpPost) -> HttpReply {
@@ -578,6 +599,8 @@ pub(crate) struct Shop {
 }
 
 pub(crate) fn parts(folder: &std::path::Path, office: &Arc<FakeOffice>, clock: &HandClock) -> EdgeParts {
+    let clock_of_office = clock.clone();
+    office.with(|office| office.clock = Some(clock_of_office));
     let mut config = EdgeConfig::for_test(folder);
     config.sync.poll_wait = Millis::ms(200);
     EdgeParts { config, clock: Arc::new(clock.clone()), hub_client: office.clone(), listener: None, heartbeat: false }

@@ -319,6 +319,29 @@ async fn value_that_waited_for_a_customer_is_released_also_when_the_writer_was_b
     assert_eq!(held.available_minor(), 0);
 }
 
+#[tokio::test]
+async fn a_clock_that_is_put_right_while_the_line_is_down_neither_ends_a_hold_early_nor_keeps_it() {
+    const HOUR_MS: i64 = 3_600_000;
+    for wrong_by_ms in [-24 * HOUR_MS, 24 * HOUR_MS] {
+        let shop = Shop::new(AT_CLOSE, 0).await;
+        shop.reload(1, 500).await;
+        shop.clock.set_by(wrong_by_ms);
+        let shop = shop.restart().await;
+        shop.edge.reconnect().await.unwrap();
+        let request = json!({"card": number(1), "currency": "CNY", "amount_minor": 300, "expires_in_s": 3_600});
+        let held = shop.post("/v1/holds", &request).await;
+        assert_eq!(held["hold"]["expires_at_ms"], MORNING.plus_ms(HOUR_MS).ms(), "by head office's clock");
+        shop.office
+            .with(|office| office.cut.extend([path::REPORT, path::POLL, path::GRANT, path::UPLOAD, path::HELLO]));
+        shop.clock.set_by(-wrong_by_ms);
+        assert_eq!(shop.spend(1, 500).await["code"], "held");
+        shop.clock.wind(HOUR_MS - 1);
+        assert_eq!(shop.spend(1, 500).await["code"], "held");
+        shop.clock.wind(1);
+        assert_eq!(shop.spend(1, 500).await["decision"], "approved");
+    }
+}
+
 /// A store that is its tasks' no more, so that nothing is tried but what a test tries.
 fn still(folder: &std::path::Path, office: &Arc<FakeOffice>, clock: &HandClock) -> (Store, Arc<Link>) {
     let store = run::open_store(folder, &Default::default()).unwrap();

@@ -158,6 +158,10 @@ impl Clock for SetClock {
         Instant(self.0.load(Ordering::SeqCst))
     }
 
+    fn elapsed_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
     fn sleep_until(&self, _: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(std::future::pending())
     }
