@@ -33,6 +33,8 @@ use crate::town::Town;
 const PER_MILLE_PPM: i64 = 1_000;
 /// How many times stores ask for what is parked: once to release, once to get what others have released.
 const ROUNDS: usize = 2;
+/// How often the hub and the stores are looked at before they are said to differ.
+const LOOKS_MAX: usize = 3;
 
 /// Who decides where value is parked, as the command line names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Serialize)]
@@ -252,8 +254,7 @@ impl Offline {
 
     /// Compares what the hub and the stores hold with what the accepted events come to, and each store's counters with what the hub knows of them.
     async fn check(&mut self, town: &Town) -> anyhow::Result<()> {
-        let (pools, lines) =
-            town.hub.store.read(|tx| Ok::<_, StoreError>((holdings::pools(tx)?, holdings::lines(tx)?))).await?;
+        let Looked { pools, lines, stores } = look(town).await?;
         let summary = &mut self.summary;
         let (mut sums, mut parked_minor) = (BTreeMap::new(), 0);
         for (account, minor) in pools {
@@ -280,18 +281,14 @@ impl Offline {
             summary.differs(format!("account {account} holds {found} without events"));
         }
         let mut known = lines;
-        for shop in town.shops() {
-            for (account, minor) in shop.edge.store().read(holdings::available)? {
-                summary.counters_checked += 1;
-                if minor < 0 {
-                    summary.overdrawn(format!("account {account} is at {minor} at store {}", shop.id));
-                }
-                let hub_minor = known.remove(&(account, shop.id)).unwrap_or(0);
-                if minor != hub_minor {
-                    let words =
-                        format!("store {} has {minor} of account {account}, the hub knows {hub_minor}", shop.id);
-                    summary.differs(words);
-                }
+        for ((account, store), minor) in stores {
+            summary.counters_checked += 1;
+            if minor < 0 {
+                summary.overdrawn(format!("account {account} is at {minor} at store {store}"));
+            }
+            let hub_minor = known.remove(&(account, store)).unwrap_or(0);
+            if minor != hub_minor {
+                summary.differs(format!("store {store} has {minor} of account {account}, the hub knows {hub_minor}"));
             }
         }
         for ((account, store), minor) in known.into_iter().filter(|(_, minor)| *minor != 0) {
@@ -311,6 +308,40 @@ impl Offline {
 pub(super) fn as_taken<'a>(events: &'a [Event], put_off: &BTreeSet<u64>) -> impl Iterator<Item = &'a Event> + use<'a> {
     let (later, first): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| put_off.contains(&event.seq));
     first.into_iter().chain(later)
+}
+
+/// What the hub and the stores hold at night.
+struct Looked {
+    pools: Vec<(AccountId, i64)>,
+    lines: BTreeMap<(AccountId, StoreId), i64>,
+    stores: BTreeMap<(AccountId, StoreId), i64>,
+}
+
+/// Looks at the hub and then at the stores. A store that gave value back between the two, on a recall that came late, reports it and all is looked at again;
+/// what still differs then differs.
+async fn look(town: &Town) -> anyhow::Result<Looked> {
+    let mut tries_left = LOOKS_MAX;
+    loop {
+        tries_left -= 1;
+        let (pools, lines) =
+            town.hub.store.read(|tx| Ok::<_, StoreError>((holdings::pools(tx)?, holdings::lines(tx)?))).await?;
+        let (mut stores, mut moving) = (BTreeMap::new(), Vec::new());
+        for shop in town.shops() {
+            let held = shop.edge.store().read(holdings::available)?;
+            let differs =
+                |(account, minor): &(AccountId, i64)| lines.get(&(*account, shop.id)).copied().unwrap_or(0) != *minor;
+            if held.iter().any(differs) {
+                moving.push(shop);
+            }
+            stores.extend(held.into_iter().map(|(account, minor)| ((account, shop.id), minor)));
+        }
+        if moving.is_empty() || tries_left == 0 {
+            return Ok(Looked { pools, lines, stores });
+        }
+        for shop in moving {
+            shop.reported().await?;
+        }
+    }
 }
 
 /// The end of a date on the stores' clocks.
