@@ -54,8 +54,10 @@ impl Ledger {
         }
         let Some(unit) = self.unit() else { return Ok(CardLook::UnknownOffline) };
         let need = Need { card: number, unit, missing_minor: 0, purpose: Purpose::Look };
-        let (cards, grants, turn, mut totals) = match self.hub.ask(vec![need], total).await {
-            HubReply::Answered { cards, grants, turn, totals, .. } => (cards, grants, turn, totals),
+        let (cards, grants, turn, mut totals, is_closed) = match self.hub.ask(vec![need], total).await {
+            // A hub that has forgotten something and waits for stores knows neither whole balances nor which cards there are.
+            HubReply::Answered { cards, grants, turn, is_closed: true, .. } => (cards, grants, turn, Vec::new(), true),
+            HubReply::Answered { cards, grants, turn, totals, .. } => (cards, grants, turn, totals, false),
             HubReply::Unreachable => {
                 return Ok(here.map_or(CardLook::UnknownOffline, |(card, balances)| {
                     CardLook::Known(Box::new(state(&card, &balances, Some(unit), None)))
@@ -74,9 +76,9 @@ impl Ledger {
         }
         let total = if totals.is_empty() { None } else { Some(totals.swap_remove(0)) };
         let here = self.store().read(|tx| self.card_here(tx, number, today, at))?;
-        Ok(here.map_or(CardLook::Unknown, |(card, balances)| {
-            CardLook::Known(Box::new(state(&card, &balances, Some(unit), total)))
-        }))
+        let unknown = if is_closed { CardLook::UnknownOffline } else { CardLook::Unknown };
+        Ok(here
+            .map_or(unknown, |(card, balances)| CardLook::Known(Box::new(state(&card, &balances, Some(unit), total)))))
     }
 
     /// The receipt of an operation as text; `None` when this store has no such receipt.

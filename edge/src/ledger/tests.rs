@@ -156,6 +156,26 @@ async fn while_the_line_is_down_the_refusal_says_so_and_what_is_here_can_be_spen
 }
 
 #[tokio::test]
+async fn a_head_office_that_waits_for_stores_is_believed_in_nothing_that_it_may_have_forgotten() {
+    let shop = Shop::opened().await;
+    shop.granted(1, 700).await;
+    {
+        let mut world = shop.hub.world.lock().unwrap();
+        world.cards.insert(card(1, CardStatus::Active).number, card(1, CardStatus::Active));
+        world.is_closed = true;
+    }
+    shop.spend(T1, 1, 800).await.declined("insufficient_here_offline");
+    shop.spend(T1, 99, 700).await.declined("unknown_card_offline");
+    shop.get(T1, &format!("/v1/cards/{}", number(99))).await.problem(404, "unknown_card_offline");
+    let asked = shop.get(T1, &format!("/v1/cards/{}?total=true", number(1))).await;
+    assert_eq!((asked.status.as_u16(), &asked.json["total"]), (200, &Value::Null), "nobody knows what is elsewhere");
+    shop.hub.world.lock().unwrap().is_closed = false;
+    let asked = shop.get(T1, &format!("/v1/cards/{}?total=true", number(1))).await;
+    assert_ne!(asked.json["total"], Value::Null);
+    shop.get(T1, &format!("/v1/cards/{}", number(99))).await.problem(404, "not_found");
+}
+
+#[tokio::test]
 async fn value_parked_in_another_store_is_named() {
     let shop = Shop::opened().await;
     {
