@@ -42,7 +42,7 @@ pub enum HoldingEvent {
 }
 
 /// One hold, as far as its end goes. Whether it is open is what was written down of it; the clock only says when it is to be ended, so that a clock which
-/// is put back opens nothing again, and one that is put forward ends nothing twice.
+/// is put back opens nothing again, and one that is put forward ends nothing twice. The simulator asks it; a store's rows say the same by their state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Term {
     /// Nobody wrote down that it ended.

@@ -6,7 +6,8 @@
 //! its store in the same step (`StoreEvent::Back`), and head office keeps what it owes: what journals say was paid too much, and what counters say came
 //! back that no journal has told yet. Invariant: Σ over accounts of what each owes, plus what lines could still let them owe, ≤ the budget.
 //!
-//! Deliberately not here: who may overdraw, and how far (`crate::ledger`); how a debt is booked.
+//! Deliberately not here: who may overdraw, and how far (`crate::ledger`); how a debt is booked. Only the simulator keeps its books with this; those of
+//! head office are `crate::debt`'s, which proves the same of movements.
 
 use serde::{Deserialize, Serialize};
 
