@@ -247,8 +247,7 @@ impl Day {
                 }
                 shop.wire.cut(*cut);
                 if !cut {
-                    shop.reported().await?;
-                    self.town.connected(*store).await?;
+                    self.heard(*store).await?;
                 }
             }
             Step::Hold(store, held) => {
@@ -275,11 +274,7 @@ impl Day {
                 let waited: Vec<String> = waited.iter().map(name).collect();
                 ensure!(waited == *expected, "it waits for {}", waited.join(" "));
             }
-            Step::Heard(store) => {
-                let shop = self.town.shop(*store)?;
-                shop.reported().await?;
-                self.town.connected(*store).await?;
-            }
+            Step::Heard(store) => self.heard(*store).await?,
             Step::Office { words, refused } => {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 match (self.town.head_office(&words).await, refused) {
@@ -357,6 +352,16 @@ impl Day {
             }
         }
         Ok(())
+    }
+
+    /// Waits until head office can ask a store for value and knows all that it has to tell.
+    async fn heard(&self, store: StoreId) -> anyhow::Result<()> {
+        let shop = self.town.shop(store)?;
+        shop.reported().await?;
+        self.town.connected(store).await?;
+        // Head office may have been put back since the store last called: of that it hears at its first call, which may have been the poll, and only then
+        // has it something to tell again.
+        shop.reported().await
     }
 
     async fn put_hub_back(&mut self, is_said: bool) -> anyhow::Result<()> {
