@@ -226,7 +226,11 @@ impl Schedule {
     pub async fn tick(&self) -> Result<Vec<Job>, StoreError> {
         let now = self.clock.now();
         // Mostly nothing is due, and a look takes no turn at the writer.
-        if self.store.read(|tx| due(tx, now))?.is_empty() {
+        let (jobs, astray) = self.store.read(|tx| Ok::<_, StoreError>((due(tx, now)?, self.astray(tx, now)?)))?;
+        if !astray.is_empty() {
+            self.plan_anew(astray).await?;
+        }
+        if jobs.is_empty() {
             return Ok(Vec::new());
         }
         let this = self.clone();
@@ -261,6 +265,44 @@ impl Schedule {
             });
         }
         Ok(jobs)
+    }
+
+    /// Jobs that would sleep past their next time and the one after: they were planned by a clock that has been set back since, and would sleep for as
+    /// long as it was ahead. With the time at which they are due by this clock.
+    fn astray(&self, tx: &ReadTx<'_>, now: Instant) -> Result<Vec<(Job, Instant)>, StoreError> {
+        let planned: Vec<(String, Instant)> = tx.all(
+            "look for jobs that sleep too long",
+            "SELECT name, next_due_ms FROM schedule WHERE next_due_ms > ?1",
+            [now.ms()],
+            |row| Ok((cell(row, 0)?, Instant(cell(row, 1)?))),
+        )?;
+        let next = |job: Job, planned: Instant| {
+            let next = self.next(job, now)?;
+            (planned > self.next(job, next)?).then_some((job, next))
+        };
+        let of = |(name, planned): (String, Instant)| {
+            Job::ALL.iter().copied().find(|job| job.as_str() == name).and_then(|job| next(job, planned))
+        };
+        Ok(planned.into_iter().filter_map(of).collect())
+    }
+
+    async fn plan_anew(&self, jobs: Vec<(Job, Instant)>) -> Result<(), StoreError> {
+        for (job, next) in &jobs {
+            tracing::warn!(
+                job = job.as_str(),
+                "The clock was set back: {} is due at {} again",
+                job.as_str(),
+                next.ms()
+            );
+        }
+        self.store
+            .write(move |tx| {
+                jobs.iter().try_for_each(|(job, next)| {
+                    let sql = "UPDATE schedule SET next_due_ms = ?2 WHERE name = ?1";
+                    tx.execute_one("plan a job anew", sql, (job.as_str(), next.ms()))
+                })
+            })
+            .await
     }
 
     async fn carry_out_unattended(&self, job: Job) {

@@ -124,6 +124,32 @@ async fn what_fell_into_a_power_off_runs_once_when_the_machine_is_back() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_and_is_put_right_lets_no_job_sleep() {
+    let bench = Bench::new(only(|config| {
+        config.expire_holds = When::Every(Millis::minutes(5));
+        config.download = daily("05:30");
+    }));
+    let work = Counter::new(10, false);
+    let (schedule, running) = bench.open(&work).await;
+    bench.clock.wind(30 * 24 * HOUR_MS);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::ExpireHolds]);
+    ended(&running).await;
+    bench.clock.wind(-30 * 24 * HOUR_MS);
+    assert_eq!(schedule.tick().await.unwrap(), []);
+    bench.clock.wind(5 * 60_000);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::ExpireHolds], "not in a month");
+    ended(&running).await;
+    bench.clock.wind(20 * HOUR_MS);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::ExpireHolds]);
+    ended(&running).await;
+    // What every clock does now and then brings no job twice.
+    bench.clock.wind(-1_000);
+    assert_eq!(schedule.tick().await.unwrap(), []);
+    let next = schedule.list().unwrap().into_iter().find(|job| job.name == "expire_holds").unwrap();
+    assert_eq!(next.next_due_ms, bench.clock.now().plus_ms(5 * 60_000 + 1_000));
+}
+
+#[tokio::test]
 async fn a_job_that_still_runs_is_not_started_again_until_its_lease_is_over() {
     let bench = Bench::new(only(|config| config.report = When::Every(Millis::minutes(5))));
     let work = Counter::new(0, false);
