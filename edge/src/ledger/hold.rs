@@ -115,6 +115,16 @@ pub async fn check(store: &Store) -> Result<(), StoreError> {
     if found.is_empty() && was.is_none() {
         return Ok(());
     }
+    store
+        .write(move |tx| match damage(&found) {
+            None => setting::remove(tx, ALARM),
+            Some(words) => alarm(tx, &words),
+        })
+        .await
+}
+
+/// What differs, in words; nothing when nothing does.
+fn damage(found: &[Differing]) -> Option<String> {
     let named: Vec<String> = found
         .iter()
         .map(|purse| {
@@ -122,15 +132,8 @@ pub async fn check(store: &Store) -> Result<(), StoreError> {
             format!("account {account} in {unit} has set {held_minor} aside, and its open holds sum to {rows_minor}")
         })
         .collect();
-    store
-        .write(move |tx| match named.is_empty() {
-            true => setting::remove(tx, ALARM),
-            false => alarm(
-                tx,
-                &format!("the database is damaged: {}; keep a copy, and enrol the store anew", named.join("; ")),
-            ),
-        })
-        .await
+    let words = || format!("the database is damaged: {}; keep a copy, and enrol the store anew", named.join("; "));
+    (!named.is_empty()).then(words)
 }
 
 /// Ends a hold; gives false for one that cannot end, which must hold up neither others nor its account's tills.
@@ -141,10 +144,15 @@ fn end_expired(tx: &mut WriteTx<'_>, now: Instant, over: &Hold) -> Result<bool, 
         Ok(ended) => ended,
         Err(refusal) => {
             let (id, account) = (over.id, over.account);
-            let words = format!(
-                "the database is damaged: hold {id} of account {account} is over and cannot end: {refusal}; keep a copy, and enrol the store anew"
-            );
-            alarm(tx, &words)?;
+            // The first says of all what is wrong. With its own words each would take the place of another's, at every order.
+            if setting::get(tx, ALARM)?.is_none() {
+                let words = damage(&hold::differing(tx, NAMED_MAX)?).unwrap_or_else(|| {
+                    format!(
+                        "the database is damaged: hold {id} of account {account} is over and cannot end: {refusal}; keep a copy, and enrol the store anew"
+                    )
+                });
+                alarm(tx, &words)?;
+            }
             return Ok(false);
         }
     };
