@@ -288,12 +288,8 @@ impl Schedule {
 
     async fn plan_anew(&self, jobs: Vec<(Job, Instant)>) -> Result<(), StoreError> {
         for (job, next) in &jobs {
-            tracing::warn!(
-                job = job.as_str(),
-                "The clock was set back: {} is due at {} again",
-                job.as_str(),
-                next.ms()
-            );
+            let name = job.as_str();
+            tracing::warn!(job = name, "The clock was set back: {name} is due at {next} again");
         }
         self.store
             .write(move |tx| {
