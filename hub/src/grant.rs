@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use huitong_protocol::allotment::{self, HubEvent, HubSide, Purse};
 use huitong_protocol::card::{Card, CardNumber, CardStatus};
-use huitong_protocol::decline::Elsewhere;
+use huitong_protocol::decline::{Elsewhere, PlaceState};
 use huitong_protocol::id::{AccountId, StoreId};
 use huitong_protocol::policy::GrantSize;
 use huitong_protocol::till::TotalBalance;
@@ -255,7 +255,7 @@ fn attempt(tx: &mut Tx<'_>, hub: &Hub, look: &Look) -> Result<Attempt, Refusal> 
                 elsewhere.extend(places(tx, hub, look.caller, purse, need.card)?);
             }
         }
-        elsewhere.sort_by_key(|place| (place.card, place.store));
+        elsewhere.sort_by_key(|place| (place.card, place.store, place.state));
         elsewhere.dedup();
     }
     let spenders = spenders(tx, hub, look, &cards)?;
@@ -330,8 +330,7 @@ fn spenders(tx: &mut Tx<'_>, hub: &Hub, look: &Look, cards: &[Card]) -> Result<V
         for other in rows::lines(tx, Purse { account: card.account, unit: need.unit })? {
             let known = found.iter().any(|place| (place.card, place.store) == (need.card, other.store));
             if other.store != look.caller.store && other.line.seen.spent_minor > 0 && !known {
-                let last_seen_ms = hub.last_seen(tx, other.store)?;
-                found.push(Elsewhere { card: need.card, store: other.store, held_minor: 0, last_seen_ms });
+                found.push(place(tx, hub, need.card, other.store, false)?);
             }
         }
         // What was overdrawn stands on no line of the account: who buys the card next must neither pay it nor get what comes back of it.
@@ -341,8 +340,7 @@ fn spenders(tx: &mut Tx<'_>, hub: &Hub, look: &Look, cards: &[Card]) -> Result<V
             let known = found.iter().any(|place| (place.card, place.store) == (need.card, store));
             let stands = owing.debt.is_open() || (at.net_minor() > 0 && store != look.caller.store);
             if stands && !known {
-                let last_seen_ms = hub.last_seen(tx, store)?;
-                found.push(Elsewhere { card: need.card, store, held_minor: 0, last_seen_ms });
+                found.push(place(tx, hub, need.card, store, false)?);
             }
         }
     }
@@ -387,15 +385,30 @@ fn places(
     let mut places: Vec<Elsewhere> = Vec::new();
     for other in others(tx, caller, purse)? {
         let held_minor = i64::try_from(other.holds()).unwrap_or(i64::MAX);
-        match places.iter_mut().find(|place| place.store == other.store) {
-            Some(place) => place.held_minor = place.held_minor.saturating_add(held_minor),
-            None => {
-                let last_seen_ms = hub.last_seen(tx, other.store)?;
-                places.push(Elsewhere { card, store: other.store, held_minor, last_seen_ms });
-            }
+        let found = place(tx, hub, card, other.store, other.suspense.is_some())?;
+        // What an ended epoch of a store held is not what the store holds: it may be there again, and be asked for the one and not the other.
+        match places.iter_mut().find(|known| (known.store, known.state) == (found.store, found.state)) {
+            Some(known) => known.held_minor = known.held_minor.saturating_add(held_minor),
+            None => places.push(Elsewhere { held_minor, ..found }),
         }
     }
     Ok(places)
+}
+
+/// A store where something is, or which only spent of it.
+fn place(
+    tx: &mut Tx<'_>,
+    hub: &Hub,
+    card: CardNumber,
+    store: StoreId,
+    is_ended: bool,
+) -> Result<Elsewhere, StoreError> {
+    let state = match is_ended {
+        true => PlaceState::Suspense,
+        false if hub.recalls.is_connected(store) => PlaceState::Connected,
+        false => PlaceState::Silent,
+    };
+    Ok(Elsewhere { card, store, held_minor: 0, last_seen_ms: hub.last_seen(tx, store)?, state })
 }
 
 fn total(

@@ -15,8 +15,10 @@ pub enum DeclineCode {
     Insufficient,
     /// Less is spendable here, and the hub could not be asked.
     InsufficientHereOffline,
-    /// Less is spendable here; the rest is parked in stores that cannot be reached now. May be tried again.
+    /// Less is spendable here; more is with stores that cannot give it now, as they are silent or keep it for a hold. May be tried again.
     HeldElsewhere,
+    /// Less is spendable here; more was with a store whose books ended without it, and people at head office decide what becomes of it.
+    InSuspense,
     /// Less is spendable; a part of the balance is set aside here by holds.
     Held,
     /// This store knows of no such hold.
@@ -131,9 +133,10 @@ impl DeclineCode {
     pub const fn message(self) -> &'static str {
         match self {
             Self::Insufficient => "the balance is not enough",
-            Self::InsufficientHereOffline => "not enough can be spent here while the line to head office is down",
-            Self::HeldElsewhere => {
-                "part of the balance is parked in a store that cannot be reached now; try again later"
+            Self::InsufficientHereOffline => "not enough can be spent here while head office cannot be asked for more",
+            Self::HeldElsewhere => "part of the balance is with a store that cannot give it now; try again later",
+            Self::InSuspense => {
+                "part of the balance was with a store whose records were lost; head office decides about it, and the customer may ask there"
             }
             Self::Held => {
                 "part of the balance is set aside by a hold; capture or release the hold, or pay the rest otherwise"
@@ -202,6 +205,18 @@ impl DeclineCode {
     }
 }
 
+/// How a store that holds value stands to head office.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaceState {
+    /// It can be asked, and gave nothing in time: a hold keeps the value there, or the store is busy.
+    Connected,
+    /// It cannot be asked now.
+    Silent,
+    /// Its epoch was ended, and nobody can give the value but people who decide about it. The store itself may be there again.
+    Suspense,
+}
+
 /// Where value is that cannot be spent here now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -214,6 +229,8 @@ pub struct Elsewhere {
     pub held_minor: i64,
     /// When that store was last heard.
     pub last_seen_ms: Instant,
+    /// Whether it can be asked.
+    pub state: PlaceState,
 }
 
 /// A refusal with what the cashier can tell the customer.

@@ -32,7 +32,7 @@ pub use void::{Standing, void};
 use crate::allotment::{Holding, HoldingEvent, Purse, Refusal, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::debt;
-use crate::decline::{Decline, DeclineCode, Elsewhere};
+use crate::decline::{Decline, DeclineCode, Elsewhere, PlaceState};
 use crate::entry::{Body, Earned, Sale, TenderLine};
 use crate::id::{AccountId, EntryId, PromotionId, StoreId};
 use crate::money::Currency;
@@ -415,7 +415,10 @@ impl<'a> Work<'a> {
             (DeclineCode::AlreadySpent, Hub::Unreachable | Hub::Closed) if has_left => {
                 DeclineCode::InsufficientHereOffline
             }
-            (DeclineCode::Insufficient, _) if !elsewhere.is_empty() => DeclineCode::HeldElsewhere,
+            (DeclineCode::Insufficient, _) if elsewhere.iter().any(|place| place.state != PlaceState::Suspense) => {
+                DeclineCode::HeldElsewhere
+            }
+            (DeclineCode::Insufficient, _) if !elsewhere.is_empty() => DeclineCode::InSuspense,
             // Nobody is to be told that a card is empty of which a part is only set aside.
             (DeclineCode::Insufficient, _) if held_minor > 0 => DeclineCode::Held,
             (code, _) => code,

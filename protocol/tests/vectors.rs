@@ -15,7 +15,7 @@ use huitong_protocol::bundle::{
     Bundle, KeyAnnouncement, KeyId, PolicyFault, PolicyKey, PolicyState, RefusedPolicy, Signed,
 };
 use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
-use huitong_protocol::decline::Elsewhere;
+use huitong_protocol::decline::{Elsewhere, PlaceState};
 use huitong_protocol::entry::{
     Allotment, AllotmentChange, BODY_VERSION, Body, CardSale, CardStatusChange, DayOpen, DeferredEarning, Earned,
     Entry, HEADER_VERSION, Header, Hold, HoldEnd, HoldEndReason, HubPosting, Invoice, Invoiceable, LineFlags, Markdown,
@@ -477,7 +477,13 @@ fn sync_messages(vectors: &mut Vectors) {
     let announcement = KeyAnnouncement::new(text("HT"), policy_key.id(), new).encode();
     let announcement = Signed { bytes: announcement, signature: vec![4, 5, 6] };
     let need = Need { card: card(), unit: CNY, missing_minor: 20, purpose: Purpose::Spend };
-    let elsewhere = Elsewhere { card: card(), store: text("S2"), held_minor: 30, last_seen_ms: Instant(5) };
+    let elsewhere = Elsewhere {
+        card: card(),
+        store: text("S2"),
+        held_minor: 30,
+        last_seen_ms: Instant(5),
+        state: PlaceState::Silent,
+    };
     let total = TotalBalance { unit: CNY, balance_minor: 100, elsewhere: vec![elsewhere], as_of_ms: Instant(10) };
     let versions = vec![DatasetVersion { dataset: DatasetKind::Cards, version: 12 }];
     vectors.add("enrol", &Enrol { protocol: (1, 0), token: "t".to_owned(), public_key: vec![7; 32] });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use huitong_protocol::card::CardStatus;
-use huitong_protocol::decline::Elsewhere;
+use huitong_protocol::decline::{Elsewhere, PlaceState};
 use huitong_protocol::entry::{Body, Entry};
 use huitong_protocol::id::Seq;
 use huitong_protocol::journal;
@@ -182,7 +182,8 @@ async fn value_parked_in_another_store_is_named() {
         let mut world = shop.hub.world.lock().unwrap();
         let card = card(1, CardStatus::Active);
         let (card, store) = (world.cards.entry(card.number).or_insert(card).number, "S2".parse().unwrap());
-        world.elsewhere = vec![Elsewhere { card, store, held_minor: 900, last_seen_ms: Instant(5) }];
+        world.elsewhere =
+            vec![Elsewhere { card, store, held_minor: 900, last_seen_ms: Instant(5), state: PlaceState::Silent }];
     }
     let refused = shop.spend(T1, 1, 800).await.declined("held_elsewhere");
     assert_eq!(refused["elsewhere"][0]["store"], "S2");

@@ -6,6 +6,7 @@ use huitong_hub::suspense::{self, Occasion, SuspenseError};
 use huitong_hub::{account as accounts, fence, recovery, verify};
 use huitong_protocol::allotment::{HubEvent, HubSide, Purse, StoreEvent, step};
 use huitong_protocol::bundle::PolicyState;
+use huitong_protocol::decline::PlaceState;
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
 use huitong_protocol::id::{Epoch, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
@@ -387,9 +388,15 @@ async fn a_fenced_store_is_not_heard_and_its_successor_is() {
     assert_eq!(fault(store.upload(store.segment(3, 4)).await), SyncFault::Fenced);
     assert_eq!((free(&world).await, balance(&world).await), (0, 370));
     // The new epoch brings the old journal: what it had given back is in the pool.
-    let new = replaced(&world, "S1", "again").await;
+    let mut new = replaced(&world, "S1", "again").await;
     new.upload(store.segment(3, 4)).await.unwrap();
     assert_eq!((new.epoch, free(&world).await, balance(&world).await), (Epoch(2), 70, 370));
+    // What waits is not what the store holds that is there again.
+    new.ask(30).await;
+    let mut asker = world.store("S2").await;
+    let asked = asker.ask(100).await;
+    let places: Vec<_> = asked.body.elsewhere.iter().map(|at| (at.store, at.held_minor, at.state)).collect();
+    assert_eq!(places, [(new.id, 70, PlaceState::Silent), (new.id, 300, PlaceState::Suspense)]);
     proved(&world).await;
     let actions: Vec<String> =
         world.read(|tx| huitong_hub::store::audit::page(tx, 0, 10)).await.into_iter().map(|deed| deed.action).collect();

@@ -6,6 +6,7 @@ use huitong_hub::store::{StoreError, allotment as rows, policy};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
 use huitong_protocol::bundle::{Bundle, KeyId, Signed};
 use huitong_protocol::card::{CardChange, CardStatus};
+use huitong_protocol::decline::PlaceState;
 use huitong_protocol::id::Epoch;
 use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::wire::{
@@ -429,6 +430,7 @@ async fn a_holder_that_cannot_give_ends_the_wait_and_the_refusal_says_where_valu
     assert_eq!(unreachable.grants, []);
     let place = unreachable.body.elsewhere[0];
     assert_eq!((place.store, place.held_minor, place.last_seen_ms), (holder.id, 100, Instant(1_800_000_000_000)));
+    assert_eq!(place.state, PlaceState::Silent);
     // Now it polls, keeps 70 parked and says so with its next poll.
     let holds = async {
         let polled = poll(&holder, 20_000, 0).await;
@@ -444,7 +446,8 @@ async fn a_holder_that_cannot_give_ends_the_wait_and_the_refusal_says_where_valu
     };
     let ((), answer) = tokio::join!(holds, asks);
     assert_eq!(answer.grants.iter().map(|grant| grant.granted_minor).collect::<Vec<_>>(), [30], "what there is");
-    assert_eq!(answer.body.elsewhere[0].held_minor, 70);
+    let place = answer.body.elsewhere[0];
+    assert_eq!((place.held_minor, place.state), (70, PlaceState::Connected));
 }
 
 #[tokio::test]

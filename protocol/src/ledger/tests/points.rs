@@ -182,7 +182,13 @@ fn a_card_with_points_on_it_is_not_made_sellable_again() {
     shop.hub = Hub::NotAsked;
     let Decision::AskHub(needs) = undo(&shop) else { panic!("the hub is asked") };
     assert_eq!(needs.iter().map(|need| need.unit).collect::<Vec<_>>(), [CNY, POINTS]);
-    let place = Elsewhere { card: number(1), store: "S2".parse().unwrap(), held_minor: 5, last_seen_ms: NOON };
+    let place = Elsewhere {
+        card: number(1),
+        store: "S2".parse().unwrap(),
+        held_minor: 5,
+        last_seen_ms: NOON,
+        state: PlaceState::Silent,
+    };
     shop.hub = Hub::Answered { elsewhere: vec![place] };
     assert_eq!(declined(undo(&shop)).code, DeclineCode::CardInUse, "part of it lies in another store");
     shop.hub = Hub::Answered { elsewhere: Vec::new() };

@@ -19,11 +19,23 @@ fn the_hub_is_asked_once_for_every_card_of_a_basket() {
     assert_eq!(needs, [(number(1), 10), (number(1), 40), (number(2), 100)], "30 of the 80 are here");
     shop.hub = Hub::Unreachable;
     assert_eq!(declined(shop.sale(&basket)).code, DeclineCode::InsufficientHereOffline);
-    let place = Elsewhere { card: number(2), store: "S9".parse().unwrap(), held_minor: 100, last_seen_ms: Instant(5) };
+    let place = Elsewhere {
+        card: number(2),
+        store: "S9".parse().unwrap(),
+        held_minor: 100,
+        last_seen_ms: Instant(5),
+        state: PlaceState::Silent,
+    };
     shop.hub = Hub::Answered { elsewhere: vec![place] };
     shop = shop.with(1, 80);
     let decline = declined(shop.sale(&basket));
     assert_eq!((decline.code, decline.elsewhere), (DeclineCode::HeldElsewhere, vec![place]));
+    // What a lost store held no waiting brings back; with a part that waiting may bring, it is worth to try again.
+    let lost = Elsewhere { state: PlaceState::Suspense, ..place };
+    for (elsewhere, code) in [(vec![lost], DeclineCode::InSuspense), (vec![lost, place], DeclineCode::HeldElsewhere)] {
+        shop.hub = Hub::Answered { elsewhere };
+        assert_eq!(declined(shop.sale(&basket)).code, code);
+    }
 }
 
 #[test]

@@ -137,7 +137,13 @@ fn without_the_hub_a_card_that_is_given_back_stays_out_of_sale() {
     assert_eq!((shop.here(1), shop.cards[0].status), (0, CardStatus::Withdrawn));
     shop.cards[0].status = CardStatus::Active;
     shop.holdings.put(purse, whole);
-    let place = Elsewhere { card: number(1), store: "S2".parse().unwrap(), held_minor: 0, last_seen_ms: NOON };
+    let place = Elsewhere {
+        card: number(1),
+        store: "S2".parse().unwrap(),
+        held_minor: 0,
+        last_seen_ms: NOON,
+        state: PlaceState::Silent,
+    };
     shop.hub = Hub::Answered { elsewhere: vec![place] };
     assert_eq!(declined(undo(&shop)).code, DeclineCode::CardInUse, "it paid for goods at another store");
 }
