@@ -37,6 +37,8 @@ pub struct Published {
     pub versions: Vec<DatasetVersion>,
     /// The version of the last card that was stopped, or given free again.
     pub urgent_cards: u64,
+    /// Whether this hub was restored and may not know every stop again yet.
+    pub recovers: bool,
 }
 
 /// The hub.
@@ -299,6 +301,7 @@ impl Hub {
             Ok::<_, StoreError>(Published {
                 versions: dataset::versions(tx)?,
                 urgent_cards: dataset::urgent_cards(tx)?,
+                recovers: tenure::recovers(tx)?,
             })
         };
         let published = self.store.read(look).await?;

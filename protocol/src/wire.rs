@@ -201,6 +201,9 @@ pub struct Welcome {
     pub heard: Head,
     /// Whether the hub waits for everything that the store has: it was restored, and what it was told before is forgotten. Reports begin with everything.
     pub tells_all: bool,
+    /// Whether the hub may have forgotten which cards were stopped: it was restored and has not heard every store yet, or a store has shown that it was. That
+    /// it has no newer cards than the store says nothing then.
+    pub recovers: bool,
     /// The newest version per dataset.
     pub datasets: Vec<DatasetVersion>,
 }
@@ -433,6 +436,8 @@ pub struct Polled {
     pub recalls: Vec<Recall>,
     /// The number of the last recall in this answer, or that of the poll.
     pub recalls_through: u64,
+    /// As [`Welcome::recovers`].
+    pub recovers: bool,
     /// The newest version per dataset.
     pub datasets: Vec<DatasetVersion>,
 }
@@ -710,6 +715,9 @@ pub struct DatasetPage {
     pub through_version: u64,
     /// Whether more follows.
     pub more: bool,
+    /// As [`Welcome::recovers`]. The rows are to be taken all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovers: bool,
     /// The rows.
     pub rows: Vec<DatasetRow>,
     /// With members: the key of their phone hashes. It travels with what it opens, so that a new key and the hashes under it arrive together.

@@ -521,6 +521,7 @@ fn sync_messages(vectors: &mut Vectors) {
             turn: 4,
             heard: head(),
             tells_all: false,
+            recovers: false,
             datasets: versions.clone(),
         },
     );
@@ -542,6 +543,7 @@ fn sync_messages(vectors: &mut Vectors) {
         &answer(Polled {
             recalls: vec![Recall { account: account(), unit: CNY }],
             recalls_through: 4,
+            recovers: false,
             datasets: versions,
         }),
     );
@@ -554,6 +556,7 @@ fn sync_messages(vectors: &mut Vectors) {
             dataset: DatasetKind::Parking,
             through_version: 7,
             more: false,
+            recovers: false,
             rows: vec![DatasetRow::Parked(parked), DatasetRow::Parked(withdrawn)],
             phone_key: None,
         }),
@@ -565,6 +568,7 @@ fn sync_messages(vectors: &mut Vectors) {
             dataset: DatasetKind::Overdrafts,
             through_version: 3,
             more: false,
+            recovers: false,
             rows: vec![DatasetRow::Cleared(cleared)],
             phone_key: None,
         }),
@@ -636,7 +640,14 @@ fn sync_messages(vectors: &mut Vectors) {
     ];
     vectors.add(
         "dataset_answer",
-        &answer(DatasetPage { dataset: DatasetKind::Cards, through_version: 12, more: false, rows, phone_key: None }),
+        &answer(DatasetPage {
+            dataset: DatasetKind::Cards,
+            through_version: 12,
+            more: false,
+            recovers: false,
+            rows,
+            phone_key: None,
+        }),
     );
     vectors.add(
         "dataset_answer_items",
@@ -644,6 +655,7 @@ fn sync_messages(vectors: &mut Vectors) {
             dataset: DatasetKind::Items,
             through_version: 7,
             more: true,
+            recovers: false,
             rows: vec![DatasetRow::Item(item)],
             phone_key: None,
         }),
@@ -654,6 +666,7 @@ fn sync_messages(vectors: &mut Vectors) {
             dataset: DatasetKind::Members,
             through_version: 3,
             more: false,
+            recovers: false,
             rows: vec![DatasetRow::Member(known_well)],
             phone_key: Some(PhoneKey::new([9; 32])),
         }),

@@ -55,7 +55,14 @@ mod tests {
     }
 
     async fn publish(shop: &Shop, through_version: u64, rows: Vec<DatasetRow>) {
-        let page = DatasetPage { dataset: DatasetKind::Items, through_version, more: false, rows, phone_key: None };
+        let page = DatasetPage {
+            dataset: DatasetKind::Items,
+            through_version,
+            more: false,
+            recovers: false,
+            rows,
+            phone_key: None,
+        };
         shop.store.write(move |tx| replica::apply_page(tx, &page)).await.unwrap();
     }
 

@@ -39,7 +39,7 @@ fn member(id: i64, name: &str, pinyin: &str, phone: Option<&str>) -> Member {
 
 async fn publish(shop: &Shop, dataset: DatasetKind, through_version: u64, rows: Vec<DatasetRow>) {
     let phone_key = (dataset == DatasetKind::Members).then(key);
-    let page = DatasetPage { dataset, through_version, more: false, rows, phone_key };
+    let page = DatasetPage { dataset, through_version, more: false, recovers: false, rows, phone_key };
     shop.store.write(move |tx| replica::apply_page(tx, &page)).await.unwrap();
 }
 

@@ -111,6 +111,7 @@ async fn head_office_says_what_does_not_count_any_more() {
         dataset: DatasetKind::Overdrafts,
         through_version: 4,
         more: false,
+        recovers: false,
         rows: vec![DatasetRow::Cleared(cleared)],
         phone_key: None,
     };

@@ -95,7 +95,7 @@ pub(super) async fn shop() -> Shop {
             let items = [item_of("tea", "食品/饮料", None), item_of("coat", "服装", Some(11_000))];
             let rows = items.map(DatasetRow::Item).to_vec();
             let (dataset, through_version) = (DatasetKind::Items, 2);
-            let page = DatasetPage { dataset, through_version, more: false, rows, phone_key: None };
+            let page = DatasetPage { dataset, through_version, more: false, recovers: false, rows, phone_key: None };
             replica::apply_page(tx, &page)?;
             member::put(tx, &gold())?;
             let mut card = card(1, huitong_protocol::card::CardStatus::Active);

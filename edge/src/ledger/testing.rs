@@ -253,7 +253,14 @@ pub(crate) fn signed_policy(version: u64, effective_from: &str, document: &str) 
 
 pub(crate) fn policy_page(version: u64, effective_from: &str, document: &str) -> DatasetPage {
     let rows = vec![DatasetRow::Policy(signed_policy(version, effective_from, document))];
-    DatasetPage { dataset: DatasetKind::Policies, through_version: version, more: false, rows, phone_key: None }
+    DatasetPage {
+        dataset: DatasetKind::Policies,
+        through_version: version,
+        more: false,
+        recovers: false,
+        rows,
+        phone_key: None,
+    }
 }
 
 /// Writes what enrolment writes.

@@ -70,6 +70,9 @@ pub fn reported(tx: &mut WriteTx<'_>, change_no: i64, end: Head) -> Result<(), S
 
 /// The hub has forgotten what was reported and what it acknowledged: all of it is told again, and where the journal goes on is for it to say.
 ///
+/// When cards were confirmed stays: up to then the life before told of every stop, and those are here, whatever is forgotten now. Nothing later is known of
+/// who was stopped after that, however often the new life is asked, until it has heard everybody: it confirms nothing before (`Link::cards_confirmed`).
+///
 /// # Errors
 /// [`StoreError`] of the engine.
 pub fn forgotten(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {

@@ -63,6 +63,13 @@ pub(super) fn is_newest(link: &Link, dataset: DatasetKind, datasets: &[DatasetVe
     }
 }
 
+/// Whether the hub has exactly what this store has of a dataset. One that has less is behind what was fetched since it answered; or it was put back from a
+/// backup, nobody has told it, and what it has says nothing.
+pub(super) fn is_same(link: &Link, dataset: DatasetKind, datasets: &[DatasetVersion]) -> Result<bool, StoreError> {
+    let newest = datasets.iter().find(|newest| newest.dataset == dataset);
+    newest.map_or(Ok(false), |newest| Ok(newest.version == link.store.read(|tx| replica::version(tx, dataset))?))
+}
+
 /// Fetches everything that is new, in the order in which datasets build on each other. None builds on the policies: what is wrong with them keeps
 /// neither prices nor cards from coming.
 ///
@@ -132,7 +139,7 @@ pub(super) async fn one(link: &Link, dataset: DatasetKind) -> Result<u64, SyncEr
 async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
     let mut after_version = link.store.read(|tx| replica::version(tx, dataset))?;
     let (mut rows, mut is_waiting, mut repeats) = (0, false, 0);
-    let mut asked_at;
+    let (mut asked_at, mut recovers);
     // By what is asked for next head office knows what is here. Of cards that is worth a last question: until then whoever found a lost one counts as able
     // to pay with it here.
     let tells = dataset == DatasetKind::Cards;
@@ -142,6 +149,7 @@ async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
         asked_at = link.clock.now();
         let page: DatasetPage = link.call(path::DATASET, request).await?;
         let (more, through_version, count) = (page.more, page.through_version, page.rows.len() as u64);
+        recovers = page.recovers;
         if page.dataset != dataset || through_version < after_version {
             return Err(SyncError::Unusable(format!(
                 "the page after version {after_version} of {} is of {} through {through_version}",
@@ -184,7 +192,7 @@ async fn fetch(link: &Link, dataset: DatasetKind) -> Result<u64, SyncError> {
     }
     match dataset {
         DatasetKind::Policies if !is_waiting => link.policies_confirmed(asked_at).await?,
-        DatasetKind::Cards => link.cards_confirmed(asked_at).await?,
+        DatasetKind::Cards => link.cards_confirmed(asked_at, recovers).await?,
         _ => {}
     }
     Ok(rows)

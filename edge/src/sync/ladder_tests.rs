@@ -109,6 +109,62 @@ async fn a_restart_makes_no_store_younger_and_a_poll_with_nothing_new_does() {
     shop.edge.close().await;
 }
 
+/// Waits until the store has asked whether there is news, and has read the answer.
+async fn polled(shop: &Shop) {
+    let polls = shop.office.with(|office| office.count(path::POLL));
+    shop.office.until("the store polls on", |office| office.count(path::POLL) >= polls + 3).await;
+}
+
+#[tokio::test]
+async fn a_restored_head_office_makes_no_store_younger_before_it_has_heard_everybody() {
+    let shop = shop().await;
+    shop.office.with(|office| office.cut.extend([path::POLL, path::REPORT, path::DATASET, path::UPLOAD, path::HELLO]));
+    shop.clock.wind(HOUR_MS);
+    shop.office.with(|office| {
+        office.forget_reports();
+        office.recovers = true;
+        office.cut.retain(|path| *path == path::GRANT);
+    });
+    shop.edge.reconnect().await.unwrap();
+    shop.edge.download().await.unwrap();
+    polled(&shop).await;
+    let cards_version = shop.office.with(|office| office.cards_told.0);
+    assert_eq!(cards_version, shop.office.with(|office| office.newest(DatasetKind::Cards)), "all of them are here");
+    // Whoever was stopped in this hour the other stores know, and head office not yet.
+    assert_eq!(shop.status().await["cards"]["age_ms"], HOUR_MS);
+    assert_eq!(shop.spend(1, 201).await["code"], "offline_limit");
+    let shop = shop.restart().await;
+    shop.clock.wind(HOUR_MS);
+    polled(&shop).await;
+    shop.edge.download().await.unwrap();
+    assert_eq!(shop.status().await["cards"]["age_ms"], 2 * HOUR_MS, "nor does a restart");
+    assert_eq!(shop.spend(1, 201).await["code"], "offline_limit");
+
+    shop.office.with(|office| office.recovers = false);
+    polled(&shop).await;
+    assert_eq!(shop.status().await["cards"]["age_ms"], 0);
+    assert_eq!(shop.spend(1, 201).await["decision"], "approved");
+    shop.edge.close().await;
+}
+
+#[tokio::test]
+async fn a_head_office_that_has_fewer_cards_than_the_store_says_nothing_of_them() {
+    let shop = shop().await;
+    shop.office.with(|office| office.publish(DatasetKind::Cards, DatasetRow::Card(card(2))));
+    shop.edge.download().await.unwrap();
+    // It was put back from a backup, and nobody has told it.
+    let forgotten = shop.office.with(|office| office.published.pop().unwrap());
+    polled(&shop).await;
+    shop.clock.wind(HOUR_MS);
+    polled(&shop).await;
+    shop.edge.download().await.unwrap();
+    assert_eq!(shop.status().await["cards"]["age_ms"], HOUR_MS);
+    shop.office.with(|office| office.published.push(forgotten));
+    polled(&shop).await;
+    assert_eq!(shop.status().await["cards"]["age_ms"], 0);
+    shop.edge.close().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_is_read_late_makes_the_store_no_younger_than_when_it_asked() {
     let shop = shop().await;

@@ -277,8 +277,12 @@ impl Link {
         }
     }
 
-    /// At an instant the hub had no newer cards than the store.
-    pub(crate) async fn cards_confirmed(&self, at: Instant) -> Result<(), StoreError> {
+    /// At an instant the hub had no newer cards than the store. One that recovers confirms nothing by that: it may have forgotten who was stopped, and hears of
+    /// it from the stores that it waits for.
+    pub(crate) async fn cards_confirmed(&self, at: Instant, recovers: bool) -> Result<(), StoreError> {
+        if recovers {
+            return Ok(());
+        }
         match self.line.cards.confirm(at, self.clock.now(), NOTE_CARDS_EVERY_MS) {
             Some(at) => self.store.write(move |tx| sync_state::confirm_cards(tx, at)).await,
             None => Ok(()),

@@ -194,7 +194,14 @@ async fn a_new_key_is_believed_on_the_word_of_the_old_one() {
 async fn a_page_that_promises_more_than_it_holds_moves_nothing() {
     let shop = Shop::new(AT_CLOSE, 0).await;
     let (rows, phone_key) = (Vec::new(), None);
-    let empty = DatasetPage { dataset: DatasetKind::Policies, through_version: 1_000, more: false, rows, phone_key };
+    let empty = DatasetPage {
+        dataset: DatasetKind::Policies,
+        through_version: 1_000,
+        more: false,
+        recovers: false,
+        rows,
+        phone_key,
+    };
     let applied = shop.edge.store().write(move |tx| replica::apply_page(tx, &empty)).await.unwrap();
     assert!(applied.waits);
     publish(&shop, signed_policy(2, "2026-01-01", &POLICY.replace("test", "winter")));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use huitong_protocol::allotment::Purse;
 use huitong_protocol::time::Instant;
-use huitong_protocol::wire::{Answer, DatasetKind, DatasetVersion, Poll, Polled, Recall, SyncFault, path};
+use huitong_protocol::wire::{Answer, DatasetKind, DatasetVersion, Poll, Polled, Recall, SyncFault, Welcome, path};
 
 use super::session::CallError;
 use super::{Link, SyncError, download, release, report};
@@ -59,13 +59,13 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
     };
     link.notices.poll_answered();
     link.adopt(answer.grants, turn).await?;
-    let Polled { recalls, recalls_through, datasets } = answer.body;
+    let Polled { recalls, recalls_through, recovers, datasets } = answer.body;
     if !recalls.is_empty() {
         tracing::debug!(recalls = recalls.len(), "The hub recalls value of {} accounts", recalls.len());
         give_back(link, &recalls).await?;
     }
     received.through = recalls_through;
-    announced(link, &datasets, asked_at).await
+    announced(link, &datasets, recovers, asked_at).await
 }
 
 /// One poll, in the session that is live when it begins, with that session's turn and when it was asked: the machine may sleep before it reads the answer,
@@ -74,7 +74,8 @@ async fn ask(link: &Link, received: &mut Received) -> Result<(Answer<Polled>, Hu
     let live = link.live().await?;
     if received.session != live.number {
         *received = Received { session: live.number, through: 0 };
-        announced(link, &live.welcome.datasets, live.greeted_at).await?;
+        let Welcome { datasets, recovers, .. } = &live.welcome;
+        announced(link, datasets, *recovers, live.greeted_at).await?;
     }
     let wait = link.config.poll_wait;
     let cards_version = link.store.read(|tx| replica::version(tx, DatasetKind::Cards))?;
@@ -96,13 +97,13 @@ async fn give_back(link: &Link, recalls: &[Recall]) -> Result<(), SyncError> {
 }
 
 /// Wakes the download when the hub has more than this store, and notes when its policies and its cards are the newest. Any other answer of the hub says
-/// nothing about them.
-async fn announced(link: &Link, datasets: &[DatasetVersion], at: Instant) -> Result<(), SyncError> {
+/// nothing about them; nor does of cards one that recovers, and may have forgotten which were stopped.
+async fn announced(link: &Link, datasets: &[DatasetVersion], recovers: bool, at: Instant) -> Result<(), SyncError> {
     if download::is_newest(link, DatasetKind::Policies, datasets)? {
         link.policies_confirmed(at).await?;
     }
-    if download::is_newest(link, DatasetKind::Cards, datasets)? {
-        link.cards_confirmed(at).await?;
+    if download::is_same(link, DatasetKind::Cards, datasets)? {
+        link.cards_confirmed(at, recovers).await?;
     }
     if download::is_behind(link, datasets)? {
         link.news.notify_one();

@@ -108,6 +108,8 @@ pub(crate) struct Office {
     live: HashSet<String>,
     nonces: HashSet<(String, u64)>,
     pub(crate) incarnation: u64,
+    /// Whether it says that it may have forgotten stops.
+    pub(crate) recovers: bool,
     pub(crate) entries: Vec<Vec<u8>>,
     head: Option<Head>,
     pub(crate) sides: HashMap<Purse, HubSide>,
@@ -357,6 +359,7 @@ impl FakeOffice {
                     turn: hello.turn + 1,
                     heard: office.heard.unwrap_or(Head::START),
                     tells_all: false,
+                    recovers: office.recovers,
                     datasets: office.datasets(),
                 }))
             }
@@ -404,6 +407,7 @@ impl FakeOffice {
                     .cloned()
                     .collect();
                 let more = newer.len() > request.limit as usize;
+                let recovers = office.recovers || request.after_version > office.newest(request.dataset);
                 newer.truncate(request.limit as usize);
                 let through_version = newer.last().map_or(request.after_version, |(_, version, _)| *version);
                 let mut rows: Vec<DatasetRow> = newer.into_iter().map(|(.., row)| row).collect();
@@ -414,7 +418,7 @@ impl FakeOffice {
                         signed.signature.fill(0);
                     }
                 }
-                Ok(DatasetPage { dataset: request.dataset, through_version, more, rows, phone_key: None })
+                Ok(DatasetPage { dataset: request.dataset, through_version, more, recovers, rows, phone_key: None })
             }),
             other => panic!("no such path: {other}"),
         }
@@ -485,6 +489,7 @@ impl FakeOffice {
         let body = Polled {
             recalls_through: recalls.last().map_or(poll.recalls_through, |(number, _)| *number),
             recalls: recalls.into_iter().map(|(_, recall)| *recall).collect(),
+            recovers: office.recovers,
             datasets: office.datasets(),
         };
         Ok(to_msgpack(&Answer { server_time_ms: office.time(), grants: Vec::new(), refused, untold: false, body }))

@@ -14,7 +14,7 @@ use huitong_protocol::wire::{DATASET_ROWS_MAX, DatasetKind, DatasetPage, Dataset
 
 use super::item::{ITEM_COLUMNS, ITEM_COLUMNS_COUNT, read_item};
 use super::member::{MEMBER_COLUMNS, MEMBER_COLUMNS_COUNT, read_member};
-use super::{Row, StoreError, Tx, Value, member_request, overdraft, parking, phone_key};
+use super::{Row, StoreError, Tx, Value, member_request, overdraft, parking, phone_key, tenure};
 
 /// Takes `rows` new versions of a dataset and gives the first; each changed row gets its own. Give them out in order.
 ///
@@ -103,7 +103,10 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest, store: StoreId) -> Result
         read(request.dataset, row)
     })?;
     let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut through = newest(tx, request.dataset)?.max(after);
+    let newest = newest(tx, request.dataset)?;
+    // Who has more than was ever given out here shows that this database is older than it was.
+    let recovers = after > newest || tenure::recovers(tx)?;
+    let mut through = newest.max(after);
     if more {
         // The page ends where a version ends: what was cut off is left to the next page, unless it is all that there is.
         let cut = rows.pop().map_or(after, |(version, _)| version);
@@ -119,6 +122,7 @@ pub fn page(tx: &mut Tx<'_>, request: &DatasetRequest, store: StoreId) -> Result
         dataset: request.dataset,
         through_version: u64::try_from(through).unwrap_or(0),
         more,
+        recovers,
         rows: rows.into_iter().map(|(_, row)| row).collect(),
         phone_key: match request.dataset {
             DatasetKind::Members => phone_key::find(tx)?,

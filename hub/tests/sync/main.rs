@@ -18,6 +18,7 @@ mod parked;
 mod policy;
 mod recovery;
 mod rerate;
+mod stops;
 mod tenure;
 mod upkeep;
 mod value;

@@ -110,6 +110,7 @@ async fn fill(shop: &Shop, first: usize, numbers: &[CardNumber]) -> anyhow::Resu
         dataset: DatasetKind::Cards,
         through_version: store.read(|tx| replica::version(tx, DatasetKind::Cards))?,
         more: true,
+        recovers: false,
         rows: Vec::with_capacity(numbers.len()),
         phone_key: None,
     };

@@ -395,7 +395,14 @@ pub fn policy_page(version: u64) -> DatasetPage {
     let bytes = Bundle::new(group, version, from, policy_key().id(), document).encode();
     let signature = signer().sign(&bytes).as_ref().to_vec();
     let rows = vec![DatasetRow::Policy(Signed { bytes, signature })];
-    DatasetPage { dataset: DatasetKind::Policies, through_version: version, more: false, rows, phone_key: None }
+    DatasetPage {
+        dataset: DatasetKind::Policies,
+        through_version: version,
+        more: false,
+        recovers: false,
+        rows,
+        phone_key: None,
+    }
 }
 
 /// A page with so many members.
@@ -423,5 +430,12 @@ pub fn member_page(version: u64, count: u32) -> DatasetPage {
         })
     });
     let rows = rows.collect();
-    DatasetPage { dataset: DatasetKind::Members, through_version: version, more: false, rows, phone_key: Some(key) }
+    DatasetPage {
+        dataset: DatasetKind::Members,
+        through_version: version,
+        more: false,
+        recovers: false,
+        rows,
+        phone_key: Some(key),
+    }
 }

@@ -109,7 +109,7 @@ async fn greet(
         .store
         .write(move |tx| Ok::<_, Refusal>((judge(tx, (&hello, &of), arrival, now)?, shared.sessions.greeting())));
     let (greeted, greeting) = judged.await?;
-    let Answered { turn, life, heard, tells_all, journal_head, datasets } = match greeted {
+    let Answered { turn, life, heard, tells_all, recovers, journal_head, datasets } = match greeted {
         Judged::Given(answered) => answered,
         Judged::Refused(refusal) => return Err(refusal),
         Judged::Ended(refusal) => {
@@ -123,7 +123,17 @@ async fn greet(
     let session = hub.sessions.open(device, Given { turn, life, greeting }, signed)?;
     hub.recalls.told(store, &datasets);
     let hub_incarnation = u64::try_from(life).unwrap_or(0);
-    Ok(Welcome { session, hub_incarnation, server_time_ms: now, journal_head, turn, heard, tells_all, datasets })
+    Ok(Welcome {
+        session,
+        hub_incarnation,
+        server_time_ms: now,
+        journal_head,
+        turn,
+        heard,
+        tells_all,
+        recovers,
+        datasets,
+    })
 }
 
 /// What a store is answered.
@@ -132,6 +142,7 @@ struct Answered {
     life: i64,
     heard: Head,
     tells_all: bool,
+    recovers: bool,
     journal_head: Head,
     datasets: Vec<DatasetVersion>,
 }
@@ -208,6 +219,7 @@ fn judge(
         life: at.life,
         heard: next.heard,
         tells_all: at.is_waited_for,
+        recovers: tenure::recovers(tx)?,
         journal_head: held.head,
         datasets: dataset::versions(tx)?,
     }))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use huitong_protocol::wire::{Answer, Poll, Polled, Request, path};
+use huitong_protocol::wire::{Answer, DatasetKind, DatasetVersion, Poll, Polled, Request, path};
 
 use super::{Body, answer, serve_proved, take_report};
 use crate::hub::{Hub, Published};
@@ -29,20 +29,25 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Poll>) -> Result<Answ
     let (taken, grants) = take_report(hub, caller, request.report).await?;
     hub.take_cards_version(caller, request.body.cards_version).await?;
     let mut since = lately();
+    let mut recovered = None;
     loop {
-        let Published { versions: datasets, urgent_cards } = hub.datasets_since(since).await?;
+        let Published { versions: datasets, urgent_cards, recovers } = hub.datasets_since(since).await?;
+        // From here on the store may take its cards for the newest: it should not limit what they pay for longer than it must.
+        let is_known_again = *recovered.get_or_insert(recovers) && !recovers;
         let (recalls, recalls_through) = open.recalls(request.body.recalls_through);
         let now = tokio::time::Instant::now();
         let over = now >= deadline || hub.stopping.is_cancelled();
         let news_at = open.news_at(&datasets, urgent_cards);
         let is_news = news_at.is_some_and(|at| at <= now);
-        if over || is_news || !recalls.is_empty() {
-            // A recall does not carry news before their time.
-            let datasets = if over || is_news { datasets } else { open.told().unwrap_or(datasets) };
-            if over || is_news {
+        let tells_news = over || is_news || is_known_again;
+        if tells_news || !recalls.is_empty() {
+            // A recall does not carry news before their time; only nobody is to take cards for the newest while a stop is on its way.
+            let told = if tells_news { None } else { open.told().filter(|told| cards_version(told) >= urgent_cards) };
+            let datasets = told.unwrap_or_else(|| {
                 hub.recalls.told(caller.store, &datasets);
-            }
-            return Ok(answer(hub, taken, grants, Polled { recalls, recalls_through, datasets }));
+                datasets
+            });
+            return Ok(answer(hub, taken, grants, Polled { recalls, recalls_through, recovers, datasets }));
         }
         let look_at = (now + LOOK_EVERY).min(deadline).min(news_at.unwrap_or(deadline));
         since = tokio::select! {
@@ -51,6 +56,10 @@ async fn serve(hub: &Hub, caller: Caller, request: Request<Poll>) -> Result<Answ
             () = tokio::time::sleep_until(look_at) => lately(),
         }
     }
+}
+
+fn cards_version(datasets: &[DatasetVersion]) -> u64 {
+    datasets.iter().find(|version| version.dataset == DatasetKind::Cards).map_or(0, |version| version.version)
 }
 
 /// The oldest look that a poll shares.
