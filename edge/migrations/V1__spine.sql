@@ -86,6 +86,13 @@ CREATE TABLE card (
 CREATE INDEX card_by_member ON card (member, number) WHERE member IS NOT NULL;
 CREATE INDEX card_by_last_four ON card (substr(number, length(number) - 3)) WHERE member IS NOT NULL;
 CREATE INDEX card_by_local_change ON card (local_change_no) WHERE local_change_no IS NOT NULL;
+-- Cards that a life of the hub before the present one had said are stopped. The present one may have forgotten it, and is told with all else.
+CREATE TABLE heard_stop (
+    change_no INTEGER PRIMARY KEY,
+    number TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('frozen', 'lost')),
+    status_stamp INTEGER NOT NULL
+) STRICT;
 
 -- The item master. record is the JSON of what head office published; only its codes are asked for.
 CREATE TABLE item (

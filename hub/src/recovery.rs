@@ -334,6 +334,8 @@ pub struct Recovery {
     pub must_recover_ms: Option<Instant>,
     /// Which epoch proved it.
     pub proved_by: Option<String>,
+    /// How many cards stores have said to be stopped that this database did not know of, and that nobody has looked at yet.
+    pub stops_returned: i64,
 }
 
 /// Where the hub is in its recovery.
@@ -346,7 +348,9 @@ pub fn look(tx: &mut Tx<'_>) -> Result<Recovery, StoreError> {
         waited_for.push(Waited { store, epoch, last_seen_ms: device::last_seen(tx, store)? });
     }
     let proved_by = root::older_by(tx)?.map(|(store, epoch)| format!("{store}-{epoch}"));
-    Ok(Recovery { life: root::hub(tx)?.incarnation, waited_for, must_recover_ms: root::must_recover(tx)?, proved_by })
+    let (life, must_recover_ms) = (root::hub(tx)?.incarnation, root::must_recover(tx)?);
+    let stops_returned = exception::waiting(tx, Class::StopReturned)?;
+    Ok(Recovery { life, waited_for, must_recover_ms, proved_by, stops_returned })
 }
 
 /// What a person says of a restore.
@@ -407,7 +411,7 @@ pub fn begin(tx: &mut Tx<'_>, actor: &Actor, restored: &Restored, now: Instant) 
     if !unknown.is_empty() && !restored.accept_unknown {
         return Err(RecoveryError::Unknown(unknown.join(", ")));
     }
-    root::begin_life(tx, life)?;
+    root::begin_life(tx, life, now)?;
     // Stores have versions, and lifted stops, that this database never heard of: none is believed to know of a stop until it has it anew.
     dataset::begin_life(tx)?;
     tenure::forget_cards(tx)?;

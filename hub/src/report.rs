@@ -23,11 +23,11 @@ use crate::believed::{self, Said};
 use crate::exception::close_by_itself;
 use crate::refusal::Refusal;
 use crate::session::Caller;
-use crate::stops::Stopped;
+use crate::stops::{self, Stopped};
 use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
 use crate::store::tenure::{self, Standpoint};
-use crate::store::{StoreError, Tx, card, device, exception, journal};
+use crate::store::{StoreError, Tx, card, device, exception, journal, root};
 use crate::{overdraft, recovery};
 
 /// Why counters of the risk account cannot be right.
@@ -309,7 +309,8 @@ fn write(
     Ok(())
 }
 
-/// Takes what an epoch says of a card's status, unless something said of it later stands. Gives the card as it was before, when it changed.
+/// Takes what an epoch says of a card's status, unless something said of it later stands. Gives the card as it was before, when it changed. A stop from before
+/// the hub was restored counts as of now, and a person is told of it.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -363,7 +364,14 @@ pub fn take_card(
         (true, _) => CardStatus::Withdrawn,
         (false, _) => change.status,
     };
+    // Whoever lifted a stop in the time that is forgotten lifts it again: said as of now, as `card::stop_again` says those that are known, it overrules that
+    // everywhere, and whichever store says it first.
+    let is_back = status.is_stopped() && change.stamp.0 <= root::life_began(tx)?.0;
+    let stamp = if is_back { Stamp::next(now, stamp, card.status_stamp) } else { stamp };
     card::set_status(tx, change.number, status, stamp)?;
+    if is_back {
+        exception::raise(tx, &stops::returned((store, epoch), &card, change), now)?;
+    }
     let subject = behind_subject(card.account);
     if let Some(held) = held {
         let words = format!("card {} is in nobody's hands; its account {} holds {held}", card.number, card.account);

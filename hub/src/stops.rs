@@ -1,5 +1,6 @@
 //! Stops: cards that an epoch froze or reported lost and told nobody of before it ended: in quarantine, or since its last report. Its journal says so when it
-//! is taken, and then they are stopped in every store.
+//! is taken, and then they are stopped in every store. And those that a restored hub has forgotten: each store that knows of one says so with its first
+//! reports to the new life.
 //!
 //! A stop counts by the rule of reports (`report::take_card`): by its stamp, so that whatever was decided of the card since stands. Deliberately not here: what
 //! else a store does with cards. Invariant: a journal that comes late stops cards and never puts one into use again, not even one that it stopped itself
@@ -11,6 +12,7 @@ use huitong_protocol::allotment::Purse;
 use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::entry::Body;
 use huitong_protocol::id::{Epoch, Seq, StoreId};
+use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::Instant;
 
 use crate::ingest::{Inspected, Place, inspect};
@@ -45,6 +47,24 @@ impl Stopped {
     pub fn join(&mut self, other: Self) {
         self.is_urgent |= other.is_urgent;
         self.idle.extend(other.idle);
+    }
+}
+
+/// What a person is told of a stop from before the hub was restored, which it did not know any more. However many stores say it, it is one thing.
+#[must_use]
+pub fn returned((store, epoch): (StoreId, Epoch), before: &Card, change: &CardChange) -> Finding {
+    let Card { number, account, status, .. } = before;
+    let stopped_at = Instant(change.stamp.0);
+    let words = format!(
+        "card {number} of account {account} was {} at {stopped_at}; head office had it {status}",
+        change.status
+    );
+    Finding {
+        class: Class::StopReturned,
+        store: Some(store),
+        subject: format!("card {number} of account {account}"),
+        evidence: Evidence::from(words)
+            .when(format!("said again by {store}-{epoch}; it is {} as of now", change.status)),
     }
 }
 

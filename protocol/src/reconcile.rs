@@ -115,6 +115,8 @@ classes! {
     BlankWithValue = "blank_with_value" Warning "Look whose the value is: pay it out, or correct it at head office. The card stays out of sale.",
     /// A freeze or loss that came with an older stamp than the card's status.
     StopOvertaken = "stop_overtaken" Alarm "Ask the store whether the card should be stopped; if so, have it frozen again.",
+    /// A freeze or loss that head office had forgotten after a restore, or heard of only now: a store said it again, and it holds.
+    StopReturned = "stop_returned" Warning "The card is stopped in every store again. Ask the store named, and the card's owner, whether the stop was lifted since; if so, `card unfreeze`.",
     /// A store's clock runs ahead of the hub's.
     ClockSkew = "clock_skew" Warning "Set the store's clock; its entries may be attributed out of order until then.",
     /// An entry that the hub keeps and cannot use.

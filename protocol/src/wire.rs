@@ -226,7 +226,7 @@ pub struct Report {
     pub stamp: Stamp,
     /// Counters touched between the two changes.
     pub counters: Vec<ReportLine>,
-    /// Cards whose status changed here since then.
+    /// Cards whose status changed here since then. To a later life of the hub also those that an earlier one had said are frozen or lost.
     pub cards: Vec<CardChange>,
 }
 

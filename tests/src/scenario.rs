@@ -22,7 +22,7 @@
 //! cut S1; join S1                   hold S1; let S1
 //! backup S1; put_back S1            reboot S1
 //! backup hub; put_back hub          put_back hub unsaid
-//! waits S1-1 S2-1; waits nobody     heard S1
+//! waits S1-1 S2-1; waits nobody     heard S1; fetch S1
 //! office store fence S1 --by li --note burnt         office suspense resolve S1-1 --repay --by li refused
 //! wait 16                           points S1 C1 109
 //! settle fifo 2026-11-22            settle fifo 2026-11-22 provisional
@@ -33,7 +33,8 @@
 //! ```
 //!
 //! Goods, members, promotions and points of the town are in [`shelf`]'s words, baskets and payments in [`basket`]'s. A card belongs to a member when
-//! it is written `C1@S1:M1`. `office` gives head office a command line of `huitong-hub`, in words without spaces. `put_back hub` says `recover` before it
+//! it is written `C1@S1:M1`. `office` gives head office a command line of `huitong-hub`, in words without spaces; a
+//! card's name stands for its number. `put_back hub` says `recover` before it
 //! serves; `unsaid` means that nobody does, and that the recovery log is lost too. `wait` lets minutes pass; between two steps one passes anyway. `offline` posts a receipt that the till took on its own.
 
 pub mod basket;
@@ -111,6 +112,8 @@ pub enum Step {
     Waits(Vec<String>),
     /// A store has told head office everything.
     Heard(StoreId),
+    /// A store fetches what head office has published.
+    Fetch(StoreId),
     /// A command of head office.
     Office {
         /// Its words.
@@ -396,6 +399,7 @@ fn step(text: &str) -> anyhow::Result<Step> {
         ["waits", "nobody"] => Step::Waits(Vec::new()),
         ["waits", epochs @ ..] => Step::Waits(epochs.iter().map(|&epoch| epoch.to_owned()).collect()),
         ["heard", store] => Step::Heard(store.parse()?),
+        ["fetch", store] => Step::Fetch(store.parse()?),
         ["office", words @ .., "refused"] => office(words, true)?,
         ["office", words @ ..] => office(words, false)?,
         ["backup", store] => Step::Machine(store.parse()?, Mishap::Backup),

@@ -275,8 +275,10 @@ impl Day {
                 ensure!(waited == *expected, "it waits for {}", waited.join(" "));
             }
             Step::Heard(store) => self.heard(*store).await?,
+            Step::Fetch(store) => self.town.shop(*store)?.download().await?,
             Step::Office { words, refused } => {
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                let number = |word: &String| self.cards.get(word).map(CardNumber::reveal);
+                let words: Vec<&str> = words.iter().map(|word| number(word).unwrap_or(word)).collect();
                 match (self.town.head_office(&words).await, refused) {
                     (Err(error), false) => return Err(error),
                     (Ok(shown), true) => bail!("head office did it: {shown}"),

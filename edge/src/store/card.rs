@@ -1,4 +1,5 @@
-//! Cards: the store's replica, and the changes of status that were made here and that the hub is to be told.
+//! Cards: the store's replica, and the changes of status that the hub is to be told: those that were made here, and stops that a hub which began another life
+//! may have forgotten.
 
 use huitong_protocol::card::{Card, CardChange, CardNumber, CardStatus};
 use huitong_protocol::id::{AccountId, MemberId};
@@ -89,13 +90,30 @@ pub fn set_status(
     )
 }
 
-pub(super) fn last_change_no(tx: &ReadTx<'_>) -> Result<i64, StoreError> {
-    let sql = "SELECT MAX(local_change_no) FROM card WHERE local_change_no IS NOT NULL";
-    let last = tx.one("find the last change", sql, [], |row| cell::<Option<i64>>(row, 0))?;
-    Ok(last.flatten().unwrap_or(0))
+/// The hub began another life and may have forgotten cards that were stopped, whoever did it: what is known of them here is told to it, each with a number of
+/// its own. Until it says something later of a card, the card stays stopped here whatever it publishes. The stops that were made here are told again anyway.
+pub(super) fn tell_stops_again(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    tx.execute("forget which stops were told again", "DELETE FROM heard_stop", [])?;
+    let last = tx.chain().change_no;
+    let rows = tx.execute(
+        "keep the stops that are told again",
+        "INSERT INTO heard_stop (change_no, number, status, status_stamp)
+         SELECT ?1 + row_number() OVER (ORDER BY number), number, status, status_stamp FROM card
+         WHERE status IN ('frozen', 'lost') AND local_change_no IS NULL",
+        [last],
+    )?;
+    tx.chain_mut().change_no = last.saturating_add(i64::try_from(rows).unwrap_or(i64::MAX));
+    Ok(())
 }
 
-/// The status changes made here after a change number, oldest first, each with its number.
+pub(super) fn last_change_no(tx: &ReadTx<'_>) -> Result<i64, StoreError> {
+    let sql = "SELECT MAX(COALESCE((SELECT MAX(local_change_no) FROM card WHERE local_change_no IS NOT NULL), 0),
+               COALESCE((SELECT MAX(change_no) FROM heard_stop), 0))";
+    let last = tx.one("find the last change", sql, [], |row| cell::<i64>(row, 0))?;
+    Ok(last.unwrap_or(0))
+}
+
+/// The status changes that are to be told after a change number, oldest first, each with its number.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
@@ -106,8 +124,10 @@ pub fn status_changes_after(
 ) -> Result<Vec<(i64, CardChange)>, StoreError> {
     tx.all(
         "read changed cards",
-        "SELECT number, status, status_stamp, local_change_no FROM card
-         WHERE local_change_no IS NOT NULL AND local_change_no > ?1 ORDER BY local_change_no LIMIT ?2",
+        "SELECT number, status, status_stamp, local_change_no AS change_no FROM card
+         WHERE local_change_no IS NOT NULL AND local_change_no > ?1
+         UNION ALL SELECT number, status, status_stamp, change_no FROM heard_stop WHERE change_no > ?1
+         ORDER BY change_no LIMIT ?2",
         (change_no, column(limit as u64)),
         |row| {
             let number = parsed(row, 0, "card", "number")?;

@@ -8,7 +8,7 @@ use huitong_protocol::id::TerminalId;
 use huitong_protocol::time::Instant;
 use serde::{Deserialize, Serialize};
 
-use super::{ReadTx, StoreError, WriteTx, cell, replica, setting, sync_state};
+use super::{ReadTx, StoreError, WriteTx, card, cell, replica, setting, sync_state};
 
 const QUARANTINE: &str = "continuity.quarantine";
 const TURN: &str = "continuity.turn";
@@ -103,7 +103,8 @@ pub fn is_waiting(tx: &ReadTx<'_>, nonce: u64) -> Result<bool, StoreError> {
 }
 
 /// The hub answered the hello with this nonce. Gives whether it was the one that is waited for, of a life of the hub that is not over. A later life has
-/// forgotten what it was told, and gives the numbers of what it changes once more: in the same transaction nothing counts as reported, acknowledged or fetched any more.
+/// forgotten what it was told, and gives the numbers of what it changes once more: in the same transaction nothing counts as reported, acknowledged or fetched any
+/// more, and the stops that are known here are to be told with all else.
 ///
 /// # Errors
 /// [`StoreError`] of the engine.
@@ -116,6 +117,7 @@ pub fn welcomed(tx: &mut WriteTx<'_>, nonce: u64, turn: HubTurn) -> Result<bool,
     if turn.life > known.life {
         sync_state::forgotten(tx)?;
         replica::forget_versions(tx)?;
+        card::tell_stops_again(tx)?;
     }
     if tx.chain().hub_turn != turn {
         write(tx, TURN, &turn)?;

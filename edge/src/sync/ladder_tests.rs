@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use huitong_protocol::card::{Card, CardStatus};
+use huitong_protocol::card::{Card, CardChange, CardStatus};
 use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{DatasetKind, DatasetRow, path};
 use serde_json::{Value, json};
@@ -144,6 +144,54 @@ async fn a_restored_head_office_makes_no_store_younger_before_it_has_heard_every
     polled(&shop).await;
     assert_eq!(shop.status().await["cards"]["age_ms"], 0);
     assert_eq!(shop.spend(1, 201).await["decision"], "approved");
+    shop.edge.close().await;
+}
+
+#[tokio::test]
+async fn a_stop_that_a_restored_head_office_has_forgotten_stays_here_and_is_told_to_it() {
+    let shop = shop().await;
+    shop.office.with(|office| {
+        office.publish(DatasetKind::Cards, DatasetRow::Card(card(2)));
+        office.publish(DatasetKind::Cards, DatasetRow::Card(card(3)));
+    });
+    shop.edge.download().await.unwrap();
+    let lost = |n, stamp| Card { status: CardStatus::Lost, status_stamp: Stamp(stamp), ..card(n) };
+    shop.office.with(|office| {
+        office.publish(DatasetKind::Cards, DatasetRow::Card(lost(2, 5)));
+        office.publish(DatasetKind::Cards, DatasetRow::Card(lost(3, 7)));
+    });
+    shop.edge.download().await.unwrap();
+    shop.edge.wait_reported().await.unwrap();
+    assert_eq!(shop.office.with(|office| office.card_changes.clone()), [], "who published it knows it");
+    let said = |n, stamp| CardChange { number: card(n).number, status: CardStatus::Lost, stamp: Stamp(stamp) };
+    let both = [said(2, 5), said(3, 7)];
+    let mut shop = shop;
+    for life in 1..=2 {
+        // Put back to before both were lost; the second time another store has told of card 3, and a person put it into use again.
+        shop.office.with(|office| {
+            office.forget_reports();
+            office.recovers = true;
+            office.card_changes.clear();
+            office.published.retain(|(kind, ..)| *kind != DatasetKind::Cards);
+            let row = |n, status_stamp| DatasetRow::Card(Card { status_stamp, ..card(n) });
+            office.publish(DatasetKind::Cards, row(1, Stamp(1)));
+            office.publish(DatasetKind::Cards, row(2, Stamp(4)));
+            office.publish(DatasetKind::Cards, row(3, Stamp(if life == 2 { 9 } else { 6 })));
+        });
+        if life == 1 {
+            shop.edge.reconnect().await.unwrap();
+            shop.edge.wait_reported().await.unwrap();
+            // What was told may have been lost with the process: it is told again, and nothing else.
+            shop = shop.restart().await;
+        }
+        shop.edge.download().await.unwrap();
+        assert_eq!(shop.spend(2, 100).await["code"], "card_lost", "in life {life} head office has it active");
+        shop.edge.wait_reported().await.unwrap();
+        let changes = shop.office.with(|office| office.card_changes.clone());
+        assert!(!changes.is_empty() && changes.chunks(2).all(|told| told == both), "life {life}: {changes:?}");
+        let is_stopped = shop.spend(3, 100).await["code"] == "card_lost";
+        assert_eq!(is_stopped, life == 1, "a later word of head office counts");
+    }
     shop.edge.close().await;
 }
 

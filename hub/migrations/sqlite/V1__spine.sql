@@ -6,6 +6,8 @@ CREATE TABLE hub (
     group_id TEXT NOT NULL,
     currency TEXT NOT NULL,
     incarnation INTEGER NOT NULL,
+    -- When that life began; 0 of the first.
+    life_began_ms INTEGER NOT NULL DEFAULT 0,
     next_account INTEGER NOT NULL,
     next_member INTEGER NOT NULL,
     next_ingested_no INTEGER NOT NULL,

@@ -103,9 +103,22 @@ impl Recover {
                 recovery
             }
         };
-        out.show(&recovery, |text| show(text, &recovery))?;
+        out.show(&recovery, |text| {
+            show(text, &recovery)?;
+            show_stops(text, recovery.stops_returned)
+        })?;
         Ok(())
     }
+}
+
+fn show_stops(text: &mut dyn std::io::Write, stops_returned: i64) -> std::io::Result<()> {
+    if stops_returned == 0 {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "Stopped again by what stores have said, and not looked at yet: {stops_returned} card(s): huitong-hub exception list --class stop_returned"
+    )
 }
 
 fn show(text: &mut dyn std::io::Write, recovery: &Recovery) -> std::io::Result<()> {

@@ -391,6 +391,15 @@ pub fn history(tx: &mut Tx<'_>, number: i64) -> Result<Vec<Changed>, StoreError>
     )
 }
 
+/// How many exceptions of a class wait for somebody.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn waiting(tx: &mut Tx<'_>, class: Class) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) FROM exception WHERE class = $1 AND state IN ('open', 'assigned')";
+    Ok(tx.query_one(sql, &[class.as_str().into()], |row| row.integer(0))?.unwrap_or(0))
+}
+
 /// Writes where an exception is, and the change that brought it there.
 ///
 /// # Errors

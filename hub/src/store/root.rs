@@ -44,10 +44,19 @@ pub fn hub(tx: &mut Tx<'_>) -> Result<Hub, StoreError> {
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn begin_life(tx: &mut Tx<'_>, life: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE hub SET incarnation = $1, must_recover_ms = NULL, must_recover_store = NULL, \
+pub fn begin_life(tx: &mut Tx<'_>, life: i64, now: Instant) -> Result<(), StoreError> {
+    let sql = "UPDATE hub SET incarnation = $1, life_began_ms = $2, must_recover_ms = NULL, must_recover_store = NULL, \
                must_recover_epoch = NULL WHERE incarnation < $1";
-    tx.execute_one("begin a life", "hub", sql, &[life.into()])
+    tx.execute_one("begin a life", "hub", sql, &[life.into(), now.into()])
+}
+
+/// When the present life began: of what was before, the database may have forgotten a part. The first never forgot anything.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn life_began(tx: &mut Tx<'_>) -> Result<Instant, StoreError> {
+    let began = tx.query_one("SELECT life_began_ms FROM hub", &[], |row| row.integer(0))?;
+    Ok(Instant(began.unwrap_or(0)))
 }
 
 /// The numbers that are minted next. Stores name what has them for ever, so that none is ever given a second time.

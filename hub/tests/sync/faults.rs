@@ -92,6 +92,12 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
                 vec![huitong_protocol::card::CardChange { number, status: CardStatus::Lost, stamp: Stamp(now + 5) }];
             two.send_report(report).await.unwrap();
         }
+        Class::StopReturned => {
+            let known = world.read(recovery::mark).await;
+            recovered(&world.hub.store, said(&known, false), Instant(now)).await.unwrap();
+            one.hello().await.unwrap();
+            say(world, one, CardStatus::Lost, now - 5).await;
+        }
         Class::ClockSkew => {
             let mut report = one.report(account(1));
             report.stamp = Stamp(now + 60_001);
