@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::HubConfig;
 use crate::hot::Lately;
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Word};
 use crate::recall::Recalls;
 use crate::recovery::{self, RecoveryError};
 use crate::refusal::Refusals;
@@ -200,7 +200,19 @@ impl Hub {
     /// [`StoreError`].
     pub async fn take_cards_version(&self, caller: Caller, version: u64) -> Result<(), StoreError> {
         let version = i64::try_from(version).unwrap_or(i64::MAX);
-        let Some(learnt) = self.knowledge.say(caller, version) else { return Ok(()) };
+        if !self.knowledge.is_news(caller, version) {
+            return Ok(());
+        }
+        let shared = self.clone();
+        let look = move |tx: &mut Tx<'_>| {
+            let at = tenure::standpoint(tx, caller.store, caller.epoch)?;
+            // A store says how far it is before it makes the report that rides along; without one it had told everything, or has moved nothing since its hello.
+            let end = at.map_or(caller.head, |at| at.heard.seq.max(caller.head));
+            let Some(learnt) = shared.knowledge.say(caller, Word { version, end }) else { return Ok(None) };
+            let idle = hot::idle_at(tx, (caller.store, caller.epoch), (learnt.after, version))?;
+            Ok::<_, StoreError>(Some((learnt, idle)))
+        };
+        let Some((learnt, idle)) = self.store.read(look).await? else { return Ok(()) };
         if learnt.is_to_be_noted {
             let hub = self.clone();
             self.tasks.spawn(async move {
@@ -213,8 +225,6 @@ impl Hub {
                 }
             });
         }
-        let who = (caller.store, caller.epoch);
-        let idle = self.store.read(move |tx| hot::idle_at(tx, who, (learnt.after, version))).await?;
         for purse in idle {
             self.recalls.ask(caller.store, purse);
         }
@@ -234,7 +244,10 @@ impl Hub {
         let written = self
             .store
             .write(move |tx| {
-                said.iter().try_for_each(|(store, epoch, version)| tenure::has_cards(tx, *store, *epoch, *version))
+                let each = |(store, epoch, words): &(StoreId, Epoch, [Word; 2])| {
+                    words.iter().try_for_each(|word| tenure::has_cards(tx, *store, *epoch, *word))
+                };
+                said.iter().try_for_each(each)
             })
             .await;
         if written.is_err() {

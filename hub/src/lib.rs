@@ -33,6 +33,7 @@ pub mod import;
 pub mod ingest;
 pub mod init;
 pub mod knowledge;
+pub mod lender;
 pub mod lock;
 pub mod make;
 pub mod member_request;

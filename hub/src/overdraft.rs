@@ -17,7 +17,7 @@ use huitong_protocol::unit::Unit;
 
 use crate::points::{self, Occasion};
 use crate::store::overdraft as rows;
-use crate::store::{Store, StoreError, Tx, allotment, cursor, hot, journal, parking, posting, root, tenure};
+use crate::store::{Store, StoreError, Tx, allotment, cursor, journal, parking, posting, tenure};
 
 /// Accounts that one transaction settles: some milliseconds.
 const BATCH: usize = 200;
@@ -95,41 +95,6 @@ fn unbacked(tx: &mut Tx<'_>, unit: Unit, owing: &Owing) -> Result<BTreeSet<(Stor
         }
     }
     Ok(unbacked)
-}
-
-/// Whether the account of a card in nobody's hands may have debts that its next owner would pay, or be owed what was collected too much; nothing is known of
-/// that while a store with a line has not said that it knows what became of the card, or its journal is behind its reports. `version` is that of the card as
-/// stores must know it, nothing when none can know yet. What ended epochs lent nobody can wait for.
-///
-/// # Errors
-/// [`StoreError`].
-pub fn may_stand(
-    tx: &mut Tx<'_>,
-    account: AccountId,
-    (version, teller): (Option<i64>, Option<StoreId>),
-) -> Result<bool, StoreError> {
-    let unit = Unit::Money(root::hub(tx)?.currency);
-    let debt = rows::owing(tx, account, unit)?.debt;
-    if debt.owed_minor() > 0 || debt.excess_minor() > 0 {
-        return Ok(true);
-    }
-    let purse = Purse { account: AccountId::RISK, unit };
-    let lines = allotment::lines(tx, purse)?;
-    if lines.is_empty() {
-        return Ok(false);
-    }
-    for living in hot::living(tx)?.into_iter().filter(|living| Some(living.store) != teller) {
-        let mine = lines.iter().find(|row| (row.store, row.epoch) == (living.store, living.epoch));
-        let Some(row) = mine else { continue };
-        let told = journal::counters(tx, purse, row.store, row.epoch)?;
-        let seen = row.line.seen;
-        let is_behind = (seen.spent_minor, seen.loaded_minor) != (told.spent_minor, told.loaded_minor);
-        let knows = version.is_some_and(|version| living.cards_version >= version);
-        if is_behind || (row.line.held() > 0 && !knows) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// What of the risk account's pool is not to be lent, nor taken from the budget: it goes back to accounts.

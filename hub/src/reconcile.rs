@@ -6,7 +6,7 @@ use huitong_protocol::reconcile::{self, Class, Evidence, Finding};
 use huitong_protocol::time::{Instant, Stamp};
 
 use crate::exception::close_by_itself;
-use crate::overdraft;
+use crate::lender::Lenders;
 use crate::report::{behind, behind_subject};
 use crate::review;
 use crate::store::{Store, StoreError, Tx, card, device, exception, journal};
@@ -92,8 +92,13 @@ fn changes(tx: &mut Tx<'_>, now: Instant) -> Result<Changes, StoreError> {
             }
         }
     }
-    for number in card::withdrawn(tx)? {
-        if sellable(tx, number)?.is_some() {
+    let withdrawn = card::withdrawn(tx)?;
+    if withdrawn.is_empty() {
+        return Ok(changes);
+    }
+    let lenders = Lenders::read(tx)?;
+    for number in withdrawn {
+        if sellable(tx, &lenders, number)?.is_some() {
             changes.sellable.push(number);
         }
     }
@@ -101,7 +106,7 @@ fn changes(tx: &mut Tx<'_>, now: Instant) -> Result<Changes, StoreError> {
 }
 
 /// A withdrawn card, when its account is empty and owes nothing, as far as every store with a line has told.
-fn sellable(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Card>, StoreError> {
+fn sellable(tx: &mut Tx<'_>, lenders: &Lenders, number: CardNumber) -> Result<Option<Card>, StoreError> {
     let Some(card) = card::find(tx, number)?.filter(|card| card.status == CardStatus::Withdrawn) else {
         return Ok(None);
     };
@@ -109,7 +114,7 @@ fn sellable(tx: &mut Tx<'_>, number: CardNumber) -> Result<Option<Card>, StoreEr
         return Ok(None);
     }
     let version = card::version(tx, number)?;
-    let owes = !card::others_in_use(tx, &card)? && overdraft::may_stand(tx, card.account, (version, None))?;
+    let owes = !card::others_in_use(tx, &card)? && lenders.may_stand(tx, card.account, (version, None))?;
     Ok((!owes).then_some(card))
 }
 
@@ -118,8 +123,9 @@ fn write(tx: &mut Tx<'_>, changes: &Changes, now: Instant) -> Result<usize, Stor
     for (subject, note) in &changes.closed {
         close_by_itself(tx, Class::Gap, subject, note, now)?;
     }
+    let lenders = Lenders::read(tx)?;
     for &number in &changes.sellable {
-        if let Some(card) = sellable(tx, number)? {
+        if let Some(card) = sellable(tx, &lenders, number)? {
             card::set_status(tx, number, CardStatus::Blank, Stamp::next(now, card.status_stamp, Stamp::ZERO))?;
             let note = format!("account {} is empty; card {number} can be sold again", card.account);
             close_by_itself(tx, Class::BlankWithValue, &behind_subject(card.account), &note, now)?;

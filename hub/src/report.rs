@@ -21,6 +21,8 @@ use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, 
 
 use crate::believed::{self, Said};
 use crate::exception::close_by_itself;
+use crate::lender::Lenders;
+use crate::recovery;
 use crate::refusal::Refusal;
 use crate::session::Caller;
 use crate::stops::{self, Stopped};
@@ -28,7 +30,6 @@ use crate::store::allotment::{self as rows, Counted};
 use crate::store::root::Hub as Root;
 use crate::store::tenure::{self, Standpoint};
 use crate::store::{StoreError, Tx, card, device, exception, journal, root};
-use crate::{overdraft, recovery};
 
 /// Why counters of the risk account cannot be right.
 pub(crate) const UNSOUND_LINE: &str = "the line of the risk account was loaded by more than was drawn from it, came back and was released; only that loads it";
@@ -357,8 +358,9 @@ pub fn take_card(
     // Only here it is known whether anything is left behind a card that was sold: while there is, nobody can buy it.
     let held = if is_undone { behind(tx, &card)? } else { None };
     // A debt, or one that may come yet, keeps the card out of sale too, until reconcile finds that there is none.
-    let owes =
-        is_undone && !card::others_in_use(tx, &card)? && overdraft::may_stand(tx, card.account, (None, Some(store)))?;
+    let owes = is_undone
+        && !card::others_in_use(tx, &card)?
+        && Lenders::read(tx)?.may_stand(tx, card.account, (None, Some(store)))?;
     let status = match (is_undone, &held) {
         (true, None) if !owes => CardStatus::Blank,
         (true, _) => CardStatus::Withdrawn,

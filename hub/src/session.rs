@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use huitong_protocol::id::{Epoch, Hash, StoreId};
+use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
 use huitong_protocol::wire::{SyncFault, signed_text};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, UnparsedPublicKey};
@@ -37,6 +37,8 @@ pub struct Caller {
     pub hello: Hash,
     /// The life of the hub that its session was begun with.
     pub life: i64,
+    /// Where its journal ended when it said hello.
+    pub head: Seq,
 }
 
 /// A request as far as its signature covers it.
@@ -132,6 +134,7 @@ struct Session {
     epoch: Epoch,
     turn: u64,
     life: i64,
+    head: Seq,
     /// When its hello was judged, by [`Sessions::greeting`].
     greeting: u64,
     public_key: Vec<u8>,
@@ -147,6 +150,8 @@ pub struct Given {
     pub life: i64,
     /// The place of the hello among those that were judged.
     pub greeting: u64,
+    /// Where the journal ended, as the hello says.
+    pub head: Seq,
 }
 
 /// What is known of a verified hello before it is judged.
@@ -214,13 +219,14 @@ impl Sessions {
             .map_err(|_| Refusal::new(SyncFault::Internal, "the hub's machine gives no random numbers"))?;
         let name = data_encoding::HEXLOWER.encode(&bytes);
         let hello = Hash::of(hello.signature);
-        let Given { turn, life, greeting } = given;
+        let Given { turn, life, greeting, head } = given;
         let session = Session {
             name: name.clone(),
             hello,
             epoch: device.epoch,
             turn,
             life,
+            head,
             greeting,
             public_key: device.public_key,
             nonces: Nonces::new(),
@@ -288,8 +294,8 @@ impl Sessions {
             let session =
                 stores.get(&signed.store).and_then(|of| of.open.iter().find(|session| session.name == signed.session));
             let session = session.ok_or_else(unknown)?;
-            let (epoch, hello, life) = (session.epoch, session.hello, session.life);
-            (Caller { store: signed.store, epoch, hello, life }, session.public_key.clone())
+            let &Session { epoch, hello, life, head, .. } = session;
+            (Caller { store: signed.store, epoch, hello, life, head }, session.public_key.clone())
         };
         signed.verify(&public_key)?;
         let mut stores = self.stores();
@@ -315,7 +321,7 @@ mod tests {
         let device = |epoch| Device { store, epoch: Epoch(epoch), public_key: vec![1; 32] };
         let hello =
             Signed { store, session: "", nonce: 1, path: "/sync/v1/hello", body: b"", signature: b"of the old key" };
-        let given = Given { turn: 1, life: 1, greeting: 0 };
+        let given = Given { turn: 1, life: 1, greeting: 0, head: Seq::ZERO };
         // The device was read, then somebody enrolled the store again, then the session is opened.
         let read_before = device(1);
         sessions.minted(store, Epoch(2));
@@ -337,7 +343,7 @@ mod tests {
                 |signature| Signed { store, session: "", nonce: 1, path: "/sync/v1/hello", body: b"", signature };
             // The store's first answer was lost; both hellos are of one turn.
             let both = [&b"first"[..], &b"second"[..]].map(|signature| {
-                let given = Given { turn: 4, life: 1, greeting: sessions.greeting() };
+                let given = Given { turn: 4, life: 1, greeting: sessions.greeting(), head: Seq::ZERO };
                 (given, hello(signature))
             });
             let open = |at: usize| sessions.open(device(), both[at].0, &both[at].1).unwrap();

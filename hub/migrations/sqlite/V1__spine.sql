@@ -302,6 +302,13 @@ CREATE TABLE tenure (
     telling_through_no INTEGER NOT NULL DEFAULT 0,
     -- It has everything of the cards up to this version, as it said last.
     cards_version INTEGER NOT NULL DEFAULT 0,
+    -- How far its journal had come by then.
+    cards_seq INTEGER NOT NULL DEFAULT 0,
+    -- An earlier word of the same, until the journal that is held reaches it.
+    awaited_version INTEGER NOT NULL DEFAULT 0,
+    awaited_seq INTEGER NOT NULL DEFAULT 0,
+    -- What it did before it had the cards up to this version stood in the journal that was held when it said so last.
+    accounted_version INTEGER NOT NULL DEFAULT 0,
     fenced_by TEXT,
     fenced_at_ms INTEGER,
     fence_note TEXT NOT NULL DEFAULT '',

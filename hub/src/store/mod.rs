@@ -20,6 +20,7 @@ pub mod hot;
 pub mod hq_token;
 pub mod item;
 pub mod journal;
+pub mod lender;
 pub mod member;
 pub mod member_request;
 pub mod organisation;

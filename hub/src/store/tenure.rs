@@ -9,9 +9,10 @@ use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::Reach;
 use huitong_protocol::tenure::{Ratchet, Standing, Tenure};
 use huitong_protocol::time::Instant;
-use huitong_protocol::wire::{from_msgpack, to_msgpack};
+use huitong_protocol::wire::{DatasetKind, from_msgpack, to_msgpack};
 
-use super::{Row, StoreError, Tx, root};
+use super::{Row, StoreError, Tx, dataset, journal, root};
+use crate::knowledge::{Accounted, Word};
 
 /// As many epochs of a store as a signature is tried against, the newest first: who speaks with an older key is a stranger.
 const KEYS_MAX: i64 = 16;
@@ -232,13 +233,51 @@ pub fn untold(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), Store
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn has_cards(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, version: i64) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE tenure SET cards_version = CASE WHEN $3 <= (SELECT version FROM dataset WHERE name = 'cards') THEN $3 ELSE 0 END \
-         WHERE store_id = $1 AND epoch = $2 AND cards_version <> $3",
-        &[(&store).into(), epoch.into(), version.into()],
-    )?;
-    Ok(())
+pub fn has_cards(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, said: Word) -> Result<(), StoreError> {
+    let is_known = said.version <= dataset::newest(tx, DatasetKind::Cards)?;
+    let said = Word { version: if is_known { said.version } else { 0 }, ..said };
+    let held = journal::find(tx, store, epoch)?.head.seq;
+    let sql = format!("SELECT {ACCOUNTED_COLUMNS} FROM tenure t WHERE store_id = $1 AND epoch = $2");
+    let found = tx.query_one(&sql, &[(&store).into(), epoch.into()], |row| read_accounted(row, 0))?;
+    let Some(before) = found else { return Ok(()) };
+    let after = before.after(said, held);
+    if after == before {
+        return Ok(());
+    }
+    tx.execute_one(
+        "note which cards an epoch has",
+        "tenure",
+        "UPDATE tenure SET cards_version = $3, cards_seq = $4, awaited_version = $5, awaited_seq = $6, accounted_version = $7 \
+         WHERE store_id = $1 AND epoch = $2",
+        &[
+            (&store).into(),
+            epoch.into(),
+            after.last.version.into(),
+            after.last.end.into(),
+            after.awaited.version.into(),
+            after.awaited.end.into(),
+            after.version.into(),
+        ],
+    )
+}
+
+/// What [`read_accounted`] reads, of a tenure `t`.
+pub(super) const ACCOUNTED_COLUMNS: &str =
+    "t.cards_version, t.cards_seq, t.awaited_version, t.awaited_seq, t.accounted_version";
+
+/// Reads what an epoch said of its cards.
+///
+/// # Errors
+/// [`StoreError::Value`].
+pub(super) fn read_accounted(row: &Row<'_>, first: usize) -> Result<Accounted, StoreError> {
+    let word = |at: usize, name| {
+        Ok::<_, StoreError>(Word { version: row.integer(at)?, end: Seq(unsigned(row, at + 1, name)?) })
+    };
+    Ok(Accounted {
+        last: word(first, "cards_seq")?,
+        awaited: word(first + 2, "awaited_seq")?,
+        version: row.integer(first + 4)?,
+    })
 }
 
 /// Forgets which cards the living epochs have.
@@ -246,7 +285,9 @@ pub fn has_cards(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, version: i64) ->
 /// # Errors
 /// [`StoreError`].
 pub fn forget_cards(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    tx.execute("UPDATE tenure SET cards_version = 0 WHERE standing = 'living'", &[])?;
+    let sql = "UPDATE tenure SET cards_version = 0, cards_seq = 0, awaited_version = 0, awaited_seq = 0, accounted_version = 0 \
+               WHERE standing = 'living'";
+    tx.execute(sql, &[])?;
     Ok(())
 }
 

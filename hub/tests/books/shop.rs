@@ -413,7 +413,7 @@ impl Town {
         };
         let (hub, caller) = (
             self.hub.clone(),
-            Caller { store: shop.place.store, epoch: shop.place.epoch, hello: Hash([0; 32]), life: 1 },
+            Caller { store: shop.place.store, epoch: shop.place.epoch, hello: Hash([0; 32]), life: 1, head: Seq::ZERO },
         );
         let taken = self.store.write_blocking(move |tx| report::take(tx, &hub, caller, &report, now)).unwrap();
         assert!(taken.refused.is_empty(), "{:?}", taken.refused);

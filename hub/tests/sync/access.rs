@@ -127,7 +127,7 @@ async fn a_report_of_an_epoch_that_is_over_says_nothing_of_the_new_one() {
     old.write(huitong_protocol::entry::Body::CardStatus(crate::journal::frozen(1)));
     old.step(StoreEvent::Load { amount_minor: 500 });
     // The report was proved; before it is taken the store is enrolled again.
-    let caller = Caller { store: old.id, epoch: old.epoch, hello: Hash([0; 32]), life: 1 };
+    let caller = Caller { store: old.id, epoch: old.epoch, hello: Hash([0; 32]), life: 1, head: Seq::ZERO };
     let (report, root, now) = (old.report(account(1)), world.hub.root.clone(), world.hub.now());
     world.token("S1", "again").await;
     let new = FakeStore::new(world.router.clone(), "S1", 9);

@@ -7,11 +7,13 @@ use std::time::Duration;
 use huitong_hub::actor::{Actor, Via};
 use huitong_hub::hot::{self, HotList, Lately, Part};
 use huitong_hub::hub::Hub;
+use huitong_hub::knowledge::Word;
 use huitong_hub::store::engine::Tx;
 use huitong_hub::store::{StoreError, card as cards, organisation, tenure};
 use huitong_hub::{fence, recovery};
 use huitong_protocol::allotment::{StoreCounters, StoreEvent};
 use huitong_protocol::card::{CardChange, CardStatus};
+use huitong_protocol::id::Seq;
 use huitong_protocol::time::Stamp;
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{
@@ -146,7 +148,8 @@ async fn a_restored_hub_believes_nobody_to_know_before_it_was_told_anew() {
     has(&one, stopped).await;
     world.hub.note_knowledge().await.unwrap();
     let noted = (one.id, one.epoch, i64::try_from(stopped).unwrap());
-    world.hub.store.write(move |tx| tenure::has_cards(tx, noted.0, noted.1, noted.2)).await.unwrap();
+    let word = Word { version: noted.2, end: Seq::ZERO };
+    world.hub.store.write(move |tx| tenure::has_cards(tx, noted.0, noted.1, word)).await.unwrap();
     let image = backup(&world).await;
     // After the backup the card was found, and S1 knows that.
     stop(&world, &two, 1, CardStatus::Active).await;

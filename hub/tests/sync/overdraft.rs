@@ -14,11 +14,12 @@ use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body, TenderLine, Void};
 use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq};
+use huitong_protocol::journal::Head;
 use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
 use huitong_protocol::parking::{Allocator, ParkingRules};
 use huitong_protocol::wire::{
     Answer, AskParked, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, GrantAnswer, GrantRequest, Need, Nothing,
-    Purpose, path,
+    Purpose, Report, path,
 };
 
 use crate::fake::{CNY, FakeStore, World, account, card};
@@ -373,12 +374,8 @@ async fn a_card_that_owes_goes_to_no_other_customer() {
     assert_eq!(say(&world, &one, CardStatus::Withdrawn, now + 1).await, CardStatus::Withdrawn);
     settled(&world).await;
     assert_eq!(status().await, CardStatus::Withdrawn, "S2 may lend until it knows of it");
-    let version = world.read(dataset::versions).await;
-    let version = version.iter().find(|known| known.dataset == DatasetKind::Cards).unwrap().version;
-    let request = DatasetRequest { dataset: DatasetKind::Cards, after_version: version, limit: 10 };
-    let _: Answer<DatasetPage> = two.call(path::DATASET, None, request).await.unwrap();
+    learns(&world, &two, None).await;
     two.tells().await;
-    world.hub.note_knowledge().await.unwrap();
     settled(&world).await;
     assert_eq!(status().await, CardStatus::Withdrawn, "its report says that it lent something, no journal to whom");
     two.sends_all().await;
@@ -389,6 +386,65 @@ async fn a_card_that_owes_goes_to_no_other_customer() {
     settled(&world).await;
     assert_eq!((collected(&world).await, status().await), ((60, 0), CardStatus::Blank));
     assert_eq!(unsell().await, ["S2"], "the goods may come back there still");
+}
+
+/// A store says that it has all cards, perhaps with a report.
+async fn learns(world: &World, store: &FakeStore, report: Option<Report>) {
+    let versions = world.read(dataset::versions).await;
+    let version = versions.iter().find(|known| known.dataset == DatasetKind::Cards).unwrap().version;
+    let request = DatasetRequest { dataset: DatasetKind::Cards, after_version: version, limit: 10 };
+    let _: Answer<DatasetPage> = store.call(path::DATASET, report, request).await.unwrap();
+    world.hub.note_knowledge().await.unwrap();
+}
+
+/// The first part of a report, in which the risk account does not stand yet.
+fn first_part(store: &FakeStore) -> Report {
+    Report { head: Head::START, through_no: 0, counters: Vec::new(), ..store.report(AccountId::RISK) }
+}
+
+async fn first_card(world: &World) -> CardStatus {
+    world.read(|tx| Ok::<_, StoreError>(cards::find(tx, card(1))?.unwrap().status)).await
+}
+
+#[tokio::test]
+async fn what_a_store_lent_before_it_knew_counts_although_its_report_comes_in_parts() {
+    let (world, one, mut two) = town(100).await;
+    two.fills().await;
+    two.sends_all().await;
+    // Cut off, it lends among many other things.
+    two.lends(1, 60);
+    assert_eq!(say(&world, &one, CardStatus::Withdrawn, world.hub.now().0 + 1).await, CardStatus::Withdrawn);
+    learns(&world, &two, Some(first_part(&two))).await;
+    settled(&world).await;
+    assert_eq!(first_card(&world).await, CardStatus::Withdrawn, "what is still to be told may be about it");
+    two.tells().await;
+    settled(&world).await;
+    assert_eq!(first_card(&world).await, CardStatus::Withdrawn, "no journal says whose debt it is");
+    two.sends_all().await;
+    settled(&world).await;
+    assert_eq!((first_card(&world).await, collected(&world).await), (CardStatus::Withdrawn, (0, 60)));
+}
+
+#[tokio::test]
+async fn a_store_that_says_that_it_knows_before_it_proves_itself_is_taken_at_its_hello() {
+    let (world, one, mut two) = town(100).await;
+    two.fills().await;
+    two.sends_all().await;
+    two.lends(1, 60);
+    // Started anew it is not proved yet, and reports nothing.
+    two.hello().await.unwrap();
+    say(&world, &one, CardStatus::Withdrawn, world.hub.now().0 + 1).await;
+    learns(&world, &two, None).await;
+    settled(&world).await;
+    assert_eq!(first_card(&world).await, CardStatus::Withdrawn);
+    // Others are lent to while the journal is on its way, and it is never all there.
+    two.sends_all().await;
+    world.load(account(1), 60).await;
+    two.lends(3, 40);
+    two.tells().await;
+    settled(&world).await;
+    settled(&world).await;
+    assert_eq!((first_card(&world).await, collected(&world).await), (CardStatus::Blank, (60, 0)));
 }
 
 #[tokio::test]

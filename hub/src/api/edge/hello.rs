@@ -103,7 +103,7 @@ async fn greet(
     }
     let now = hub.now();
     hub.heard(store, now);
-    let of = Hash::of(signed.signature);
+    let (of, said_head) = (Hash::of(signed.signature), hello.head.seq);
     let shared = hub.clone();
     let judged = hub
         .store
@@ -120,7 +120,8 @@ async fn greet(
             return Err(refusal);
         }
     };
-    let session = hub.sessions.open(device, Given { turn, life, greeting }, signed)?;
+    let given = Given { turn, life, greeting, head: said_head };
+    let session = hub.sessions.open(device, given, signed)?;
     hub.recalls.told(store, &datasets);
     let hub_incarnation = u64::try_from(life).unwrap_or(0);
     Ok(Welcome {
