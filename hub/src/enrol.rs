@@ -11,6 +11,7 @@ use huitong_protocol::wire::{Enrol, Enrolled, PROTOCOL_VERSION, SyncFault};
 use ring::signature::ED25519_PUBLIC_KEY_LEN;
 
 use crate::refusal::Refusal;
+use crate::stops::Stopped;
 use crate::store::{Tx, device, organisation, phone_key, policy, root, sealing_key, tenure};
 use crate::{actor, fence};
 
@@ -86,12 +87,13 @@ fn refused(words: &str) -> Refusal {
     Refusal::new(SyncFault::Token, format!("{words}; make a new one with `huitong-hub store enrol-token`"))
 }
 
-/// Enrols a store.
+/// Enrols a store. Gives what became of cards as well, of which other stores must hear at once: the epoch before ends.
 ///
 /// # Errors
 /// As [`check`]; nothing is changed then.
-pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled, Refusal> {
+pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<(Enrolled, Stopped), Refusal> {
     let Checked { store, enrolled } = check(tx, request, now)?;
+    let mut stopped = Stopped::default();
     let epoch = match enrolled {
         Some(epoch) => epoch,
         None => {
@@ -99,11 +101,13 @@ pub fn enrol(tx: &mut Tx<'_>, request: &Enrol, now: Instant) -> Result<Enrolled,
                 return Err(refused("the enrolment token was used before"));
             }
             if let Some(before) = tenure::living(tx, store.id)? {
-                fence::end(tx, store.id, before, (actor::HUB, "the store was enrolled again"), now)?;
+                let note = (actor::HUB, "the store was enrolled again");
+                stopped = fence::end(tx, store.id, before, note, now)?.unwrap_or_default();
             }
             device::enrol(tx, store.id, &request.public_key, now)?
         }
     };
     let member_keys = MemberKeys { phone: phone_key::get(tx)?, sealing: sealing_key::get(tx)?.public() };
-    Ok(Enrolled { group: root::hub(tx)?.group, store, epoch, policy_keys: policy::keys(tx)?, member_keys })
+    let (group, policy_keys) = (root::hub(tx)?.group, policy::keys(tx)?);
+    Ok((Enrolled { group, store, epoch, policy_keys, member_keys }, stopped))
 }

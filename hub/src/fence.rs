@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::actor::Actor;
 use crate::believed::{self, Said};
 use crate::note::{self, NoteFault};
-use crate::stops;
+use crate::stops::{self, Stopped};
 use crate::store::{StoreError, Tx, device, journal, organisation, root, suspense as rows, tenure};
 use crate::suspense::{self, UnitSum};
 
@@ -49,9 +49,12 @@ pub struct Ended {
     pub sums: Vec<UnitSum>,
     /// What is not known, in words: of an epoch that a restored hub had not heard.
     pub unknown: Option<String>,
+    /// What became of cards that other stores must hear of at once: `Hub::stopped`.
+    #[serde(skip)]
+    pub stopped: Stopped,
 }
 
-/// Ends an epoch in the name of somebody. Gives whether it was living.
+/// Ends an epoch in the name of somebody. Gives what became of cards, of which other stores must hear at once; nothing when it had ended already.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -61,19 +64,18 @@ pub fn end(
     epoch: Epoch,
     (by, note): (&str, &str),
     now: Instant,
-) -> Result<bool, StoreError> {
-    let is_new = tenure::fence(tx, store, epoch, (by, note), now)?;
-    if is_new {
-        if tenure::is_unheard(tx, store, epoch)? {
-            // It may have told a part of what a restored hub had forgotten.
-            believed::raise(tx, (store, epoch), Said::Reported, now)?;
-        }
-        // The journal may be ahead of the reports.
-        suspense::take_journal(tx, store, epoch, now)?;
-        let (told, held) = (tenure::told_seq(tx, store, epoch)?, journal::find(tx, store, epoch)?.head.seq);
-        stops::take(tx, (store, epoch), (told, held), now)?;
+) -> Result<Option<Stopped>, StoreError> {
+    if !tenure::fence(tx, store, epoch, (by, note), now)? {
+        return Ok(None);
     }
-    Ok(is_new)
+    if tenure::is_unheard(tx, store, epoch)? {
+        // It may have told a part of what a restored hub had forgotten.
+        believed::raise(tx, (store, epoch), Said::Reported, now)?;
+    }
+    // The journal may be ahead of the reports.
+    suspense::take_journal(tx, store, epoch, now)?;
+    let (told, held) = (tenure::told_seq(tx, store, epoch)?, journal::find(tx, store, epoch)?.head.seq);
+    stops::take(tx, (store, epoch), (told, held), now).map(Some)
 }
 
 /// Ends the living epoch of a store, as a person. Saying it again changes nothing.
@@ -93,8 +95,9 @@ pub fn fence(tx: &mut Tx<'_>, actor: &Actor, store: StoreId, note: &str, now: In
             .to_owned()
     });
     let is_new = at.standing == Standing::Living;
+    let mut stopped = Stopped::default();
     if is_new {
-        end(tx, store, epoch, (actor.name(), note), now)?;
+        stopped = end(tx, store, epoch, (actor.name(), note), now)?.unwrap_or_default();
         let detail = match &unknown {
             Some(unknown) => format!("{note}; {unknown}"),
             None => note.to_owned(),
@@ -102,5 +105,5 @@ pub fn fence(tx: &mut Tx<'_>, actor: &Actor, store: StoreId, note: &str, now: In
         actor.did(tx, "store.fence", &format!("{store}-{epoch}"), &detail, now)?;
     }
     let sums = suspense::sums(&rows::lines(tx, store, epoch)?);
-    Ok(Ended { store, epoch, is_new, heard_seq: at.heard.seq, last_seen_ms, sums, unknown })
+    Ok(Ended { store, epoch, is_new, heard_seq: at.heard.seq, last_seen_ms, sums, unknown, stopped })
 }

@@ -23,6 +23,7 @@ use crate::refusal::Refusals;
 use crate::report::Taken;
 use crate::rerate::Books;
 use crate::session::{Caller, Sessions};
+use crate::stops::Stopped;
 use crate::store::root::{self, Hub as Root};
 use crate::store::{Store, StoreError, Tx, adoption, dataset, device, hot, hq_token, policy, tenure};
 use crate::verification::Verification;
@@ -263,14 +264,19 @@ impl Hub {
         Lately { heard, cards: self.knowledge.all() }
     }
 
-    /// After a report was committed: wakes who waits for its accounts, and all stores when a card was stopped or given free. What connected stores hold that no
-    /// card can take any more is asked back; the others are asked when they say that they know.
+    /// After a report was committed: wakes who waits for its accounts, and all stores when a card was stopped or given free.
     pub fn announce(&self, taken: &Taken) {
         self.recalls.moved(&taken.accounts);
-        for (store, purse) in taken.stopped.idle.iter().filter(|(store, _)| self.recalls.is_connected(*store)) {
+        self.stopped(&taken.stopped);
+    }
+
+    /// After it was committed that cards were stopped or given free: wakes all stores. What connected stores hold that no card can take any more is asked back;
+    /// the others are asked when they say that they know.
+    pub fn stopped(&self, stopped: &Stopped) {
+        for (store, purse) in stopped.idle.iter().filter(|(store, _)| self.recalls.is_connected(*store)) {
             self.recalls.ask(*store, *purse);
         }
-        if taken.stopped.is_urgent {
+        if stopped.is_urgent {
             self.recalls.hurry();
         }
     }

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use huitong_hub::store::{audit, card as cards};
+use huitong_hub::store::{Tx, audit, card as cards, hq_token, tenure};
 use huitong_protocol::card::{CardChange, CardStatus};
 use huitong_protocol::entry::{Body, CardStatusChange};
 use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::HeardEntry;
-use huitong_protocol::time::Stamp;
-use huitong_protocol::wire::{DatasetKind, Segment, SyncFault};
+use huitong_protocol::time::{Instant, Stamp};
+use huitong_protocol::wire::{Answer, DatasetKind, Poll, Polled, Segment, SyncFault, path};
 
 use crate::fake::{FakeStore, World, account, card, fault};
 use crate::journal::{frozen, open};
@@ -80,6 +80,65 @@ async fn a_stop_that_is_in_the_journal_already_counts_when_the_epoch_ends() {
     assert_eq!(status(&world, 1).await, CardStatus::Active);
     fenced(&world, store.id).await;
     assert_eq!(status(&world, 1).await, CardStatus::Frozen);
+}
+
+/// Whoever ends an epoch: a person at head office, a new enrolment, or the hub that meets a copy.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Person,
+    Enrolment,
+    Copy,
+}
+
+#[tokio::test]
+async fn whoever_ends_an_epoch_other_stores_give_back_what_its_stops_left_idle_without_being_asked_first() {
+    for end in [End::Person, End::Enrolment, End::Copy] {
+        let (world, mut store) = traded().await;
+        let mut two = world.store("S2").await;
+        assert_eq!(two.ask(20).await.grants.len(), 0);
+        world.load(account(1), 50).await;
+        assert_eq!(two.ask(20).await.grants.len(), 1);
+        store.write(says(1, CardStatus::Lost));
+        store.uploads(3).await;
+        // It does not know of the stop yet, and is connected.
+        let poll = Poll { wait_ms: 0, recalls_through: 0, cards_version: 0 };
+        let before: Answer<Polled> = two.call(path::POLL, None, poll.clone()).await.unwrap();
+        assert_eq!(before.body.recalls.len(), 0);
+        match end {
+            End::Person => {
+                let keep = |tx: &mut Tx<'_>| hq_token::insert(tx, "li", "shown", Instant(0), None);
+                world.hub.store.write(keep).await.unwrap();
+                let headers = [("authorization", "Bearer shown"), ("content-type", "application/json")];
+                let body = br#"{"note":"stolen"}"#.to_vec();
+                let (status, body) = world.raw("/v1/hq/stores/S1/fence", &headers, body).await;
+                assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+            }
+            End::Enrolment => drop(replaced(&world, "S1", "again").await),
+            End::Copy => {
+                let mut copy = store.hello_body();
+                store.hello().await.unwrap();
+                copy.turn_nonce += 1;
+                assert_eq!(fault(store.say_hello(&copy).await), SyncFault::Copied);
+            }
+        }
+        let after: Answer<Polled> = two.call(path::POLL, None, poll).await.unwrap();
+        let asked: Vec<_> = after.body.recalls.iter().map(|recall| recall.account).collect();
+        assert_eq!(asked, [account(1)], "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_epoch_had_told_is_known_at_its_end_whether_it_was_fenced_or_replaced_first() {
+    for is_fenced_first in [true, false] {
+        let (world, store) = traded().await;
+        let (id, epoch, told) = (store.id, store.epoch, store.head().seq);
+        if is_fenced_first {
+            fenced(&world, id).await;
+        }
+        replaced(&world, "S1", "again").await;
+        fenced(&world, id).await;
+        assert_eq!(world.read(move |tx| tenure::told_seq(tx, id, epoch)).await, told);
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ async fn serve(hub: &Hub, body: Body) -> Result<Enrolled, Refusal> {
     let guess = Arc::new(request);
     let request = Arc::clone(&guess);
     hub.store.read(move |tx| rules::check(tx, &guess, now).map(drop)).await?;
-    let enrolled = hub.store.write(move |tx| rules::enrol(tx, &request, now)).await?;
+    let (enrolled, stopped) = hub.store.write(move |tx| rules::enrol(tx, &request, now)).await?;
+    hub.stopped(&stopped);
     // Before the answer: a backup that is restored later must not mint the same epoch again.
     hub.remember().await?;
     hub.sessions.minted(enrolled.store.id, enrolled.epoch);

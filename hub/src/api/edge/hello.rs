@@ -20,6 +20,7 @@ use crate::enrol::check_version;
 use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::session::{Arrival, Given, Signed};
+use crate::stops::Stopped;
 use crate::store::device::Device;
 use crate::store::journal::Journal;
 use crate::store::{StoreError, Tx, dataset, exception, journal, tenure};
@@ -112,11 +113,11 @@ async fn greet(
     let Answered { turn, life, heard, tells_all, recovers, journal_head, datasets } = match greeted {
         Judged::Given(answered) => answered,
         Judged::Refused(refusal) => return Err(refusal),
-        Judged::Ended(refusal) => {
+        Judged::Ended(refusal, stopped) => {
+            // Cards that only its journal had stopped.
+            hub.stopped(&stopped);
             // Before the answer: a backup that is restored later must not welcome either copy again.
             hub.remember().await?;
-            // Cards that only its journal had stopped.
-            hub.recalls.hurry();
             return Err(refusal);
         }
     };
@@ -152,8 +153,8 @@ struct Answered {
 enum Judged {
     Given(Answered),
     Refused(Refusal),
-    /// As refused, and the epoch was ended because of it.
-    Ended(Refusal),
+    /// As refused, and the epoch was ended because of it; what became of cards then.
+    Ended(Refusal, Stopped),
 }
 
 fn judge(
@@ -201,10 +202,13 @@ fn judge(
         }
         Err(why @ NotContinuous::Ahead { .. }) => return forgotten(tx, hello, &why.to_string(), now),
         Err(why @ NotContinuous::Copied { .. }) => {
-            let is_ended = copied(tx, hello, &why, at.is_waited_for, now)?;
+            let stopped = copied(tx, hello, &why, at.is_waited_for, now)?;
             let words = format!("{why}; stop both copies, and enrol one of them again with a new token");
             let refusal = Refusal::new(SyncFault::Copied, words);
-            return Ok(if is_ended { Judged::Ended(refusal) } else { Judged::Refused(refusal) });
+            return Ok(match stopped {
+                Some(stopped) => Judged::Ended(refusal, stopped),
+                None => Judged::Refused(refusal),
+            });
         }
     };
     if next == known && at.hello != *of && is_repeated {
@@ -235,26 +239,27 @@ fn forgotten(tx: &mut Tx<'_>, hello: &Hello, why: &str, now: Instant) -> Result<
     Ok(Judged::Refused(refusal))
 }
 
-/// Of two copies neither can be believed: the epoch ends at once. Only what a restored hub has not heard yet is a person's to answer for. Gives whether it
-/// ended.
+/// Of two copies neither can be believed: the epoch ends at once. Only what a restored hub has not heard yet is a person's to answer for. Gives what
+/// became of cards when it ended.
 fn copied(
     tx: &mut Tx<'_>,
     hello: &Hello,
     why: &NotContinuous,
     is_waited_for: bool,
     now: Instant,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Stopped>, StoreError> {
     let done = if is_waited_for {
         "the hub was restored and has not heard the epoch yet: `huitong-hub store fence` ends it"
     } else {
         "the epoch was ended; what it held waits in suspense"
     };
     raise_copied(tx, hello, why, done, now)?;
-    if !is_waited_for {
-        let note = "two copies of the store's database have been running";
-        fence::end(tx, hello.store, hello.epoch, (actor::HUB, note), now)?;
+    if is_waited_for {
+        return Ok(None);
     }
-    Ok(!is_waited_for)
+    let note = "two copies of the store's database have been running";
+    let stopped = fence::end(tx, hello.store, hello.epoch, (actor::HUB, note), now)?;
+    Ok(Some(stopped.unwrap_or_default()))
 }
 
 fn raise_copied(

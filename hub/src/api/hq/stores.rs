@@ -57,6 +57,8 @@ pub(super) async fn fence(
     let store: StoreId = store.parse().map_err(|_| Problem::new(Code::NotFound, "there is no store of this code"))?;
     let now = hub.now();
     let ended = hub.store.write(move |tx| rules::fence(tx, &actor, store, &said.note, now)).await?;
+    // Cards that only its journal had stopped.
+    hub.stopped(&ended.stopped);
     hub.remember().await?;
     answer::json(&ended)
 }
