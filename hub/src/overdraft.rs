@@ -66,11 +66,8 @@ pub async fn settle(store: &Store, day: BusinessDay, now: Instant) -> Result<Set
 /// Accounts that owe something and have something in their pool, or are owed something.
 fn payable(tx: &mut Tx<'_>) -> Result<Vec<(AccountId, Unit)>, StoreError> {
     let mut payable = Vec::new();
-    for ((account, unit), owing) in rows::owings(tx)? {
-        let is_open = owing.debt.owed_minor() > 0 || owing.debt.excess_minor() > 0;
-        if !is_open {
-            continue;
-        }
+    for (account, unit) in rows::open(tx)?.into_keys() {
+        let owing = rows::owing(tx, account, unit)?;
         let unbacked = unbacked(tx, unit, &owing)?;
         let is_backed = |place: (StoreId, Epoch)| !unbacked.contains(&place);
         let is_payable = owing.collectable_minor(is_backed) > 0
@@ -102,12 +99,8 @@ fn unbacked(tx: &mut Tx<'_>, unit: Unit, owing: &Owing) -> Result<BTreeSet<(Stor
 /// # Errors
 /// [`StoreError`].
 pub fn reserve(tx: &mut Tx<'_>, unit: Unit) -> Result<Reserve, StoreError> {
-    let (purse, mut reserve) = (Purse { account: AccountId::RISK, unit }, Reserve::default());
-    for ((_, of), owing) in rows::owings(tx)? {
-        if of == unit {
-            reserve.owe(&owing.debt);
-        }
-    }
+    let purse = Purse { account: AccountId::RISK, unit };
+    let mut reserve = Reserve { excess_minor: rows::excess_minor(tx, unit)?, ..Reserve::default() };
     for row in allotment::lines(tx, purse)? {
         if row.line.seen.loaded_minor > 0 {
             reserve.report(&row.line.seen, &journal::counters(tx, purse, row.store, row.epoch)?);

@@ -600,6 +600,18 @@ CREATE TABLE overdraft (
 CREATE INDEX overdraft_by_account ON overdraft (account_id, unit, ingested_no);
 CREATE INDEX overdraft_by_ingested_no ON overdraft (ingested_no);
 
+-- The accounts that owe something now, or are owed what was collected too much: what the rows above come to, written with them. Whoever lends or collects
+-- looks here, however many ever overdrew.
+CREATE TABLE debt (
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    owed_minor INTEGER NOT NULL CHECK (owed_minor >= 0),
+    excess_minor INTEGER NOT NULL CHECK (excess_minor >= 0),
+    PRIMARY KEY (account_id, unit),
+    CHECK (owed_minor > 0 OR excess_minor > 0)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX debt_excess ON debt (unit, excess_minor) WHERE excess_minor > 0;
+
 -- What of an account's overdrafts at a store does not count any more, as that store is told.
 CREATE TABLE overdraft_cleared (
     store_id TEXT NOT NULL,

@@ -1,6 +1,7 @@
 //! Overdraft rows: what accounts owe the group's risk account, and what each store is told of it.
 //!
-//! Invariant: a row per movement that names who owes, written with the movement; nothing else is. What is owed is computed from them (`protocol::debt`).
+//! Invariant: a row per movement that names who owes, written with the movement; what is owed is computed from them (`protocol::debt`), and kept of the
+//! accounts with something open, so that a look at those reads no others.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +51,56 @@ pub(super) fn note(
             movement.kind.into(),
             movement.amount_minor.into(),
         ],
+    )?;
+    let debt = owing(tx, owed_by, movement.unit)?.debt;
+    let (of, owed_minor, excess_minor) =
+        ([owed_by.into(), movement.unit.into()], debt.owed_minor(), debt.excess_minor());
+    if owed_minor == 0 && excess_minor == 0 {
+        tx.execute("DELETE FROM debt WHERE account_id = $1 AND unit = $2", &of)?;
+        return Ok(());
+    }
+    let [account, unit] = of;
+    tx.execute_one(
+        "keep what is open",
+        "debt",
+        "INSERT INTO debt (account_id, unit, owed_minor, excess_minor) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (account_id, unit) DO UPDATE SET owed_minor = excluded.owed_minor, excess_minor = excluded.excess_minor",
+        &[account, unit, owed_minor.into(), excess_minor.into()],
     )
+}
+
+/// What an account owes, and what it is owed as it was collected too much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Open {
+    /// Still owed.
+    pub owed_minor: i64,
+    /// Collected and not owed.
+    pub excess_minor: i64,
+}
+
+/// The accounts with something open.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn open(tx: &mut Tx<'_>) -> Result<BTreeMap<(AccountId, Unit), Open>, StoreError> {
+    let rows = tx.query(
+        "SELECT account_id, unit, owed_minor, excess_minor FROM debt ORDER BY account_id, unit",
+        &[],
+        |row| {
+            let open = Open { owed_minor: row.integer(2)?, excess_minor: row.integer(3)? };
+            Ok::<_, StoreError>(((account(row, 0)?, row.parsed(1, "debt", "unit")?), open))
+        },
+    )?;
+    Ok(rows.into_iter().collect())
+}
+
+/// What was collected of a unit and is not owed, over all accounts.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn excess_minor(tx: &mut Tx<'_>, unit: Unit) -> Result<i64, StoreError> {
+    let sql = "SELECT COALESCE(SUM(excess_minor), 0) FROM debt WHERE unit = $1 AND excess_minor > 0";
+    Ok(tx.query_one(sql, &[unit.into()], |row| row.integer(0))?.unwrap_or(0))
 }
 
 fn read_place(row: &Row<'_>, first: usize) -> Result<(StoreId, Epoch), StoreError> {

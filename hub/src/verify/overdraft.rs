@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::Purse;
-use huitong_protocol::debt::{is_sound_line, is_sound_so_far};
+use huitong_protocol::debt::{Owing, is_sound_line, is_sound_so_far};
 use huitong_protocol::entry::Body;
 use huitong_protocol::id::{AccountId, EntryId};
 use huitong_protocol::movement::MovementKind;
@@ -11,7 +11,7 @@ use huitong_protocol::unit::Unit;
 
 use super::Check;
 use crate::store::engine::{StoreError, Tx};
-use crate::store::overdraft::{self, Noted};
+use crate::store::overdraft::{self, Noted, Open};
 use crate::store::{allotment, risk, root};
 
 /// What the entries say that rows must be.
@@ -78,6 +78,17 @@ impl Debts {
         })?;
         for (entry, index) in std::mem::take(&mut self.noted).into_keys() {
             check.find("overdraft", format!("{entry} index {index}"), "is missing");
+        }
+        let mut open = overdraft::open(tx)?;
+        for ((account, unit), Owing { debt, .. }) in overdraft::owings(tx)? {
+            let should = Open { owed_minor: debt.owed_minor(), excess_minor: debt.excess_minor() };
+            let stands = open.remove(&(account, unit)).unwrap_or(Open { owed_minor: 0, excess_minor: 0 });
+            if stands != should {
+                check.find("debt", format!("account {account} {unit}"), format!("is {stands:?}; {should:?} follows"));
+            }
+        }
+        for (account, unit) in open.into_keys() {
+            check.find("debt", format!("account {account} {unit}"), "never overdrew");
         }
         match root::hub_or_none(tx)? {
             Some(hub) => self.budget(tx, Unit::Money(hub.currency), check),

@@ -7,7 +7,7 @@ use huitong_hub::recovery as hub_recovery;
 use huitong_hub::risk::{self, RiskError, RiskSheet};
 use huitong_hub::schedule::Job;
 use huitong_hub::store::engine::{StoreError, Tx};
-use huitong_hub::store::{allotment, card as cards, dataset, parking};
+use huitong_hub::store::{allotment, card as cards, dataset, overdraft as debts, parking};
 use huitong_hub::suspense::{self, Occasion};
 use huitong_hub::{fence, publish, worker};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
@@ -176,6 +176,61 @@ async fn what_was_collected_and_comes_back_is_lent_to_nobody_and_lowers_nobodys_
     assert_eq!(figures(&sheet(&world).await), (0, 0, 0, 0, 100));
     let theirs = Purse { account: account(1), unit: CNY };
     assert_eq!(world.read(move |tx| allotment::pool(tx, theirs)).await.0.free_minor(), 100);
+}
+
+/// What is open of every account, as it is kept and as all movements come to.
+async fn kept_and_folded(world: &World) -> [Vec<(i64, i64, i64)>; 2] {
+    world
+        .read(|tx| {
+            let kept =
+                debts::open(tx)?.into_iter().map(|((of, _), open)| (of.get(), open.owed_minor, open.excess_minor));
+            let all = debts::owings(tx)?.into_iter();
+            let all = all.map(|((of, _), owing)| (of.get(), owing.debt.owed_minor(), owing.debt.excess_minor()));
+            Ok([kept.collect(), all.filter(|(_, owed, excess)| (*owed, *excess) != (0, 0)).collect()])
+        })
+        .await
+}
+
+#[tokio::test]
+async fn what_is_open_is_what_all_movements_come_to() {
+    let (world, mut one, mut two) = town(300).await;
+    assert_eq!((one.fills().await, two.fills().await), (300, 0));
+    let mut seen = Vec::new();
+    let mut same = async |world: &World| {
+        let [kept, folded] = kept_and_folded(world).await;
+        assert_eq!(kept, folded);
+        seen.push(kept);
+    };
+    let sold = one.lends(1, 100);
+    one.lends(3, 40);
+    one.tells().await;
+    one.sends_all().await;
+    same(&world).await;
+    world.load(account(1), 70).await;
+    settled(&world).await;
+    same(&world).await;
+    // More comes back than is owed still.
+    one.takes_back(sold, 1, 100);
+    one.tells().await;
+    one.sends_all().await;
+    same(&world).await;
+    settled(&world).await;
+    same(&world).await;
+    let occasion = Occasion { now: world.hub.now(), day: FakeStore::day() };
+    for by in ["li", "wang"] {
+        let give_up = move |tx: &mut Tx<'_>| risk::write_off(tx, &person(by), account(3), "moved away", occasion);
+        world.hub.store.write(give_up).await.unwrap();
+    }
+    same(&world).await;
+    let first = [(1, 100, 0), (3, 40, 0)];
+    assert_eq!(seen, [&first[..], &[(1, 30, 0), (3, 40, 0)], &[(1, 0, 70), (3, 40, 0)], &[(3, 40, 0)], &[]]);
+    let verified = async || {
+        let found = world.read(huitong_hub::verify::run).await;
+        found.checks.iter().flat_map(|check| &check.findings).filter(|found| found.table == "debt").count()
+    };
+    assert_eq!(verified().await, 0);
+    world.hub.store.write(|tx| tx.execute("INSERT INTO debt VALUES (1, 'CNY', 5, 0)", &[])).await.unwrap();
+    assert_eq!(verified().await, 1);
 }
 
 #[tokio::test]
