@@ -321,6 +321,8 @@ pub struct Waited {
     pub epoch: Epoch,
     /// When it was last heard, as far as this database knows.
     pub last_seen_ms: Option<Instant>,
+    /// What it told and the hub refused: it is waited for until its cause is put right and it tells everything again, or it is ended.
+    pub refused: Option<String>,
 }
 
 /// Where the hub is in its recovery.
@@ -344,8 +346,8 @@ pub struct Recovery {
 /// [`StoreError`].
 pub fn look(tx: &mut Tx<'_>) -> Result<Recovery, StoreError> {
     let mut waited_for = Vec::new();
-    for (store, epoch) in tenure::waited_for(tx)? {
-        waited_for.push(Waited { store, epoch, last_seen_ms: device::last_seen(tx, store)? });
+    for (store, epoch, refused) in tenure::waited_for(tx)? {
+        waited_for.push(Waited { store, epoch, last_seen_ms: device::last_seen(tx, store)?, refused });
     }
     let proved_by = root::older_by(tx)?.map(|(store, epoch)| format!("{store}-{epoch}"));
     let (life, must_recover_ms) = (root::hub(tx)?.incarnation, root::must_recover(tx)?);

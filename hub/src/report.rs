@@ -190,12 +190,20 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         tenure::hear(tx, caller.store, caller.epoch, &report.end)?;
     }
     if at.is_waited_for {
+        if let Some(RefusedLine { account, unit, reason }) = taken.refused.first() {
+            let others = match taken.refused.len() - 1 {
+                0 => String::new(),
+                others => format!("; and {others} more lines"),
+            };
+            let what = format!("account {account} {unit}: {reason}{others}");
+            tenure::refused(tx, caller.store, caller.epoch, &what)?;
+        }
         let told = at.told.step(&Sound, &part);
         if told.is_whole {
             tenure::told(tx, caller.store, caller.epoch)?;
             believed::raise(tx, (caller.store, caller.epoch), Said::Reported, now)?;
         } else if told != at.told {
-            tenure::tells(tx, caller.store, caller.epoch, &told)?;
+            tenure::tells(tx, (caller.store, caller.epoch), &told, report.since_no == 0)?;
         }
     }
     rows::count(tx, Counted::Reports, 1)?;

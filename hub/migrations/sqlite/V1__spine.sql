@@ -300,6 +300,8 @@ CREATE TABLE tenure (
     hello BLOB NOT NULL DEFAULT (zeroblob(32)) CHECK (length(hello) = 32),
     -- While it is waited for: up to which change it has told its counters in that session, without gap from the beginning and without a refusal.
     telling_through_no INTEGER NOT NULL DEFAULT 0,
+    -- What of that was refused last, in words: until it is told without a refusal the hub waits.
+    telling_refused TEXT NOT NULL DEFAULT '',
     -- It has everything of the cards up to this version, as it said last.
     cards_version INTEGER NOT NULL DEFAULT 0,
     -- How far its journal had come by then.

@@ -141,6 +141,15 @@ fn show(text: &mut dyn std::io::Write, recovery: &Recovery) -> std::io::Result<(
     for waited in &recovery.waited_for {
         let last = waited.last_seen_ms.map_or_else(|| "never heard".to_owned(), |at| format!("last heard at {at}"));
         writeln!(text, "  {}-{}, {last}", waited.store, waited.epoch)?;
+        if let Some(refused) = &waited.refused {
+            writeln!(text, "    it was heard, and refused: {refused}")?;
+            writeln!(
+                text,
+                "    Put its cause right (huitong-hub exception list --store {store}): it tells all again with its next heartbeat. What cannot be put right ends with its epoch: \
+                 huitong-hub store fence {store} --note TEXT",
+                store = waited.store
+            )?;
+        }
     }
     writeln!(text, "A store that does not come back: huitong-hub store fence CODE --note TEXT")
 }

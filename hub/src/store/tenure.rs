@@ -187,18 +187,33 @@ pub fn hear(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, end: &Head) -> Result
     Ok(())
 }
 
-/// Notes how far an epoch that is waited for has told its counters in its session.
+/// Notes what was refused of what an epoch that is waited for told, in words.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn tells(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, told: &Told) -> Result<(), StoreError> {
+pub fn refused(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, what: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE tenure SET telling_refused = $3 WHERE store_id = $1 AND epoch = $2";
+    tx.execute_one("note what was refused", "tenure", sql, &[(&store).into(), epoch.into(), what.into()])
+}
+
+/// Notes how far an epoch that is waited for has told its counters in its session. What was refused before it began from nothing does not count.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn tells(
+    tx: &mut Tx<'_>,
+    (store, epoch): (StoreId, Epoch),
+    told: &Told,
+    is_beginning: bool,
+) -> Result<(), StoreError> {
     let through = i64::try_from(told.through_no)
         .map_err(|fault| invalid("telling_through_no", format!("{store}-{epoch}"), fault))?;
     tx.execute_one(
         "note how far an epoch has told",
         "tenure",
-        "UPDATE tenure SET telling_through_no = $3 WHERE store_id = $1 AND epoch = $2",
-        &[(&store).into(), epoch.into(), through.into()],
+        "UPDATE tenure SET telling_through_no = $3, telling_refused = CASE WHEN $4 = 1 THEN '' ELSE telling_refused END \
+         WHERE store_id = $1 AND epoch = $2",
+        &[(&store).into(), epoch.into(), through.into(), is_beginning.into()],
     )
 }
 
@@ -210,7 +225,7 @@ pub fn told(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), StoreEr
     tx.execute_one(
         "note that an epoch was heard",
         "tenure",
-        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub), telling_through_no = 0 \
+        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub), telling_through_no = 0, telling_refused = '' \
          WHERE store_id = $1 AND epoch = $2",
         &[(&store).into(), epoch.into()],
     )
@@ -375,15 +390,19 @@ pub fn is_living(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool, 
     Ok(living(tx, store)? == Some(epoch))
 }
 
-/// Living epochs that have told nothing to the present life of the hub: while there are any, nothing is granted.
+/// Living epochs that have not told everything to the present life of the hub, and what of it was refused: while there are any, nothing is granted.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn waited_for(tx: &mut Tx<'_>) -> Result<Vec<(StoreId, Epoch)>, StoreError> {
+pub fn waited_for(tx: &mut Tx<'_>) -> Result<Vec<(StoreId, Epoch, Option<String>)>, StoreError> {
     tx.query(
-        "SELECT store_id, epoch FROM tenure WHERE standing = 'living' AND told_life < (SELECT incarnation FROM hub) ORDER BY store_id",
+        "SELECT store_id, epoch, telling_refused FROM tenure \
+         WHERE standing = 'living' AND told_life < (SELECT incarnation FROM hub) ORDER BY store_id",
         &[],
-        |row| Ok((row.parsed(0, "tenure", "store_id")?, epoch(row, 1)?)),
+        |row| {
+            let refused = Some(row.text(2)?).filter(|refused| !refused.is_empty()).map(str::to_owned);
+            Ok((row.parsed(0, "tenure", "store_id")?, epoch(row, 1)?, refused))
+        },
     )
 }
 

@@ -287,6 +287,17 @@ async fn a_part_that_was_refused_was_not_told() {
     one.send_report(part(&one, (5, 9), true)).await.unwrap();
     one.send_report(part(&one, (9, 9), true)).await.unwrap();
     assert_eq!(waited_for(&hub).await, 1);
+    let refused = async || {
+        let found = hub.store.read(recovery::look).await.unwrap();
+        found.waited_for.into_iter().next().and_then(|waited| waited.refused)
+    };
+    assert_eq!(refused().await.as_deref(), Some("account 99 CNY: account 99 does not exist"));
+    one.send_report(part(&one, (0, 5), false)).await.unwrap();
+    assert_eq!(
+        (refused().await, waited_for(&hub).await),
+        (None, 1),
+        "its cause was put right, and it is telling again"
+    );
     one.send_report(part(&one, (0, 9), true)).await.unwrap();
     assert_eq!(waited_for(&hub).await, 0);
 }
