@@ -63,6 +63,7 @@ pub mod statement;
 pub mod stops;
 pub mod store;
 pub mod suspense;
+pub mod unsold;
 pub mod verification;
 pub mod verify;
 pub mod worker;

@@ -15,6 +15,7 @@ use huitong_protocol::movement::{Direction, Movement, MovementKind};
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 use huitong_protocol::unit::Unit;
 
+use crate::lender;
 use crate::points::{self, Occasion};
 use crate::store::overdraft as rows;
 use crate::store::{Store, StoreError, Tx, allotment, cursor, journal, parking, posting, tenure};
@@ -103,7 +104,12 @@ pub fn reserve(tx: &mut Tx<'_>, unit: Unit) -> Result<Reserve, StoreError> {
     let mut reserve = Reserve { excess_minor: rows::excess_minor(tx, unit)?, ..Reserve::default() };
     for row in allotment::lines(tx, purse)? {
         if row.line.seen.loaded_minor > 0 {
-            reserve.report(&row.line.seen, &journal::counters(tx, purse, row.store, row.epoch)?);
+            let mut told = journal::counters(tx, purse, row.store, row.epoch)?;
+            if told.loaded_minor < row.line.seen.loaded_minor {
+                let decided_minor = lender::decided_back_minor(tx, row.store, row.epoch)?;
+                told.loaded_minor = told.loaded_minor.saturating_add(decided_minor);
+            }
+            reserve.report(&row.line.seen, &told);
         }
     }
     Ok(reserve)

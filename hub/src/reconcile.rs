@@ -7,9 +7,10 @@ use huitong_protocol::time::{Instant, Stamp};
 
 use crate::exception::close_by_itself;
 use crate::lender::Lenders;
-use crate::report::{behind, behind_subject};
+use crate::report::behind_subject;
 use crate::review;
 use crate::store::{Store, StoreError, Tx, card, device, exception, journal};
+use crate::unsold::{self, Found};
 
 /// How long a segment waits for the ones before it until somebody is told: an upload that came out of order is over long before.
 const GAP_MS_MIN: i64 = 10 * 60_000;
@@ -71,8 +72,8 @@ struct Changes {
     findings: Vec<Finding>,
     /// Gaps whose missing entries have come: what each is about, and why it is closed.
     closed: Vec<(String, String)>,
-    /// Withdrawn cards whose account is empty.
-    sellable: Vec<CardNumber>,
+    /// What there is to say of cards whose sale was undone.
+    unsold: Found,
 }
 
 /// Looks for what there is to write. Changes nothing.
@@ -92,16 +93,7 @@ fn changes(tx: &mut Tx<'_>, now: Instant) -> Result<Changes, StoreError> {
             }
         }
     }
-    let withdrawn = card::withdrawn(tx)?;
-    if withdrawn.is_empty() {
-        return Ok(changes);
-    }
-    let lenders = Lenders::read(tx)?;
-    for number in withdrawn {
-        if sellable(tx, &lenders, number)?.is_some() {
-            changes.sellable.push(number);
-        }
-    }
+    changes.unsold = unsold::find(tx, now)?;
     Ok(changes)
 }
 
@@ -110,12 +102,7 @@ fn sellable(tx: &mut Tx<'_>, lenders: &Lenders, number: CardNumber) -> Result<Op
     let Some(card) = card::find(tx, number)?.filter(|card| card.status == CardStatus::Withdrawn) else {
         return Ok(None);
     };
-    if behind(tx, &card)?.is_some() {
-        return Ok(None);
-    }
-    let version = card::version(tx, number)?;
-    let owes = !card::others_in_use(tx, &card)? && lenders.may_stand(tx, card.account, (version, None))?;
-    Ok((!owes).then_some(card))
+    Ok(unsold::why(tx, lenders, &card)?.is_over().then_some(card))
 }
 
 /// Writes it, and gives how many exceptions are new. What somebody else has written meanwhile is written once.
@@ -123,8 +110,11 @@ fn write(tx: &mut Tx<'_>, changes: &Changes, now: Instant) -> Result<usize, Stor
     for (subject, note) in &changes.closed {
         close_by_itself(tx, Class::Gap, subject, note, now)?;
     }
+    for subject in &changes.unsold.over {
+        unsold::close(tx, subject, now)?;
+    }
     let lenders = Lenders::read(tx)?;
-    for &number in &changes.sellable {
+    for &number in &changes.unsold.sellable {
         if let Some(card) = sellable(tx, &lenders, number)? {
             card::set_status(tx, number, CardStatus::Blank, Stamp::next(now, card.status_stamp, Stamp::ZERO))?;
             let note = format!("account {} is empty; card {number} can be sold again", card.account);
@@ -132,7 +122,7 @@ fn write(tx: &mut Tx<'_>, changes: &Changes, now: Instant) -> Result<usize, Stor
         }
     }
     let mut new = 0;
-    for finding in &changes.findings {
+    for finding in changes.findings.iter().chain(&changes.unsold.findings) {
         new += usize::from(exception::raise(tx, finding, now)?);
     }
     Ok(new)

@@ -113,6 +113,8 @@ classes! {
     CardChangeRefused = "card_change_refused" Warning "Look at the card and set its status at head office.",
     /// A card in nobody's hands, though its account holds value that no other card opens.
     BlankWithValue = "blank_with_value" Warning "Look whose the value is: pay it out, or correct it at head office. The card stays out of sale.",
+    /// A store that keeps cards whose sale was undone out of sale, as it may have lent on them.
+    UnsoldWaits = "unsold_waits" Warning "Let the store come online and send its journal, or end its epoch when it does not come back (`store fence`); look at the entry named, when there is one, and resolve its exception. `card show` says what each card waits for.",
     /// A freeze or loss that came with an older stamp than the card's status.
     StopOvertaken = "stop_overtaken" Alarm "Ask the store whether the card should be stopped; if so, have it frozen again.",
     /// A freeze or loss that head office had forgotten after a restore, or heard of only now: a store said it again, and it holds.

@@ -22,6 +22,7 @@ use crate::import;
 use crate::make::{self, MakeError};
 use crate::store::engine::StoreError;
 use crate::store::organisation;
+use crate::unsold::{self, Unsold};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CardCommand {
@@ -73,7 +74,8 @@ impl CardCommand {
                     let Some(card) = organisation::card(tx, &number)? else { return Ok(None) };
                     let mut stopped = hot::of_account(tx, &Lately::default(), card.account, now)?;
                     stopped.retain(|stopped| stopped.number == card.number);
-                    Ok::<_, StoreError>(Some(Sheet { card, stopped: stopped.pop() }))
+                    let unsold = unsold::look(tx, &card)?;
+                    Ok::<_, StoreError>(Some(Sheet { card, stopped: stopped.pop(), unsold }))
                 })?;
                 show(&found.ok_or_else(|| unknown(&number))?, out)
             }
@@ -93,13 +95,15 @@ fn unknown(number: &CardNumber) -> Failure {
     Failure::Refused(format!("card {number} is unknown"))
 }
 
-/// A card, and when it is stopped what can still be taken with it.
+/// A card, and when it is stopped what can still be taken with it; when its sale was undone, why it is not sold again yet.
 #[derive(Serialize)]
 struct Sheet {
     #[serde(flatten)]
     card: Card,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<HotCard>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsold: Option<Unsold>,
 }
 
 /// Amounts that can be taken, each with its unit.
@@ -194,7 +198,7 @@ fn show_list(text: &mut dyn Write, list: &HotList) -> io::Result<()> {
 }
 
 fn show(sheet: &Sheet, out: &mut Output<'_>) -> Result<(), Failure> {
-    let Sheet { card, stopped } = sheet;
+    let Sheet { card, stopped, unsold } = sheet;
     out.show(sheet, |text| {
         writeln!(text, "card       {}", card.number.reveal())?;
         writeln!(text, "product    {}", card.product)?;
@@ -209,8 +213,33 @@ fn show(sheet: &Sheet, out: &mut Output<'_>) -> Result<(), Failure> {
                 writeln!(text, "{name:<10} {value}")?;
             }
         }
-        stopped.as_ref().map_or(Ok(()), |stopped| show_exposure(text, stopped))
+        stopped.as_ref().map_or(Ok(()), |stopped| show_exposure(text, stopped))?;
+        unsold.as_ref().map_or(Ok(()), |unsold| show_unsold(text, unsold))
     })?;
+    Ok(())
+}
+
+/// Why a card in nobody's hands is not sold again yet.
+fn show_unsold(text: &mut dyn Write, unsold: &Unsold) -> io::Result<()> {
+    writeln!(text, "in nobody's hands since {}, and not to be sold again yet:", unsold.since_ms)?;
+    if let Some(holds) = &unsold.holds {
+        writeln!(text, "  its account holds {holds} (minor units), which no other card opens")?;
+    }
+    if unsold.owed_minor > 0 {
+        writeln!(text, "  its account owes {} (minor units): huitong-hub risk show", unsold.owed_minor)?;
+    }
+    if unsold.excess_minor > 0 {
+        writeln!(text, "  its account is given back {} (minor units): huitong-hub risk show", unsold.excess_minor)?;
+    }
+    for at in &unsold.waits_for {
+        let heard = at.last_heard_ms.map_or_else(|| "never heard".to_owned(), |at| format!("last heard at {at}"));
+        let entry = at.entry.map_or_else(String::new, |entry| format!(" (entry {entry})"));
+        writeln!(text, "  {}-{}, {heard}, {}{entry}", at.store, at.epoch, at.why.words())?;
+        writeln!(text, "    {}", at.why.what_to_do(at.store))?;
+    }
+    if unsold.is_over() {
+        writeln!(text, "  nothing keeps it any more: it can be sold after the next reconcile")?;
+    }
     Ok(())
 }
 
@@ -280,6 +309,6 @@ fn unfreeze(world: &World, place: &Place, number: CardNumber, out: &mut Output<'
     match outcome? {
         None => Err(unknown(&number)),
         Some(Err(status)) => Err(Failure::Refused(format!("card {number} is {status}, neither frozen nor lost"))),
-        Some(Ok(card)) => show(&Sheet { card, stopped: None }, out),
+        Some(Ok(card)) => show(&Sheet { card, stopped: None, unsold: None }, out),
     }
 }

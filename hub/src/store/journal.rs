@@ -98,6 +98,15 @@ pub fn hash_at(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, at: Seq) -> Result
     )
 }
 
+/// The bytes of an entry.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn bytes(tx: &mut Tx<'_>, id: EntryId) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT bytes FROM entry WHERE store_id = $1 AND epoch = $2 AND seq = $3";
+    tx.query_one(sql, &[(&id.store).into(), id.epoch.into(), id.seq.into()], |row| Ok(row.bytes(0)?.to_vec()))
+}
+
 /// The entries of a kind in a run of a journal, from after one position through another: their positions and bytes, in order.
 ///
 /// # Errors

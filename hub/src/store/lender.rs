@@ -3,6 +3,7 @@
 
 use huitong_protocol::allotment::Line;
 use huitong_protocol::id::{AccountId, Epoch, Seq, StoreId};
+use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 
 use super::allotment::read_line;
@@ -25,6 +26,10 @@ pub struct Lender {
     pub cards: Accounted,
     /// How far its journal is held.
     pub held: Seq,
+    /// Whether its journal has forked, and comes no further.
+    pub is_forked: bool,
+    /// When it was last heard.
+    pub last_heard_ms: Option<Instant>,
 }
 
 impl Lender {
@@ -48,10 +53,11 @@ impl Lender {
 pub fn all(tx: &mut Tx<'_>, unit: Unit) -> Result<Vec<Lender>, StoreError> {
     let sql = format!(
         "SELECT t.store_id, t.epoch, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, \
-         COALESCE(c.spent_minor, 0), COALESCE(c.loaded_minor, 0), COALESCE(j.seq, 0), {ACCOUNTED_COLUMNS} \
+         COALESCE(c.spent_minor, 0), COALESCE(c.loaded_minor, 0), COALESCE(j.seq, 0), COALESCE(j.forked, 0), d.last_seen_ms, {ACCOUNTED_COLUMNS} \
          FROM tenure t JOIN allotment a ON a.account_id = $1 AND a.unit = $2 AND a.store_id = t.store_id AND a.epoch = t.epoch \
          LEFT JOIN journal_counter c ON c.account_id = a.account_id AND c.unit = a.unit AND c.store_id = t.store_id AND c.epoch = t.epoch \
-         LEFT JOIN journal j ON j.store_id = t.store_id AND j.epoch = t.epoch WHERE t.standing = 'living' ORDER BY t.store_id"
+         LEFT JOIN journal j ON j.store_id = t.store_id AND j.epoch = t.epoch \
+         LEFT JOIN device d ON d.store_id = t.store_id AND d.epoch = t.epoch WHERE t.standing = 'living' ORDER BY t.store_id"
     );
     tx.query(&sql, &[AccountId::RISK.into(), unit.into()], |row| {
         Ok(Lender {
@@ -60,7 +66,9 @@ pub fn all(tx: &mut Tx<'_>, unit: Unit) -> Result<Vec<Lender>, StoreError> {
             line: read_line(row, 2)?,
             told: (row.integer(7)?, row.integer(8)?),
             held: Seq(u64::try_from(row.integer(9)?).unwrap_or(0)),
-            cards: read_accounted(row, 10)?,
+            is_forked: row.integer(10)? == 1,
+            last_heard_ms: row.maybe_integer(11)?.map(Instant),
+            cards: read_accounted(row, 12)?,
         })
     })
 }

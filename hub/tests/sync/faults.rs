@@ -4,20 +4,20 @@
 
 use std::sync::atomic::Ordering;
 
-use huitong_hub::store::item;
+use huitong_hub::store::{allotment, item};
 use huitong_hub::{reconcile, recovery, rerate};
-use huitong_protocol::allotment::StoreEvent;
+use huitong_protocol::allotment::{Line, Purse, StoreEvent};
 use huitong_protocol::bundle::{PolicyFault, PolicyState, RefusedPolicy};
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::{Body, Entry, HoldEnd, HoldEndReason};
-use huitong_protocol::id::{EntryId, Epoch, Seq};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq};
 use huitong_protocol::money::Currency;
 use huitong_protocol::reconcile::Class;
 use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::wire::{Enrolled, SyncFault};
 
 use crate::exceptions::{basket, load, paid_by_voucher, publish_limits, publish_vouchers, sold, tea, write_under};
-use crate::fake::{FakeStore, World, account, fault};
+use crate::fake::{CNY, FakeStore, World, account, fault};
 use crate::journal::{frozen, open, reload, returned};
 use crate::members::{SEALING, enrolled, person};
 use crate::recovery::{recovered, said};
@@ -84,6 +84,18 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
         }
         Class::CardChangeRefused => drop(say(world, one, CardStatus::Destroyed, now).await),
         Class::BlankWithValue => drop(say(world, one, CardStatus::Blank, now).await),
+        Class::UnsoldWaits => {
+            // S2 has a line, and hears of nothing any more.
+            let (purse, of) = (Purse { account: AccountId::RISK, unit: CNY }, (two.id, two.epoch));
+            let line = Line { granted_minor: 100, ..Line::default() };
+            world.hub.store.write(move |tx| allotment::put_line(tx, purse, of.0, of.1, &line)).await.unwrap();
+            let mut report = one.report(account(1));
+            let change = (crate::fake::card(2), CardStatus::Withdrawn, Stamp(now + 1));
+            report.cards =
+                vec![huitong_protocol::card::CardChange { number: change.0, status: change.1, stamp: change.2 }];
+            one.send_report(report).await.unwrap();
+            world.clock.0.fetch_add(4 * 86_400_000, Ordering::SeqCst);
+        }
         Class::StopOvertaken => {
             say(world, one, CardStatus::Active, now + 10).await;
             let mut report = two.report(account(3));

@@ -1,15 +1,19 @@
 //! Overdrafts as head office keeps them: what is lent, collected and given back, whatever comes in which order, and what a store cannot make of it.
 
+use std::sync::atomic::Ordering;
+
 use huitong_hub::actor::{Actor, Via};
 use huitong_hub::allot::{self, Ask};
+use huitong_hub::lender::Why;
 use huitong_hub::policy_key::PolicyPair;
 use huitong_hub::recovery as hub_recovery;
 use huitong_hub::risk::{self, RiskError, RiskSheet};
 use huitong_hub::schedule::Job;
 use huitong_hub::store::engine::{StoreError, Tx};
+use huitong_hub::store::exception::Resolution;
 use huitong_hub::store::{allotment, card as cards, dataset, overdraft as debts, parking};
 use huitong_hub::suspense::{self, Occasion};
-use huitong_hub::{fence, publish, worker};
+use huitong_hub::{exception, fence, publish, unsold, worker};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
 use huitong_protocol::card::CardStatus;
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body, TenderLine, Void};
@@ -17,6 +21,7 @@ use huitong_protocol::id::{AccountId, EntryId, Epoch, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::movement::{Movement, MovementKind, MovementRef};
 use huitong_protocol::parking::{Allocator, ParkingRules};
+use huitong_protocol::reconcile::Class;
 use huitong_protocol::wire::{
     Answer, AskParked, DatasetKind, DatasetPage, DatasetRequest, DatasetRow, GrantAnswer, GrantRequest, Need, Nothing,
     Purpose, Report, path,
@@ -500,6 +505,101 @@ async fn a_store_that_says_that_it_knows_before_it_proves_itself_is_taken_at_its
     settled(&world).await;
     settled(&world).await;
     assert_eq!((first_card(&world).await, collected(&world).await), (CardStatus::Blank, (60, 0)));
+}
+
+/// Whom the first card waits for, and why.
+async fn waits(world: &World) -> Vec<(String, Why, Option<u64>)> {
+    let found = world
+        .read(|tx| {
+            let card = cards::find(tx, card(1))?.unwrap();
+            unsold::look(tx, &card)
+        })
+        .await;
+    let waits = found.map(|unsold| unsold.waits_for).unwrap_or_default();
+    waits.into_iter().map(|at| (at.store.to_string(), at.why, at.entry.map(|entry| entry.seq.0))).collect()
+}
+
+/// A person has looked at everything that is open.
+async fn resolved(world: &World) {
+    let now = world.hub.now();
+    for open in world.open_exceptions().await {
+        let resolve = move |tx: &mut Tx<'_>| {
+            let note = "nobody lent anything by it";
+            exception::resolve(tx, &person("li"), open.number, Resolution::Accepted, note, now).map(drop)
+        };
+        world.hub.store.write(resolve).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_keeps_an_undone_card_out_of_sale_is_named_and_ends_with_its_epoch() {
+    let (world, one, mut two) = town(100).await;
+    two.fills().await;
+    say(&world, &one, CardStatus::Withdrawn, world.hub.now().0 + 1).await;
+    assert_eq!(waits(&world).await, [("S2".to_owned(), Why::CardsUnknown, None)]);
+    learns(&world, &two, Some(two.report(AccountId::RISK))).await;
+    assert_eq!(waits(&world).await, [("S2".to_owned(), Why::JournalBehind, None)]);
+    settled(&world).await;
+    assert_eq!(world.exceptions().await, Vec::<String>::new());
+    // It is shut for the season.
+    world.clock.0.fetch_add(4 * 86_400_000, Ordering::SeqCst);
+    settled(&world).await;
+    settled(&world).await;
+    let open = world.open_exceptions().await;
+    assert_eq!(
+        open.iter().map(|open| (open.class, open.subject.as_str())).collect::<Vec<_>>(),
+        [(Class::UnsoldWaits, "S2-1")]
+    );
+    let (id, now) = (two.id, world.hub.now());
+    world.hub.store.write(move |tx| fence::fence(tx, &person("li"), id, "shut", now)).await.unwrap();
+    settled(&world).await;
+    assert_eq!((first_card(&world).await, world.exceptions().await), (CardStatus::Blank, vec![]));
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_used_keeps_a_card_out_of_sale_until_a_person_decides() {
+    for (entry, is_about_it) in [(Some(1), true), (Some(3), false), (None, true)] {
+        let (world, one, mut two) = town(100).await;
+        two.fills().await;
+        match entry {
+            // More is overdrawn than cards paid.
+            Some(of) => drop(two.write(lent(of, 10, 50))),
+            None => two.journal.push(vec![0xc1]),
+        }
+        two.sends_all().await;
+        two.step(StoreEvent::Spend { amount_minor: 50 });
+        two.tells().await;
+        say(&world, &one, CardStatus::Withdrawn, world.hub.now().0 + 1).await;
+        learns(&world, &two, None).await;
+        settled(&world).await;
+        if is_about_it {
+            assert_eq!(waits(&world).await, [("S2".to_owned(), Why::EntryQuarantined, Some(2))]);
+            assert_eq!(first_card(&world).await, CardStatus::Withdrawn);
+            resolved(&world).await;
+            settled(&world).await;
+        }
+        assert_eq!(first_card(&world).await, CardStatus::Blank, "{entry:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_back_by_an_entry_that_cannot_be_used_is_lent_again_once_a_person_decides() {
+    let (world, mut one, mut two) = town(100).await;
+    one.fills().await;
+    one.lends(1, 100);
+    one.tells().await;
+    one.sends_all().await;
+    one.step(StoreEvent::Load { amount_minor: 100 });
+    one.step(StoreEvent::Release { amount_minor: 100 });
+    let elsewhere = EntryId { store: two.id, epoch: two.epoch, seq: Seq(9) };
+    one.write(back(elsewhere, elsewhere, 1, 100));
+    one.tells().await;
+    assert_eq!(two.fills().await, 0, "nobody knows whose it is");
+    resolved(&world).await;
+    one.sends_all().await;
+    assert_eq!(two.fills().await, 0);
+    resolved(&world).await;
+    assert_eq!(two.fills().await, 100);
 }
 
 #[tokio::test]

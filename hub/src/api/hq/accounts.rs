@@ -17,6 +17,7 @@ use crate::actor::Permission;
 use crate::hot::{self, HotCard, Part};
 use crate::hub::Hub;
 use crate::store::{StoreError, Tx, organisation};
+use crate::unsold::{self, Unsold};
 
 pub(super) async fn account(
     State(hub): State<Hub>,
@@ -51,7 +52,8 @@ pub(super) async fn card(
         let Some(card) = organisation::card(tx, &number)? else { return Ok(None) };
         let mut stopped = hot::of_account(tx, &lately, card.account, now)?;
         stopped.retain(|stopped| stopped.number == card.number);
-        Ok::<_, StoreError>(Some(CardSheet { row: CardRow::of(&card), stopped: stopped.pop() }))
+        let unsold = unsold::look(tx, &card)?;
+        Ok::<_, StoreError>(Some(CardSheet { row: CardRow::of(&card), stopped: stopped.pop(), unsold }))
     };
     let card = hub.store.read(read).await?;
     answer::json(&card.ok_or_else(|| Problem::new(Code::NotFound, "no card has this number"))?)
@@ -97,6 +99,8 @@ pub(super) struct CardSheet {
     row: CardRow,
     /// Nothing when it is not stopped.
     stopped: Option<HotCard>,
+    /// Why it is not sold again yet, when its sale was undone.
+    unsold: Option<Unsold>,
 }
 
 /// A card, masked.
