@@ -15,7 +15,7 @@ use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
 use serde::Serialize;
 
-use crate::ingest::{Inspected, Place, inspect};
+use crate::inspect::{Inspected, Place, inspect};
 use crate::store::exception::{self, Filter, State, States};
 use crate::store::lender::{self as rows, Lender};
 use crate::store::{StoreError, Tx, journal, overdraft, root};

@@ -32,6 +32,7 @@ pub mod hub;
 pub mod import;
 pub mod ingest;
 pub mod init;
+pub mod inspect;
 pub mod knowledge;
 pub mod lender;
 pub mod lock;

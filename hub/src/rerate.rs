@@ -18,7 +18,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::hub::Hub;
-use crate::ingest::{Inspected, Place, inspect};
+use crate::inspect::{Inspected, Place, inspect};
 use crate::publish;
 use crate::store::root::{self, Hub as Root};
 use crate::store::{Store, StoreError, Tx, cursor, exception, journal, policy};

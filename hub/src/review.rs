@@ -22,7 +22,7 @@ use huitong_protocol::time::{Instant, Stamp};
 use huitong_protocol::unit::Unit;
 
 use crate::exception::close_by_itself;
-use crate::ingest::{self, Inspected, Place};
+use crate::inspect::{self, Inspected, Place};
 use crate::publish;
 use crate::report::{behind, behind_subject};
 use crate::store::{
@@ -306,7 +306,7 @@ impl Review {
     fn open(&self, tx: &mut Tx<'_>, id: EntryId) -> Result<Option<(Header, Body)>, StoreError> {
         let bytes = bytes_of(tx, id)?;
         let place = Place { group: self.group, currency: self.currency, store: id.store, epoch: id.epoch };
-        Ok(match ingest::inspect(&place, id.seq, &bytes) {
+        Ok(match inspect::inspect(&place, id.seq, &bytes) {
             Inspected { fault: None, header: Some(header), body: Some(body), .. } => Some((header, body)),
             _ => None,
         })

@@ -15,7 +15,7 @@ use huitong_protocol::id::{Epoch, Seq, StoreId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::time::Instant;
 
-use crate::ingest::{Inspected, Place, inspect};
+use crate::inspect::{Inspected, Place, inspect};
 use crate::report;
 use crate::store::{StoreError, Tx, card, hot, journal, root};
 

@@ -7,7 +7,7 @@ use huitong_protocol::holds::{Placed, endings, judge};
 use huitong_protocol::id::{EntryId, Epoch, OperationId, StoreId};
 
 use super::{Check, readable};
-use crate::ingest::Inspected;
+use crate::inspect::Inspected;
 use crate::store::engine::{StoreError, Tx};
 use crate::store::hold;
 

@@ -16,7 +16,7 @@ use super::holds::Holds;
 use super::overdraft::Debts;
 use super::points::Owed;
 use super::{Check, readable};
-use crate::ingest::{Inspected, Place, inspect};
+use crate::inspect::{Inspected, Place, inspect};
 use crate::store::account::{MOVEMENT_COLUMNS, MovementReader};
 use crate::store::adoption::{self, Used};
 use crate::store::engine::{Row, StoreError, Tx};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use huitong_hub::cli::World;
 use huitong_hub::clock::Clock;
-use huitong_hub::ingest::{self, Place, Taken};
+use huitong_hub::ingest::{self, Taken};
+use huitong_hub::inspect::Place;
 use huitong_hub::policy_key::PolicyPair;
 use huitong_hub::session::Caller;
 use huitong_hub::settle::{self, RunReport, RunRequest, SettleError};

@@ -1,6 +1,7 @@
 //! How a journal arrives: late, twice, out of order, cut elsewhere, contradicting, or with something in it that nobody understands.
 
-use huitong_hub::ingest::{self, Place};
+use huitong_hub::ingest;
+use huitong_hub::inspect::Place;
 use huitong_hub::store::engine::StoreError;
 use huitong_hub::store::{day, journal as rows, overdraft as debts};
 use huitong_protocol::allotment::{Purse, StoreEvent};

@@ -9,7 +9,8 @@ use huitong_protocol::wire::{Answer, Request, Segment, SyncFault, Uploaded, path
 
 use super::{Body, answer, serve_proved, undelivered};
 use crate::hub::Hub;
-use crate::ingest::{self, Place};
+use crate::ingest;
+use crate::inspect::Place;
 use crate::refusal::Refusal;
 use crate::report::{self, Taken};
 use crate::session::Caller;
