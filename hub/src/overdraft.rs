@@ -1,14 +1,15 @@
 //! Overdraft: what members owe the group's risk account, collected as soon as there is value of theirs in head office's pool.
 //!
 //! What is owed follows from the journals (`store::overdraft`); a debt is paid by head office alone, from a pool, so that no store's value is touched and no
-//! store has to know. What goods that came back made too much goes back to the account, and until then it is lent to nobody. What a journal says beyond the
+//! store has to know. What goods that came back made too much goes back to the account, and until then it is lent to nobody; a
+//! restored hub first reads again what it had of the journals, as what it has forgotten may be owed. What a journal says beyond the
 //! reports of its store is left alone: nobody lent it. Invariant: what leaves an account is what comes onto the risk
 //! account, in one entry, and never more than is owed.
 
 use std::collections::BTreeSet;
 
 use huitong_protocol::allotment::{HubEvent, HubSide, Pool, Purse, step};
-use huitong_protocol::debt::{Owing, Reserve, is_backed};
+use huitong_protocol::debt::{Owing, Posting, Reserve, is_backed};
 use huitong_protocol::entry::HubPosting;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::movement::{Direction, Movement, MovementKind};
@@ -67,14 +68,13 @@ pub async fn settle(store: &Store, day: BusinessDay, now: Instant) -> Result<Set
 /// Accounts that owe something and have something in their pool, or are owed something.
 fn payable(tx: &mut Tx<'_>) -> Result<Vec<(AccountId, Unit)>, StoreError> {
     let mut payable = Vec::new();
+    let has_read_all = tenure::has_read_all(tx)?;
     for (account, unit) in rows::open(tx)?.into_keys() {
         let owing = rows::owing(tx, account, unit)?;
         let unbacked = unbacked(tx, unit, &owing)?;
-        let is_backed = |place: (StoreId, Epoch)| !unbacked.contains(&place);
-        let is_payable = owing.collectable_minor(is_backed) > 0
-            && allotment::pool(tx, Purse { account, unit })?.0.free() > 0
-            || owing.returnable_minor(is_backed) > 0;
-        if is_payable {
+        let Some(due) = owing.due(|place| !unbacked.contains(&place), has_read_all) else { continue };
+        let (pool, _) = allotment::pool(tx, purse(due.kinds()[0], account, unit))?;
+        if due.within(&pool).is_some() {
             payable.push((account, unit));
         }
     }
@@ -126,48 +126,42 @@ fn settle_some(
     if tenure::recovers(tx)? {
         return Ok(settled);
     }
+    let has_read_all = tenure::has_read_all(tx)?;
     for &(account, unit) in accounts {
         let owing = rows::owing(tx, account, unit)?;
         let (debt, unbacked) = (owing.debt, unbacked(tx, unit, &owing)?);
-        let is_backed = |place: (StoreId, Epoch)| !unbacked.contains(&place);
-        let (collectable_minor, returnable_minor) =
-            (owing.collectable_minor(is_backed), owing.returnable_minor(is_backed));
-        let about = format!("{account} {unit} from {} {}", debt.recovered_minor, debt.released_minor);
-        let occasion = Occasion {
-            operation: points::operation("huitong overdrafts 1", &about),
-            reference: &format!("overdraft of account {account}"),
-            day,
-            now,
-        };
-        let (theirs, risk) = (Purse { account, unit }, Purse { account: AccountId::RISK, unit });
-        let free_minor = |tx: &mut Tx<'_>, purse| Ok::<_, StoreError>(allotment::take_pool(tx, purse)?.0.free_minor());
-        if collectable_minor > 0 {
-            let amount_minor = free_minor(tx, theirs)?.clamp(0, collectable_minor);
-            let kinds = [(theirs, MovementKind::OverdraftCollected), (risk, MovementKind::OverdraftRecovered)];
-            transfer(tx, occasion, account, kinds, amount_minor)?;
-            settled.collected_minor = settled.collected_minor.saturating_add(amount_minor);
-        } else if returnable_minor > 0 {
-            let amount_minor = free_minor(tx, risk)?.clamp(0, returnable_minor);
-            let kinds = [(risk, MovementKind::OverdraftReleased), (theirs, MovementKind::OverdraftReturned)];
-            transfer(tx, occasion, account, kinds, amount_minor)?;
-            settled.returned_minor = settled.returned_minor.saturating_add(amount_minor);
+        if let Some(due) = owing.due(|place| !unbacked.contains(&place), has_read_all)
+            && let Some(posting) = due.within(&allotment::take_pool(tx, purse(due.kinds()[0], account, unit))?.0)
+        {
+            let about = format!("{account} {unit} from {} {}", debt.recovered_minor, debt.released_minor);
+            let occasion = Occasion {
+                operation: points::operation("huitong overdrafts 1", &about),
+                reference: &format!("overdraft of account {account}"),
+                day,
+                now,
+            };
+            post(tx, occasion, movements(posting, account, unit))?;
+            let sum = match posting {
+                Posting::Return { .. } => &mut settled.returned_minor,
+                Posting::Collect { .. } | Posting::WriteOff { .. } => &mut settled.collected_minor,
+            };
+            *sum = sum.saturating_add(posting.amount_minor());
         }
         clear(tx, account, unit)?;
     }
     Ok(settled)
 }
 
-fn transfer(
-    tx: &mut Tx<'_>,
-    occasion: Occasion<'_>,
-    owed_by: AccountId,
-    kinds: [(Purse, MovementKind); 2],
-    amount_minor: i64,
-) -> Result<(), StoreError> {
-    if amount_minor == 0 {
-        return Ok(());
-    }
-    post(tx, occasion, kinds.map(|(purse, kind)| movement(purse, kind, amount_minor, owed_by)).to_vec())
+/// The purse that a movement of a posting is on.
+fn purse(kind: MovementKind, account: AccountId, unit: Unit) -> Purse {
+    let account = if kind.is_of_risk_account() { AccountId::RISK } else { account };
+    Purse { account, unit }
+}
+
+/// The movements of a posting about what an account owes.
+pub(crate) fn movements(posting: Posting, account: AccountId, unit: Unit) -> Vec<Movement> {
+    let of = |kind| movement(purse(kind, account, unit), kind, posting.amount_minor(), account);
+    posting.kinds().map(of).to_vec()
 }
 
 /// A movement of head office's, which names who owes where its kind has it named.

@@ -262,7 +262,7 @@ fn take_line(
     if purse.unit != Unit::Points && purse.unit != Unit::Money(root.currency) {
         return Ok(Err(Fault::refused(format!("the unit {} is not one of this group", purse.unit))));
     }
-    if purse.account == AccountId::RISK && !is_sound_line(&reported.counters) {
+    if purse.account == AccountId::RISK && !is_sound_line(&Sound, &reported.counters) {
         return Ok(Err(Fault::refused(UNSOUND_LINE)));
     }
     let (pool, stamp) = rows::take_pool(tx, purse)?;

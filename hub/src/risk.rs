@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::Purse;
-use huitong_protocol::debt::{Debt, Owing, Standing};
+use huitong_protocol::debt::{self, Debt, Owing, Standing};
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::MovementKind;
@@ -360,8 +360,7 @@ pub fn write_off(
     let about = About { subject, amount_minor: owed_minor, action: ("risk.ask_write_off", "risk.write_off") };
     if let Some(number) = second(tx, actor, newest, &about, note, occasion)? {
         let reference = format!("overdraft of account {account} given up, decision {number}");
-        let pair = [MovementKind::OverdraftWrittenOff, MovementKind::OverdraftLost];
-        let movements = pair.map(|kind| overdraft::movement(purse, kind, owed_minor, account)).to_vec();
+        let movements = overdraft::movements(debt::Posting::WriteOff { amount_minor: owed_minor }, account, purse.unit);
         overdraft::post(tx, posting(&reference, occasion), movements)?;
         overdraft::clear(tx, account, purse.unit)?;
     }

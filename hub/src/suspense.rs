@@ -4,6 +4,7 @@
 //! office's own journal, so that settlement shows it as owed by the risk account. It is paid in parts, each in a transaction of its own, so that tills wait
 //! for none of it; after a crash it goes on where it was. Invariant: nothing waits twice, and nothing comes back because time went by. A line that cannot be paid is named, and holds up no other.
 
+use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::allotment::{self, FencedEvent, Purse};
 use huitong_protocol::debt::is_sound_so_far;
 use huitong_protocol::entry::HubPosting;
@@ -190,7 +191,7 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
         let line = lines::line(tx, purse, store, epoch)?.unwrap_or_default();
         let suspense = rows::find(tx, store, epoch, purse)?;
         let before = allotment::Fenced { pool, line, suspense };
-        let stepped = if purse.account == AccountId::RISK && !is_sound_so_far(&counters) {
+        let stepped = if purse.account == AccountId::RISK && !is_sound_so_far(&Sound, &counters) {
             Err(UNSOUND_LINE.to_owned())
         } else {
             let journal = FencedEvent::Journal { counters, is_unheard };

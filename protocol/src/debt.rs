@@ -4,14 +4,16 @@
 //! only what a debt comes to. Invariant: while nothing is lent beyond [`Reserve::lendable`], all that accounts owe together is at most the budget, and
 //! [`Standing::exposure`] is never less than what they owe with what stores could still lend. The proof: `pool + lines + drawn − back − collected` is the
 //! budget, so that the debts are within it when the pool holds what was collected and is not owed any more. What comes back at a store is released in the same
-//! transaction ([`given_back`]), so it is in the pool, or on its way there, and nobody's line.
+//! transaction ([`given_back`]), so it is in the pool, or on its way there, and nobody's line. The simulator keeps its books with this too, so that a rule
+//! which is taken away here is missed there.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::allotment::{Purse, StoreCounters};
-use crate::id::{Epoch, StoreId};
+use crate::allotment::rule::{Care, Rule, Sound};
+use crate::allotment::{Pool, Purse, StoreCounters};
+use crate::id::{Epoch, Seq, StoreId};
 use crate::movement::{Movement, MovementKind};
 
 /// What became of an account's overdrafts.
@@ -122,6 +124,11 @@ impl Owing {
         self.debt.add(kind, counted_minor);
     }
 
+    /// Adds what head office posted.
+    pub fn note(&mut self, posting: Posting) {
+        posting.kinds().into_iter().for_each(|kind| self.debt.add(kind, posting.amount_minor()));
+    }
+
     /// What may be taken off the account now: what it owes, but for what was drawn where the reports say too little of it.
     #[must_use]
     pub fn collectable_minor(&self, is_backed: impl Fn((StoreId, Epoch)) -> bool) -> i64 {
@@ -135,19 +142,94 @@ impl Owing {
     pub fn returnable_minor(&self, is_backed: impl Fn((StoreId, Epoch)) -> bool) -> i64 {
         if self.stores.iter().all(|at| is_backed(at.place)) { self.debt.excess_minor() } else { 0 }
     }
+
+    /// What is to be posted of it now, pools aside. `has_read_all` says whether head office has again all that it ever read ([`is_read_again`]): before it gives
+    /// nothing back, as what it has forgotten may be owed.
+    #[must_use]
+    pub fn due(&self, is_backed: impl Fn((StoreId, Epoch)) -> bool, has_read_all: bool) -> Option<Posting> {
+        let collectable_minor = self.collectable_minor(&is_backed);
+        if collectable_minor > 0 {
+            return Some(Posting::Collect { amount_minor: collectable_minor });
+        }
+        let returnable_minor = if has_read_all { self.returnable_minor(is_backed) } else { 0 };
+        (returnable_minor > 0).then_some(Posting::Return { amount_minor: returnable_minor })
+    }
+}
+
+/// What head office posts about a debt, in one entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Posting {
+    /// Taken off the account, onto the risk account.
+    Collect {
+        /// Above zero.
+        amount_minor: i64,
+    },
+    /// Given back to the account.
+    Return {
+        /// Above zero.
+        amount_minor: i64,
+    },
+    /// Given up: the debt is made good, and the budget is smaller by it.
+    WriteOff {
+        /// Above zero.
+        amount_minor: i64,
+    },
+}
+
+impl Posting {
+    /// How much.
+    #[must_use]
+    pub const fn amount_minor(self) -> i64 {
+        match self {
+            Self::Collect { amount_minor } | Self::Return { amount_minor } | Self::WriteOff { amount_minor } => {
+                amount_minor
+            }
+        }
+    }
+
+    /// The kinds of its movements, in their order; on which account each is its kind says ([`MovementKind::is_of_risk_account`]).
+    #[must_use]
+    pub const fn kinds(self) -> [MovementKind; 2] {
+        match self {
+            Self::Collect { .. } => [MovementKind::OverdraftCollected, MovementKind::OverdraftRecovered],
+            Self::Return { .. } => [MovementKind::OverdraftReleased, MovementKind::OverdraftReturned],
+            Self::WriteOff { .. } => [MovementKind::OverdraftWrittenOff, MovementKind::OverdraftLost],
+        }
+    }
+
+    /// As much of it as the pool has that it takes from, the one of its first movement; nothing when there is none.
+    #[must_use]
+    pub fn within(self, from: &Pool) -> Option<Self> {
+        let most_minor = |amount_minor: i64| amount_minor.min(from.free_minor());
+        let within = match self {
+            Self::Collect { amount_minor } => Self::Collect { amount_minor: most_minor(amount_minor) },
+            Self::Return { amount_minor } => Self::Return { amount_minor: most_minor(amount_minor) },
+            // It makes good before it is lost.
+            Self::WriteOff { .. } => self,
+        };
+        (within.amount_minor() > 0).then_some(within)
+    }
+}
+
+/// Whether a hub has again of a living epoch's journal what it ever had. `held` is its end at the hub; `reread` where it was when the epoch had told a
+/// restored hub everything, which is not before where an earlier life had read to. Of an epoch that ended nobody may ever bring it, so nobody waits for it.
+#[must_use]
+pub fn is_read_again(care: &impl Care, held: Seq, reread: Seq) -> bool {
+    held >= reread || !care.keeps(Rule::ExcessByWholeJournal)
 }
 
 /// Whether a store's counters of the risk account can be right: its line is only ever loaded by what was drawn from it and came back, and that is released at
 /// once. Others would be budget that nobody set.
 #[must_use]
-pub const fn is_sound_line(counters: &StoreCounters) -> bool {
-    counters.loaded_minor <= counters.spent_minor && counters.loaded_minor <= counters.released_minor
+pub fn is_sound_line(care: &impl Care, counters: &StoreCounters) -> bool {
+    let is_released = counters.loaded_minor <= counters.released_minor || !care.keeps(Rule::LineIsLent);
+    is_sound_so_far(care, counters) && is_released
 }
 
 /// As [`is_sound_line`], of a journal that ends anywhere: the release is the entry after what came back, and until it arrives the value is still there.
 #[must_use]
-pub const fn is_sound_so_far(counters: &StoreCounters) -> bool {
-    counters.loaded_minor <= counters.spent_minor
+pub fn is_sound_so_far(care: &impl Care, counters: &StoreCounters) -> bool {
+    counters.loaded_minor <= counters.spent_minor || !care.keeps(Rule::LineIsLent)
 }
 
 /// Whether what the journal of a store has of its line is within what the store reported: what it says beyond nobody lent.
@@ -163,7 +245,10 @@ pub const fn is_backed(reported: &StoreCounters, journal: &StoreCounters) -> boo
 /// What movements give back to the lines of a store: it goes to head office in the same transaction. Head office may have collected what was drawn and lent it to another
 /// store; a line that rose again would be the same money twice.
 #[must_use]
-pub fn given_back(movements: &[Movement]) -> Vec<(Purse, i64)> {
+pub fn given_back(care: &impl Care, movements: &[Movement]) -> Vec<(Purse, i64)> {
+    if !care.keeps(Rule::BackIsReleased) {
+        return Vec::new();
+    }
     let mut sums: BTreeMap<Purse, i64> = BTreeMap::new();
     for movement in movements.iter().filter(|movement| movement.kind == MovementKind::OverdraftBack) {
         let sum = sums.entry(Purse { account: movement.account, unit: movement.unit }).or_default();
@@ -202,7 +287,14 @@ impl Reserve {
     /// What of the pool may be lent, or taken from the budget.
     #[must_use]
     pub fn lendable(&self, free: i128) -> i128 {
-        free - i128::from(self.sum_minor())
+        self.lendable_with(&Sound, free)
+    }
+
+    /// As [`Self::lendable`], for a simulation that takes a rule away.
+    #[must_use]
+    pub fn lendable_with(&self, care: &impl Care, free: i128) -> i128 {
+        let kept = |rule, minor| if care.keeps(rule) { i128::from(minor) } else { 0 };
+        free - kept(Rule::ExcessIsKept, self.excess_minor) - kept(Rule::UnreadBackIsKept, self.unexplained_minor)
     }
 }
 
@@ -308,15 +400,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_posted_is_at_most_what_is_there_and_nothing_goes_back_before_all_was_read_again() {
+        let pool = |loaded_minor| Pool { loaded_minor, ..Pool::default() };
+        let owes = owing(&[("S1", DRAWN, 100)]);
+        let due = owes.due(|_| true, false).unwrap();
+        assert_eq!(due, Posting::Collect { amount_minor: 100 });
+        assert_eq!(due.within(&pool(70)), Some(Posting::Collect { amount_minor: 70 }));
+        assert_eq!((due.within(&pool(0)), owes.due(|_| false, true)), (None, None));
+        let too_much = owing(&[("S1", DRAWN, 100), ("HUB", RECOVERED, 70), ("S1", BACK, 100)]);
+        assert_eq!(too_much.due(|_| true, true), Some(Posting::Return { amount_minor: 70 }));
+        assert_eq!(too_much.due(|_| true, false), None, "a forgotten draw may have been paid with it");
+        assert!(is_read_again(&Sound, Seq(9), Seq(9)) && !is_read_again(&Sound, Seq(8), Seq(9)));
+    }
+
+    #[test]
     fn a_line_is_loaded_by_nothing_but_what_was_drawn_and_given_back() {
         let line = |spent_minor, loaded_minor, released_minor| {
-            is_sound_line(&StoreCounters { adopted_minor: 100, spent_minor, loaded_minor, released_minor })
+            is_sound_line(&Sound, &StoreCounters { adopted_minor: 100, spent_minor, loaded_minor, released_minor })
         };
         assert!(line(0, 0, 0) && line(100, 0, 0) && line(100, 100, 100) && line(50, 20, 70));
         assert!(!line(0, 1, 1), "budget that nobody set");
         assert!(!line(100, 20, 19), "it stays for nobody to draw again");
         let cut = |spent_minor, loaded_minor| {
-            is_sound_so_far(&StoreCounters { spent_minor, loaded_minor, ..StoreCounters::default() })
+            is_sound_so_far(&Sound, &StoreCounters { spent_minor, loaded_minor, ..StoreCounters::default() })
         };
         assert!(cut(100, 20) && !cut(0, 1), "a journal may end before the release");
     }

@@ -29,6 +29,7 @@ pub use returns::{post_return, post_unreferenced_return};
 pub use sale::post_sale;
 pub use void::{Standing, void};
 
+use crate::allotment::rule::Sound;
 use crate::allotment::{Holding, HoldingEvent, Purse, Refusal, StoreEvent, step};
 use crate::card::{Card, CardNumber, CardStatus};
 use crate::debt;
@@ -487,7 +488,7 @@ impl<'a> Work<'a> {
 
     fn plan(self, body: Body) -> Plan {
         let holdings = self.touched.iter().map(|&purse| (purse, self.holdings.get(purse))).collect();
-        let released = debt::given_back(&self.movements);
+        let released = debt::given_back(&Sound, &self.movements);
         Plan {
             body,
             holdings,

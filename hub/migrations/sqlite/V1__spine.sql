@@ -302,6 +302,8 @@ CREATE TABLE tenure (
     telling_through_no INTEGER NOT NULL DEFAULT 0,
     -- What of that was refused last, in words: until it is told without a refusal the hub waits.
     telling_refused TEXT NOT NULL DEFAULT '',
+    -- Where its journal ended when it had told a restored hub everything: until the hub holds so much again, it gives nothing back of what it collected.
+    reread_seq INTEGER NOT NULL DEFAULT 0,
     -- It has everything of the cards up to this version, as it said last.
     cards_version INTEGER NOT NULL DEFAULT 0,
     -- How far its journal had come by then.

@@ -4,6 +4,7 @@
 
 use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::allotment::{Told, may_lower_pools};
+use huitong_protocol::debt::is_read_again;
 use huitong_protocol::id::{Epoch, Hash, Seq, StoreId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::reconcile::Reach;
@@ -217,7 +218,7 @@ pub fn tells(
     )
 }
 
-/// Notes that an epoch told all its counters to the present life of the hub.
+/// Notes that an epoch told all its counters to the present life of the hub, which it does up to the end of its journal as it was heard last.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -225,7 +226,8 @@ pub fn told(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<(), StoreEr
     tx.execute_one(
         "note that an epoch was heard",
         "tenure",
-        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub), telling_through_no = 0, telling_refused = '' \
+        "UPDATE tenure SET told_life = (SELECT incarnation FROM hub), telling_through_no = 0, telling_refused = '', \
+         reread_seq = heard_seq \
          WHERE store_id = $1 AND epoch = $2",
         &[(&store).into(), epoch.into()],
     )
@@ -413,6 +415,23 @@ pub fn waited_for(tx: &mut Tx<'_>) -> Result<Vec<(StoreId, Epoch, Option<String>
 pub fn recovers(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     let is_waiting = root::must_recover(tx)?.is_some() || waits(tx)?;
     Ok(!may_lower_pools(&Sound, is_waiting))
+}
+
+/// Whether the hub, when it was restored, has again what it had of the journals of living epochs before.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn has_read_all(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let read = tx.query(
+        "SELECT COALESCE(j.seq, 0), t.reread_seq FROM tenure t LEFT JOIN journal j ON j.store_id = t.store_id AND j.epoch = t.epoch \
+         WHERE t.standing = 'living' AND t.reread_seq > 0",
+        &[],
+        |row| {
+            let (held, reread) = (Seq(unsigned(row, 0, "seq")?), Seq(unsigned(row, 1, "reread_seq")?));
+            Ok::<_, StoreError>(is_read_again(&Sound, held, reread))
+        },
+    )?;
+    Ok(read.into_iter().all(|is_again| is_again))
 }
 
 /// Whether the hub was restored and still waits for somebody: pools may be below nothing then.

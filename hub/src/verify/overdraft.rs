@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use huitong_protocol::allotment::Purse;
+use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::debt::{Owing, is_sound_line, is_sound_so_far};
 use huitong_protocol::entry::Body;
 use huitong_protocol::id::{AccountId, EntryId};
@@ -104,8 +105,8 @@ impl Debts {
         let lines = allotment::lines(tx, purse)?;
         // Of an ended epoch only the journal says more, and it may end anywhere.
         let is_sound = |row: &&allotment::StoreLine| match row.suspense {
-            None => is_sound_line(&row.line.seen),
-            Some(_) => is_sound_so_far(&row.line.seen),
+            None => is_sound_line(&Sound, &row.line.seen),
+            Some(_) => is_sound_so_far(&Sound, &row.line.seen),
         };
         for row in lines.iter().filter(|row| !is_sound(row)) {
             let key = format!("the risk account at {}-{}", row.store, row.epoch);

@@ -386,6 +386,47 @@ async fn a_restored_hub_shows_what_it_may_have_forgotten_and_decides_nothing() {
     assert_eq!((heard.recovers, heard.drawable_minor, heard.exposure_minor), (false, 90, 150));
 }
 
+#[tokio::test]
+async fn a_restored_hub_gives_nothing_back_before_it_has_read_again_what_else_is_owed() {
+    let (world, mut one, mut two) = town(100).await;
+    one.fills().await;
+    let sold = one.lends(1, 100);
+    one.tells().await;
+    one.sends_all().await;
+    world.load(account(1), 100).await;
+    settled(&world).await;
+    assert_eq!(collected(&world).await, (100, 0));
+    let (image, known) = (backup(&world).await, world.read(hub_recovery::mark).await);
+    assert_eq!(two.fills().await, 100);
+    two.lends(1, 100);
+    one.takes_back(sold, 1, 100);
+    for store in [&two, &one] {
+        store.tells().await;
+        store.sends_all().await;
+    }
+    settled(&world).await;
+    assert_eq!(collected(&world).await, (100, 0), "what was paid for the first goods pays for the second");
+
+    let hub = restored(&world, &image, &known, false).await.unwrap();
+    let world = world.on(hub, image);
+    for store in [&mut one, &mut two] {
+        turn_to(store, &world.hub);
+        store.hello().await.unwrap();
+        store.tells().await;
+    }
+    one.sends_all().await;
+    let found = sheet(&world).await;
+    assert_eq!((found.recovers, found.excess_minor, found.free_minor), (false, 100, 100));
+    let theirs = Purse { account: account(1), unit: CNY };
+    let has = async || world.read(move |tx| allotment::pool(tx, theirs)).await.0.free_minor();
+    settled(&world).await;
+    assert_eq!(has().await, 0, "the journal that says what it paid for is not here again");
+    two.sends_all().await;
+    settled(&world).await;
+    let found = sheet(&world).await;
+    assert_eq!((has().await, found.owed_minor, found.excess_minor, found.recovered_minor), (0, 0, 0, 100));
+}
+
 async fn cleared(store: &FakeStore, after_version: u64) -> (Vec<i64>, u64) {
     let request = DatasetRequest { dataset: DatasetKind::Overdrafts, after_version, limit: 10 };
     let page: Answer<DatasetPage> = store.call(path::DATASET, None, request).await.unwrap();

@@ -18,7 +18,6 @@
 
 mod holding;
 mod hub;
-mod overdraft;
 pub mod rule;
 mod session;
 mod store;
@@ -27,7 +26,6 @@ mod told;
 
 pub use holding::{Holding, HoldingEvent, Term};
 pub use hub::{HubEvent, HubSide, Line, Pool};
-pub use overdraft::{Creditor, Debt, DebtEvent, Kept};
 pub use session::{may_lower_pools, takes_grant, takes_report};
 pub use store::{StoreCounters, StoreEvent};
 pub use suspense::{Fenced, FencedEvent, Suspense};

@@ -91,6 +91,8 @@ rules! {
     RatchetTurnsOnce = "ratchet-turns-once",
     /// What comes back of an overdraft leaves its store in the same step: the line that it was drawn from does not rise.
     BackIsReleased = "back-is-released",
+    /// A line of the risk purse is only loaded by what was drawn from it and given back: who says otherwise is not believed.
+    LineIsLent = "line-is-lent",
     /// What an account paid of an overdraft and had back in goods is lent to nobody.
     ExcessIsKept = "excess-is-kept",
     /// Nor is what counters say came back of overdrafts, until a journal tells whose they were.

@@ -42,12 +42,6 @@ pub enum StoreEvent {
         /// Above zero, at most what is available.
         amount_minor: i64,
     },
-    /// What was spent from a line of the risk purse came back: put on, and given back to the pool with it, so that the line does not rise
-    /// (see `overdraft`).
-    Back {
-        /// Above zero.
-        amount_minor: i64,
-    },
 }
 
 impl StoreCounters {
@@ -103,12 +97,6 @@ impl Side for StoreCounters {
             StoreEvent::Release { amount_minor } => {
                 self.lowered_by(amount_minor, care.keeps(Rule::ReleaseWithinHolding))?;
                 next.released_minor = raise(self.released_minor, amount_minor)?;
-            }
-            StoreEvent::Back { amount_minor } => {
-                next.loaded_minor = raise(self.loaded_minor, amount_minor)?;
-                if care.keeps(Rule::BackIsReleased) {
-                    next.released_minor = raise(self.released_minor, amount_minor)?;
-                }
             }
             StoreEvent::Adopt { granted_minor } => {
                 if granted_minor < 0 {

@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use huitong_protocol::allotment::Line;
 use huitong_protocol::allotment::rule::Sound;
-use huitong_protocol::allotment::{Debt, DebtEvent, Line};
+use huitong_protocol::debt::{Debt, Posting};
 use huitong_protocol::id::Epoch;
 use huitong_protocol::tenure::Standing;
 use huitong_protocol::till::Witness;
 
 use super::hub::{self, Held};
-use super::message::{Account, OpId, Site, Totals, Want};
+use super::message::{Account, OpId, Site, Want};
 use super::store::{Effect, Machine};
 use super::till::TillNode;
 
@@ -368,38 +369,47 @@ impl Audit {
     }
 
     /// Head office took a journal up to where it has come to so much.
-    pub fn read(&mut self, site: Site, epoch: Epoch, totals: &Totals) {
-        for (read, told) in self.book(site, epoch).read.iter_mut().zip(&totals.overdrafts) {
+    pub fn read(&mut self, site: Site, epoch: Epoch, hub: &hub::Disk) {
+        for (account, read) in self.book(site, epoch).read.iter_mut().enumerate() {
+            let told = hub.overdrawn(account, site, epoch);
             *read = (read.0.max(told.0), read.1.max(told.1));
         }
     }
 
-    /// Head office collected an overdraft, or gave back what was collected too much.
+    /// Head office posted about an overdraft. What it once knew of epochs that ended it may have forgotten for good, and a person answers for that.
     ///
     /// # Errors
-    /// By what it once knew nothing was collected too much.
-    pub fn settled(&mut self, account: Account, event: DebtEvent) -> Result<(), Violation> {
-        let read = self.books.iter().flatten().map(|book| book.read[account]);
-        let (drawn_minor, back_minor) = read.fold((0, 0), |sum, read| (sum.0 + read.0, sum.1 + read.1));
-        let known = Debt { drawn_minor, back_minor, ..self.debts[account] };
-        if let DebtEvent::Return { amount_minor } = event
-            && amount_minor > known.excess_minor()
+    /// By what it once knew so much was not owed, or not collected too much.
+    pub fn settled(&mut self, account: Account, posting: Posting, hub: &hub::Disk) -> Result<(), Violation> {
+        let (mut drawn_minor, mut back_minor) = (0, 0);
+        for (site, held) in
+            hub.stores.iter().enumerate().flat_map(|(site, epochs)| epochs.iter().map(move |held| (site, held)))
         {
-            let excess_minor = known.excess_minor();
-            return Err(Kind::Twice.of(format!(
-                "account {account} was given back {amount_minor} of what it overdrew, and had paid {excess_minor} too much"
-            )));
+            let epoch = held.tenure.epoch;
+            let read = self.books[site].get(epoch.0 as usize).filter(|_| held.tenure.standing == Standing::Living);
+            let (drawn, back) = read.map_or_else(|| hub.overdrawn(account, site, epoch), |book| book.read[account]);
+            drawn_minor += drawn;
+            back_minor += back;
         }
         let (risk, debt) = (self.risk(), &mut self.debts[account]);
-        let (from, to, amount_minor) = match event {
-            DebtEvent::Collect { amount_minor } => {
-                debt.collected_minor += amount_minor;
+        let known = Debt { drawn_minor, back_minor, ..*debt };
+        let (from, to, amount_minor) = match posting {
+            Posting::Collect { amount_minor } => {
+                debt.recovered_minor += amount_minor;
                 (account, risk, amount_minor)
             }
-            DebtEvent::Return { amount_minor } => {
-                debt.returned_minor += amount_minor;
+            Posting::Return { amount_minor } if amount_minor > known.excess_minor() => {
+                let excess_minor = known.excess_minor();
+                return Err(Kind::Twice.of(format!(
+                    "account {account} was given back {amount_minor} of what it overdrew, and had paid {excess_minor} too much"
+                )));
+            }
+            Posting::Return { amount_minor } => {
+                debt.released_minor += amount_minor;
                 (risk, account, amount_minor)
             }
+            // It is owed as before, as far as the budget goes: what is lost of that is not lent again.
+            Posting::WriteOff { amount_minor } => (risk, risk, amount_minor),
         };
         self.spent_minor[from] += amount_minor;
         self.loaded_minor[to] += amount_minor;
@@ -458,6 +468,12 @@ impl Audit {
         let most = i128::from(self.budget_minor) + i128::from(borne);
         let lendable = if recovers { 0 } else { i128::from(hub.grantable_minor(&Sound, risk)) };
         let coming = if recovers { 0 } else { drawable + lendable };
+        let shown = hub.standing(&Sound).exposure();
+        if !recovers && owed + drawable > shown + i128::from(borne) {
+            return Err(Kind::Missing.of(format!(
+                "accounts owe {owed} and lines have {drawable}: people are shown {shown}, and {borne} was borne"
+            )));
+        }
         if owed + coming > most {
             return Err(Kind::Overdraft.of(format!(
                 "accounts owe {owed}, lines have {drawable} and {lendable} may be lent: the budget is {} and {borne} was borne",

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::allotment::{
-    Creditor, Debt, DebtEvent, Fenced, FencedEvent, HubEvent, HubSide, Kept, Line, Part, Pool, StoreCounters, Suspense,
-    Told, may_lower_pools, step_with, takes_report,
+    Fenced, FencedEvent, HubEvent, HubSide, Line, Part, Pool, StoreCounters, Suspense, Told, may_lower_pools,
+    step_with, takes_report,
 };
-use huitong_protocol::id::Epoch;
+use huitong_protocol::debt::{self, Owing, Posting, Reserve, is_backed, is_read_again, is_sound_line, is_sound_so_far};
+use huitong_protocol::id::{Epoch, Seq, StoreId};
 use huitong_protocol::journal::Head;
+use huitong_protocol::movement::{Direction, MovementKind};
 use huitong_protocol::tenure::{Greeting, NotContinuous, Standing, Tenure};
 
-use super::message::{Account, Journal, Message, Report, Site, Totals};
+use super::message::{Account, Journal, Message, Owed, Report, Site};
 use super::store;
 
 /// One epoch of a store.
@@ -32,10 +34,10 @@ pub struct Held {
     pub suspense: Vec<Suspense>,
     /// The end of its journal as the hub has it.
     pub kept: Head,
-    /// What that comes to.
-    pub totals: Totals,
-    /// A restored hub has forgotten how much of the journal it had once.
-    pub is_forgotten: bool,
+    /// What that has of the line of the risk purse: spent, and loaded.
+    pub journal: StoreCounters,
+    /// Where its journal ended when it had told a restored hub everything.
+    pub reread: Seq,
     /// It ended while the hub was restored and had not heard it.
     pub is_unheard: bool,
 }
@@ -50,8 +52,8 @@ impl Held {
             lines: vec![Line::default(); purses],
             suspense: vec![Suspense::default(); purses],
             kept: Head::START,
-            totals: Totals { overdrafts: vec![(0, 0); purses], counters: vec![StoreCounters::default(); purses] },
-            is_forgotten: false,
+            journal: StoreCounters::default(),
+            reread: Seq::ZERO,
             is_unheard: false,
         }
     }
@@ -81,8 +83,12 @@ pub struct Disk {
     pub life: u64,
     /// Living epochs that this life has not heard.
     pub waiting: BTreeSet<(Site, Epoch)>,
-    /// Per account, what was collected of overdrafts and given back of that: head office's own entries.
-    pub collected: Vec<(i64, i64)>,
+    /// Per account, what is known of its overdrafts.
+    pub owings: Vec<Owing>,
+    /// Head office's own entries about them, in their order.
+    pub postings: Vec<(Account, Posting)>,
+    /// How stores are called.
+    pub names: Vec<StoreId>,
 }
 
 /// What a transaction gave.
@@ -95,7 +101,7 @@ pub struct Done {
     /// Paid back from the risk account.
     pub repaid: Vec<(Site, Epoch, Account, i64)>,
     /// What accounts did with their overdrafts.
-    pub settled: Vec<(Account, DebtEvent)>,
+    pub settled: Vec<(Account, Posting)>,
 }
 
 impl Disk {
@@ -103,8 +109,16 @@ impl Disk {
     #[must_use]
     pub fn new(stores: usize, loaded_minor: &[i64]) -> Self {
         let pools = loaded_minor.iter().map(|&loaded_minor| Pool { loaded_minor, ..Pool::default() }).collect();
-        let collected = vec![(0, 0); loaded_minor.len()];
-        Self { pools, stores: vec![Vec::new(); stores], life: 1, waiting: BTreeSet::new(), collected }
+        let names = (0..stores).filter_map(|site| format!("S{site}").parse().ok()).collect();
+        Self {
+            pools,
+            stores: vec![Vec::new(); stores],
+            life: 1,
+            waiting: BTreeSet::new(),
+            owings: vec![Owing::default(); loaded_minor.len()],
+            postings: Vec::new(),
+            names,
+        }
     }
 
     /// Is put back to a backup. What stands in its log on another disk is not forgotten: its life, which epochs there were and which ended, and its own
@@ -116,7 +130,10 @@ impl Disk {
         for (pool, known) in image.pools.iter_mut().zip(&log.pools) {
             (pool.loaded_minor, pool.spent_minor) = (known.loaded_minor, known.spent_minor);
         }
-        image.collected.clone_from(&log.collected);
+        for &(account, posting) in &log.postings[image.postings.len()..] {
+            image.owings[account].note(posting);
+        }
+        image.postings.clone_from(&log.postings);
         let (purses, mut forgotten) = (image.pools.len(), Vec::new());
         for (site, epochs) in log.stores.iter().enumerate() {
             for known in epochs {
@@ -130,7 +147,6 @@ impl Disk {
                     image.stores[site].len() - 1
                 });
                 let held = &mut image.stores[site][at];
-                held.is_forgotten |= known.is_forgotten || held.kept != known.kept;
                 let had_ended = held.tenure.standing == Standing::Fenced;
                 let has_ended =
                     had_ended || known.tenure.standing == Standing::Fenced && care.keeps(Rule::EpochsAreRemembered);
@@ -138,7 +154,6 @@ impl Disk {
                     held.is_unheard |= !had_ended;
                     held.tenure.standing = Standing::Fenced;
                 } else {
-                    held.is_forgotten = true;
                     image.waiting.insert((site, epoch));
                 }
                 forgotten.push(Forgotten { site, epoch, lines: lacking(&known.lines, &held.lines), has_ended });
@@ -151,60 +166,117 @@ impl Disk {
         self.pools.len() - 1
     }
 
-    /// What is known of an account's overdrafts.
+    /// What of the risk purse's pool is not to be lent.
     #[must_use]
-    pub fn debt(&self, account: Account) -> Debt {
-        let (collected_minor, returned_minor) = self.collected[account];
-        let none = Debt { collected_minor, returned_minor, ..Debt::default() };
-        self.stores.iter().flatten().fold(none, |debt, held| {
-            let (drawn_minor, back_minor) = held.totals.overdrafts[account];
-            Debt { drawn_minor: debt.drawn_minor + drawn_minor, back_minor: debt.back_minor + back_minor, ..debt }
-        })
+    pub fn reserve(&self) -> Reserve {
+        let (risk, mut reserve) = (self.risk(), Reserve::default());
+        self.owings.iter().for_each(|owing| reserve.owe(&owing.debt));
+        for held in self.stores.iter().flatten() {
+            reserve.report(&held.lines[risk].seen, &held.journal);
+        }
+        reserve
     }
 
     /// What may be granted of a purse.
     #[must_use]
     pub fn grantable_minor(&self, care: &impl Care, account: Account) -> i64 {
-        let risk = self.risk();
-        if account != risk {
-            return self.pools[account].free_minor();
+        let pool = &self.pools[account];
+        if account != self.risk() {
+            return pool.free_minor();
         }
-        let kept = (0..risk).fold(Kept::default(), |kept, account| kept.with_debt(&self.debt(account)));
-        let kept = self.stores.iter().flatten().fold(kept, |kept, held| {
-            let back_minor = held.totals.overdrafts.iter().map(|overdraft| overdraft.1).sum();
-            kept.with_line(held.lines[risk].seen.loaded_minor, back_minor)
-        });
-        kept.lendable_minor(care, &self.pools[risk])
+        i64::try_from(self.reserve().lendable_with(care, pool.free()).max(0)).unwrap_or(i64::MAX)
+    }
+
+    /// How the risk purse stands, as people are shown it.
+    #[must_use]
+    pub fn standing(&self, care: &impl Care) -> debt::Standing {
+        let risk = self.risk();
+        let mut standing = debt::Standing { reserve: self.reserve(), ..debt::Standing::default() };
+        for line in self.stores.iter().flatten().map(|held| &held.lines[risk]) {
+            standing.used += i128::from(line.seen.spent_minor) - i128::from(line.seen.loaded_minor);
+            standing.left += line.held();
+        }
+        for Owing { debt, .. } in &self.owings {
+            standing.recovered += i128::from(debt.recovered_minor) - i128::from(debt.released_minor);
+        }
+        standing.unsure = if self.may_grant(care) { 0 } else { self.pools[risk].free() };
+        standing
+    }
+
+    /// What is known of what an account overdrew in an epoch: drawn, and back.
+    #[must_use]
+    pub fn overdrawn(&self, account: Account, site: Site, epoch: Epoch) -> (i64, i64) {
+        let at = self.owings[account].stores.iter().find(|at| at.place == (self.names[site], epoch));
+        at.map_or((0, 0), |at| (at.drawn_minor, at.back_minor))
+    }
+
+    fn is_backed(&self, (store, epoch): (StoreId, Epoch)) -> bool {
+        let site = self.names.iter().position(|name| *name == store);
+        let held = site.and_then(|site| self.stores[site].iter().find(|held| held.tenure.epoch == epoch));
+        held.is_some_and(|held| is_backed(&held.lines[self.risk()].seen, &held.journal))
     }
 
     /// Collects what an account owes as far as its pool has it, or gives back what was collected too much.
     pub fn settle(&mut self, care: &impl Care, account: Account, done: &mut Done) {
-        let risk = self.risk();
-        let is_read = self.stores.iter().flatten().all(|held| !held.is_forgotten);
-        if account == risk || !self.may_grant(care) {
+        if account == self.risk() || !self.may_grant(care) {
             return;
         }
-        let debt = self.debt(account);
-        let side = Creditor { theirs: self.pools[account], risk: self.pools[risk], debt };
-        let event = if debt.owed_minor() > 0 {
-            DebtEvent::Collect { amount_minor: debt.owed_minor().min(side.theirs.free_minor()) }
-        } else if is_read || !care.keeps(Rule::ExcessByWholeJournal) {
-            DebtEvent::Return { amount_minor: debt.excess_minor().min(side.risk.free_minor()) }
-        } else {
-            return;
-        };
-        if let Ok(next) = step_with(care, &side, event) {
-            (self.pools[account], self.pools[risk]) = (next.theirs, next.risk);
-            self.collected[account] = (next.debt.collected_minor, next.debt.returned_minor);
-            done.settled.push((account, event));
-            done.touched.extend([account, risk]);
+        let living = self.stores.iter().flatten().filter(|held| held.tenure.standing == Standing::Living);
+        let has_read_all = living.into_iter().all(|held| is_read_again(care, held.kept.seq, held.reread));
+        if let Some(due) = self.owings[account].due(|place| self.is_backed(place), has_read_all) {
+            self.post(care, account, due, done);
+        }
+    }
+
+    /// Two people give up what an account owes.
+    pub fn write_off(&mut self, care: &impl Care, account: Account, done: &mut Done) {
+        let amount_minor = self.owings[account].debt.owed_minor();
+        if amount_minor > 0 && self.may_grant(care) {
+            self.post(care, account, Posting::WriteOff { amount_minor }, done);
+        }
+    }
+
+    /// Posts as much of it as there is, in one entry.
+    fn post(&mut self, care: &impl Care, account: Account, due: Posting, done: &mut Done) {
+        let risk = self.risk();
+        let purse = |kind: MovementKind| if kind.is_of_risk_account() { risk } else { account };
+        let Some(posting) = due.within(&self.pools[purse(due.kinds()[0])]) else { return };
+        let (amount_minor, before) = (posting.amount_minor(), (self.pools[account], self.pools[risk]));
+        for kind in posting.kinds() {
+            let side = HubSide { pool: self.pools[purse(kind)], ..HubSide::default() };
+            let event = match kind.direction() {
+                Direction::In => HubEvent::Load { amount_minor },
+                Direction::Out => HubEvent::Spend { amount_minor },
+            };
+            let Ok(next) = step_with(care, &side, event) else {
+                (self.pools[account], self.pools[risk]) = before;
+                return;
+            };
+            self.pools[purse(kind)] = next.pool;
+        }
+        self.owings[account].note(posting);
+        self.postings.push((account, posting));
+        done.settled.push((account, posting));
+        done.touched.extend([account, risk]);
+    }
+
+    /// Takes what a part of a journal says of debts.
+    fn read(&mut self, site: Site, epoch: Epoch, owed: &[Owed]) {
+        let place = (self.names[site], epoch);
+        for &Owed { account, kind, amount_minor, .. } in owed {
+            self.owings[account].add(place, kind, amount_minor);
+            let Some(held) = self.of_epoch(site, epoch) else { continue };
+            match kind.direction() {
+                Direction::In => held.journal.loaded_minor += amount_minor,
+                Direction::Out => held.journal.spent_minor += amount_minor,
+            }
         }
     }
 
     /// A store's journal arrives.
     pub fn brought(&mut self, care: &impl Care, journal: &Journal, done: &mut Done) {
-        let &Journal { site, copy, epoch, life, session, since, head, ref totals } = journal;
-        let (own_life, is_waited_for) = (self.life, self.waiting.contains(&(site, epoch)));
+        let &Journal { site, copy, epoch, life, session, since, head, ref owed } = journal;
+        let own_life = self.life;
         let is_living = |held: &&mut Held| held.tenure.standing == Standing::Living || !care.keeps(Rule::EpochIsFenced);
         let Some(held) = self.of_epoch(site, epoch).filter(is_living) else {
             return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
@@ -212,11 +284,14 @@ impl Disk {
         if !takes_report(care, &(own_life, held.session.0), &(life, session)) {
             return done.send.push(Message::Again { site, copy });
         }
-        if since == held.kept && head.seq >= since.seq {
-            (held.kept, held.totals) = (head, totals.clone());
+        let continues = since == held.kept && head.seq >= since.seq;
+        if continues {
+            held.kept = head;
         }
-        held.is_forgotten &= is_waited_for || held.kept.seq < held.tenure.heard.seq;
         done.send.push(Message::Kept { site, copy, epoch, head: held.kept });
+        if continues {
+            self.read(site, epoch, owed);
+        }
     }
 
     fn may_grant(&self, care: &impl Care) -> bool {
@@ -228,18 +303,37 @@ impl Disk {
         self.stores[site].iter_mut().find(|held| held.tenure.epoch == epoch)
     }
 
-    /// A lost database is found, and a person brings its journal: it says what became of the value of an epoch that ended.
-    pub fn found(&mut self, care: &impl Care, site: Site, database: &store::Disk, done: &mut Done) {
-        let pools = &mut self.pools;
+    /// A lost database is found, and a person brings its journal, or what of it can be read: it says what became of the value of an epoch that ended. Gives
+    /// whether all of it was taken.
+    pub fn found(
+        &mut self,
+        care: &impl Care,
+        site: Site,
+        database: &store::Disk,
+        entries: u64,
+        done: &mut Done,
+    ) -> bool {
         let ended =
             |held: &&mut Held| Some(held.tenure.epoch) == database.epoch && held.tenure.standing == Standing::Fenced;
-        let Some(held) = self.stores[site].iter_mut().find(ended) else { return };
+        let Some(held) = self.stores[site].iter_mut().find(ended) else { return true };
         // It continues what is here, and has the end that was reported.
         if !database.has(held.kept) || !database.has(held.tenure.heard) {
-            return;
+            return true;
         }
-        (held.kept, held.totals) = (database.head(), database.totals());
-        for (account, &counters) in held.totals.counters.iter().enumerate() {
+        let (epoch, since) = (held.tenure.epoch, held.kept.seq);
+        held.kept = database.ahead(since, entries);
+        let (through, is_whole) = (held.kept.seq, held.kept == database.head());
+        let reaches = through >= held.tenure.heard.seq;
+        self.read(site, epoch, &database.owed_between(since, through));
+        if !reaches {
+            return is_whole;
+        }
+        let (risk, pools) = (self.risk(), &mut self.pools);
+        let Some(held) = self.stores[site].iter_mut().find(|held| held.tenure.epoch == epoch) else { return true };
+        for (account, counters) in database.counters_at(through).into_iter().enumerate() {
+            if account == risk && !is_sound_so_far(care, &counters) {
+                continue;
+            }
             let side = Fenced { pool: pools[account], line: held.lines[account], suspense: held.suspense[account] };
             let event = FencedEvent::Journal { counters, is_unheard: held.is_unheard };
             if let Ok(next) = step_with(care, &side, event) {
@@ -247,6 +341,7 @@ impl Disk {
                 done.touched.push(account);
             }
         }
+        is_whole
     }
 
     /// Mints an epoch, and fences the one before.
@@ -344,6 +439,7 @@ impl Disk {
         let own_life = self.life;
         let recovers = self.waiting.contains(&(site, epoch)) && life == self.life;
         let is_waited_for = self.waiting.contains(&(site, epoch)) && care.keeps(Rule::RecoveryWaits);
+        let risk = self.risk();
         let mut pools = std::mem::take(&mut self.pools);
         let known = self
             .of_epoch(site, epoch)
@@ -367,6 +463,10 @@ impl Disk {
             return;
         }
         for &(account, counters) in counters {
+            if account == risk && !is_sound_line(care, &counters) {
+                is_refused = true;
+                continue;
+            }
             let side = HubSide { pool: pools[account], line: held.lines[account] };
             let event = if recovers { HubEvent::Recover { counters } } else { HubEvent::Report { counters } };
             match step_with(care, &side, event) {
@@ -382,6 +482,9 @@ impl Disk {
         let is_whole = held.told.is_whole;
         if head.seq > held.tenure.heard.seq {
             held.tenure.heard = head;
+        }
+        if recovers && is_whole {
+            held.reread = held.tenure.heard.seq;
         }
         self.pools = pools;
         if recovers && is_whole {

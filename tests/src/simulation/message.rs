@@ -1,8 +1,9 @@
 //! Messages between tills, stores and the hub, as far as value goes.
 
 use huitong_protocol::allotment::StoreCounters;
-use huitong_protocol::id::Epoch;
+use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::Head;
+use huitong_protocol::movement::MovementKind;
 use huitong_protocol::tenure::Greeting;
 use huitong_protocol::till::Witness;
 
@@ -228,16 +229,20 @@ pub enum Message {
     },
 }
 
-/// What a journal comes to at its end.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
-    /// Per account: what was drawn for it from the line of the risk purse, and what of that came back.
-    pub overdrafts: Vec<(i64, i64)>,
-    /// Per account, the counters.
-    pub counters: Vec<StoreCounters>,
+/// A movement of a journal that names who owes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owed {
+    /// The entry.
+    pub seq: Seq,
+    /// Who.
+    pub account: Account,
+    /// Drawn from the line of the risk purse, or back onto it.
+    pub kind: MovementKind,
+    /// How much.
+    pub amount_minor: i64,
 }
 
-/// A store's journal, as far as the hub lacks it.
+/// A store's journal, or a part of it, as far as the hub lacks it.
 #[derive(Clone, Debug)]
 pub struct Journal {
     /// Whose.
@@ -252,10 +257,10 @@ pub struct Journal {
     pub session: u64,
     /// After which entry it begins: it continues what has this end, and nothing else.
     pub since: Head,
-    /// Its end.
+    /// The last entry of this part of it.
     pub head: Head,
-    /// What all entries up to it come to.
-    pub totals: Totals,
+    /// What its entries say of debts, in their order.
+    pub owed: Vec<Owed>,
 }
 
 /// A part of a store's totals, and what it needs.

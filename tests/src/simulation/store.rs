@@ -322,18 +322,19 @@ impl Machine {
         }));
     }
 
-    /// Brings the hub what it lacks of the journal.
-    pub fn upload(&mut self, care: &impl Care, done: &mut Done) {
+    /// Brings the hub what it lacks of the journal, so many entries at most.
+    pub fn upload(&mut self, care: &impl Care, entries: u64, done: &mut Done) {
         let (Some(epoch), true) = (self.disk.epoch, self.has_session && self.may_speak(care)) else { return };
+        let (since, head) = (self.disk.kept, self.disk.ahead(self.disk.kept.seq, entries));
         done.send.push(Message::Journal(Journal {
             site: self.site,
             copy: self.copy,
             epoch,
             life: self.disk.life,
             session: self.session,
-            since: self.disk.kept,
-            head: self.disk.head(),
-            totals: self.disk.totals(),
+            since,
+            head,
+            owed: self.disk.owed_between(since.seq, head.seq),
         }));
     }
 
@@ -419,6 +420,7 @@ impl Machine {
         if next != holding {
             self.disk.change(account, next);
             self.disk.append(&("adopt", account, total));
+            self.disk.moved.push((self.disk.head().seq, account, next.counters));
         }
         let (served, waiting) =
             std::mem::take(&mut self.waiting).into_iter().partition(|waiting: &(Till, OpId, Account, i64)| {

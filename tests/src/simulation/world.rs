@@ -247,7 +247,7 @@ impl<C: Care + Copy> World<C> {
         }
         for (account, event) in done.settled {
             self.note(|| format!("the hub settles account {account}: {event:?}"));
-            self.audit.settled(account, event)?;
+            self.audit.settled(account, event, &self.hub)?;
         }
         self.send(done.send);
         // A wait that ends says that all is known: later reports might still mend what is not.
@@ -414,8 +414,8 @@ impl<C: Care + Copy> World<C> {
             }
             Message::Journal(journal) => {
                 self.at_hub(|hub, care, done| hub.brought(care, &journal, done))?;
-                if let Some(held) = self.hub.of_epoch(journal.site, journal.epoch) {
-                    self.audit.read(journal.site, journal.epoch, &held.totals);
+                if !journal.owed.is_empty() {
+                    self.audit.read(journal.site, journal.epoch, &self.hub);
                 }
                 Ok(())
             }
@@ -507,7 +507,14 @@ impl<C: Care + Copy> World<C> {
             9 if amount_minor % 3 == 0 => {
                 self.at_store(site, copy, |machine, care, done| machine.report(care, Some((risk, amount_minor)), done))
             }
-            9 | 12 => self.at_store(site, copy, Machine::upload),
+            // Cut anywhere, or whole.
+            9 | 12 => {
+                let entries = if amount_minor % 2 == 0 { u64::MAX } else { amount_minor.unsigned_abs() / 8 + 1 };
+                self.at_store(site, copy, |machine, care, done| machine.upload(care, entries, done))
+            }
+            11 if amount_minor % 16 == 0 && account != risk => {
+                self.at_hub(|hub, care, done| hub.write_off(care, account, done))
+            }
             13 => self.at_store(site, copy, Machine::expire),
             10..=11 => self.at_hub(|hub, care, done| hub.settle(care, account, done)),
             _ if !self.care.keeps(Rule::NoTimeoutReturns) && self.cut[site] => {

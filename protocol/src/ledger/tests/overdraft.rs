@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::allotment::rule::Sound;
 use crate::allotment::{HubEvent, HubSide, Line, Pool};
 use crate::debt::{self as risk, Owing, Reserve, is_backed, is_sound_line};
 use crate::id::MemberId;
@@ -496,7 +497,7 @@ impl Chain {
             }
             Act::Report(shop) => {
                 let (at, counters) = (self.at(shop), self.shops[shop].holdings.get(RISK).counters);
-                assert!(is_sound_line(&counters), "no honest line is refused: {counters:?}");
+                assert!(is_sound_line(&Sound, &counters), "no honest line is refused: {counters:?}");
                 self.reports.push((shop, at.1, counters));
                 if self.waits_for[shop] {
                     // The first report to a new life of the hub is made when it asks.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use huitong_protocol::allotment::{Holding, StoreCounters, Term, Told as Heard};
 use huitong_protocol::id::{Epoch, Seq};
 use huitong_protocol::journal::{Head, link};
+use huitong_protocol::movement::MovementKind;
 use huitong_protocol::till::Witness;
 
-use super::super::message::{Account, OpId, Told, Totals, Want};
+use super::super::message::{Account, OpId, Owed, Told, Want};
 
 /// A hold in a store's database.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +42,10 @@ pub struct Disk {
     pub chain: Vec<Head>,
     /// Operations and what was told, in their order.
     pub told: Vec<(OpId, Want, Told)>,
-    /// Per account: what was drawn for it from the line of the risk purse, and what of that came back.
-    pub overdrafts: Vec<(i64, i64)>,
+    /// What the journal says of debts, in its order.
+    pub owed: Vec<Owed>,
+    /// What it says of counters: the entry, and the account's as they are from it on.
+    pub moved: Vec<(Seq, Account, StoreCounters)>,
     /// How far the hub is known to have the journal.
     pub kept: Head,
     /// The highest life of the hub that it met.
@@ -68,7 +71,8 @@ pub(super) struct Before {
     heard: Heard,
     chain: usize,
     told: usize,
-    overdrafts: Vec<(i64, i64)>,
+    owed: usize,
+    moved: usize,
     kept: Head,
     life: u64,
     turn: u64,
@@ -90,7 +94,8 @@ impl Disk {
             heard: Heard::default(),
             chain: Vec::new(),
             told: Vec::new(),
-            overdrafts: vec![(0, 0); purses],
+            owed: Vec::new(),
+            moved: Vec::new(),
             kept: Head::START,
             life: 0,
             turn: 0,
@@ -101,10 +106,32 @@ impl Disk {
         }
     }
 
-    /// What the journal comes to at its end.
+    /// What the journal says of debts after one entry, up to another.
     #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals { overdrafts: self.overdrafts.clone(), counters: self.counters.clone() }
+    pub fn owed_between(&self, after: Seq, through: Seq) -> Vec<Owed> {
+        let from = self.owed.partition_point(|owed| owed.seq <= after);
+        self.owed[from..].iter().take_while(|owed| owed.seq <= through).copied().collect()
+    }
+
+    /// The counters as the journal has them at an entry.
+    #[must_use]
+    pub fn counters_at(&self, seq: Seq) -> Vec<StoreCounters> {
+        let mut counters = vec![StoreCounters::default(); self.counters.len()];
+        for &(_, account, known) in self.moved.iter().take_while(|moved| moved.0 <= seq) {
+            counters[account] = known;
+        }
+        counters
+    }
+
+    /// So many entries after a position, or the journal's end.
+    #[must_use]
+    pub fn ahead(&self, of: Seq, entries: u64) -> Head {
+        self.at(Seq(of.0.saturating_add(entries))).unwrap_or_else(|| self.head())
+    }
+
+    /// The last entry says so of a debt.
+    pub(super) fn owe(&mut self, account: Account, kind: MovementKind, amount_minor: i64) {
+        self.owed.push(Owed { seq: self.head().seq, account, kind, amount_minor });
     }
 
     /// The place of the risk purse.
@@ -187,7 +214,8 @@ impl Disk {
             heard: self.heard,
             chain: self.chain.len(),
             told: self.told.len(),
-            overdrafts: self.overdrafts.clone(),
+            owed: self.owed.len(),
+            moved: self.moved.len(),
             kept: self.kept,
             life: self.life,
             turn: self.turn,
@@ -207,7 +235,9 @@ impl Disk {
                 self.returned.remove(&of);
             }
         }
-        (self.overdrafts, self.kept) = (before.overdrafts, before.kept);
+        self.owed.truncate(before.owed);
+        self.moved.truncate(before.moved);
+        self.kept = before.kept;
         (self.life, self.turn, self.greeted) = (before.life, before.turn, before.greeted);
         self.is_quarantined = before.is_quarantined;
     }

@@ -2,10 +2,29 @@
 
 use huitong_protocol::allotment::rule::Care;
 use huitong_protocol::allotment::{HoldingEvent, StoreEvent, Term, step_with};
+use huitong_protocol::debt::given_back;
+use huitong_protocol::id::AccountId;
+use huitong_protocol::money::Currency;
+use huitong_protocol::movement::{Movement, MovementKind};
 use huitong_protocol::time::Instant;
+use huitong_protocol::unit::Unit;
 
 use super::super::message::{Account, OpId, Told, Want};
 use super::{DONE, Done, Hold, Machine};
+
+/// What the entry says of a line that something came back to.
+fn back(amount_minor: i64) -> Movement {
+    Movement {
+        account: AccountId::RISK,
+        unit: Unit::Money(Currency::CNY),
+        kind: MovementKind::OverdraftBack,
+        amount_minor,
+        of: None,
+        origin_store: None,
+        shortfall_minor: 0,
+        owed_by: None,
+    }
+}
 
 impl Machine {
     pub(super) fn count(
@@ -21,6 +40,7 @@ impl Machine {
             Ok(next) => {
                 self.disk.change(account, next);
                 self.disk.append(&(what, account, next, self.now.0));
+                self.disk.moved.push((self.disk.head().seq, account, next.counters));
                 DONE
             }
             Err(_) => Told::Declined,
@@ -46,12 +66,13 @@ impl Machine {
         if own_minor > 0 {
             self.count(care, Some(id), account, spend(own_minor), done);
         }
-        self.disk.overdrafts[account].0 += overdrawn_minor;
         self.count(care, Some(id), risk, spend(overdrawn_minor), done);
+        self.disk.owe(account, MovementKind::Overdraft, overdrawn_minor);
         Told::Done { overdrawn_minor }
     }
 
-    /// Goods of an operation of this epoch come back: what was the account's goes there, and what was overdrawn to the line.
+    /// Goods of an operation of this epoch come back: what was the account's goes there, and what was overdrawn to the line and on to head office, with an
+    /// entry of its own in the same commit.
     pub(super) fn take_back(
         &mut self,
         care: &impl Care,
@@ -72,9 +93,12 @@ impl Machine {
             self.count(care, Some(id), account, HoldingEvent::Moved(load), done);
         }
         if overdrawn_minor > 0 {
-            self.disk.overdrafts[account].1 += overdrawn_minor;
-            let back = StoreEvent::Back { amount_minor: overdrawn_minor };
-            self.count(care, Some(id), risk, HoldingEvent::Moved(back), done);
+            let load = StoreEvent::Load { amount_minor: overdrawn_minor };
+            self.count(care, Some(id), risk, HoldingEvent::Moved(load), done);
+            self.disk.owe(account, MovementKind::OverdraftBack, overdrawn_minor);
+            for (_, amount_minor) in given_back(care, &[back(overdrawn_minor)]) {
+                self.count(care, Some(id), risk, HoldingEvent::Moved(StoreEvent::Release { amount_minor }), done);
+            }
         }
         Told::Done { overdrawn_minor }
     }

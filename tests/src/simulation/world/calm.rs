@@ -41,7 +41,7 @@ impl<C: Care + Copy> World<C> {
                 self.drain()?;
                 self.at_store(site, 0, |machine, care, done| machine.report(care, None, done))?;
                 self.at_store(site, 0, Machine::expire)?;
-                self.at_store(site, 0, Machine::upload)?;
+                self.at_store(site, 0, |machine, care, done| machine.upload(care, u64::MAX, done))?;
                 self.drain()?;
                 self.at_store(site, 0, Machine::give_up)?;
                 self.drain()?;

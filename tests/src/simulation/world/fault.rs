@@ -42,7 +42,8 @@ impl<C: Care + Copy> World<C> {
         Ok(())
     }
 
-    /// Somebody sends a report that no store made: it says that more was adopted than ever granted, and gives it back.
+    /// Somebody sends a report that no store made: it says that more was adopted than ever granted, or that a line was loaded with what nobody drew from it, and
+    /// gives it back.
     fn garbled(&mut self, site: usize) -> Result<(), Violation> {
         let machine = &self.machines[site][0];
         let Some(epoch) = machine.disk.epoch.filter(|_| self.hub.waiting.is_empty()) else { return Ok(()) };
@@ -54,9 +55,15 @@ impl<C: Care + Copy> World<C> {
         else {
             return Ok(());
         };
-        let more_minor = granted_minor - counters.adopted_minor + 7;
-        counters.adopted_minor += more_minor;
-        counters.released_minor += more_minor;
+        if account == self.settings.accounts && self.random.random() {
+            let more_minor = counters.spent_minor - counters.loaded_minor + 7;
+            counters.loaded_minor += more_minor;
+            counters.released_minor += more_minor;
+        } else {
+            let more_minor = granted_minor - counters.adopted_minor + 7;
+            counters.adopted_minor += more_minor;
+            counters.released_minor += more_minor;
+        }
         let (life, session) = (self.hub.life, machine.session);
         self.note(|| format!("a forged report of store {site}: {counters:?}"));
         let (since_no, through_no, is_last, counters) = (0, 0, false, vec![(account, counters)]);
@@ -126,11 +133,14 @@ impl<C: Care + Copy> World<C> {
                     return Ok(());
                 }
                 self.note(|| format!("a lost database of store {site} is found, at {:?}", database.head().seq));
-                self.at_hub(|hub, care, done| hub.found(care, site, &database, done))?;
-                if let Some(epoch) = database.epoch
-                    && let Some(held) = self.hub.of_epoch(site, epoch)
-                {
-                    self.audit.read(site, epoch, &held.totals);
+                let entries = if self.random.random() { u64::MAX } else { self.random.random_range(1..9) };
+                let mut is_whole = true;
+                self.at_hub(|hub, care, done| is_whole = hub.found(care, site, &database, entries, done))?;
+                if let Some(epoch) = database.epoch {
+                    self.audit.read(site, epoch, &self.hub);
+                }
+                if !is_whole {
+                    self.lost[site].push(database);
                 }
             }
             11 => {
