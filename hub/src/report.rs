@@ -14,7 +14,6 @@ use huitong_protocol::card::{Card, CardChange, CardStatus};
 use huitong_protocol::debt::is_sound_line;
 use huitong_protocol::id::{AccountId, Epoch, Seq, StoreId};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
-use huitong_protocol::tenure::Standing;
 use huitong_protocol::time::{Instant, STAMP_AHEAD_MS_MAX, Stamp};
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::{REPORT_LINES_MAX, RefusedLine, Report, ReportLine, SyncFault};
@@ -93,7 +92,7 @@ pub fn admit(tx: &mut Tx<'_>, caller: Caller) -> Result<Standpoint, Refusal> {
         let words = format!("store {} was never enrolled here with epoch {}", caller.store, caller.epoch);
         Refusal::new(SyncFault::StoreUnknown, words)
     })?;
-    if at.standing != Standing::Living {
+    if !at.standing.is_heard(&Sound) {
         return Err(fenced(caller.store, caller.epoch));
     }
     if !allotment::takes_report(&Sound, &(at.hello, at.life), &(caller.hello, caller.life)) {

@@ -24,6 +24,14 @@ pub enum Standing {
     Fenced,
 }
 
+impl Standing {
+    /// Whether what an epoch says of value is heard.
+    #[must_use]
+    pub fn is_heard(self, care: &impl Care) -> bool {
+        self == Self::Living || !care.keeps(Rule::EpochIsFenced)
+    }
+}
+
 /// The hub's half of the sync ratchet. A store says hello with the turn that it was given last and a nonce that it wrote down before; the hub gives it
 /// the next turn. Saying hello again with the same nonce (the answer was lost) gets the same turn; anybody else with a used turn is a copy.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

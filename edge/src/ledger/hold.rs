@@ -5,6 +5,7 @@
 //! transaction, so that no clock brings it back; a look-up ends nothing, and may be taken back if head office's clock is. What is set aside is what the
 //! open holds sum to: a start proves it, and a hold that cannot end because it is not so is named and passed over.
 
+use huitong_protocol::allotment::rule::Sound;
 use huitong_protocol::allotment::{Holding, HoldingEvent, Purse, step};
 use huitong_protocol::card::CardNumber;
 use huitong_protocol::id::AccountId;
@@ -89,7 +90,7 @@ pub(super) fn end_met(tx: &mut WriteTx<'_>, now: Instant, order: &Order) -> Resu
     let identity = tx.identity()?;
     for account in accounts(tx, &identity, order)? {
         // Of those that were ended for the first of two cards nothing is open any more.
-        for hold in hold::open_of(tx, account)?.into_iter().filter(|hold| hold.expires_at_ms <= at) {
+        for hold in hold::open_of(tx, account)?.into_iter().filter(|hold| hold.term().is_due(&Sound, at)) {
             end_expired(tx, now, &hold)?;
         }
     }
@@ -173,7 +174,7 @@ pub(super) fn as_of(tx: &ReadTx<'_>, purse: Purse, holding: Holding, at: Instant
     let mut holding = holding;
     if holding.held_minor > 0 {
         let over = hold::open_of(tx, purse.account)?.into_iter();
-        for hold in over.filter(|hold| purse_of(hold) == purse && hold.expires_at_ms <= at) {
+        for hold in over.filter(|hold| purse_of(hold) == purse && hold.term().is_due(&Sound, at)) {
             holding = step(&holding, HoldingEvent::Unhold { amount_minor: hold.amount_minor }).unwrap_or(holding);
         }
     }
@@ -260,6 +261,5 @@ impl Ledger {
 }
 
 fn told(hold: Hold, at: Instant) -> Hold {
-    let is_over = hold.is_open() && hold.expires_at_ms <= at;
-    if is_over { Hold { state: HoldState::Expired, ..hold } } else { hold }
+    if hold.term().is_due(&Sound, at) { Hold { state: HoldState::Expired, ..hold } } else { hold }
 }

@@ -42,7 +42,7 @@ pub enum HoldingEvent {
 }
 
 /// One hold, as far as its end goes. Whether it is open is what was written down of it; the clock only says when it is to be ended, so that a clock which
-/// is put back opens nothing again, and one that is put forward ends nothing twice. The simulator asks it; a store's rows say the same by their state.
+/// is put back opens nothing again, and one that is put forward ends nothing twice. Whoever meets one that is due ends it first, and then asks whether it pays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Term {
     /// Nobody wrote down that it ended.
@@ -52,10 +52,10 @@ pub struct Term {
 }
 
 impl Term {
-    /// Whether it may still pay.
+    /// Whether it may still pay, or be given back.
     #[must_use]
-    pub fn pays(&self, care: &impl Care, now: Instant) -> bool {
-        (self.is_open || !care.keeps(Rule::EndedStaysEnded)) && now < self.until
+    pub fn pays(&self, care: &impl Care) -> bool {
+        self.is_open || !care.keeps(Rule::EndedStaysEnded)
     }
 
     /// Whether it is to be ended because its time is over.

@@ -1,8 +1,10 @@
 //! Rules: what keeps stored value from being overspent, each with a name, so that a simulation can take one away and show that it is missed.
 //!
-//! Those about counters, witnesses and the ratchet are asked by the core itself: daemons keep them ([`Sound`]), as constants that cost nothing. The others
-//! are about what surrounds the core (commits, sessions, who is told what): the simulation's nodes ask them, and daemons must be built to keep them. Only
-//! a test gives another [`Care`]. A rule that can be taken away without anybody noticing is either not needed or not tested.
+//! Those about counters, grants, debts, holds, sessions, ended epochs, runs of parts, witnesses and the ratchet are asked by functions that daemons call:
+//! they keep them ([`Sound`]), as constants that cost nothing. The others are about what surrounds such functions, and only the simulation's nodes ask them;
+//! daemons are built to keep them: what is sent after which commit, that an operation is done once, that nothing is taken back by a timeout, by a recall or
+//! out of suspense, who takes an epoch and remembers it, who proves a start and is silent before, and which part may call itself the last. Only a test gives
+//! another [`Care`]. A rule that can be taken away without anybody noticing is either not needed or not tested.
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {

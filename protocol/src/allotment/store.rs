@@ -102,7 +102,9 @@ impl Side for StoreCounters {
                 if granted_minor < 0 {
                     return Err(Refusal::Amount { amount_minor: granted_minor });
                 }
-                next.adopted_minor = self.adopted_minor.max(granted_minor);
+                let as_part = || self.adopted_minor.checked_add(granted_minor).ok_or(Refusal::Overflow);
+                let is_total = care.keeps(Rule::GrantsAreTotals);
+                next.adopted_minor = if is_total { self.adopted_minor.max(granted_minor) } else { as_part()? };
             }
         }
         // What is available must itself fit, else a later check could not name it.

@@ -6,6 +6,7 @@
 use super::gate::ValueGate;
 use super::sale::may_spend;
 use super::{Decide, Decision, Holdings, Plan, Situation, Work, refuse, settle};
+use crate::allotment::rule::Sound;
 use crate::allotment::{Holding, HoldingEvent, Purse, Refusal, step};
 use crate::card::Card;
 use crate::decline::{Decline, DeclineCode};
@@ -94,7 +95,7 @@ pub fn release_hold(situation: &Situation<'_>, hold: &Hold, holdings: &Holdings,
             let quarantined = Decline::of_card(DeclineCode::ValueQuarantined, hold.card);
             return Err(Decision::Declined(Box::new(quarantined)));
         }
-        if !hold.is_open() {
+        if !hold.term().pays(&Sound) {
             return Err(Decision::of_card(DeclineCode::HoldEnded, hold.card));
         }
         let (holdings, movements, touched) = (holdings.clone(), Vec::new(), Vec::new());

@@ -9,6 +9,7 @@ use super::{
     Decide, Decision, EndedHold, Holdings, Hub, ReceiptChange, ReceiptState, Situation, Work, check_reference, faulty,
     refuse, settle, unknown_tender,
 };
+use crate::allotment::rule::Sound;
 use crate::allotment::{Holding, HoldingEvent, Purse};
 use crate::card::{Card, CardNumber};
 use crate::decline::DeclineCode;
@@ -190,7 +191,7 @@ fn capture(work: &mut Work<'_>, request: &PostSale, index: usize, unit: Unit) ->
             "does not open the account of the hold; name the card of the hold",
         );
     }
-    if !hold.is_open() {
+    if !hold.term().pays(&Sound) {
         return Err(Decision::of_card(DeclineCode::HoldEnded, number));
     }
     let amount_minor = line.amount_minor;

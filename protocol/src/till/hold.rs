@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{amount, text};
 use super::{Fault, Said, said::requests};
+use crate::allotment::Term;
 use crate::card::CardNumber;
 use crate::id::{AccountId, EntryId, OperationId, OperatorId};
 use crate::money::Currency;
@@ -130,5 +131,11 @@ impl Hold {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state == HoldState::Open
+    }
+
+    /// How its end stands.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term { is_open: self.is_open(), until: self.expires_at_ms }
     }
 }

@@ -16,7 +16,7 @@ use huitong_protocol::till::Witness;
 
 use super::hub::{self, Held};
 use super::message::{Account, OpId, Site, Want};
-use super::store::{Effect, Machine};
+use super::store::{Disk, Effect, Machine};
 use super::till::TillNode;
 
 /// What is true of one operation.
@@ -331,6 +331,17 @@ impl Audit {
         for (account, line) in forgotten.iter().enumerate() {
             book.excused_minor[account] += line.granted_minor;
             book.owed_minor[account] += line.granted_minor + line.seen.released_minor;
+        }
+    }
+
+    /// A person brings the journal of a database that was not the last to live its epoch: one that was put back went on from an earlier entry, and is gone
+    /// with what it did and told nobody. What the journal gave back the other may have spent: the group bears it.
+    pub fn brought_aside(&mut self, site: Site, database: &Disk, hub: &hub::Disk) {
+        let Some(epoch) = database.epoch else { return };
+        let Some(held) = hub.stores[site].iter().find(|held| held.tenure.epoch == epoch) else { return };
+        for (account, counters) in database.counters.iter().enumerate() {
+            let more_minor = counters.released_minor - held.lines[account].seen.released_minor;
+            self.book(site, epoch).excused_minor[account] += more_minor.max(0);
         }
     }
 

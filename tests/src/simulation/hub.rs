@@ -277,8 +277,8 @@ impl Disk {
     pub fn brought(&mut self, care: &impl Care, journal: &Journal, done: &mut Done) {
         let &Journal { site, copy, epoch, life, session, since, head, ref owed } = journal;
         let own_life = self.life;
-        let is_living = |held: &&mut Held| held.tenure.standing == Standing::Living || !care.keeps(Rule::EpochIsFenced);
-        let Some(held) = self.of_epoch(site, epoch).filter(is_living) else {
+        let is_heard = |held: &&mut Held| held.tenure.standing.is_heard(care);
+        let Some(held) = self.of_epoch(site, epoch).filter(is_heard) else {
             return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
         };
         if !takes_report(care, &(own_life, held.session.0), &(life, session)) {
@@ -441,9 +441,7 @@ impl Disk {
         let is_waited_for = self.waiting.contains(&(site, epoch)) && care.keeps(Rule::RecoveryWaits);
         let risk = self.risk();
         let mut pools = std::mem::take(&mut self.pools);
-        let known = self
-            .of_epoch(site, epoch)
-            .filter(|held| held.tenure.standing == Standing::Living || !care.keeps(Rule::EpochIsFenced));
+        let known = self.of_epoch(site, epoch).filter(|held| held.tenure.standing.is_heard(care));
         let Some(held) = known else {
             self.pools = pools;
             return done.send.push(Message::Unheard { site, copy, epoch, nonce: None });
@@ -531,17 +529,17 @@ impl Disk {
         let pool = self.pools[account];
         let Some(held) = self.of_epoch(site, epoch) else { return };
         let side = HubSide { pool, line: held.lines[account] };
-        let (granted_minor, part_minor) = match step_with(care, &side, HubEvent::Grant { amount_minor }) {
+        let granted_minor = match step_with(care, &side, HubEvent::Grant { amount_minor }) {
             Ok(next) => {
                 held.lines[account] = next.line;
                 self.pools[account] = next.pool;
                 done.touched.push(account);
-                (next.line.granted_minor, amount_minor)
+                next.line.granted_minor
             }
             // Nothing is free; what was granted before may have been lost on its way.
-            Err(_) => (side.line.granted_minor, 0),
+            Err(_) => side.line.granted_minor,
         };
-        done.send.push(Message::Grant { site, copy, epoch, life, session, account, granted_minor, part_minor });
+        done.send.push(Message::Grant { site, copy, epoch, life, session, account, granted_minor });
     }
 
     /// Puts value on at head office.

@@ -217,8 +217,6 @@ pub enum Message {
         account: Account,
         /// The total.
         granted_minor: i64,
-        /// The last part of it, which a sound store does not look at.
-        part_minor: i64,
     },
     /// The hub asks for value back.
     Recall {

@@ -404,7 +404,7 @@ impl Machine {
         care: &impl Care,
         session: (Epoch, u64, u64),
         account: Account,
-        (granted_minor, part_minor): (i64, i64),
+        granted_minor: i64,
         done: &mut Done,
     ) {
         let own = self.disk.epoch.map(|epoch| (epoch, self.disk.life, self.session)).filter(|_| self.has_session);
@@ -412,14 +412,12 @@ impl Machine {
             return;
         }
         let holding = self.disk.holding(account);
-        let adopted_minor = holding.counters.adopted_minor;
-        let total = if care.keeps(Rule::GrantsAreTotals) { granted_minor } else { adopted_minor + part_minor };
-        let adopt = HoldingEvent::Moved(StoreEvent::Adopt { granted_minor: total });
+        let adopt = HoldingEvent::Moved(StoreEvent::Adopt { granted_minor });
         let Ok(next) = step_with(care, &holding, adopt) else { return };
         done.touched.push(account);
         if next != holding {
             self.disk.change(account, next);
-            self.disk.append(&("adopt", account, total));
+            self.disk.append(&("adopt", account, granted_minor));
             self.disk.moved.push((self.disk.head().seq, account, next.counters));
         }
         let (served, waiting) =

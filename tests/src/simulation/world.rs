@@ -3,11 +3,12 @@
 mod calm;
 mod fault;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use huitong_protocol::allotment::rule::{Care, Rule};
 use huitong_protocol::id::Epoch;
+use huitong_protocol::journal::Head;
 use huitong_protocol::time::Instant;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -62,6 +63,8 @@ pub struct World<C> {
     images: Vec<Vec<Disk>>,
     /// Databases that were lost, and may be found again.
     lost: Vec<Vec<Disk>>,
+    /// The end of the journal that lived an epoch last.
+    lived: BTreeMap<(usize, Epoch), Head>,
     tills: Vec<Vec<TillNode>>,
     /// Stores without a line to the hub.
     cut: Vec<bool>,
@@ -99,6 +102,7 @@ impl<C: Care + Copy> World<C> {
             machines: (0..stores).map(|site| vec![machine(site)]).collect(),
             images: vec![Vec::new(); stores],
             lost: vec![Vec::new(); stores],
+            lived: BTreeMap::new(),
             tills: vec![vec![TillNode::default(); settings.tills]; stores],
             cut: vec![false; stores],
             ahead: vec![0; stores],
@@ -422,10 +426,9 @@ impl<C: Care + Copy> World<C> {
             Message::Kept { site, copy, epoch, head } => {
                 self.at_store(site, copy, |machine, _, _| machine.kept(epoch, head))
             }
-            Message::Grant { site, copy, epoch, life, session, account, granted_minor, part_minor } => {
-                let value = (granted_minor, part_minor);
+            Message::Grant { site, copy, epoch, life, session, account, granted_minor } => {
                 self.at_store(site, copy, |machine, care, done| {
-                    machine.granted(care, (epoch, life, session), account, value, done)
+                    machine.granted(care, (epoch, life, session), account, granted_minor, done)
                 })
             }
             Message::Recall { site, account } => {
@@ -452,6 +455,9 @@ impl<C: Care + Copy> World<C> {
 
     /// A database lies in a drawer.
     fn lose(&mut self, site: usize, database: Disk) {
+        if let Some(epoch) = database.epoch {
+            self.lived.insert((site, epoch), database.head());
+        }
         let drawer = &mut self.lost[site];
         if self.settings.has_disasters && !self.is_exact && database.epoch.is_some() {
             if drawer.len() >= IMAGES_MAX {

@@ -123,15 +123,19 @@ impl Machine {
         told
     }
 
-    /// A hold pays so much, or ends unused.
+    /// A hold pays so much, or ends unused. Whoever meets one whose time is over ends it first.
     pub(super) fn end_hold(&mut self, care: &impl Care, of: OpId, pays_minor: Option<i64>, done: &mut Done) -> Told {
+        let Some(met) = self.disk.holds.get(&of).copied() else { return Told::Declined };
+        if met.term.is_due(care, self.now) && !self.disk.is_quarantined {
+            self.end_due(care, of, met, done);
+        }
         let Some(Hold { account, amount_minor: held_minor, term }) = self.disk.holds.get(&of).copied() else {
             return Told::Declined;
         };
         let event = match pays_minor {
-            Some(amount_minor) if term.pays(care, self.now) => HoldingEvent::Capture { held_minor, amount_minor },
-            None if term.is_open => HoldingEvent::Unhold { amount_minor: held_minor },
-            _ => return Told::Declined,
+            _ if !term.pays(care) => return Told::Declined,
+            Some(amount_minor) => HoldingEvent::Capture { held_minor, amount_minor },
+            None => HoldingEvent::Unhold { amount_minor: held_minor },
         };
         if !self.may_move_value() {
             return Told::Declined;
@@ -156,11 +160,16 @@ impl Machine {
         }
         let due = |hold: &(&OpId, &Hold)| hold.1.term.is_due(care, self.now);
         let over: Vec<(OpId, Hold)> = self.disk.holds.iter().filter(due).map(|(of, hold)| (*of, *hold)).collect();
-        for (of, Hold { account, amount_minor, .. }) in over {
-            if self.count(care, Some(of), account, HoldingEvent::Unhold { amount_minor }, done) != Told::Declined {
-                self.close(of);
-                done.expired.push(of);
-            }
+        for (of, hold) in over {
+            self.end_due(care, of, hold, done);
+        }
+    }
+
+    fn end_due(&mut self, care: &impl Care, of: OpId, hold: Hold, done: &mut Done) {
+        let event = HoldingEvent::Unhold { amount_minor: hold.amount_minor };
+        if self.count(care, Some(of), hold.account, event, done) != Told::Declined {
+            self.close(of);
+            done.expired.push(of);
         }
     }
 }

@@ -133,6 +133,11 @@ impl<C: Care + Copy> World<C> {
                     return Ok(());
                 }
                 self.note(|| format!("a lost database of store {site} is found, at {:?}", database.head().seq));
+                if let Some(epoch) = database.epoch
+                    && self.lived.get(&(site, epoch)) != Some(&database.head())
+                {
+                    self.audit.brought_aside(site, &database, &self.hub);
+                }
                 let entries = if self.random.random() { u64::MAX } else { self.random.random_range(1..9) };
                 let mut is_whole = true;
                 self.at_hub(|hub, care, done| is_whole = hub.found(care, site, &database, entries, done))?;
