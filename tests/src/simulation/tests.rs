@@ -43,7 +43,7 @@ fn a_rule_that_is_taken_away_is_missed() {
         Rule::SuspenseIsNoPool,
         Rule::RunWithoutGap,
         Rule::BackIsReleased,
-        Rule::UnreadBackIsKept,
+        Rule::LineIsLent,
         Rule::HoldEndsOnce,
     ];
     for rule in often {
