@@ -20,4 +20,5 @@ mod people;
 mod policy;
 mod replay;
 mod rerate;
+mod round_trips;
 mod scenarios;

@@ -1,6 +1,6 @@
 //! The wire between a store and the hub, as bad as real ones are: it can be cut, hold segments back, lose answers and reorder what it carries.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +19,7 @@ pub struct Wire {
     answers_lost: Option<Mutex<HashSet<[u8; 32]>>>,
     shuffler: Option<Arc<Shuffler>>,
     lost: AtomicU64,
+    sent: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Wire {
@@ -32,7 +33,14 @@ impl Wire {
             answers_lost: None,
             shuffler: None,
             lost: AtomicU64::new(0),
+            sent: Mutex::default(),
         }
+    }
+
+    /// How often the store asked at a path: the round trips it made or has begun.
+    #[must_use]
+    pub fn sent(&self, path: &str) -> u64 {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied().unwrap_or(0)
     }
 
     /// Loses the first answer to every segment, so that each is sent twice.
@@ -79,6 +87,7 @@ impl HubClient for Wire {
         if !self.is_whole() {
             return broken("the line is cut");
         }
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner).entry(request.path).or_default() += 1;
         let is_upload = request.path == path::UPLOAD;
         if is_upload && self.uploads_held.load(Ordering::SeqCst) {
             return broken("segments are held back");
