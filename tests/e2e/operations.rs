@@ -10,8 +10,9 @@ use std::path::Path;
 use huitong_tests::{scenario, shopkeeper};
 
 /// The states, as the table's head names them, and how a store comes to be in each.
-const STATES: [(&str, &str); 7] = [
+const STATES: [(&str, &str); 8] = [
     ("connected", ""),
+    ("waited for", "backup hub; put_back hub"),
     ("cut off", "cut S1"),
     ("24 h", "cut S1; wait 1440"),
     ("72 h", "cut S1; wait 4320"),
@@ -29,7 +30,7 @@ points per 1.00 worth 0.01 from 100 share 100%
 goods TEA 12.00; goods COAT 500.00
 open S1 2026-11-22; open S2 2026-11-22; open S3 2026-11-22";
 
-/// A row: its name in the table, what is prepared, and what is done. `C` is a card of a member, `B` one of nobody's, both blank and of S1; a row has its own.
+/// A row: its name in the table, what is prepared, and what is done. `C` is a card of a member, `B` one of nobody's, `A` one of S2, all blank; a row has its own.
 struct Row {
     name: &'static str,
     prepared: &'static str,
@@ -40,7 +41,7 @@ const fn row(name: &'static str, prepared: &'static str, done: &'static str) -> 
     Row { name, prepared, done }
 }
 
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 32] = [
     row("Look a card up: 300.00 lie here", "S1 sell C 300.00", "here S1 C 300.00"),
     row("Quote for a member", "S1 sell C 50.00", "S1 quote TEA member C costs 12.00"),
     row("Sell for cash", "", "S1 sale TEA paid cash 12.00"),
@@ -66,7 +67,11 @@ const ROWS: [Row; 27] = [
         "S1 sale TEA member C paid points:C 1.00 cash 11.00",
     ),
     row("Sell a card", "", "S1 sell B 100.00"),
+    row("Sell a card that another store is to sell", "", "S1 sell A 100.00"),
     row("Load a card", "S1 sell C 50.00", "S1 reload C 50.00"),
+    row("Undo the sale of a card", "S1 sell C 50.00 as R", "S1 void R"),
+    row("Undo a load", "S1 sell C 50.00; S1 reload C 30.00 as R", "S1 void R"),
+    row("Undo a load that was spent of", "S1 sell C 50.00 as R; S1 spend C 1.00", "S1 void R"),
     row("Take goods back that were paid in cash", "S1 sale TEA paid cash 12.00 as R", "S1 return R 1.00"),
     row("Take goods back that were paid with a card", "S1 sell C 50.00; S1 spend C 20.00 as R", "S1 return R 1.00"),
     row("Load the price of goods onto a card without a receipt", "S1 sell C 50.00", "S1 refund C 5.00"),
@@ -84,12 +89,13 @@ const ROWS: [Row; 27] = [
     row("Say that such a payment came", "S1 sale TEA paid wechat? 12.00 as R", "S1 payment R paid:4200001"),
     row("Post a receipt that the till took on its own", "", "S1 offline TEA paid cash 12.00"),
     row("Register a tax invoice", "S1 sale TEA paid cash 12.00 as R", "S1 invoice R 26440001"),
+    row("Close the day", "", "close S1"),
 ];
 
 /// The words of a row with names of its own.
 fn own(words: &str, number: usize) -> String {
     let name = |word: &str| match word {
-        "C" | "B" | "R" | "H" => format!("{word}{number}"),
+        "A" | "B" | "C" | "R" | "H" => format!("{word}{number}"),
         "points:C" => format!("points:C{number}"),
         _ => word.to_owned(),
     };
@@ -112,7 +118,7 @@ fn table(document: &str) -> BTreeMap<String, Vec<String>> {
 /// The scenario of a state, and which row is done in which line.
 fn play(prelude: &str, state: usize, table: &BTreeMap<String, Vec<String>>) -> (String, BTreeMap<usize, &'static str>) {
     let numbers = 1..=ROWS.len();
-    let cards = numbers.clone().map(|no| format!(" C{no}@S1:M{no} B{no}@S1")).collect::<String>();
+    let cards = numbers.clone().map(|no| format!(" C{no}@S1:M{no} B{no}@S1 A{no}@S2")).collect::<String>();
     let members = numbers.clone().map(|no| format!(" M{no}")).collect::<String>();
     let mut text = format!("{TOWN}\n");
     text = text.replacen("\nopen", &format!("\nmembers{members}\ncards{cards}\nopen"), 1);
@@ -130,7 +136,11 @@ fn play(prelude: &str, state: usize, table: &BTreeMap<String, Vec<String>>) -> (
             "approved" => String::new(),
             code => format!(" refused {code}"),
         };
-        let _ = writeln!(text, "{}", if done.starts_with("here") { done } else { format!("{done}{expected}") });
+        let _ = writeln!(
+            text,
+            "{}",
+            if done.starts_with("here") || done.starts_with("close") { done } else { format!("{done}{expected}") }
+        );
         lines.insert(text.lines().count(), row.name);
     }
     (text, lines)

@@ -7,7 +7,7 @@
 //! stores S1 S2                      cards C1@S1 C2@S2
 //! policy release at_close park 0.00   ladder 1440:200.00 4320:50.00 10080:0.00
 //! open S1 2026-11-22                close S1
-//! S1 sell C1 100.00                 S1 reload C1 50.00
+//! S1 sell C1 100.00 [as R1]         S1 reload C1 50.00 [as R2]
 //! S2 spend C1 30.00 as R1           S2 spend C1 999.00 refused insufficient
 //! S2 void R1                        S2 return R1 0.50
 //! S2 hold C1 30.00 as H1            S2 release H1
@@ -176,9 +176,9 @@ pub struct Card {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Act {
     /// Sell a card.
-    Sell(String, i64),
+    Sell(String, i64, Option<String>),
     /// Load it again.
-    Reload(String, i64),
+    Reload(String, i64, Option<String>),
     /// Pay with it; the receipt gets a name.
     Spend {
         /// The card.
@@ -433,8 +433,10 @@ fn office(words: &[&str], refused: bool) -> anyhow::Result<Step> {
 fn till(store: &str, words: &[&str], refused: Option<DeclineCode>) -> anyhow::Result<Step> {
     let store = store.parse()?;
     let act = match words {
-        ["sell", card, paid] => Act::Sell((*card).to_owned(), amount(paid)?),
-        ["reload", card, paid] => Act::Reload((*card).to_owned(), amount(paid)?),
+        ["sell", card, paid] => Act::Sell((*card).to_owned(), amount(paid)?, None),
+        ["sell", card, paid, "as", name] => Act::Sell((*card).to_owned(), amount(paid)?, Some((*name).to_owned())),
+        ["reload", card, paid] => Act::Reload((*card).to_owned(), amount(paid)?, None),
+        ["reload", card, paid, "as", name] => Act::Reload((*card).to_owned(), amount(paid)?, Some((*name).to_owned())),
         ["spend", card, paid] => Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: None },
         ["spend", card, paid, "as", name] => {
             Act::Spend { card: (*card).to_owned(), amount_minor: amount(paid)?, receipt: Some((*name).to_owned()) }

@@ -402,7 +402,9 @@ impl Day {
         }
         let outcome = self.act(&shop.till, key, act).await?;
         if let (
-            Act::Spend { receipt: Some(name), .. }
+            Act::Sell(.., Some(name))
+            | Act::Reload(.., Some(name))
+            | Act::Spend { receipt: Some(name), .. }
             | Act::Sale { receipt: Some(name), .. }
             | Act::Capture { receipt: Some(name), .. }
             | Act::Hold { name: Some(name), .. },
@@ -523,8 +525,8 @@ impl Day {
         let receipt =
             |name: &String| self.receipts.get(name).copied().with_context(|| format!("there is no receipt {name}"));
         match act {
-            Act::Sell(card, paid) => till.sell(key, self.card(card)?, *paid).await,
-            Act::Reload(card, paid) => till.reload(key, self.card(card)?, *paid).await,
+            Act::Sell(card, paid, _) => till.sell(key, self.card(card)?, *paid).await,
+            Act::Reload(card, paid, _) => till.reload(key, self.card(card)?, *paid).await,
             Act::Spend { card, amount_minor, .. } => till.spend(key, self.card(card)?, *amount_minor).await,
             Act::Hold { card, amount_minor, minutes, .. } => {
                 let request = PlaceHold {
