@@ -24,6 +24,8 @@ use crate::store::{ReadTx, Store, StoreError, WriteTx, cell, counted};
 const HEARTBEAT: &str = "*/5 * * * * *";
 /// A run that has not ended after this long counts as crashed and may be started again.
 const LEASE: Millis = Millis::minutes(30);
+/// A step of the clock that is no more than setting it right a little, as time services do.
+const CLOCK_STEP_MAX_MS: i64 = 60_000;
 /// How many days ahead a time of day is looked for: a zone may skip a civil day when it changes sides of the date line.
 const DAYS_AHEAD_MAX: i8 = 3;
 
@@ -267,21 +269,32 @@ impl Schedule {
         Ok(jobs)
     }
 
-    /// Jobs that would sleep past their next time and the one after: they were planned by a clock that has been set back since, and would sleep for as
-    /// long as it was ahead. With the time at which they are due by this clock.
+    /// Jobs that a clock planned which ran ahead and has been put right since: they would sleep for as long as it was ahead. With the time at which they are
+    /// due by this clock.
+    ///
+    /// A machine that lost the time and shows a year long past looks the same, and a plan of that year would make up for everything once it is put right: the
+    /// close of a day at noon. Only head office tells the two apart.
     fn astray(&self, tx: &ReadTx<'_>, now: Instant) -> Result<Vec<(Job, Instant)>, StoreError> {
-        let planned: Vec<(String, Instant)> = tx.all(
+        if !self.store.committed().hub_clock.agrees(now) {
+            return Ok(Vec::new());
+        }
+        let planned: Vec<(String, Instant, Option<Instant>)> = tx.all(
             "look for jobs that sleep too long",
-            "SELECT name, next_due_ms FROM schedule WHERE next_due_ms > ?1",
+            "SELECT name, next_due_ms, last_started_ms FROM schedule WHERE next_due_ms > ?1",
             [now.ms()],
-            |row| Ok((cell(row, 0)?, Instant(cell(row, 1)?))),
+            |row| Ok((cell(row, 0)?, Instant(cell(row, 1)?), cell::<Option<i64>>(row, 2)?.map(Instant))),
         )?;
-        let next = |job: Job, planned: Instant| {
+        let next = |job: Job, planned: Instant, started: Option<Instant>| {
             let next = self.next(job, now)?;
-            (planned > self.next(job, next)?).then_some((job, next))
+            // One that never ran was planned at a start.
+            let was_ahead = match started {
+                Some(started) => started.ms().saturating_sub(now.ms()) > CLOCK_STEP_MAX_MS,
+                None => planned > self.next(job, next)?,
+            };
+            (was_ahead && planned > next).then_some((job, next))
         };
-        let of = |(name, planned): (String, Instant)| {
-            Job::ALL.iter().copied().find(|job| job.as_str() == name).and_then(|job| next(job, planned))
+        let of = |(name, planned, started): (String, Instant, Option<Instant>)| {
+            Job::ALL.iter().copied().find(|job| job.as_str() == name).and_then(|job| next(job, planned, started))
         };
         Ok(planned.into_iter().filter_map(of).collect())
     }

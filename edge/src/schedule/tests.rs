@@ -123,6 +123,12 @@ async fn what_fell_into_a_power_off_runs_once_when_the_machine_is_back() {
     assert_eq!(work.ran(), [Job::Upload]);
 }
 
+/// Head office answers, and its clock shows what the bench's does.
+fn head_office_agrees(bench: &Bench, schedule: &Schedule) {
+    let clock: Arc<dyn Clock> = Arc::new(bench.clock.clone());
+    schedule.store.committed().hub_clock.answered(&clock, clock.elapsed_ms(), clock.now());
+}
+
 #[tokio::test]
 async fn a_clock_that_was_ahead_and_is_put_right_lets_no_job_sleep() {
     let bench = Bench::new(only(|config| {
@@ -131,22 +137,50 @@ async fn a_clock_that_was_ahead_and_is_put_right_lets_no_job_sleep() {
     }));
     let work = Counter::new(10, false);
     let (schedule, running) = bench.open(&work).await;
-    bench.clock.wind(30 * 24 * HOUR_MS);
-    assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::ExpireHolds]);
-    ended(&running).await;
-    bench.clock.wind(-30 * 24 * HOUR_MS);
-    assert_eq!(schedule.tick().await.unwrap(), []);
-    bench.clock.wind(5 * 60_000);
-    assert_eq!(schedule.tick().await.unwrap(), [Job::ExpireHolds], "not in a month");
-    ended(&running).await;
-    bench.clock.wind(20 * HOUR_MS);
-    assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::ExpireHolds]);
-    ended(&running).await;
+    for (ahead_hours, is_told) in [(30 * 24, false), (24, true)] {
+        bench.clock.set_by(ahead_hours * HOUR_MS);
+        bench.clock.wind(20 * HOUR_MS);
+        assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::ExpireHolds]);
+        ended(&running).await;
+        bench.clock.set_by(-ahead_hours * HOUR_MS);
+        assert_eq!(schedule.tick().await.unwrap(), []);
+        if !is_told {
+            bench.clock.wind(5 * 60_000);
+            assert_eq!(schedule.tick().await.unwrap(), [], "perhaps it is this clock that is wrong");
+            head_office_agrees(&bench, &schedule);
+            assert_eq!(schedule.tick().await.unwrap(), []);
+        }
+        bench.clock.wind(5 * 60_000);
+        assert_eq!(schedule.tick().await.unwrap(), [Job::ExpireHolds], "not in {ahead_hours} hours");
+        ended(&running).await;
+        bench.clock.wind(24 * HOUR_MS);
+        assert_eq!(schedule.tick().await.unwrap(), [Job::Download, Job::ExpireHolds]);
+        ended(&running).await;
+    }
     // What every clock does now and then brings no job twice.
-    bench.clock.wind(-1_000);
+    bench.clock.set_by(-1_000);
     assert_eq!(schedule.tick().await.unwrap(), []);
     let next = schedule.list().unwrap().into_iter().find(|job| job.name == "expire_holds").unwrap();
     assert_eq!(next.next_due_ms, bench.clock.now().plus_ms(5 * 60_000 + 1_000));
+}
+
+#[tokio::test]
+async fn a_machine_that_lost_the_time_for_a_while_closes_no_day_at_noon() {
+    let bench = Bench::new(only(|config| config.day_close = daily("23:00")));
+    let work = Counter::new(10, false);
+    let (schedule, running) = bench.open(&work).await;
+    head_office_agrees(&bench, &schedule);
+    bench.clock.wind(24 * HOUR_MS);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::DayClose]);
+    ended(&running).await;
+    let lost_ms = 26 * 365 * 24 * HOUR_MS;
+    bench.clock.set_by(-lost_ms);
+    assert_eq!(schedule.tick().await.unwrap(), []);
+    bench.clock.set_by(lost_ms);
+    assert_eq!(schedule.tick().await.unwrap(), [], "it is ten in the morning");
+    bench.clock.wind(13 * HOUR_MS);
+    assert_eq!(schedule.tick().await.unwrap(), [Job::DayClose]);
+    ended(&running).await;
 }
 
 #[tokio::test]

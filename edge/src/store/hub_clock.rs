@@ -15,6 +15,9 @@ use crate::clock::Clock;
 /// need on a poor line. A poll that waits for news, a page that trickles in and a machine that was paused take longer, and tell nothing.
 const ROUND_TRIP_MAX_MS: i64 = 10_000;
 
+/// By so much two clocks that are both right may differ, with what an answer was late.
+const AGREES_MS_MAX: u64 = 600_000;
+
 /// Head office's clock, as far as it is known.
 #[derive(Default)]
 pub struct HubClock {
@@ -58,6 +61,12 @@ impl HubClock {
     #[must_use]
     pub fn time(&self, now: Instant, last: Stamp) -> Instant {
         self.told().as_ref().map_or(Instant(now.0.max(last.0)), Told::time)
+    }
+
+    /// Whether this machine's clock shows what head office's does, as far as an answer since the start told it.
+    #[must_use]
+    pub fn agrees(&self, now: Instant) -> bool {
+        self.told().as_ref().is_some_and(|told| told.time().0.abs_diff(now.0) <= AGREES_MS_MAX)
     }
 
     fn told(&self) -> MutexGuard<'_, Option<Told>> {
@@ -110,6 +119,7 @@ mod tests {
         let clock = HubClock::default();
         assert_eq!(clock.time(NOON, Stamp(NOON.0 + DAY_MS)), NOON.plus_ms(DAY_MS), "perhaps this clock lost the time");
         assert_eq!(clock.time(NOON, Stamp(NOON.0 - DAY_MS)), NOON);
+        assert!(!clock.agrees(NOON), "nobody knows");
     }
 
     #[test]
@@ -118,8 +128,10 @@ mod tests {
             let machine = Machine::at(NOON.plus_ms(wrong_by_ms));
             machine.hear(0, NOON, 0);
             assert_eq!(machine.time(), NOON);
+            assert!(!machine.hub_clock.agrees(machine.hand.now()));
             machine.hand.set_by(-wrong_by_ms);
             assert_eq!(machine.time(), NOON);
+            assert!(machine.hub_clock.agrees(machine.hand.now()));
             machine.hand.wind(HOUR_MS);
             assert_eq!(machine.time(), NOON.plus_ms(HOUR_MS));
         }
