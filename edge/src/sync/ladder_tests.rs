@@ -196,6 +196,30 @@ async fn a_stop_that_a_restored_head_office_has_forgotten_stays_here_and_is_told
 }
 
 #[tokio::test]
+async fn stops_that_were_lifted_between_two_lives_leave_nothing_to_tell() {
+    let shop = shop().await;
+    let is = |status, stamp| DatasetRow::Card(Card { status, status_stamp: Stamp(stamp), ..card(2) });
+    shop.office.with(|office| office.publish(DatasetKind::Cards, is(CardStatus::Lost, 5)));
+    shop.edge.download().await.unwrap();
+    for stops in [1, 0] {
+        shop.office.with(|office| {
+            office.forget_reports();
+            office.card_changes.clear();
+        });
+        shop.edge.reconnect().await.unwrap();
+        // A store that looks for what it has numbered and nobody is told any more would report for ever.
+        let reported = tokio::time::timeout(std::time::Duration::from_secs(30), shop.edge.wait_reported());
+        reported.await.expect("it ends").unwrap();
+        shop.office.with(|office| {
+            assert_eq!(office.card_changes.iter().filter(|told| told.number == card(2).number).count().min(1), stops);
+            office.publish(DatasetKind::Cards, is(CardStatus::Active, 9));
+        });
+        shop.edge.download().await.unwrap();
+    }
+    shop.edge.close().await;
+}
+
+#[tokio::test]
 async fn a_head_office_that_has_fewer_cards_than_the_store_says_nothing_of_them() {
     let shop = shop().await;
     shop.office.with(|office| office.publish(DatasetKind::Cards, DatasetRow::Card(card(2))));

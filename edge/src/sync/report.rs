@@ -235,7 +235,8 @@ pub(super) fn build(link: &Link, live: &Live) -> Result<Option<(Report, Covered)
         let last_change = changes.last().map_or(told.change_no, |(change_no, _)| *change_no);
         let (rows_cut, changes_cut) = (rows.len() == REPORT_LINES_MAX, changes.len() == REPORT_LINES_MAX);
         let through = match (rows_cut, changes_cut) {
-            (false, false) => last_row.max(last_change),
+            // Nothing is left to tell, also where the last numbers were of what is not told any more.
+            (false, false) => committed.change_no.max(last_row).max(last_change),
             (true, false) => last_row,
             (false, true) => last_change,
             (true, true) => last_row.min(last_change),
