@@ -145,8 +145,9 @@ fn end_expired(tx: &mut WriteTx<'_>, now: Instant, over: &Hold) -> Result<bool, 
         Ok(ended) => ended,
         Err(refusal) => {
             let (id, account) = (over.id, over.account);
-            // The first says of all what is wrong. With its own words each would take the place of another's, at every order.
-            if setting::get(tx, ALARM)?.is_none() {
+            // What stands already and names this account stays: with words of its own each hold would take the place of another's, at every order.
+            let is_named = |words: String| words.contains(&format!("account {account} "));
+            if !setting::get(tx, ALARM)?.is_some_and(is_named) {
                 let words = damage(&hold::differing(tx, NAMED_MAX)?).unwrap_or_else(|| {
                     format!(
                         "the database is damaged: hold {id} of account {account} is over and cannot end: {refusal}; keep a copy, and enrol the store anew"
