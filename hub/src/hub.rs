@@ -204,16 +204,11 @@ impl Hub {
         if !self.knowledge.is_news(caller, version) {
             return Ok(());
         }
-        let shared = self.clone();
-        let look = move |tx: &mut Tx<'_>| {
-            let at = tenure::standpoint(tx, caller.store, caller.epoch)?;
-            // A store says how far it is before it makes the report that rides along; without one it had told everything, or has moved nothing since its hello.
-            let end = at.map_or(caller.head, |at| at.heard.seq.max(caller.head));
-            let Some(learnt) = shared.knowledge.say(caller, Word { version, end }) else { return Ok(None) };
-            let idle = hot::idle_at(tx, (caller.store, caller.epoch), (learnt.after, version))?;
-            Ok::<_, StoreError>(Some((learnt, idle)))
-        };
-        let Some((learnt, idle)) = self.store.read(look).await? else { return Ok(()) };
+        // A store says how far it is before it makes the report that rides along; without one it had told everything, or has moved nothing since its hello.
+        let standpoint = move |tx: &mut Tx<'_>| tenure::standpoint(tx, caller.store, caller.epoch);
+        let end = self.store.read(standpoint).await?.map_or(caller.head, |at| at.heard.seq.max(caller.head));
+        let Some(learnt) = self.knowledge.say(caller, Word { version, end }) else { return Ok(()) };
+        // Nothing is waited for in between: a store that hangs up there would leave everybody with a task that nobody started.
         if learnt.is_to_be_noted {
             let hub = self.clone();
             self.tasks.spawn(async move {
@@ -226,7 +221,8 @@ impl Hub {
                 }
             });
         }
-        for purse in idle {
+        let idle = move |tx: &mut Tx<'_>| hot::idle_at(tx, (caller.store, caller.epoch), (learnt.after, version));
+        for purse in self.store.read(idle).await? {
             self.recalls.ask(caller.store, purse);
         }
         Ok(())
