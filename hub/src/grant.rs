@@ -330,7 +330,7 @@ fn spenders(tx: &mut Tx<'_>, hub: &Hub, look: &Look, cards: &[Card]) -> Result<V
         for other in rows::lines(tx, Purse { account: card.account, unit: need.unit })? {
             let known = found.iter().any(|place| (place.card, place.store) == (need.card, other.store));
             if other.store != look.caller.store && other.line.seen.spent_minor > 0 && !known {
-                found.push(place(tx, hub, need.card, other.store, false)?);
+                found.push(place(tx, hub, need.card, other.store, other.suspense.is_some())?);
             }
         }
         // What was overdrawn stands on no line of the account: who buys the card next must neither pay it nor get what comes back of it.

@@ -9,7 +9,7 @@ use crate::exception::close_by_itself;
 use crate::lender::Lenders;
 use crate::report::behind_subject;
 use crate::review;
-use crate::store::{Store, StoreError, Tx, card, device, exception, journal};
+use crate::store::{Store, StoreError, Tx, card, device, exception, journal, tenure};
 use crate::unsold::{self, Found};
 
 /// How long a segment waits for the ones before it until somebody is told: an upload that came out of order is over long before.
@@ -97,8 +97,12 @@ fn changes(tx: &mut Tx<'_>, now: Instant) -> Result<Changes, StoreError> {
     Ok(changes)
 }
 
-/// A withdrawn card, when its account is empty and owes nothing, as far as every store with a line has told.
+/// A withdrawn card, when its account is empty and owes nothing, as far as every store with a line has told. A restored hub knows of none before it has heard
+/// every store: it may have forgotten lines and loads.
 fn sellable(tx: &mut Tx<'_>, lenders: &Lenders, number: CardNumber) -> Result<Option<Card>, StoreError> {
+    if tenure::recovers(tx)? {
+        return Ok(None);
+    }
     let Some(card) = card::find(tx, number)?.filter(|card| card.status == CardStatus::Withdrawn) else {
         return Ok(None);
     };

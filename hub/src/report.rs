@@ -364,10 +364,11 @@ pub fn take_card(
     }
     // Only here it is known whether anything is left behind a card that was sold: while there is, nobody can buy it.
     let held = if is_undone { behind(tx, &card)? } else { None };
-    // A debt, or one that may come yet, keeps the card out of sale too, until reconcile finds that there is none.
+    // A debt, or one that may come yet, keeps the card out of sale too, until reconcile finds that there is none. A restored hub may have forgotten both, and
+    // what other stores hold.
     let owes = is_undone
         && !card::others_in_use(tx, &card)?
-        && Lenders::read(tx)?.may_stand(tx, card.account, (None, Some(store)))?;
+        && (tenure::recovers(tx)? || Lenders::read(tx)?.may_stand(tx, card.account, (None, Some(store)))?);
     let status = match (is_undone, &held) {
         (true, None) if !owes => CardStatus::Blank,
         (true, _) => CardStatus::Withdrawn,

@@ -297,13 +297,13 @@ pub(super) fn read_accounted(row: &Row<'_>, first: usize) -> Result<Accounted, S
     })
 }
 
-/// Forgets which cards the living epochs have.
+/// Forgets which cards the living epochs have, and what of their words to the life before was refused.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn forget_cards(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let sql = "UPDATE tenure SET cards_version = 0, cards_seq = 0, awaited_version = 0, awaited_seq = 0, accounted_version = 0 \
-               WHERE standing = 'living'";
+    let sql = "UPDATE tenure SET cards_version = 0, cards_seq = 0, awaited_version = 0, awaited_seq = 0, accounted_version = 0, \
+               telling_refused = '' WHERE standing = 'living'";
     tx.execute(sql, &[])?;
     Ok(())
 }

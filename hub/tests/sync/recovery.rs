@@ -10,7 +10,7 @@ use huitong_hub::hub::Hub;
 use huitong_hub::recovery::{self, Mark, RecoveryError, Restored};
 use huitong_hub::store::engine::{Store, StoreError, Tx};
 use huitong_hub::store::{allotment, card as cards, device, exception, organisation, tenure};
-use huitong_hub::{api, fence, suspense, verify};
+use huitong_hub::{api, fence, reconcile, suspense, verify};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
 use huitong_protocol::card::{CardChange, CardStatus};
 use huitong_protocol::id::{Epoch, Seq};
@@ -265,6 +265,26 @@ async fn who_leaves_out_the_beginning_has_not_told_everything() {
     assert!(!one.send_report(part(&one, (12, 13), true)).await.unwrap().untold, "nobody waits for it any more");
     assert_eq!((waited_for(&hub).await, free(&hub).await), (0, 0));
     assert_eq!(two.ask(80).await.grants, Vec::new(), "all of it is with the other store");
+}
+
+#[tokio::test]
+async fn a_card_whose_sale_is_undone_is_not_sold_again_before_all_were_heard() {
+    let (_world, hub, one, two, _image) = forgetful().await;
+    let number = crate::fake::card(3);
+    let status = async || {
+        let found = hub.store.read(move |tx| huitong_hub::store::card::find(tx, number)).await.unwrap();
+        found.unwrap().status
+    };
+    let mut report = two.report(account(3));
+    report.cards = vec![CardChange { number, status: CardStatus::Withdrawn, stamp: Stamp(hub.now().0) }];
+    two.send_report(report).await.unwrap();
+    assert_eq!(status().await, CardStatus::Withdrawn, "the other store may hold some of it, or have lent to it");
+    reconcile::run(&hub.store, hub.now()).await.unwrap();
+    assert_eq!(status().await, CardStatus::Withdrawn);
+    one.send_report(part(&one, (0, 9), true)).await.unwrap();
+    assert_eq!(waited_for(&hub).await, 0);
+    reconcile::run(&hub.store, hub.now()).await.unwrap();
+    assert_eq!(status().await, CardStatus::Blank);
 }
 
 #[tokio::test]
