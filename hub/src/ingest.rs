@@ -302,9 +302,16 @@ fn join(
     let common = segment.last.seq.min(journal.head.seq);
     let theirs =
         segment.entries.iter().find(|entry| entry.seq == common).map_or(segment.previous.hash, |entry| entry.hash);
+    // A hub that lacks what it says to hold has a fault of its own. That proves no fork, which would stop the value of every store that calls.
     let ours = rows::hash_at(tx, place.store, place.epoch, common)?;
-    if ours != Some(theirs) {
-        let ours = ours.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
+    let ours = ours.filter(|ours| common < journal.head.seq || *ours == journal.head.hash);
+    let ours = ours.ok_or_else(|| StoreError::Value {
+        table: "entry",
+        column: "hash",
+        row: format!("{}-{}-{common}", place.store, place.epoch),
+        fault: "is missing, or is not the one that the journal's head says".to_owned(),
+    })?;
+    if ours != theirs {
         return Ok(Some(format!(
             "entry {}-{}-{common} is held with hash {ours} and came with {theirs}",
             place.store, place.epoch

@@ -1,8 +1,8 @@
 //! Report: what a store says of its counters and cards, taken into the hub's view line by line. A line that cannot be right is refused and recorded; the
 //! others are taken.
 //!
-//! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are. Nor is an epoch heard that was ended, or
-//! another session than that of the last turn. A hub that was restored takes the reports of each epoch as they come, until it has told everything, since it
+//! Of two copies of a store neither can be believed: once its journal has forked, its counters stay as they are, and whichever copy calls is told so. Nor is
+//! an epoch heard that was ended, or another session than that of the last turn. A hub that was restored takes the reports of each epoch as they come, until it has told everything, since it
 //! has forgotten what it granted (`crate::recovery`); who left something out is told to begin anew. What a store adopted beyond its grants proves, else, that the hub was restored and nobody told it: that
 //! line is refused and the proof written down, and all else that the store says is taken.
 //!
@@ -83,10 +83,11 @@ pub fn check(caller: Caller, report: &Report) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether whoever asks is heard: a living epoch, in the session of the hello that was answered last. Asked in the transaction that acts on what they say.
+/// Whether whoever asks is heard: a living epoch whose journal has not forked, in the session of the hello that was answered last. Asked in the transaction
+/// that acts on what they say.
 ///
 /// # Errors
-/// [`SyncFault::Fenced`], [`SyncFault::SessionUnknown`], [`SyncFault::StoreUnknown`].
+/// [`SyncFault::Fenced`], [`SyncFault::SessionUnknown`], [`SyncFault::StoreUnknown`], [`SyncFault::Copied`].
 pub fn admit(tx: &mut Tx<'_>, caller: Caller) -> Result<Standpoint, Refusal> {
     let at = tenure::standpoint(tx, caller.store, caller.epoch)?.ok_or_else(|| {
         let words = format!("store {} was never enrolled here with epoch {}", caller.store, caller.epoch);
@@ -99,7 +100,21 @@ pub fn admit(tx: &mut Tx<'_>, caller: Caller) -> Result<Standpoint, Refusal> {
         let words = "the store has begun another session since; say hello again";
         return Err(Refusal::new(SyncFault::SessionUnknown, words));
     }
+    // The copy that brought no contradiction does not know of it, and would spend on.
+    if journal::find(tx, caller.store, caller.epoch)?.forked {
+        return Err(forked(caller.store, caller.epoch));
+    }
     Ok(at)
+}
+
+/// The answer to a living epoch of which two journals came. That it is not ended by itself leaves both copies' words to whoever looks into it.
+#[must_use]
+pub fn forked(store: StoreId, epoch: Epoch) -> Refusal {
+    let words = format!(
+        "the journal of epoch {epoch} of store {store} came with two different ends, so there are two copies of its database; stop both, and enrol one of \
+         them again with a new token"
+    );
+    Refusal::new(SyncFault::Copied, words)
 }
 
 /// The answer to an epoch that ended.
@@ -118,16 +133,9 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
     let at = admit(tx, caller)?;
     let mut taken = Taken::default();
     let (mut releases, mut changed) = (0, false);
-    let forked = journal::find(tx, caller.store, caller.epoch)?.forked;
     let mut skew = (!report.stamp.is_plausible_at(now)).then_some(report.stamp);
     for line in &report.counters {
         taken.accounts.push(line.account);
-        if forked {
-            let reason =
-                "the store's journal has forked; its value waits until head office has looked into it".to_owned();
-            taken.refused.push(RefusedLine { account: line.account, unit: line.unit, reason });
-            continue;
-        }
         if !line.stamp.is_plausible_at(now) {
             skew = skew.max(Some(line.stamp));
         }
@@ -179,8 +187,7 @@ pub fn take(tx: &mut Tx<'_>, root: &Root, caller: Caller, report: &Report, now: 
         };
         exception::raise(tx, &finding, now)?;
     }
-    let is_refused = forked || !taken.refused.is_empty();
-    let part = part(&at, report, is_refused);
+    let part = part(&at, report, !taken.refused.is_empty());
     taken.untold = at.is_waited_for && at.told.misses_before(&Sound, &part);
     // Up to its head everything was told only when nothing was left out before it.
     let through = if taken.untold { Seq::ZERO } else { report.head.seq };

@@ -63,6 +63,27 @@ pub fn compare<E>(
     Ok(if own_hash == Some(shown.head.hash) { Seen::Inside } else { Seen::Broken(Break::Differs) })
 }
 
+/// Who is wrong when a hub says that it holds a journal which the store's own does not contain.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Contradiction {
+    /// There are two databases: another copy of this one brought the entries, or this one was put back and has forgotten them.
+    Copy,
+    /// The hub, which says something else than it said before.
+    Hub,
+}
+
+/// Who is wrong. `acknowledged` is the end of what the hub acknowledged of this very journal in the same life, `held` the end of what it says that it holds,
+/// which contradicts the journal or is beyond its end.
+///
+/// A hub that was put back holds less, and a beginning of the journal contradicts nothing. Entries that are held never change: a hub that acknowledged this
+/// journal beyond the position where it now has something else has a fault of its own, and every store will find it so. That stops nobody's value. Of what no
+/// hub acknowledged here, the store cannot tell a hub's fault from a copy's entries; then value stops, as a quarantine too many costs an enrolment, and a
+/// copy that nobody sees costs what both hold.
+#[must_use]
+pub const fn contradiction(acknowledged: Seq, held: Seq) -> Contradiction {
+    if held.0 <= acknowledged.0 { Contradiction::Hub } else { Contradiction::Copy }
+}
+
 /// What a running store knows of its own continuity. `T` names who proves it: a till, or the hub.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Continuity<T> {
@@ -158,6 +179,14 @@ mod tests {
         assert_eq!(seen(&["sale"], 2, Head::START), Seen::Inside, "a till that saw the empty journal");
         assert_eq!(seen(&["sale"], 3, told[0]), Seen::Broken(Break::Epoch));
         assert_eq!(seen(&["x"], 1, told[2]), Seen::Inside, "what an epoch before this one was told counts no more");
+    }
+
+    #[test]
+    fn a_hub_that_unsays_what_it_acknowledged_proves_no_copy() {
+        assert_eq!(contradiction(Seq(5), Seq(5)), Contradiction::Hub);
+        assert_eq!(contradiction(Seq(5), Seq(1)), Contradiction::Hub);
+        assert_eq!(contradiction(Seq(5), Seq(6)), Contradiction::Copy);
+        assert_eq!(contradiction(Seq::ZERO, Seq(1)), Contradiction::Copy, "nothing was acknowledged yet");
     }
 
     #[test]

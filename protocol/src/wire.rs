@@ -773,7 +773,7 @@ pub enum SyncFault {
     Token,
     /// The entries contradict what the hub holds: a fork. An alarm is raised.
     Fork,
-    /// Another copy of the store has used its turn of the sync ratchet: no value moves until the store has a new epoch.
+    /// Another copy of the store has used its turn of the sync ratchet, or another journal of the epoch came: no value moves until the store has a new epoch.
     Copied,
     /// The epoch was ended by head office: no value moves until the store has a new one.
     Fenced,

@@ -37,17 +37,17 @@ fn seed() -> u64 {
 }
 
 /// A hub and a store on disk, enrolled and paired by their own commands.
-struct Shop {
+pub(crate) struct Shop {
     _folder: tempfile::TempDir,
-    hub_data: PathBuf,
-    edge_data: PathBuf,
+    pub(crate) hub_data: PathBuf,
+    pub(crate) edge_data: PathBuf,
     hub_address: SocketAddr,
     edge_address: SocketAddr,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Shop {
-    async fn set_up() -> anyhow::Result<(Self, Daemon)> {
+    pub(crate) async fn set_up() -> anyhow::Result<(Self, Daemon)> {
         let folder = tempfile::tempdir()?;
         let (hub_data, edge_data) = (folder.path().join("hub"), folder.path().join("edge"));
         std::fs::create_dir_all(&hub_data)?;
@@ -92,12 +92,17 @@ impl Shop {
         Ok((shop, hub))
     }
 
-    async fn start_hub(&self) -> anyhow::Result<Daemon> {
+    pub(crate) async fn start_hub(&self) -> anyhow::Result<Daemon> {
         let listen = format!("listen={}", self.hub_address);
         Daemon::start("huitong-hub", &self.hub_data, self.hub_address, &["--set".to_owned(), listen]).await
     }
 
     async fn start_edge(&self) -> anyhow::Result<Daemon> {
+        self.start_edge_with(&[]).await
+    }
+
+    /// With settings of its own.
+    pub(crate) async fn start_edge_with(&self, own: &[&str]) -> anyhow::Result<Daemon> {
         let set = |text: String| ["--set".to_owned(), text];
         let args = [
             set(format!("api.listen={}", self.edge_address)),
@@ -106,17 +111,22 @@ impl Shop {
             set("sync.retry_min=20ms".to_owned()),
             set("sync.retry_max=200ms".to_owned()),
         ]
+        .into_iter()
+        .chain(own.iter().map(|own| set((*own).to_owned())))
+        .collect::<Vec<_>>()
         .concat();
         Daemon::start("huitong-edge", &self.edge_data, self.edge_address, &args).await
     }
 
     fn till(&self) -> anyhow::Result<Till> {
+        self.till_with(&self.token)
+    }
+
+    /// A till that has seen nothing yet, with a token.
+    pub(crate) fn till_with(&self, token: &str) -> anyhow::Result<Till> {
         let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
-        Ok(Till::new(
-            Line::Http { client, base: format!("http://{}", self.edge_address) },
-            self.token.clone(),
-            Currency::CNY,
-        ))
+        let line = Line::Http { client, base: format!("http://{}", self.edge_address) };
+        Ok(Till::new(line, token.to_owned(), Currency::CNY))
     }
 }
 

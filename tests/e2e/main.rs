@@ -9,6 +9,7 @@ mod demo;
 mod disk;
 mod enrolment;
 mod explain;
+mod fork;
 mod kill;
 mod lines;
 mod openapi;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use huitong_protocol::allotment::rule::Sound;
-use huitong_protocol::continuity::{Break, Continuity, Seen, compare};
+use huitong_protocol::continuity::{Break, Continuity, Contradiction, Seen, compare, contradiction};
 use huitong_protocol::id::{Epoch, Seq, TerminalId};
 use huitong_protocol::journal::Head;
 use huitong_protocol::ledger::ValueGate;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 pub use marker::{Marked, Marker, MarkerError};
 
 use crate::store::tenure::{self, Excused, HubTurn, Quarantine};
-use crate::store::{Chain, Committed, ReadTx, Store, StoreError, journal, setting, till};
+use crate::store::{Chain, Committed, ReadTx, Store, StoreError, journal, setting, sync_state, till};
 use crate::till::TokenKey;
 
 /// The alarm of a marker that was left behind stands here among the settings.
@@ -287,7 +287,38 @@ impl Keeper {
         Ok(())
     }
 
-    /// The hub welcomed the hello with this nonce, and said how far it heard. Gives whether a session begins.
+    /// A life of the hub says how far it holds this journal. What the journal does not contain is a fork, unless the hub contradicts itself. Gives whether the
+    /// store goes on.
+    ///
+    /// # Errors
+    /// As [`Keeper::shown`].
+    pub async fn held_by_hub(&self, store: &Store, life: u64, held: Head, now: Instant) -> Result<bool, StoreError> {
+        let Some(own) = own(&store.committed()) else { return Ok(true) };
+        let held = Witness { epoch: own.epoch, head: held };
+        let Seen::Broken(how) = look(store, &held)? else { return Ok(true) };
+        let acknowledged = store.read(|tx| {
+            let known = sync_state::get(tx)?.acknowledged;
+            // What another life of the hub acknowledged says nothing of this one.
+            let counts = store.committed().hub_turn.life == life && journal::contains(tx, known)?;
+            Ok::<_, StoreError>(if counts { known.seq } else { Seq::ZERO })
+        })?;
+        match contradiction(acknowledged, held.head.seq) {
+            Contradiction::Copy => {
+                let why = format!("head office holds this store's journal up to {held}, and {}", words(how));
+                self.quarantine(store, why, Some(&held), now).await?;
+                Ok(false)
+            }
+            Contradiction::Hub => {
+                tracing::error!(
+                    "Head office holds this store's journal up to {held}, which contradicts what it acknowledged up to entry {acknowledged}: its own database \
+                     is at fault, and stored value goes on here"
+                );
+                Ok(true)
+            }
+        }
+    }
+
+    /// The hub welcomed the hello with this nonce, and said how far it heard and how far it holds the journal. Gives whether a session begins.
     ///
     /// # Errors
     /// As [`Keeper::shown`].
@@ -296,7 +327,7 @@ impl Keeper {
         store: &Store,
         nonce: u64,
         turn: HubTurn,
-        heard: &Witness,
+        (heard, held): (&Witness, Head),
         now: Instant,
     ) -> Result<bool, StoreError> {
         // What answers no question of this process says nothing about it.
@@ -306,6 +337,10 @@ impl Keeper {
         if let Seen::Broken(how) = look(store, heard)? {
             let why = format!("head office has heard this store up to {heard}, and {}", words(how));
             self.quarantine(store, why, Some(heard), now).await?;
+            return Ok(false);
+        }
+        // Reports may lag behind the journal: a store of which a till is awaited reports nothing, and sends its journal all the same.
+        if !self.held_by_hub(store, turn.life, held, now).await? {
             return Ok(false);
         }
         if !store.write(move |tx| tenure::welcomed(tx, nonce, turn)).await? {

@@ -493,7 +493,7 @@ async fn a_hub_that_does_not_hear_the_epoch_stops_value_and_one_that_is_busy_doe
 
 #[tokio::test]
 async fn an_epoch_that_is_ended_while_its_session_runs_spends_no_more() {
-    for fault in [SyncFault::Fenced, SyncFault::Copied] {
+    for fault in [SyncFault::Fenced, SyncFault::Copied, SyncFault::Fork] {
         let mut town = Town::new(MarkerDir::Auto).await;
         assert_eq!(town.by_t1("/v1/sales", &by_card(1)).await["decision"], "approved");
         town.office.with(|office| office.refuse_session = Some(fault));

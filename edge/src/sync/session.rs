@@ -185,7 +185,7 @@ impl Session {
     ///
     /// # Errors
     /// [`CallError`]; after [`CallError::Down`] the hub may have done what was asked. A refusal as unknown ends the session, and the next
-    /// [`Session::live`] begins another; one that says that the epoch ended, or has a copy, puts the store into quarantine.
+    /// [`Session::live`] begins another; one that says that the epoch ended, or has a copy or another journal, puts the store into quarantine.
     pub async fn call<Q, A>(
         &self,
         live: &Live,
@@ -206,21 +206,25 @@ impl Session {
             Err(CallError::Refused { fault: SyncFault::SessionUnknown, .. }) => self.forget(live.number).await,
             // Somebody ended the epoch, or it turned out that there is a copy, while this session ran: as in answer to a hello.
             Err(CallError::Refused { fault: SyncFault::Fenced | SyncFault::Copied, message }) => {
-                self.forget(live.number).await;
-                let reason = unheard(message);
-                if let Err(error) =
-                    self.store.continuity().quarantine(&self.store, reason, None, self.clock.now()).await
-                {
-                    // It holds for this process, and the next one is told so again.
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "The quarantine could not be written down"
-                    );
-                }
+                self.quarantine(live, message).await;
+            }
+            // An upload may be of the journal of an epoch before this one, which says nothing of this: who sends it knows.
+            Err(CallError::Refused { fault: SyncFault::Fork, message }) if path != path::UPLOAD => {
+                self.quarantine(live, message).await;
             }
             _ => {}
         }
         answer
+    }
+
+    /// The hub says within a session that there is another copy of this database, or that the epoch is over: the session ends, and value stops. Cash goes on.
+    pub(super) async fn quarantine(&self, live: &Live, message: &str) {
+        self.forget(live.number).await;
+        let stopped = self.store.continuity().quarantine(&self.store, unheard(message), None, self.clock.now()).await;
+        if let Err(error) = stopped {
+            // It holds for this process, and the next one is told so again.
+            tracing::error!(error = &error as &dyn std::error::Error, "The quarantine could not be written down");
+        }
     }
 
     /// A life of the hub took a report that was made at this end of the journal. The next hello says so: a hub that has not heard of it was put back.
@@ -293,7 +297,8 @@ impl Session {
         let turn = HubTurn { life: welcome.hub_incarnation, turn: welcome.turn };
         let heard = Witness { epoch, head: welcome.heard };
         let now = self.clock.now();
-        if !keeper.welcomed(&self.store, turn_nonce, turn, &heard, now).await.map_err(unwritten)? {
+        let known = (&heard, welcome.journal_head);
+        if !keeper.welcomed(&self.store, turn_nonce, turn, known, now).await.map_err(unwritten)? {
             return Err(if keeper.is_quarantined() { CallError::Quarantined } else { CallError::NotOurs });
         }
         committed.hub_clock.answered(&self.clock, asked_ms, welcome.server_time_ms);

@@ -137,6 +137,8 @@ pub(crate) struct Office {
     pub(crate) refusals: Vec<SyncFault>,
     /// What the store said of its policies, in order.
     pub(crate) policy_states: Vec<PolicyState>,
+    /// What it says that it holds of the journal when it takes a segment.
+    pub(crate) says_to_hold: Option<Head>,
     /// How far it says that it heard the store.
     pub(crate) heard: Option<Head>,
     /// What it says to every hello.
@@ -355,7 +357,8 @@ impl FakeOffice {
                     session,
                     hub_incarnation: office.incarnation,
                     server_time_ms: office.time(),
-                    journal_head: office.head(),
+                    // Its journal is that of the first epoch.
+                    journal_head: if office.replaced > 0 { Head::START } else { office.head() },
                     turn: hello.turn + 1,
                     heard: office.heard.unwrap_or(Head::START),
                     tells_all: false,
@@ -437,6 +440,16 @@ impl FakeOffice {
             })
             .collect();
         assert_eq!(head, segment.last);
+        if segment.epoch > Epoch(1) {
+            let (quarantined, days) = (Vec::new(), Vec::new());
+            return Ok(Uploaded { journal_head: segment.last, missing: None, quarantined, days, heard: None });
+        }
+        let own = Self::hash_at(office, segment.previous.seq.0);
+        if own.is_some_and(|own| own != segment.previous.hash)
+            || rows.iter().any(|(seq, hash, _)| Self::hash_at(office, seq.0).is_some_and(|own| own != *hash))
+        {
+            return refuse(409, SyncFault::Fork, "another entry is held there");
+        }
         verify(segment.previous, rows.iter().map(|(seq, hash, bytes)| (*seq, *hash, bytes.as_slice()))).unwrap();
         let mut days = Vec::new();
         let may_add = office.ended.is_none_or(|heard| segment.heard.may_add(&heard, office.head().seq));
@@ -453,7 +466,13 @@ impl FakeOffice {
                 days.push(DayVerdict { business_day: seal.business_day, seal_seq: seq, differences: Vec::new() });
             }
         }
-        Ok(Uploaded { journal_head: office.head(), missing: None, quarantined: Vec::new(), days, heard: office.ended })
+        let journal_head = office.says_to_hold.unwrap_or(office.head());
+        Ok(Uploaded { journal_head, missing: None, quarantined: Vec::new(), days, heard: office.ended })
+    }
+
+    fn hash_at(office: &Office, seq: u64) -> Option<Hash> {
+        let held = office.entries.get(..usize::try_from(seq).unwrap())?;
+        Some(held.iter().fold(Head::START, |head, bytes| head.push(bytes)).hash)
     }
 
     /// Holds the poll until there is something.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use huitong_protocol::allotment::{HubEvent, step};
 use huitong_protocol::card::CardStatus;
-use huitong_protocol::id::AccountId;
+use huitong_protocol::id::{AccountId, Hash, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::Assured;
 use huitong_protocol::wire::{DatasetKind, DatasetRow, Recall, SyncFault, path};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::session::{Enrolment, Session};
+use super::session::{CallError, Enrolment, Session};
 use super::status::DayState;
 use super::testing::{
     CNY, FakeOffice, HandClock, MORNING, Office, Shop, TOKEN, card, document_row, number, parts, policy, purse,
@@ -643,20 +643,98 @@ async fn an_upload_goes_on_from_where_the_hub_is_whatever_was_lost() {
     assert_eq!(acknowledged, shop.edge.store().head());
 }
 
+/// What a copy of the store brought.
+fn brought_by_a_copy(office: &mut Office) {
+    office.entries = vec![b"not ours".to_vec()];
+    office.forget_entries_after(1);
+}
+
+/// Value is stopped in this shop, now and after a restart; goods are sold for cash all the same.
+async fn spends_nothing_and_takes_cash(shop: Shop) {
+    let line = json!({"sku": "A1", "quantity_thousandths": 1000, "gross_minor": 100, "net_minor": 100});
+    let tender = json!({"tender": "cash", "amount_minor": 100});
+    let cash = json!({"currency": "CNY", "lines": [line], "tenders": [tender]});
+    assert_eq!(shop.spend(1, 5).await["code"], "value_quarantined");
+    shop.post("/v1/sales", &cash).await;
+    let shop = shop.restart().await;
+    assert_eq!(shop.spend(1, 5).await["code"], "value_quarantined");
+    shop.post("/v1/sales", &cash).await;
+}
+
 #[tokio::test]
-async fn a_hub_with_another_journal_raises_an_alarm_and_gets_nothing() {
+async fn a_hub_that_holds_another_journal_stops_value_and_gets_nothing() {
     let shop = Shop::new(AT_CLOSE, 0).await;
     shop.reload(1, 10).await;
     shop.office.with(|office| {
-        office.entries = vec![b"not ours".to_vec()];
-        office.forget_entries_after(1);
+        brought_by_a_copy(office);
         office.forget_sessions();
     });
+    assert!(matches!(shop.edge.upload().await, Err(SyncError::Call(_))));
+    assert!(shop.edge.store().continuity().is_quarantined());
+    assert_eq!(shop.office.with(|office| office.segments), 0);
+    spends_nothing_and_takes_cash(shop).await;
+}
+
+#[tokio::test]
+async fn a_hub_that_holds_more_than_this_journal_stops_value() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 10).await;
+    shop.edge.upload().await.unwrap();
+    shop.office.with(|office| {
+        let more = (0..9_u8).map(|no| vec![no]);
+        office.entries.extend(more);
+        let held = office.entries.len();
+        office.forget_entries_after(held);
+        office.forget_sessions();
+    });
+    assert!(shop.edge.reconnect().await.is_err());
+    spends_nothing_and_takes_cash(shop).await;
+}
+
+#[tokio::test]
+async fn a_copy_that_uploads_while_this_session_runs_stops_value_here() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
     shop.edge.reconnect().await.unwrap();
+    shop.reload(1, 10).await;
+    // The hub refuses what contradicts that.
+    shop.office.with(brought_by_a_copy);
+    let refused = shop.edge.upload().await;
+    assert!(matches!(refused, Err(SyncError::Call(CallError::Refused { fault: SyncFault::Fork, .. }))), "{refused:?}");
+    assert!(shop.edge.sync_status().unwrap().faults.diverged.is_some());
+    spends_nothing_and_takes_cash(shop).await;
+    // The answer to a segment of its own names what it holds instead.
+    let shop = Shop::with(Shop::office(AT_CLOSE, 0), |config| config.sync.upload_entries_max = 1).await;
+    shop.reload(1, 10).await;
+    shop.office.with(|office| office.says_to_hold = Some(Head { seq: Seq(1), hash: Hash::of(b"not ours") }));
     let diverged = shop.edge.upload().await;
     assert!(matches!(diverged, Err(SyncError::Diverged { hub_seq: 1, .. })), "{diverged:?}");
     assert!(shop.edge.sync_status().unwrap().faults.diverged.is_some());
-    assert_eq!(shop.office.with(|office| office.segments), 0);
+    spends_nothing_and_takes_cash(shop).await;
+}
+
+#[tokio::test]
+async fn a_hub_that_unsays_what_it_acknowledged_stops_nobodys_value() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 10).await;
+    shop.edge.upload().await.unwrap();
+    let acknowledged = || shop.edge.store().read(sync_state::get).unwrap().acknowledged;
+    let before = acknowledged();
+    assert!(before.seq > Seq(1));
+    shop.office.with(|office| {
+        brought_by_a_copy(office);
+        office.forget_sessions();
+    });
+    shop.edge.reconnect().await.unwrap();
+    assert!(matches!(shop.edge.upload().await, Err(SyncError::Diverged { hub_seq: 1, .. })));
+    assert!(shop.edge.sync_status().unwrap().faults.diverged.is_some(), "and it is named");
+    assert_eq!((shop.spend(1, 5).await["decision"].clone(), acknowledged()), (json!("approved"), before));
+    // Another life acknowledged nothing of what it has otherwise.
+    shop.office.with(|office| {
+        office.forget_sessions();
+        office.incarnation += 1;
+    });
+    assert!(shop.edge.reconnect().await.is_err());
+    spends_nothing_and_takes_cash(shop).await;
 }
 
 #[tokio::test]

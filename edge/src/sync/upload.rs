@@ -13,11 +13,12 @@ use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::HeardEntry;
 use huitong_protocol::time::BusinessDay;
 use huitong_protocol::wire::{
-    DayVerdict, Quarantined, SEGMENT_BYTES_MAX, Segment, SegmentEntries, Uploaded, path, to_msgpack,
+    DayVerdict, Quarantined, SEGMENT_BYTES_MAX, Segment, SegmentEntries, SyncFault, Uploaded, path, to_msgpack,
 };
 use serde_bytes::ByteBuf;
 use tokio::task::JoinSet;
 
+use super::session::CallError;
 use super::{Link, SyncError};
 use crate::store::{Store, StoreError, day, journal, sync_state};
 
@@ -67,13 +68,23 @@ pub async fn run(link: &Arc<Link>) -> Result<UploadDone, SyncError> {
     let done = UploadDone { segments: 0, acknowledged_seq: begin.seq, days: Vec::new(), quarantined: Vec::new() };
     let mut push = Push { link, goal, holds: begin, done };
     let result = push.all().await;
-    cursor.holds = Some(push.holds);
-    note(link, live.turn.life, push.holds, &push.done).await?;
+    let holds = push.holds;
+    cursor.holds = Some(holds);
+    // What is not this journal, nobody acknowledged of it.
+    let is_ours = !matches!(result, Err(SyncError::Diverged { .. }));
+    note(link, live.turn.life, is_ours.then_some(holds), &push.done).await?;
     let result = result.map(|()| push.done);
     match &result {
         Err(error @ SyncError::Diverged { .. }) => {
             tracing::error!(error = %error, "Alarm: {error}");
             link.notices.diverged(&error.to_string());
+            link.store.continuity().held_by_hub(&link.store, live.turn.life, holds, link.clock.now()).await?;
+        }
+        // Of two journals the hub holds the other one: it proved each entry of both, and names where they part. Its own faults it calls so.
+        Err(SyncError::Call(CallError::Refused { fault: SyncFault::Fork, message })) => {
+            tracing::error!("Alarm: {message}");
+            link.notices.diverged(message);
+            link.session.quarantine(&live, message).await;
         }
         _ => link.notices.chain_agrees(),
     }
@@ -206,10 +217,11 @@ pub(super) fn segment(
 }
 
 /// Writes down what the hub said, for `status` and the day's report.
-async fn note(link: &Link, life: u64, holds: Head, done: &UploadDone) -> Result<(), StoreError> {
+async fn note(link: &Link, life: u64, holds: Option<Head>, done: &UploadDone) -> Result<(), StoreError> {
     link.notices.quarantined(&done.quarantined);
     let known = link.store.read(sync_state::get)?.acknowledged;
-    if known == holds && done.days.is_empty() {
+    let news = holds.filter(|holds| *holds != known);
+    if news.is_none() && done.days.is_empty() {
         return Ok(());
     }
     // A segment that was offered again brings its verdict again: the last word counts.
@@ -218,7 +230,9 @@ async fn note(link: &Link, life: u64, holds: Head, done: &UploadDone) -> Result<
     link.store
         .write(move |tx| {
             // What an earlier life of the hub held says nothing of this one.
-            if tx.chain().hub_turn.life == life {
+            if let Some(holds) = news
+                && tx.chain().hub_turn.life == life
+            {
                 sync_state::acknowledge(tx, holds)?;
             }
             for verdict in days.values() {

@@ -3,19 +3,19 @@
 use huitong_hub::ingest;
 use huitong_hub::inspect::Place;
 use huitong_hub::store::engine::StoreError;
-use huitong_hub::store::{day, journal as rows, overdraft as debts};
+use huitong_hub::store::{allotment as lines, day, journal as rows, overdraft as debts};
 use huitong_protocol::allotment::{Purse, StoreEvent};
 use huitong_protocol::entry::{
     Allotment, AllotmentChange, Body, CardSale, CardStatusChange, DayOpen, Entry, Sale, TenderLine, UnreferencedReturn,
     Void,
 };
-use huitong_protocol::id::{AccountId, Seq, StoreId};
+use huitong_protocol::id::{AccountId, Epoch, Seq, StoreId};
 use huitong_protocol::journal::{Head, Range};
 use huitong_protocol::money::Currency;
 use huitong_protocol::movement::{Movement, MovementKind};
 use huitong_protocol::till::AMOUNT_MINOR_MAX;
 use huitong_protocol::unit::Unit;
-use huitong_protocol::wire::{SEGMENT_BYTES_MAX, Segment, SyncFault};
+use huitong_protocol::wire::{Answer, Poll, Polled, SEGMENT_BYTES_MAX, Segment, SyncFault, path};
 use proptest::prelude::*;
 
 use crate::fake::{CNY, FakeStore, GROUP, World, account, card, fault, pack};
@@ -230,13 +230,34 @@ async fn a_fork_is_alarmed_and_nothing_more_is_taken() {
     assert_eq!(world.exceptions().await, ["unreferenced_return", "fork"]);
     store.journal = honest;
     store.write(reload(1));
-    assert_eq!(fault(store.upload(store.segment(5, 6)).await), SyncFault::Fork, "closed until somebody has looked");
-    // Neither copy gets value or is believed.
+    assert_eq!(fault(store.upload(store.segment(5, 6)).await), SyncFault::Copied, "closed until somebody has looked");
+    // Neither copy gets value or is believed, and each is told so, whatever it calls for.
+    let (id, purse) = (store.id, Purse { account: account(1), unit: CNY });
+    let counted = world.read(move |tx| lines::line(tx, purse, id, Epoch(1))).await;
     world.load(account(1), 100).await;
     store.step(StoreEvent::Load { amount_minor: 10 });
-    assert_eq!(store.send_report(store.report(account(1))).await.unwrap().refused.len(), 1);
-    let answer = store.ask(5).await;
-    assert_eq!((answer.grants.len(), answer.body.totals[0].balance_minor), (0, 100));
+    assert_eq!(fault(store.send_report(store.report(account(1))).await), SyncFault::Copied);
+    let poll = Poll { wait_ms: 0, recalls_through: 0, cards_version: 0 };
+    let polled: Result<Answer<Polled>, _> = store.call(path::POLL, None, poll).await;
+    assert_eq!(fault(polled), SyncFault::Copied);
+    assert_eq!(fault(store.say_hello(&store.hello_body()).await), SyncFault::Copied);
+    assert_eq!(world.read(move |tx| lines::line(tx, purse, id, Epoch(1))).await, counted);
+    assert_eq!(world.exceptions().await, ["unreferenced_return", "fork"]);
+}
+
+#[tokio::test]
+async fn a_hub_that_lacks_what_it_says_to_hold_takes_no_store_for_a_copy() {
+    let world = World::new().await;
+    let mut store = world.store("S1").await;
+    trade(&mut store);
+    store.write(reload(1));
+    store.write(reload(2));
+    store.upload(store.segment(0, 5)).await.unwrap();
+    world.hub.store.write(|tx| tx.execute("UPDATE journal SET seq = seq + 1", &[])).await.unwrap();
+    assert_eq!(fault(store.upload(store.segment(5, 7)).await), SyncFault::Internal);
+    assert!(!world.exceptions().await.contains(&"fork".to_owned()));
+    world.hub.store.write(|tx| tx.execute("UPDATE journal SET seq = seq - 1", &[])).await.unwrap();
+    store.upload(store.segment(5, 7)).await.unwrap();
 }
 
 #[tokio::test]

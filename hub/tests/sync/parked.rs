@@ -262,9 +262,12 @@ async fn a_copied_store_gets_nothing_and_too_much_at_once_is_refused() {
         .write(move |tx| tx.execute("UPDATE journal SET forked = 1 WHERE store_id = $1", &[(&id).into()]))
         .await
         .unwrap();
-    assert_eq!((fetch(&mut one).await, free_minor(&world).await), (0, 500));
-    let request = AskParked { purses: vec![PURSE(); PARKED_MAX + 1] };
+    let request = AskParked { purses: vec![PURSE()] };
     let refused: Result<Answer<Nothing>, _> = one.call(path::PARKED, None, request).await;
+    assert_eq!((fault(refused), free_minor(&world).await), (SyncFault::Copied, 500));
+    let other = world.store("S2").await;
+    let request = AskParked { purses: vec![PURSE(); PARKED_MAX + 1] };
+    let refused: Result<Answer<Nothing>, _> = other.call(path::PARKED, None, request).await;
     assert_eq!(fault(refused), SyncFault::Malformed);
 }
 

@@ -170,6 +170,9 @@ fn judge(
     }
     let known = tenure::find(tx, store, epoch)?.zip(tenure::standpoint(tx, store, epoch)?);
     let (known, at) = known.ok_or_else(|| report::fenced(store, epoch))?;
+    if at.standing == Standing::Living && held.forked {
+        return Ok(Judged::Refused(report::forked(store, epoch)));
+    }
     if at.standing == Standing::Living && hello.life > at.told.life {
         return forgotten(
             tx,
