@@ -1,10 +1,14 @@
 //! What the hub holds of this store, as it said. A hint that saves work, never a truth: the hub's next answer overrules it.
 
+use huitong_protocol::allotment::Purse;
 use huitong_protocol::id::{Hash, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::time::Instant;
 
-use super::{ReadTx, StoreError, WriteTx, cell, column, counted};
+use super::{ReadTx, StoreError, WriteTx, cell, column, counted, setting};
+
+/// The purses whose last report was refused stand here among the settings.
+const REFUSED: &str = "report.refused";
 
 /// Where the hub is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +70,33 @@ pub fn reported(tx: &mut WriteTx<'_>, change_no: i64, end: Head) -> Result<(), S
          reported_hash = CASE WHEN ?2 > reported_seq THEN ?3 ELSE reported_hash END, reported_seq = MAX(reported_seq, ?2) WHERE id = 1",
         (change_no, column(end.seq.0), &end.hash.0[..]),
     )
+}
+
+/// The purses that the hub refused of what counts as reported.
+///
+/// # Errors
+/// [`StoreError`] of the engine, or when what is written there cannot be read.
+pub fn refused(tx: &ReadTx<'_>) -> Result<Vec<Purse>, StoreError> {
+    let Some(text) = setting::get(tx, REFUSED)? else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|error| StoreError::Value {
+        table: "setting",
+        column: REFUSED,
+        fault: error.to_string(),
+    })
+}
+
+/// Writes them down, in the transaction that counts them as reported.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
+pub fn put_refused(tx: &mut WriteTx<'_>, purses: &[Purse]) -> Result<(), StoreError> {
+    let known = setting::get(tx, REFUSED)?;
+    if purses.is_empty() {
+        return if known.is_some() { setting::remove(tx, REFUSED) } else { Ok(()) };
+    }
+    let text = serde_json::to_string(purses)
+        .map_err(|error| StoreError::Rule { operation: "write a setting", fault: error.to_string() })?;
+    if known.as_ref() == Some(&text) { Ok(()) } else { setting::put(tx, REFUSED, &text) }
 }
 
 /// The hub has forgotten what was reported and what it acknowledged: all of it is told again, and where the journal goes on is for it to say.

@@ -144,13 +144,15 @@ impl Link {
         config: SyncConfig,
         line: Arc<Line>,
     ) -> Result<Arc<Self>, StoreError> {
-        let (state, confirmed) =
-            store.read(|tx| Ok::<_, StoreError>((sync_state::get(tx)?, sync_state::confirmed(tx)?)))?;
+        let (state, refused, confirmed) = store.read(|tx| {
+            Ok::<_, StoreError>((sync_state::get(tx)?, sync_state::refused(tx)?, sync_state::confirmed(tx)?))
+        })?;
         line.policies.resume(confirmed.policies);
         line.cards.resume(confirmed.cards);
         Ok(Arc::new(Self {
             circuit: Circuit::new(line.clone(), config.retry_min.duration()),
-            reported: Reported::starting_at(state.reported_change_no, store.committed().hub_turn.life),
+            reported: Reported::starting_at(state.reported_change_no, store.committed().hub_turn.life)
+                .with_refused(refused),
             notices: Notices::default(),
             line,
             store,
@@ -245,10 +247,15 @@ impl Link {
         if let Some(end) = told_end {
             self.session.reported(live.turn.life, end);
         }
-        match covered {
-            Some(covered) if answer.untold => self.reported.untold(covered),
-            Some(covered) => self.reported.took(covered, !answer.refused.is_empty()),
-            None => {}
+        let refused: Vec<Purse> =
+            answer.refused.iter().map(|line| Purse { account: line.account, unit: line.unit }).collect();
+        if let Some(covered) = covered {
+            self.notices.told(&covered.told_again());
+            if answer.untold {
+                self.reported.untold(covered, &refused);
+            } else {
+                self.reported.took(covered, &refused);
+            }
         }
         self.refused(&answer.refused);
         Ok(answer)

@@ -1,7 +1,8 @@
 //! Report: tells the hub the totals of every purse that moved since it last took a report. Rides on each call, and is sent alone when there is none.
 //!
 //! What counts as told is remembered only when a call that carried it was answered; an answer that was lost makes the next call say it again,
-//! which changes nothing at the hub. A hub that was restored has forgotten what it took: all is told again from the beginning, in one session and until
+//! which changes nothing at the hub. What the hub refused is told again with each session and each report that says that the store is alive, until it is
+//! taken: its cause may have been put right. Till then what it gave back is in no pool. A hub that was restored has forgotten what it took: all is told again from the beginning, in one session and until
 //! no line of it was refused, as the hub grants nothing before. Invariants: what was told to one life of the hub never counts as told to another; a report names a journal head only if it holds, or the hub has taken before, every counter as it
 //! is at that head, so that the hub may compare report and journal there.
 
@@ -21,6 +22,11 @@ use crate::store::{ReadTx, StoreError, allotment, card, cell, sync_state};
 /// What was told is written down after this many changes, and when the store stops: a restart repeats the rest, which is harmless.
 const NOTE_EVERY_CHANGES: i64 = 1_000;
 
+/// How many refused purses are told again at a time: a till may wait for what else the message says.
+const AGAIN_MAX: usize = 200;
+/// How many refused purses are written down. While there are more, nothing is: a restart begins where it was written down last, and finds them.
+const REFUSED_NOTED_MAX: usize = 5_000;
+
 /// How far the hub knows what moved.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
@@ -28,6 +34,8 @@ struct Told {
     /// The head of the last report that was complete, once there was one since the start.
     head: Option<Head>,
     noted_change_no: i64,
+    /// The last change of what is refused that was written down.
+    noted_refused: u64,
     /// The life of the hub that was told.
     life: u64,
     /// The last session whose welcome was taken to heart.
@@ -53,22 +61,58 @@ impl Told {
     /// Nothing is told to this life of the hub.
     const fn nothing(life: u64, session: u64, time: u64) -> Self {
         let retelling = Some(Retelling { session, is_refused: false });
-        Self { change_no: 0, head: None, noted_change_no: 0, life, met_session: session, time, anew_in: 0, retelling }
+        Self {
+            change_no: 0,
+            head: None,
+            noted_change_no: 0,
+            noted_refused: 0,
+            life,
+            met_session: session,
+            time,
+            anew_in: 0,
+            retelling,
+        }
     }
 }
 
-/// Purses to be told of although they did not move, each with the number of its last mention: a report that is on its way answers for none that came
+/// Purses to be told of although they did not move, each with the number of its last mark: a report that is on its way answers for none that came
 /// after it was made.
 #[derive(Default)]
-struct Mentions {
+struct Marks {
     numbers: BTreeMap<Purse, u64>,
+    /// Rises with every change.
     last: u64,
+}
+
+impl Marks {
+    fn mark(&mut self, purse: Purse) {
+        self.last += 1;
+        self.numbers.insert(purse, self.last);
+    }
+
+    fn answered(&mut self, covered: &[(Purse, u64)]) {
+        for (purse, number) in covered {
+            if self.numbers.get(purse).is_some_and(|last| last <= number) {
+                self.numbers.remove(purse);
+                self.last += 1;
+            }
+        }
+    }
+
+    /// Those that were marked longest ago.
+    fn oldest(&self, most: usize) -> Vec<Purse> {
+        let mut marked: Vec<(u64, Purse)> = self.numbers.iter().map(|(purse, number)| (*number, *purse)).collect();
+        marked.sort_unstable();
+        marked.into_iter().take(most).map(|(_, purse)| purse).collect()
+    }
 }
 
 /// What the hub has taken of our reports, and what it is to be told although it did not move.
 pub struct Reported {
     told: Mutex<Told>,
-    mentions: Mutex<Mentions>,
+    mentions: Mutex<Marks>,
+    /// What the hub refused last time, and has not taken since.
+    refused: Mutex<Marks>,
 }
 
 /// What a report covers, for when it was taken.
@@ -81,6 +125,15 @@ pub struct Covered {
     /// The head, when nothing was left for another report.
     head: Option<Head>,
     mentions: Vec<(Purse, u64)>,
+    /// Purses that were refused before.
+    again: Vec<(Purse, u64)>,
+}
+
+impl Covered {
+    /// The purses that it told again after they were refused.
+    pub(super) fn told_again(&self) -> Vec<Purse> {
+        self.again.iter().map(|(purse, _)| *purse).collect()
+    }
 }
 
 impl Reported {
@@ -91,25 +144,50 @@ impl Reported {
             0 => Told::nothing(life, 0, 0),
             _ => Told { change_no, noted_change_no: change_no, life, ..Told::default() },
         };
-        Self { told: Mutex::new(told), mentions: Mutex::default() }
+        Self { told: Mutex::new(told), mentions: Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// As it was written down, these were refused.
+    #[must_use]
+    pub fn with_refused(self, purses: impl IntoIterator<Item = Purse>) -> Self {
+        let last = {
+            let mut refused = self.refused();
+            purses.into_iter().for_each(|purse| refused.mark(purse));
+            refused.last
+        };
+        self.told().noted_refused = last;
+        self
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn mentions(&self) -> MutexGuard<'_, Mentions> {
+    fn mentions(&self) -> MutexGuard<'_, Marks> {
         self.mentions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Marks> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next report also says where these purses stand, moved or not: the hub answers with grants that did not arrive.
     pub(super) fn mention(&self, purses: impl IntoIterator<Item = Purse>) {
         let mut mentions = self.mentions();
-        for purse in purses {
-            mentions.last += 1;
-            let number = mentions.last;
-            mentions.numbers.insert(purse, number);
-        }
+        purses.into_iter().for_each(|purse| mentions.mark(purse));
+    }
+
+    /// The next report tells again what was refused, as much as may be told at a time, what was told longest ago first.
+    fn mention_refused(&self) {
+        let refused = self.refused().oldest(AGAIN_MAX);
+        self.mention(refused);
+    }
+
+    /// Those of a report's purses that were refused before.
+    fn again(&self, counters: &[ReportLine]) -> Vec<(Purse, u64)> {
+        let refused = self.refused();
+        let known = counters.iter().map(ReportLine::purse);
+        known.filter_map(|purse| refused.numbers.get(&purse).map(|number| (purse, *number))).collect()
     }
 
     /// What the next report mentions, as much as fits.
@@ -119,8 +197,9 @@ impl Reported {
 
     /// Whether a restart would repeat reports although it need not.
     pub(super) fn is_unnoted(&self) -> bool {
-        let told = self.told();
-        told.retelling.is_none() && told.change_no > told.noted_change_no
+        let (told, refused) = (self.told(), self.refused());
+        let is_news = told.change_no > told.noted_change_no || refused.last != told.noted_refused;
+        told.retelling.is_none() && is_news && refused.numbers.len() <= REFUSED_NOTED_MAX
     }
 
     /// The last change that the hub took.
@@ -129,9 +208,13 @@ impl Reported {
         self.told().change_no
     }
 
-    /// A report was taken, with some of its lines refused or none. Reports overlap and their answers may change places: the furthest counts. What an
-    /// earlier life of the hub took says nothing.
-    pub(super) fn took(&self, covered: Covered, is_refused: bool) {
+    /// A report was taken, with the lines of some purses refused or of none. Reports overlap and their answers may change places: the furthest counts. What
+    /// an earlier life of the hub took says nothing.
+    pub(super) fn took(&self, covered: Covered, refused: &[Purse]) {
+        self.keep(covered, refused, !refused.is_empty());
+    }
+
+    fn keep(&self, covered: Covered, refused: &[Purse], is_refused: bool) {
         let mut told = self.told();
         let (life, session) = covered.told_in;
         let is_over = told.retelling.is_some_and(|retelling| retelling.session != session);
@@ -139,12 +222,12 @@ impl Reported {
             return;
         }
         if !covered.mentions.is_empty() {
-            let mut mentions = self.mentions();
-            for (purse, number) in &covered.mentions {
-                if mentions.numbers.get(purse).is_some_and(|last| last <= number) {
-                    mentions.numbers.remove(purse);
-                }
-            }
+            self.mentions().answered(&covered.mentions);
+        }
+        if !covered.again.is_empty() || !refused.is_empty() {
+            let mut marks = self.refused();
+            marks.answered(&covered.again);
+            refused.iter().for_each(|purse| marks.mark(*purse));
         }
         if let Some(retelling) = &mut told.retelling {
             retelling.is_refused |= is_refused;
@@ -160,7 +243,7 @@ impl Reported {
 
     /// The hub answered that it misses something before this report, and waits for everything: all is told from the beginning. After a refused line it
     /// always misses something; that is told once more in its time.
-    pub(super) fn untold(&self, covered: Covered) {
+    pub(super) fn untold(&self, covered: Covered, refused: &[Purse]) {
         let mut told = self.told();
         let (life, session) = covered.told_in;
         let is_of_now = (told.life, told.time) == (life, covered.time);
@@ -174,7 +257,7 @@ impl Reported {
         // Whatever was believed, it is not whole.
         told.retelling.get_or_insert(Retelling { session, is_refused: true });
         drop(told);
-        self.took(covered, true);
+        self.keep(covered, refused, true);
     }
 
     /// A session began, or goes on. One of a later life of the hub is told everything, and so is one whose hub waits for everything, whatever this store
@@ -190,6 +273,10 @@ impl Reported {
             *told = Told::nothing(life, session, told.time + 1);
         }
         told.met_session = told.met_session.max(session);
+        drop(told);
+        if is_first {
+            self.mention_refused();
+        }
     }
 
     /// What was told to its end and refused in part is told once more: its cause may have been put right. Not at once, or it would never end.
@@ -257,6 +344,7 @@ pub(super) fn build(link: &Link, live: &Live) -> Result<Option<(Report, Covered)
         }
         let epoch = link.session.enrolment().epoch;
         link.store.continuity().telling(epoch, head)?;
+        let again = link.reported.again(&counters);
         let report = Report {
             epoch,
             head: complete.or(told.head).unwrap_or(Head::START),
@@ -269,7 +357,7 @@ pub(super) fn build(link: &Link, live: &Live) -> Result<Option<(Report, Covered)
         };
         Ok(Some((
             report,
-            Covered { told_in, time: told.time, change_no: through, head: complete, mentions: mentioned },
+            Covered { told_in, time: told.time, change_no: through, head: complete, mentions: mentioned, again },
         )))
     })
 }
@@ -331,17 +419,23 @@ pub async fn send(link: &Link) -> Result<(), SyncError> {
 /// The hub did not answer.
 pub async fn send_alive(link: &Link) -> Result<(), SyncError> {
     link.reported.retell();
+    link.reported.mention_refused();
     let Nothing {} = link.call(path::REPORT, ReportOnly {}).await?;
     send(link).await
 }
 
-/// Writes down how far the hub was told; nothing while it is told from the beginning.
+/// Writes down how far the hub was told, and what it refused of that; nothing while it is told from the beginning.
 ///
 /// # Errors
 /// The database could not be written.
 pub async fn note(link: &Link) -> Result<(), StoreError> {
+    // In this order: what is refused of that is among them.
     let told = *link.reported.told();
-    if told.retelling.is_some() {
+    let (refused, refused_no) = {
+        let refused = link.reported.refused();
+        (refused.numbers.keys().copied().collect::<Vec<_>>(), refused.last)
+    };
+    if told.retelling.is_some() || refused.len() > REFUSED_NOTED_MAX {
         return Ok(());
     }
     let end = link.session.reported_to(told.life);
@@ -350,6 +444,7 @@ pub async fn note(link: &Link) -> Result<(), StoreError> {
         let is_same = tx.chain().hub_turn.life == told.life;
         if is_same {
             sync_state::reported(tx, told.change_no, end)?;
+            sync_state::put_refused(tx, &refused)?;
         }
         Ok::<_, StoreError>(is_same)
     });
@@ -357,6 +452,7 @@ pub async fn note(link: &Link) -> Result<(), StoreError> {
         let mut known = link.reported.told();
         if known.life == told.life && known.retelling.is_none() {
             known.noted_change_no = told.change_no;
+            known.noted_refused = refused_no;
         }
     }
     Ok(())
@@ -373,21 +469,24 @@ mod tests {
 
     fn part(of: &Reported, told_in: (u64, u64), change_no: i64, is_last: bool) -> Covered {
         let (time, head) = (of.told().time, is_last.then_some(Head::START));
-        Covered { told_in, time, change_no, head, mentions: Vec::new() }
+        Covered { told_in, time, change_no, head, mentions: Vec::new(), again: Vec::new() }
     }
 
     #[test]
     fn a_report_on_its_way_answers_for_no_mention_that_came_after_it() {
         let reported = Reported::starting_at(1, 0);
-        let cover = || Covered { told_in: (0, 1), time: 0, change_no: 1, head: None, mentions: reported.mentioned() };
+        let cover = || {
+            let mentions = reported.mentioned();
+            Covered { told_in: (0, 1), time: 0, change_no: 1, head: None, mentions, again: Vec::new() }
+        };
         let waiting = || reported.mentioned().into_iter().map(|(purse, _)| purse).collect::<Vec<_>>();
         reported.mention([purse(1), purse(2)]);
         let first = cover();
         reported.mention([purse(1)]);
         let second = cover();
-        reported.took(first, false);
+        reported.took(first, &[]);
         assert_eq!(waiting(), [purse(1)], "it was mentioned once more");
-        reported.took(second, false);
+        reported.took(second, &[]);
         assert_eq!(waiting(), []);
     }
 
@@ -397,12 +496,12 @@ mod tests {
         reported.meet(1, 1, false);
         reported.meet(2, 2, false);
         reported.mention([purse(1)]);
-        reported.took(Covered { mentions: reported.mentioned(), ..part(&reported, (1, 1), 50, true) }, false);
+        reported.took(Covered { mentions: reported.mentioned(), ..part(&reported, (1, 1), 50, true) }, &[]);
         assert_eq!((told(&reported), reported.mentioned().len()), ((0, false), 1));
         // Nor does a session that is not over yet, when it comes late to say so.
         reported.meet(1, 1, false);
         assert!(reported.told_within(1, 1, false).is_none());
-        reported.took(part(&reported, (2, 2), 50, true), false);
+        reported.took(part(&reported, (2, 2), 50, true), &[]);
         assert_eq!(told(&reported), (50, true));
     }
 
@@ -410,17 +509,17 @@ mod tests {
     fn what_is_told_in_halves_or_refused_is_told_again_in_the_next_session_and_not_written_down() {
         let reported = Reported::starting_at(0, 3);
         reported.meet(3, 1, false);
-        reported.took(part(&reported, (3, 1), 20, false), false);
+        reported.took(part(&reported, (3, 1), 20, false), &[]);
         assert_eq!(told(&reported), (20, false), "a restart begins anew");
         reported.meet(3, 2, false);
         assert_eq!(told(&reported), (0, false));
-        reported.took(part(&reported, (3, 1), 40, true), false);
+        reported.took(part(&reported, (3, 1), 40, true), &[]);
         assert_eq!(told(&reported), (0, false), "the rest of a run that broke off");
-        reported.took(part(&reported, (3, 2), 20, false), true);
-        reported.took(part(&reported, (3, 2), 40, true), false);
+        reported.took(part(&reported, (3, 2), 20, false), &[purse(9)]);
+        reported.took(part(&reported, (3, 2), 40, true), &[]);
         assert_eq!(told(&reported), (40, false), "a line was refused");
         reported.meet(3, 3, false);
-        reported.took(part(&reported, (3, 3), 40, true), false);
+        reported.took(part(&reported, (3, 3), 40, true), &[]);
         assert_eq!(told(&reported), (40, true));
         reported.meet(3, 4, false);
         assert_eq!(told(&reported), (40, true));
@@ -431,20 +530,20 @@ mod tests {
         let reported = Reported::starting_at(40, 3);
         reported.meet(3, 1, false);
         let (late, doubled) = (part(&reported, (3, 1), 50, true), part(&reported, (3, 1), 50, true));
-        reported.untold(late);
+        reported.untold(late, &[]);
         assert_eq!(told(&reported), (0, false));
-        reported.took(part(&reported, (3, 1), 20, false), false);
-        reported.untold(doubled);
+        reported.took(part(&reported, (3, 1), 20, false), &[]);
+        reported.untold(doubled, &[]);
         assert_eq!(told(&reported), (20, false), "of the time before");
         // It goes on to its end, and tells all once more in its time: never in a circle.
-        reported.untold(part(&reported, (3, 1), 40, true));
+        reported.untold(part(&reported, (3, 1), 40, true), &[]);
         assert_eq!(told(&reported), (40, false));
         reported.retell();
         assert_eq!(told(&reported), (0, false));
         // A refused line is left out of what the hub was told.
         reported.meet(3, 2, true);
-        reported.took(part(&reported, (3, 2), 20, false), true);
-        reported.untold(part(&reported, (3, 2), 40, true));
+        reported.took(part(&reported, (3, 2), 20, false), &[purse(9)]);
+        reported.untold(part(&reported, (3, 2), 40, true), &[]);
         assert_eq!(told(&reported), (40, false));
     }
 
@@ -455,7 +554,7 @@ mod tests {
         assert_eq!(told(&reported), (40, false));
         reported.meet(3, 2, true);
         assert_eq!(told(&reported), (0, false));
-        reported.took(part(&reported, (3, 2), 40, true), false);
+        reported.took(part(&reported, (3, 2), 40, true), &[]);
         reported.meet(3, 2, true);
         assert_eq!(told(&reported), (40, true), "once a session");
     }
@@ -464,17 +563,73 @@ mod tests {
     fn what_was_refused_is_told_once_more_in_the_same_session_when_it_is_asked_for() {
         let reported = Reported::starting_at(0, 3);
         reported.meet(3, 1, true);
-        reported.took(part(&reported, (3, 1), 20, false), true);
+        reported.took(part(&reported, (3, 1), 20, false), &[purse(9)]);
         reported.retell();
         assert_eq!(told(&reported), (20, false), "the run goes on to its end first");
-        reported.took(part(&reported, (3, 1), 40, true), false);
+        reported.took(part(&reported, (3, 1), 40, true), &[]);
         let late = part(&reported, (3, 1), 40, true);
         reported.retell();
         assert_eq!(told(&reported), (0, false));
-        reported.took(late, false);
+        reported.took(late, &[]);
         assert_eq!(told(&reported), (0, false), "an answer to what was told the time before");
-        reported.took(part(&reported, (3, 1), 40, true), false);
+        reported.took(part(&reported, (3, 1), 40, true), &[]);
         reported.retell();
         assert_eq!(told(&reported), (40, true));
+    }
+
+    #[test]
+    fn what_was_refused_is_mentioned_with_each_session_until_it_is_taken() {
+        let reported = Reported::starting_at(40, 1).with_refused([purse(7)]);
+        let waiting = || reported.mentioned().into_iter().map(|(purse, _)| purse).collect::<Vec<_>>();
+        // Refused or taken, what was mentioned is told.
+        let tell = |session, refused: &[Purse]| {
+            let lines = waiting().into_iter().map(|Purse { account, unit }| {
+                let (counters, stamp) = (huitong_protocol::allotment::StoreCounters::default(), Stamp::ZERO);
+                ReportLine { account, unit, counters, stamp }
+            });
+            let again = reported.again(&lines.collect::<Vec<_>>());
+            let covered = Covered { mentions: reported.mentioned(), again, ..part(&reported, (1, session), 50, true) };
+            reported.took(covered, refused);
+        };
+        assert!(!reported.is_unnoted());
+        reported.meet(1, 1, false);
+        assert_eq!(waiting(), [purse(7)], "written down before the restart");
+        tell(1, &[purse(7)]);
+        assert_eq!((waiting(), told(&reported)), (vec![], (50, true)), "not in a circle, and in nobody's way");
+        reported.meet(1, 1, false);
+        assert_eq!(waiting(), []);
+        reported.mention_refused();
+        assert_eq!(waiting(), [purse(7)]);
+        tell(1, &[purse(7), purse(8)]);
+        reported.meet(1, 2, false);
+        assert_eq!(waiting(), [purse(7), purse(8)]);
+        // An answer to what was told before it was refused again says nothing of it.
+        let early = Covered { again: vec![(purse(8), 0)], ..part(&reported, (1, 2), 50, true) };
+        tell(2, &[purse(8)]);
+        reported.took(early, &[]);
+        reported.mention_refused();
+        assert_eq!(waiting(), [purse(8)]);
+        tell(2, &[]);
+        reported.meet(1, 3, false);
+        assert_eq!(waiting(), []);
+    }
+
+    #[test]
+    fn a_great_many_refused_purses_are_told_again_in_turns() {
+        let reported = Reported::starting_at(40, 1).with_refused((1..=300).map(purse));
+        let turn = || {
+            reported.mention_refused();
+            let mentions = reported.mentioned();
+            let purses: Vec<Purse> = mentions.iter().map(|(purse, _)| *purse).collect();
+            let again = {
+                let refused = reported.refused();
+                purses.iter().map(|purse| (*purse, refused.numbers[purse])).collect()
+            };
+            reported.took(Covered { mentions, again, ..part(&reported, (1, 0), 50, true) }, &purses);
+            purses
+        };
+        let (first, second) = (turn(), turn());
+        assert_eq!((first.len(), first[0]), (AGAIN_MAX, purse(1)));
+        assert!(second.contains(&purse(300)) && second.contains(&purse(1)) && !second.contains(&purse(150)));
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use huitong_protocol::allotment::Purse;
 use huitong_protocol::id::Seq;
 use huitong_protocol::time::Instant;
 use huitong_protocol::wire::{DatasetVersion, DayVerdict, Quarantined, RefusedLine};
@@ -29,7 +30,7 @@ pub struct Faults {
     pub upload: Option<String>,
     /// Why the last download failed.
     pub download: Option<String>,
-    /// Report lines that the hub refused, newest last.
+    /// Report lines that the hub refused, newest last. They are told again until it takes them.
     pub refused: VecDeque<RefusedLine>,
     /// Entries that the hub keeps apart, newest last.
     pub quarantined: VecDeque<Quarantined>,
@@ -47,6 +48,14 @@ impl Notices {
     pub(super) fn refused_lines(&self, lines: &[RefusedLine]) {
         if !lines.is_empty() {
             keep(&mut self.faults().refused, lines);
+        }
+    }
+
+    /// These were told again: of their lines only what is refused now is wrong.
+    pub(super) fn told(&self, purses: &[Purse]) {
+        if !purses.is_empty() {
+            let is_told = |line: &RefusedLine| purses.contains(&Purse { account: line.account, unit: line.unit });
+            self.faults().refused.retain(|line| !is_told(line));
         }
     }
 

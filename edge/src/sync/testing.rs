@@ -281,7 +281,8 @@ impl FakeOffice {
     fn take(office: &mut Office, report: Option<Report>) -> Vec<Grant> {
         let Some(report) = report else { return Vec::new() };
         let mut grants = Vec::new();
-        for line in &report.counters {
+        let unwanted = office.refuse_account;
+        for line in report.counters.iter().filter(|line| Some(line.account.get()) != unwanted) {
             let side = office.sides.entry(line.purse()).or_default();
             *side = step(side, HubEvent::Report { counters: line.counters }).unwrap();
             if side.line.granted_minor > side.line.seen.adopted_minor {

@@ -187,6 +187,38 @@ async fn what_a_restored_hub_refused_is_told_from_the_beginning_in_each_session_
 }
 
 #[tokio::test]
+async fn what_was_refused_in_between_is_told_again_until_it_is_taken_whatever_else_moves() {
+    for is_restarted in [false, true] {
+        let shop = Shop::new(AT_ONCE, 0).await;
+        shop.reload(2, 10).await;
+        shop.edge.wait_reported().await.unwrap();
+        shop.office.with(|office| office.refuse_account = Some(1));
+        shop.reload(1, 500).await;
+        shop.edge.wait_reported().await.unwrap();
+        shop.reload(3, 30).await;
+        shop.edge.wait_reported().await.unwrap();
+        let free = |shop: &Shop| shop.office.with(|office| [1, 2, 3].map(|account| office.free(account)));
+        assert_eq!((free(&shop), shop.available(1)), ([0, 10, 30], 0), "released here, and in no pool");
+        // Again, and refused again: it goes on to wait.
+        shop.edge.reconnect().await.unwrap();
+        assert_eq!(shop.edge.sync_status().unwrap().faults.refused.len(), 1);
+        shop.office.with(|office| office.refuse_account = None);
+        let shop = if is_restarted { shop.restart().await } else { shop };
+        if is_restarted {
+            // A session begins, and the report that goes with it tells it.
+            shop.edge.wait_reported().await.unwrap();
+        } else {
+            shop.edge.reconnect().await.unwrap();
+        }
+        assert_eq!(free(&shop), [500, 10, 30], "restarted: {is_restarted}");
+        assert!(shop.edge.sync_status().unwrap().faults.refused.is_empty());
+        let reports = shop.office.with(|office| office.reports.len());
+        shop.edge.wait_reported().await.unwrap();
+        assert_eq!(shop.office.with(|office| office.reports.len()), reports, "and no more");
+    }
+}
+
+#[tokio::test]
 async fn a_hub_that_misses_something_is_told_everything_in_the_same_session() {
     let shop = Shop::new(AT_CLOSE, 0).await;
     shop.reload(1, 500).await;
