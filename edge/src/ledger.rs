@@ -464,11 +464,7 @@ fn take_news(
 ) -> Result<bool, StoreError> {
     let is_taken = grants.is_empty() || may_take(tx, keeper, turn)?;
     if is_taken {
-        match allotment::adopt_grants(tx, now, grants) {
-            // A grant that no hub can have made concerns that grant; the store goes on with what it has.
-            Err(StoreError::Rule { operation, fault }) => tracing::error!("Could not {operation}: {fault}"),
-            adopted => drop(adopted?),
-        }
+        allotment::adopt_grants(tx, now, grants)?;
     }
     cards.iter().try_for_each(|card| card::upsert_from_hub(tx, card, None))?;
     Ok(is_taken)

@@ -11,6 +11,7 @@ pub mod debt;
 pub mod decline;
 pub mod entry;
 pub mod funding;
+pub mod grant;
 pub mod holds;
 pub mod id;
 pub mod item;

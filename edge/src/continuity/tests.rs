@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use huitong_protocol::allotment::{HubEvent, Purse, step};
 use huitong_protocol::id::{Hash, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::till::StoreWitness;
-use huitong_protocol::wire::{Recall, SyncFault, path};
+use huitong_protocol::time::Stamp;
+use huitong_protocol::wire::{Grant, Recall, SyncFault, path};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -503,6 +505,26 @@ async fn an_epoch_that_is_ended_while_its_session_runs_spends_no_more() {
         let mut town = town.restart(|_| {}).await;
         town.is_quarantined().await;
     }
+}
+
+#[tokio::test]
+async fn grants_that_come_while_value_may_not_move_are_counted_and_asked_for_again() {
+    let town = Town::new(MarkerDir::Off).await;
+    town.office.with(|office| {
+        office.load(3, 70);
+        let side = office.sides.get_mut(&purse(3)).unwrap();
+        *side = step(side, HubEvent::Grant { amount_minor: 70 }).unwrap();
+        let Purse { account, unit } = purse(3);
+        office.riding = vec![Grant { account, unit, granted_minor: 70, stamp: Stamp(1) }];
+    });
+    let mut town = town.restart(|_| {}).await;
+    town.edge.download().await.unwrap();
+    let left = |town: &Town| town.edge.sync_status().unwrap().faults.grants_left;
+    assert!(left(&town) > 0);
+    town.office.with(|office| office.riding.clear());
+    town.by_t1("/v1/sales", &cash()).await;
+    town.by_t2("/v1/sales", &cash()).await;
+    town.office.until("it is adopted", |office| office.sides[&purse(3)].line.seen.adopted_minor == 70).await;
 }
 
 #[tokio::test]

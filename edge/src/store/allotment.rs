@@ -1,15 +1,18 @@
-//! Allotments: the store's counters per purse. They change only through `protocol::allotment::step`; here they are read and stored.
+//! Allotments: the store's counters per purse. They change only through `protocol::allotment::step`, grants through `protocol::grant::judge` by it; here they
+//! are read and stored.
 //!
 //! Every change gets the next change number, so that a report is "what changed after the number that the hub took".
 
 use huitong_protocol::allotment::{Holding, HoldingEvent, Purse, StoreCounters, StoreEvent, step};
 use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
+use huitong_protocol::grant::judge;
 use huitong_protocol::id::AccountId;
+use huitong_protocol::money::Currency;
 use huitong_protocol::time::{BusinessDay, Instant, Stamp};
 use huitong_protocol::wire::{Grant, ReportLine};
 use rusqlite::Row;
 
-use super::{Appended, EntryMeta, ReadTx, StoreError, WriteTx, cell, column, parsed};
+use super::{Appended, EntryMeta, ReadTx, StoreError, WriteTx, cell, column, grant_alarm, parsed};
 
 fn read_counters(row: &Row<'_>, at: usize) -> Result<StoreCounters, StoreError> {
     Ok(StoreCounters {
@@ -203,22 +206,40 @@ pub fn longest_idle(
     Ok(idle_since(tx, (after, Instant(i64::MAX)), park_minor, today, 1)?.first().map(|held| held.last_move_ms))
 }
 
-/// Adopts grants: writes one Allotment entry for those that are new, nothing when none is. Grants are totals, so old and doubled ones change nothing.
+/// Whether a grant says anything new: more than is adopted, or what cannot be and is not named in the alarm yet.
 ///
 /// # Errors
-/// [`StoreError`] of the engine; [`StoreError::Rule`] when a grant is impossible (negative, or beyond what can be counted).
+/// [`StoreError`] of the engine.
+pub fn is_news(tx: &ReadTx<'_>, currency: Currency, grant: &Grant) -> Result<bool, StoreError> {
+    let held = get(tx, purse_of(grant))?;
+    match judge(&held, currency, purse_of(grant), grant.granted_minor) {
+        Ok(after) => Ok(after != held),
+        Err(fault) => grant_alarm::is_news(tx, grant, fault),
+    }
+}
+
+/// Adopts grants: writes one Allotment entry for those that are new, nothing when none is. Grants are totals, so old and doubled ones change nothing. Each is
+/// judged by itself: those that cannot be right are named in an alarm, once, and left alone.
+///
+/// # Errors
+/// [`StoreError`] of the engine.
 pub fn adopt_grants(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant]) -> Result<Option<Appended>, StoreError> {
+    let currency = tx.identity()?.store.currency;
+    let is_alarmed = grant_alarm::is_raised(tx)?;
     let mut changed = Vec::new();
     for grant in grants {
-        tx.observe(grant.stamp);
-        let purse = Purse { account: grant.account, unit: grant.unit };
-        let event = StoreEvent::Adopt { granted_minor: grant.granted_minor };
-        let mut one = Change::of(tx, &changed, purse)?;
-        one.step(event).map_err(|refusal| StoreError::Rule {
-            operation: "adopt a grant",
-            fault: format!("account {} {}: {refusal}", purse.account, purse.unit),
-        })?;
-        one.keep(&mut changed);
+        let mut one = Change::of(tx, &changed, purse_of(grant))?;
+        match judge(&one.after, currency, one.purse, grant.granted_minor) {
+            Ok(after) => {
+                tx.observe(grant.stamp);
+                if is_alarmed {
+                    grant_alarm::took(tx, one.purse)?;
+                }
+                one.after = after;
+                one.keep(&mut changed);
+            }
+            Err(fault) => grant_alarm::raise(tx, grant, fault)?,
+        }
     }
     write(tx, now, changed, |change| AllotmentChange {
         account: change.purse.account,
@@ -226,6 +247,10 @@ pub fn adopt_grants(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant]) -> Res
         adopted_minor: Some(change.after.counters.adopted_minor),
         released_minor: None,
     })
+}
+
+const fn purse_of(grant: &Grant) -> Purse {
+    Purse { account: grant.account, unit: grant.unit }
 }
 
 /// Releases value to the hub's pool: writes one Allotment entry for what could be released, nothing when nothing could. A purse of which meanwhile less

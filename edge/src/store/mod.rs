@@ -11,6 +11,7 @@ pub mod day;
 pub mod day_spend;
 pub mod draft;
 mod error;
+mod grant_alarm;
 pub mod hold;
 pub mod hub_clock;
 pub mod identity;

@@ -304,7 +304,9 @@ async fn whatever_the_hub_sent_comes_before_what_is_written_next() {
     let told = huitong_protocol::card::Card { status_stamp: ahead(7_000), ..card_of(1, CardStatus::Active) };
     store.write(move |tx| card::upsert_from_hub(tx, &told, None)).await.unwrap();
     assert_eq!(store.write(append).await.unwrap().stamp, ahead(7_001));
-    let known = Grant { account: account(1), unit: CNY, granted_minor: 0, stamp: ahead(9_000) };
+    let known = Grant { account: account(1), unit: CNY, granted_minor: 5, stamp: ahead(9_000) };
+    let before = Grant { stamp: ahead(7_500), ..known };
+    assert!(store.write(move |tx| allotment::adopt_grants(tx, MORNING, &[before])).await.unwrap().is_some());
     assert_eq!(store.write(move |tx| allotment::adopt_grants(tx, MORNING, &[known])).await.unwrap(), None);
     assert_eq!(store.write(append).await.unwrap().stamp, ahead(9_001));
 }

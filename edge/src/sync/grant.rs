@@ -50,7 +50,7 @@ impl Hub for HubAtCall {
     }
 
     fn lost(&self, purses: Vec<Purse>) {
-        self.link.ask_again(purses);
+        self.link.left(purses);
     }
 }
 

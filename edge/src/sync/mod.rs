@@ -328,35 +328,45 @@ impl Link {
         if grants.is_empty() {
             return Ok(());
         }
+        let Some(currency) = self.store.committed().identity.as_ref().map(|identity| identity.store.currency) else {
+            return Ok(());
+        };
         // Mostly they are known, and a look takes no turn at the writer.
         let news = self.store.read(|tx| {
             let mut news = Vec::new();
             for grant in grants {
-                let held = allotment::get(tx, Purse { account: grant.account, unit: grant.unit })?;
-                if held.counters.adopted_minor < grant.granted_minor {
+                if allotment::is_news(tx, currency, &grant)? {
                     news.push(grant);
                 }
             }
             Ok::<_, StoreError>(news)
         })?;
         if !news.is_empty() {
+            let purses = news.iter().map(|grant| Purse { account: grant.account, unit: grant.unit }).collect();
             let now = self.clock.now();
             let keeper = Arc::clone(self.store.continuity());
-            let left = self
-                .store
-                .write(move |tx| {
-                    if may_take(tx, &keeper, turn)? {
-                        allotment::adopt_grants(tx, now, &news)?;
-                        return Ok::<_, StoreError>(Vec::new());
-                    }
-                    Ok(news.iter().map(|grant| Purse { account: grant.account, unit: grant.unit }).collect())
-                })
-                .await?;
-            // Said again when the store may take it; until then nothing is reported.
-            self.ask_again(left);
+            let taken = self.store.write(move |tx| {
+                let is_taken = may_take(tx, &keeper, turn)?;
+                if is_taken {
+                    allotment::adopt_grants(tx, now, &news)?;
+                }
+                Ok::<_, StoreError>(is_taken)
+            });
+            let taken = taken.await;
+            if !matches!(taken, Ok(true)) {
+                // Said again when the store may take it; until then nothing is reported.
+                self.left(purses);
+            }
+            taken?;
             self.stir.notify_one();
         }
         Ok(())
+    }
+
+    /// Grants were not taken: their session is over, value may not move, or they could not be stored. The hub is asked about their purses again.
+    pub(crate) fn left(&self, purses: Vec<Purse>) {
+        self.notices.grants_left(purses.len());
+        self.ask_again(purses);
     }
 
     /// Has the next report ask where these purses stand at the hub: what it said of them was lost here.

@@ -58,13 +58,15 @@ async fn poll_once(link: &Link, received: &mut Received) -> Result<(), SyncError
         answer => answer?,
     };
     link.notices.poll_answered();
-    link.adopt(answer.grants, turn).await?;
+    // Whatever becomes of the grants, somebody waits at another till for what is recalled.
+    let adopted = link.adopt(answer.grants, turn).await;
     let Polled { recalls, recalls_through, recovers, datasets } = answer.body;
     if !recalls.is_empty() {
         tracing::debug!(recalls = recalls.len(), "The hub recalls value of {} accounts", recalls.len());
         give_back(link, &recalls).await?;
     }
     received.through = recalls_through;
+    adopted?;
     announced(link, &datasets, recovers, asked_at).await
 }
 

@@ -32,6 +32,9 @@ pub struct Faults {
     pub download: Option<String>,
     /// Report lines that the hub refused, newest last. They are told again until it takes them.
     pub refused: VecDeque<RefusedLine>,
+    /// Grants that were not taken since the start, as their session was over, value may not move, or they could not be stored. No fault by itself: the hub
+    /// is asked for them again. A number that keeps rising is one.
+    pub grants_left: u64,
     /// Entries that the hub keeps apart, newest last.
     pub quarantined: VecDeque<Quarantined>,
 }
@@ -63,6 +66,11 @@ impl Notices {
         if !entries.is_empty() {
             keep(&mut self.faults().quarantined, entries);
         }
+    }
+
+    pub(super) fn grants_left(&self, count: usize) {
+        let mut faults = self.faults();
+        faults.grants_left = faults.grants_left.saturating_add(count as u64);
     }
 
     pub(super) fn diverged(&self, what: &str) {

@@ -149,6 +149,8 @@ pub(crate) struct Office {
     pub(crate) untold: u32,
     /// The account whose lines it refuses.
     pub(crate) refuse_account: Option<i64>,
+    /// Grants that ride on each of its answers.
+    pub(crate) riding: Vec<Grant>,
     /// What the last hello said that it had told the store, in which life.
     pub(crate) assured: Option<(u64, Assured)>,
     /// The turns and nonces of hellos that it answered.
@@ -318,6 +320,7 @@ impl FakeOffice {
         let untold = office.untold > 0 && request.report.as_ref().is_some_and(|report| report.since_no > 0);
         office.untold -= u32::from(untold);
         let mut grants = Self::take(office, request.report);
+        grants.extend(&office.riding);
         let body = serve(office, request.body, &mut grants)?;
         Ok(to_msgpack(&Answer { server_time_ms: office.time(), grants, refused, untold, body }))
     }
@@ -377,7 +380,9 @@ impl FakeOffice {
                         *side = step(side, HubEvent::Grant { amount_minor: side.pool.free_minor() }).unwrap();
                     }
                     let granted_minor = side.line.granted_minor;
-                    grants.push(Grant { account: card.account, unit: need.unit, granted_minor, stamp: Stamp(1) });
+                    if granted_minor > 0 {
+                        grants.push(Grant { account: card.account, unit: need.unit, granted_minor, stamp: Stamp(1) });
+                    }
                     cards.push(card);
                 }
                 Ok(GrantAnswer { cards, elsewhere: Vec::new(), totals: Vec::new(), is_closed: false })
@@ -395,7 +400,9 @@ impl FakeOffice {
                         *side = step(side, HubEvent::Grant { amount_minor }).unwrap();
                     }
                     let granted_minor = side.line.granted_minor;
-                    grants.push(Grant { account: purse.account, unit: purse.unit, granted_minor, stamp: Stamp(1) });
+                    if granted_minor > 0 {
+                        grants.push(Grant { account: purse.account, unit: purse.unit, granted_minor, stamp: Stamp(1) });
+                    }
                 }
                 Ok(Nothing {})
             }),
@@ -512,7 +519,8 @@ impl FakeOffice {
             recovers: office.recovers,
             datasets: office.datasets(),
         };
-        Ok(to_msgpack(&Answer { server_time_ms: office.time(), grants: Vec::new(), refused, untold: false, body }))
+        let grants = office.riding.clone();
+        Ok(to_msgpack(&Answer { server_time_ms: office.time(), grants, refused, untold: false, body }))
     }
 
     async fn once(&self, request: &HttpPost) -> HttpReply {

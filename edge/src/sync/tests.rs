@@ -8,7 +8,9 @@ use huitong_protocol::card::CardStatus;
 use huitong_protocol::id::{AccountId, Hash, Seq};
 use huitong_protocol::journal::Head;
 use huitong_protocol::tenure::Assured;
-use huitong_protocol::wire::{DatasetKind, DatasetRow, Recall, SyncFault, path};
+use huitong_protocol::time::Stamp;
+use huitong_protocol::unit::Unit;
+use huitong_protocol::wire::{DatasetKind, DatasetRow, Grant, Recall, SyncFault, path};
 use serde_json::json;
 use tower::ServiceExt as _;
 
@@ -591,6 +593,60 @@ async fn a_recall_takes_the_parked_amount_too_and_is_answered_at_once() {
     shop.office.until("all of it is in the pool", |office| office.free(1) == 500).await;
     shop.office.until("the recalls are confirmed", |office| office.recalls_through == 42).await;
     assert_eq!(shop.available(1), 0);
+}
+
+#[tokio::test]
+async fn a_grant_that_cannot_be_is_named_once_and_keeps_nothing_from_its_neighbours() {
+    let shop = Shop::new(AT_CLOSE, 0).await;
+    shop.reload(1, 500).await;
+    shop.reload(5, 10).await;
+    shop.edge.wait_reported().await.unwrap();
+    let grant = |account, granted_minor| {
+        let account = AccountId::new(account).unwrap();
+        Grant { account, unit: CNY, granted_minor, stamp: Stamp(1) }
+    };
+    let foreign = Grant { unit: Unit::new("EUR").unwrap(), ..grant(2, 80) };
+    shop.office.with(|office| {
+        // The hub's own books have the good one.
+        office.load(3, 70);
+        let side = office.sides.get_mut(&purse(3)).unwrap();
+        *side = step(side, HubEvent::Grant { amount_minor: 70 }).unwrap();
+        office.riding = vec![foreign, grant(4, -90), grant(5, i64::MAX), grant(3, 70)];
+        office.recalls = vec![(1, recall(1))];
+    });
+    // On the poll path: the recall is served, and the good grant is here.
+    shop.office.until("what was recalled is in the pool", |office| office.free(1) == 500).await;
+    shop.office.until("the recall is confirmed", |office| office.recalls_through == 1).await;
+    assert_eq!((shop.available(3), shop.available(1)), (70, 0));
+    let alarm = async || {
+        let status = shop.status().await;
+        let alarms = status["alarms"].as_array().unwrap().clone();
+        let named = alarms.iter().filter_map(|words| words.as_str()).find(|words| words.contains("cannot take"));
+        named.map(str::to_owned)
+    };
+    let words = alarm().await.unwrap();
+    for (named, reason) in [("account 2 in EUR", "count in CNY"), ("account 4 in CNY", "-90 is not above zero")] {
+        assert!(words.contains(named) && words.contains(reason), "{words}");
+    }
+    assert!(words.contains("account 5 in CNY") && !words.contains("account 3"), "{words}");
+    // And beside what a till asks for: it is granted and sold, and nothing is named twice.
+    let head = shop.edge.store().head();
+    shop.office.with(|office| office.load(3, 30));
+    assert_eq!(shop.spend(3, 100).await["decision"], "approved");
+    shop.edge.reconnect().await.unwrap();
+    assert_eq!(shop.edge.store().head().seq, head.seq.next().next(), "the grant and the sale");
+    assert_eq!(alarm().await.unwrap(), words);
+    // The hub was put right.
+    shop.office.with(|office| {
+        office.load(4, 90);
+        let side = office.sides.get_mut(&purse(4)).unwrap();
+        *side = step(side, HubEvent::Grant { amount_minor: 90 }).unwrap();
+        office.riding = vec![grant(4, 90)];
+    });
+    shop.edge.reconnect().await.unwrap();
+    assert!(!alarm().await.unwrap().contains("account 4"));
+    assert_eq!(shop.available(4), 90);
+    assert_eq!(shop.edge.sync_status().unwrap().faults.grants_left, 0);
 }
 
 #[tokio::test]
