@@ -3,7 +3,7 @@
 //! Two sources meet here: the reports of the stores (pool and counters, current within seconds) and the journals (movements, lots and home store,
 //! complete when every store has uploaded). A difference between their balances is what has not arrived yet.
 
-use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, StoreCounters, Suspense};
+use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, Receipts, StoreCounters, Suspense};
 use huitong_protocol::card::Card;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::party::Party;
@@ -63,6 +63,8 @@ pub struct PurseAtStore {
     pub suspense_minor: i64,
     /// What was paid back of it.
     pub repaid_minor: i64,
+    /// What receipts prove of it that its journal has not brought.
+    pub receipts: Receipts,
     /// When the store was last heard: what it did since then nobody knows.
     pub last_seen_ms: Option<Instant>,
 }
@@ -177,8 +179,10 @@ fn read_line(row: &Row<'_>) -> Result<(Unit, PurseAtStore), StoreError> {
         released_minor: row.integer(7)?,
     };
     let line = Line { granted_minor: row.integer(3)?, seen };
-    let (is_fenced, repaid_minor) = (row.maybe_integer(8)?.is_some(), row.integer(9)?);
-    let fenced = Fenced { pool: Pool::default(), line, suspense: Suspense { repaid_minor } };
+    let receipts = Receipts { loaded_minor: row.integer(11)?, spent_minor: row.integer(12)? };
+    let suspense = Suspense { repaid_minor: row.integer(9)?, receipts };
+    let is_fenced = row.maybe_integer(8)?.is_some();
+    let fenced = Fenced { pool: Pool::default(), line, suspense };
     Ok((
         row.parsed(0, "allotment", "unit")?,
         PurseAtStore {
@@ -193,7 +197,8 @@ fn read_line(row: &Row<'_>) -> Result<(Unit, PurseAtStore), StoreError> {
             seen,
             held_minor: if is_fenced { 0 } else { saturated(line.held()) },
             suspense_minor: if is_fenced { fenced.waiting_minor() } else { 0 },
-            repaid_minor,
+            repaid_minor: suspense.repaid_minor,
+            receipts,
             last_seen_ms: row.maybe_integer(10)?.map(Instant),
         },
     ))
@@ -210,7 +215,7 @@ fn saturated(amount: i128) -> i64 {
 pub fn purses(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<PurseView>, StoreError> {
     let lines = tx.query(
         "SELECT a.unit, a.store_id, a.epoch, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, t.epoch,
-         COALESCE(s.repaid_minor, 0), d.last_seen_ms FROM allotment a
+         COALESCE(s.repaid_minor, 0), d.last_seen_ms, COALESCE(s.receipt_loaded_minor, 0), COALESCE(s.receipt_spent_minor, 0) FROM allotment a
          LEFT JOIN tenure t ON t.store_id = a.store_id AND t.epoch = a.epoch AND t.standing = 'fenced'
          LEFT JOIN suspense s ON s.account_id = a.account_id AND s.unit = a.unit AND s.store_id = a.store_id AND s.epoch = a.epoch
          LEFT JOIN device d ON d.store_id = a.store_id

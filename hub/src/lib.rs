@@ -48,6 +48,7 @@ pub mod policy_diff;
 pub mod policy_key;
 pub mod publish;
 pub mod recall;
+pub mod receipt;
 pub mod reconcile;
 pub mod recovery;
 pub mod refold;

@@ -1,14 +1,17 @@
-//! Suspense: what epochs held when they ended. Their journals may come late and say what became of it, or finance pays it back from the group's risk account.
+//! Suspense: what epochs held when they ended. Their journals may come late and say what became of it, receipts may prove a part of it
+//! before (`crate::receipt`), or finance pays it back from the group's risk account.
 //!
 //! All arithmetic is `protocol::allotment::Fenced`'s. A repayment is asked for by one person and paid by a second: it loads the accounts at the hub, in head
 //! office's own journal, so that settlement shows it as owed by the risk account. It is paid in parts, each in a transaction of its own, so that tills wait
 //! for none of it; after a crash it goes on where it was. Invariant: nothing waits twice, and nothing comes back because time went by. A line that cannot be paid is named, and holds up no other.
 
 use huitong_protocol::allotment::rule::Sound;
-use huitong_protocol::allotment::{self, FencedEvent, Purse};
+use std::collections::BTreeSet;
+
+use huitong_protocol::allotment::{self, FencedEvent, Purse, Receipts};
 use huitong_protocol::debt::is_sound_so_far;
 use huitong_protocol::entry::HubPosting;
-use huitong_protocol::id::{AccountId, Epoch, Hash, Seq, StoreId};
+use huitong_protocol::id::{AccountId, EntryId, Epoch, Hash, Seq, StoreId};
 use huitong_protocol::movement::{Movement, MovementKind};
 use huitong_protocol::reconcile::{Class, Evidence, Finding};
 use huitong_protocol::tenure::Standing;
@@ -18,12 +21,17 @@ use serde::Serialize;
 
 use crate::actor::Actor;
 use crate::believed::{self, Said};
+use crate::import::ImportError;
 use crate::note::{self, NoteFault};
 use crate::points;
+use crate::receipt;
 use crate::report::UNSOUND_LINE;
+use crate::store::receipt::{KeptReceipt, ReceiptFile, ReceiptKind};
 use crate::store::suspense::{self as rows, Repayment, SuspendedLine, Through};
 use crate::store::tenure::{self, FencedEpoch};
-use crate::store::{Store, StoreError, Tx, allotment as lines, card, exception, journal, posting, root};
+use crate::store::{
+    Store, StoreError, Tx, allotment as lines, card, exception, journal, posting, receipt as receipts, root,
+};
 
 /// The most lines of one part of a repayment: the one who writes is held up for milliseconds, and an entry with as many movements stays far below its limit.
 const PART_LINES: i64 = 500;
@@ -54,9 +62,21 @@ pub enum SuspenseError {
         /// What to do.
         hint: &'static str,
     },
+    /// A file of receipts that cannot be taken.
+    #[error("{0}")]
+    Receipts(ImportError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ImportError> for SuspenseError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Store(error) => Self::Store(error),
+            refused => Self::Receipts(refused),
+        }
+    }
 }
 
 /// What an epoch's lines of a unit come to.
@@ -68,8 +88,17 @@ pub struct UnitSum {
     pub waiting_minor: i64,
     /// What was paid back.
     pub repaid_minor: i64,
-    /// What was paid back although it turned out to be spent or released: the group's loss.
+    /// What was paid back although it turned out to be spent or released, or was never there: the group's loss.
     pub loss_minor: i64,
+    /// What receipts prove that the journal has not brought. It is in what waits.
+    pub receipts: Receipts,
+}
+
+impl UnitSum {
+    /// Whether something waits, was paid back or is said by receipts.
+    fn is_open(&self) -> bool {
+        self.waiting_minor > 0 || self.repaid_minor > 0 || self.receipts != Receipts::default()
+    }
 }
 
 /// What lines come to, by unit.
@@ -79,13 +108,22 @@ pub fn sums(lines: &[SuspendedLine]) -> Vec<UnitSum> {
     for line in lines {
         let unit = line.purse.unit;
         let place = sums.iter().position(|sum| sum.unit == unit).unwrap_or_else(|| {
-            sums.push(UnitSum { unit, waiting_minor: 0, repaid_minor: 0, loss_minor: 0 });
+            sums.push(UnitSum {
+                unit,
+                waiting_minor: 0,
+                repaid_minor: 0,
+                loss_minor: 0,
+                receipts: Receipts::default(),
+            });
             sums.len() - 1
         });
         let (fenced, sum) = (line.beside(allotment::Pool::default()), &mut sums[place]);
         sum.waiting_minor = sum.waiting_minor.saturating_add(fenced.waiting_minor());
         sum.repaid_minor = sum.repaid_minor.saturating_add(line.suspense.repaid_minor);
         sum.loss_minor = sum.loss_minor.saturating_add(fenced.loss_minor());
+        let Receipts { loaded_minor, spent_minor } = line.suspense.receipts;
+        sum.receipts.loaded_minor = sum.receipts.loaded_minor.saturating_add(loaded_minor);
+        sum.receipts.spent_minor = sum.receipts.spent_minor.saturating_add(spent_minor);
     }
     sums
 }
@@ -120,8 +158,44 @@ pub struct SuspendedSheet {
     /// The epoch.
     #[serde(flatten)]
     pub suspended: Suspended,
-    /// Its lines that wait or were paid back, by account.
+    /// Its lines that wait, were paid back or have receipts that count, by account.
     pub lines: Vec<LineView>,
+    /// What receipts said of it, by entry.
+    pub receipts: Vec<ReceiptView>,
+    /// The files that brought them, oldest first.
+    pub receipt_files: Vec<ReceiptFile>,
+}
+
+/// A receipt of an epoch that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct ReceiptView {
+    /// Its entry.
+    #[schemars(with = "String")]
+    pub entry: EntryId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it counts.
+    pub unit: Unit,
+    /// What was done.
+    pub kind: ReceiptKind,
+    /// How much.
+    pub amount_minor: i64,
+    /// When, by the receipt.
+    pub at_ms: Instant,
+    /// The number of the file that brought it.
+    pub file: i64,
+    /// When the journal came as far as its entry: it counts no more.
+    pub superseded_at_ms: Option<Instant>,
+    /// Whether the journal says the same.
+    pub agrees: Option<bool>,
+}
+
+impl ReceiptView {
+    fn of(store: StoreId, epoch: Epoch, kept: KeptReceipt) -> Self {
+        let KeptReceipt { seq, purse, kind, amount_minor, at_ms, file_no, superseded_at_ms, agrees } = kept;
+        let (entry, Purse { account, unit }) = (EntryId { store, epoch, seq }, purse);
+        Self { entry, account, unit, kind, amount_minor, at_ms, file: file_no, superseded_at_ms, agrees }
+    }
 }
 
 /// Epochs that ended, of one store or all; those of which nothing waits and nothing was paid back only when `all` are asked for.
@@ -132,7 +206,7 @@ pub fn list(tx: &mut Tx<'_>, store: Option<StoreId>, all: bool) -> Result<Vec<Su
     let mut found = Vec::new();
     for fenced in tenure::fenced(tx, store)? {
         let (suspended, _) = suspended(tx, fenced)?;
-        let is_open = suspended.sums.iter().any(|sum| sum.waiting_minor > 0 || sum.repaid_minor > 0);
+        let is_open = suspended.sums.iter().any(UnitSum::is_open);
         if all || is_open {
             found.push(suspended);
         }
@@ -157,10 +231,15 @@ pub fn show(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<SuspendedSh
     let (suspended, lines) = suspended(tx, fenced.ok_or(SuspenseError::Unknown { store, epoch })?)?;
     let view = |line: &SuspendedLine| {
         let sum = sums(std::slice::from_ref(line)).pop()?;
-        let is_open = sum.waiting_minor > 0 || sum.repaid_minor > 0;
-        is_open.then_some(LineView { account: line.purse.account, sum })
+        sum.is_open().then_some(LineView { account: line.purse.account, sum })
     };
-    Ok(SuspendedSheet { suspended, lines: lines.iter().filter_map(view).collect() })
+    let kept = receipts::list(tx, store, epoch)?.into_iter().map(|kept| ReceiptView::of(store, epoch, kept));
+    Ok(SuspendedSheet {
+        suspended,
+        lines: lines.iter().filter_map(view).collect(),
+        receipts: kept.collect(),
+        receipt_files: receipts::files(tx, store, epoch)?,
+    })
 }
 
 /// Takes what the journal of an epoch that ended says beyond its reports. Of a living epoch, and before the journal has come as far as the reports, nothing.
@@ -183,6 +262,7 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
         return Ok(());
     }
     let is_unheard = tenure::is_unheard(tx, store, epoch)?;
+    let mut unbelieved = BTreeSet::new();
     for (purse, counters) in rows::journal_beyond(tx, store, epoch)? {
         if !card::opens(tx, purse.account)? {
             continue;
@@ -204,6 +284,7 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
                 lines::put_line(tx, purse, store, epoch, &after.line)?;
             }
             Err(refusal) => {
+                unbelieved.insert(purse);
                 let finding = Finding {
                     class: Class::ReportRefused,
                     store: Some(store),
@@ -214,6 +295,7 @@ pub fn take_journal(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, now: Instant)
             }
         }
     }
+    receipt::overtake(tx, (store, epoch), held.head.seq, &unbelieved, now)?;
     if is_unheard {
         believed::raise(tx, (store, epoch), Said::Journalled, now)?;
     }
@@ -276,7 +358,11 @@ fn what_waits(waiting: &[SuspendedLine]) -> (i64, Hash) {
     (sum, Hash::of(text.as_bytes()))
 }
 
-fn must_not_recover(tx: &mut Tx<'_>, (store, epoch, _): Whose) -> Result<(), SuspenseError> {
+/// That the database forgot nothing, as far as is known.
+///
+/// # Errors
+/// [`SuspenseError`]
+pub(crate) fn must_not_recover(tx: &mut Tx<'_>, (store, epoch): (StoreId, Epoch)) -> Result<(), SuspenseError> {
     if root::must_recover(tx)?.is_none() {
         return Ok(());
     }
@@ -301,7 +387,7 @@ pub fn decide(
     if tenure::standpoint(tx, store, epoch)?.is_none_or(|at| at.standing != Standing::Fenced) {
         return Err(SuspenseError::Unknown { store, epoch });
     }
-    must_not_recover(tx, whose)?;
+    must_not_recover(tx, (store, epoch))?;
     if let Some(open) = rows::repayments(tx, store, epoch)?.into_iter().find(Repayment::is_under_way) {
         if open.account == account {
             return Ok(Some(open.number));
@@ -360,7 +446,7 @@ pub fn pay_part(tx: &mut Tx<'_>, whose: Whose, number: i64, occasion: Occasion) 
     let (store, epoch, _) = whose;
     let under_way = |repayment: &Repayment| repayment.number == number && repayment.is_under_way();
     let Some(repayment) = rows::repayments(tx, store, epoch)?.into_iter().find(under_way) else { return Ok(false) };
-    must_not_recover(tx, whose)?;
+    must_not_recover(tx, (store, epoch))?;
     let journal_seq = i64::try_from(journal::find(tx, store, epoch)?.head.seq.0).ok();
     let part = if journal_seq == repayment.journal_seq {
         rows::lines_after(tx, (store, epoch, repayment.account), &repayment.through, PART_LINES)?

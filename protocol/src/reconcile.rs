@@ -167,6 +167,8 @@ classes! {
     LeftUndone = "left_undone" Alarm "Put right what the evidence names. Points are then given by themselves; an enrolment waits for two people's approval (`member review list`).",
     /// One payment reference that counts once, used by several receipts.
     ReferenceReused = "reference_reused" Alarm "Look at the receipts named: a voucher was copied, taken twice while a store was on its own, or typed wrong. Claim it from who took it second.",
+    /// A receipt of an ended epoch said something else of an entry than the journal that came later.
+    ReceiptDiffers = "receipt_differs" Alarm "Compare the receipt with the entry (`suspense show`): the journal stands. What was paid back on the strength of the receipt is the group's loss; ask those who brought it.",
     /// Goods taken back without a receipt.
     UnreferencedReturn = "unreferenced_return" Info "Review the return with the store.",
 }

@@ -375,15 +375,55 @@ CREATE TABLE believed (
     PRIMARY KEY (store_id, epoch, account_id, unit)
 ) STRICT, WITHOUT ROWID;
 
--- What finance paid back for lines of epochs that ended. What still waits follows from the line: what it holds, less this.
+-- What finance paid back for lines of epochs that ended, and what receipts prove that the line does not know yet. What still waits follows: what the line
+-- holds, with what receipts loaded, less what they spent, less what was paid back.
 CREATE TABLE suspense (
     store_id TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     account_id INTEGER NOT NULL,
     unit TEXT NOT NULL,
-    repaid_minor INTEGER NOT NULL CHECK (repaid_minor > 0),
+    repaid_minor INTEGER NOT NULL CHECK (repaid_minor >= 0),
+    -- Σ of the receipts that count: the journal does not have their entries.
+    receipt_loaded_minor INTEGER NOT NULL CHECK (receipt_loaded_minor >= 0),
+    receipt_spent_minor INTEGER NOT NULL CHECK (receipt_spent_minor >= 0),
     PRIMARY KEY (store_id, epoch, account_id, unit)
 ) STRICT, WITHOUT ROWID;
+
+-- Files of receipts: one person brings one, a second one says that it counts.
+CREATE TABLE receipt_file (
+    file_no INTEGER PRIMARY KEY,
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    -- Over its receipts in their own order; and over what they would change, as the first person was shown it. A second person who finds other things asks anew.
+    rows_hash BLOB NOT NULL CHECK (length(rows_hash) = 32),
+    effect_hash BLOB NOT NULL CHECK (length(effect_hash) = 32),
+    asked_by TEXT NOT NULL,
+    asked_at_ms INTEGER NOT NULL,
+    asked_note TEXT NOT NULL,
+    applied_by TEXT,
+    applied_at_ms INTEGER CHECK ((applied_at_ms IS NULL) = (applied_by IS NULL)),
+    applied_note TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX receipt_file_open ON receipt_file (store_id, epoch, rows_hash) WHERE applied_by IS NULL;
+
+-- What single receipts prove of an epoch that ended: they count until its journal has their entry.
+CREATE TABLE receipt (
+    store_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    account_id INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('spend', 'load', 'refund')),
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    at_ms INTEGER NOT NULL,
+    file_no INTEGER NOT NULL REFERENCES receipt_file (file_no),
+    -- When the journal came as far, and whether it says the same.
+    superseded_at_ms INTEGER,
+    agrees INTEGER CHECK (agrees IN (0, 1)),
+    PRIMARY KEY (store_id, epoch, seq, account_id, unit),
+    CHECK ((agrees IS NULL) = (superseded_at_ms IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipt_that_counts ON receipt (store_id, epoch, seq) WHERE superseded_at_ms IS NULL;
 
 -- Repayments: one person asks, a second one pays.
 CREATE TABLE suspense_repayment (

@@ -27,7 +27,7 @@ use crate::store::engine::{Store, StoreError, Tx};
 pub const FAULTS_SHOWN_MAX: usize = 100;
 
 /// What one line of a file got wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct LineFault {
     /// The line, from 1, the header being line 1.
     pub line: u64,

@@ -8,7 +8,7 @@ use huitong_protocol::time::Stamp;
 use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::Grant;
 
-use super::{Row, StoreError, Tx};
+use super::{Row, StoreError, Tx, suspense};
 
 /// The hub's counters of a purse, and the largest plausible stamp reported for it. The row is taken until the transaction ends.
 ///
@@ -129,20 +129,20 @@ impl StoreLine {
 /// # Errors
 /// [`StoreError`].
 pub fn lines(tx: &mut Tx<'_>, purse: Purse) -> Result<Vec<StoreLine>, StoreError> {
-    tx.query(
+    let sql = format!(
         "SELECT a.store_id, a.epoch, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, t.epoch, \
-         COALESCE(s.repaid_minor, 0) FROM allotment a \
+         {} FROM allotment a \
          LEFT JOIN tenure t ON t.store_id = a.store_id AND t.epoch = a.epoch AND t.standing = 'fenced' \
          LEFT JOIN suspense s ON s.account_id = a.account_id AND s.unit = a.unit AND s.store_id = a.store_id AND s.epoch = a.epoch \
          WHERE a.account_id = $1 AND a.unit = $2 ORDER BY a.store_id, a.epoch",
-        &[purse.account.into(), purse.unit.into()],
-        |row| {
-            let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
-            let (repaid_minor, is_fenced) = (row.integer(8)?, row.maybe_integer(7)?.is_some());
-            let suspense = is_fenced.then_some(Suspense { repaid_minor });
-            Ok(StoreLine { store: row.parsed(0, "allotment", "store_id")?, epoch, line: read_line(row, 2)?, suspense })
-        },
-    )
+        suspense::COLUMNS
+    );
+    tx.query(&sql, &[purse.account.into(), purse.unit.into()], |row| {
+        let epoch = Epoch(u32::try_from(row.integer(1)?).unwrap_or(0));
+        let (done, is_fenced) = (suspense::read(row, 8)?, row.maybe_integer(7)?.is_some());
+        let suspense = is_fenced.then_some(done);
+        Ok(StoreLine { store: row.parsed(0, "allotment", "store_id")?, epoch, line: read_line(row, 2)?, suspense })
+    })
 }
 
 /// Writes a line.

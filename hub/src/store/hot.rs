@@ -1,6 +1,6 @@
 //! Hot rows: stopped cards, what is held of their accounts, and which living epochs there are to know of them. What a finder could take is `crate::hot`'s.
 
-use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, Suspense};
+use huitong_protocol::allotment::{Fenced, Line, Pool, Purse};
 use huitong_protocol::card::Card;
 use huitong_protocol::id::{AccountId, Epoch, StoreId};
 use huitong_protocol::time::Instant;
@@ -9,7 +9,7 @@ use huitong_protocol::wire::DatasetKind;
 
 use super::allotment::read_line;
 use super::dataset::{self, CARD_COLUMNS, read_card};
-use super::{Row, StoreError, Tx, allotment, card};
+use super::{Row, StoreError, Tx, allotment, card, suspense};
 
 /// A card that is stopped, and the version with which it became so.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,16 +113,16 @@ pub fn held(tx: &mut Tx<'_>, account: Option<AccountId>) -> Result<Vec<Held>, St
     };
     let sql = format!(
         "SELECT a.account_id, a.unit, a.store_id, a.epoch, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, \
-         a.released_minor, COALESCE(s.repaid_minor, 0), CASE WHEN t.standing = 'fenced' THEN 1 ELSE 0 END FROM allotment a \
+         a.released_minor, CASE WHEN t.standing = 'fenced' THEN 1 ELSE 0 END, {} FROM allotment a \
          LEFT JOIN tenure t ON t.store_id = a.store_id AND t.epoch = a.epoch \
          LEFT JOIN suspense s ON s.account_id = a.account_id AND s.unit = a.unit AND s.store_id = a.store_id AND s.epoch = a.epoch \
-         WHERE {whose} ORDER BY a.account_id, a.unit, a.store_id, a.epoch"
+         WHERE {whose} ORDER BY a.account_id, a.unit, a.store_id, a.epoch",
+        suspense::COLUMNS
     );
     let read = |row: &Row<'_>| {
         let unit: Unit = row.parsed(1, "allotment", "unit")?;
         let (account, line) = (read_account(row)?, read_line(row, 4)?);
-        let suspense = Suspense { repaid_minor: row.integer(9)? };
-        let is_fenced = row.integer(10)? == 1;
+        let (is_fenced, suspense) = (row.integer(9)? == 1, suspense::read(row, 10)?);
         Ok::<_, StoreError>(Held {
             purse: Purse { account, unit },
             store: row.parsed(2, "allotment", "store_id")?,

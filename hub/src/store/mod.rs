@@ -30,6 +30,7 @@ pub mod parking;
 pub mod phone_key;
 pub mod policy;
 pub mod posting;
+pub mod receipt;
 pub mod refused;
 pub mod risk;
 pub mod root;

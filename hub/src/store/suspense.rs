@@ -1,8 +1,8 @@
-//! Suspense rows: what was paid back for lines of epochs that ended, and who asked for it. What waits is `protocol::allotment::Fenced`'s to compute.
+//! Suspense rows: what was paid back for lines of epochs that ended and who asked for it, with what receipts prove of them (their rows are `receipt`'s). What waits is `protocol::allotment::Fenced`'s to compute.
 //!
 //! Invariant: what was paid back only rises, and a repayment whose last part was paid never changes.
 
-use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, StoreCounters, Suspense};
+use huitong_protocol::allotment::{Fenced, Line, Pool, Purse, Receipts, StoreCounters, Suspense};
 use huitong_protocol::id::{AccountId, Epoch, Hash, Seq, StoreId};
 use huitong_protocol::time::Instant;
 use huitong_protocol::unit::Unit;
@@ -10,7 +10,17 @@ use huitong_protocol::unit::Unit;
 use super::allotment::read_line;
 use super::{Row, StoreError, Tx};
 
-fn account(row: &Row<'_>, column: usize, table: &'static str) -> Result<AccountId, StoreError> {
+/// The columns of `suspense AS s` that [`read`] reads, nothing where a line has none.
+pub(super) const COLUMNS: &str =
+    "COALESCE(s.repaid_minor, 0), COALESCE(s.receipt_loaded_minor, 0), COALESCE(s.receipt_spent_minor, 0)";
+
+/// Reads [`COLUMNS`] from a column on.
+pub(super) fn read(row: &Row<'_>, first: usize) -> Result<Suspense, StoreError> {
+    let receipts = Receipts { loaded_minor: row.integer(first + 1)?, spent_minor: row.integer(first + 2)? };
+    Ok(Suspense { repaid_minor: row.integer(first)?, receipts })
+}
+
+pub(super) fn account(row: &Row<'_>, column: usize, table: &'static str) -> Result<AccountId, StoreError> {
     let number = row.integer(column)?;
     AccountId::new(number).map_err(|why| StoreError::Value {
         table,
@@ -70,12 +80,15 @@ pub fn lines_after(
     after: &Through,
     limit: i64,
 ) -> Result<Vec<SuspendedLine>, StoreError> {
-    tx.query(
+    let sql = format!(
         "SELECT a.account_id, a.unit, a.granted_minor, a.adopted_minor, a.loaded_minor, a.spent_minor, a.released_minor, \
-         COALESCE(s.repaid_minor, 0) FROM allotment a \
+         {COLUMNS} FROM allotment a \
          LEFT JOIN suspense s ON s.store_id = a.store_id AND s.epoch = a.epoch AND s.account_id = a.account_id AND s.unit = a.unit \
          WHERE a.store_id = $1 AND a.epoch = $2 AND (a.account_id, a.unit) > ($3, $4) AND ($5 = 0 OR a.account_id = $5) \
-         ORDER BY a.account_id, a.unit LIMIT $6",
+         ORDER BY a.account_id, a.unit LIMIT $6"
+    );
+    tx.query(
+        &sql,
         &[
             (&store).into(),
             epoch.into(),
@@ -87,35 +100,46 @@ pub fn lines_after(
         |row| {
             let unit: Unit = row.parsed(1, "allotment", "unit")?;
             let purse = Purse { account: account(row, 0, "allotment")?, unit };
-            Ok(SuspendedLine { purse, line: read_line(row, 2)?, suspense: Suspense { repaid_minor: row.integer(7)? } })
+            Ok(SuspendedLine { purse, line: read_line(row, 2)?, suspense: read(row, 7)? })
         },
     )
 }
 
-/// What was paid back for one line.
+/// What was done about one line.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn find(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, purse: Purse) -> Result<Suspense, StoreError> {
-    let repaid = tx.query_one(
-        "SELECT repaid_minor FROM suspense WHERE store_id = $1 AND epoch = $2 AND account_id = $3 AND unit = $4",
+    let found = tx.query_one(
+        "SELECT repaid_minor, receipt_loaded_minor, receipt_spent_minor FROM suspense \
+         WHERE store_id = $1 AND epoch = $2 AND account_id = $3 AND unit = $4",
         &[(&store).into(), epoch.into(), purse.account.into(), purse.unit.into()],
-        |row| row.integer(0),
+        |row| read(row, 0),
     )?;
-    Ok(Suspense { repaid_minor: repaid.unwrap_or(0) })
+    Ok(found.unwrap_or_default())
 }
 
-/// Writes what was paid back for a line.
+/// Writes what was done about a line.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn put(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch, purse: Purse, suspense: Suspense) -> Result<(), StoreError> {
     tx.execute_one(
-        "write what was paid back",
+        "write what was done about a line",
         "suspense",
-        "INSERT INTO suspense (store_id, epoch, account_id, unit, repaid_minor) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (store_id, epoch, account_id, unit) DO UPDATE SET repaid_minor = excluded.repaid_minor",
-        &[(&store).into(), epoch.into(), purse.account.into(), purse.unit.into(), suspense.repaid_minor.into()],
+        "INSERT INTO suspense (store_id, epoch, account_id, unit, repaid_minor, receipt_loaded_minor, receipt_spent_minor) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (store_id, epoch, account_id, unit) DO UPDATE SET \
+         repaid_minor = excluded.repaid_minor, receipt_loaded_minor = excluded.receipt_loaded_minor, \
+         receipt_spent_minor = excluded.receipt_spent_minor",
+        &[
+            (&store).into(),
+            epoch.into(),
+            purse.account.into(),
+            purse.unit.into(),
+            suspense.repaid_minor.into(),
+            suspense.receipts.loaded_minor.into(),
+            suspense.receipts.spent_minor.into(),
+        ],
     )
 }
 

@@ -338,6 +338,16 @@ pub fn is_unheard(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<bool,
     Ok(tx.query_one(sql, &[(&store).into(), epoch.into()], |row| row.integer(0))? == Some(1))
 }
 
+/// When an epoch began; the beginning of time when it never did.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn minted_at(tx: &mut Tx<'_>, store: StoreId, epoch: Epoch) -> Result<Instant, StoreError> {
+    let sql = "SELECT minted_at_ms FROM tenure WHERE store_id = $1 AND epoch = $2";
+    let minted = tx.query_one(sql, &[(&store).into(), epoch.into()], |row| row.integer(0))?;
+    Ok(Instant(minted.unwrap_or(0)))
+}
+
 /// Up to which entry reports of an epoch that ended had told everything; its start while it lives.
 ///
 /// # Errors

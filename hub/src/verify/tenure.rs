@@ -14,11 +14,13 @@ use crate::store::engine::{Row, StoreError, Tx};
 pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
     let mut check = Check::new(
         "tenures",
-        "a store's device is its last epoch, journals hold what was heard, and what was paid back for ended epochs is posted",
+        "a store's device is its last epoch, journals hold what was heard, what was paid back for ended epochs is posted, and receipts of them add up",
     );
     let read = epochs(tx, &mut check);
     readable(&mut check, read)?;
     let read = repaid(tx, &mut check);
+    readable(&mut check, read)?;
+    let read = receipts(tx, &mut check);
     readable(&mut check, read)?;
     Ok(vec![check])
 }
@@ -58,6 +60,53 @@ fn epochs(tx: &mut Tx<'_>, check: &mut Check) -> Result<(), StoreError> {
                 check.find("tenure", &key, format!("heard_hash is not that of entry {heard}, which the journal holds"));
             }
             Ok(())
+        },
+    )
+}
+
+/// What receipts say of lines is the sum of those that count, each of a file that two people brought, of an epoch that ended and beyond what its reports told.
+fn receipts(tx: &mut Tx<'_>, check: &mut Check) -> Result<(), StoreError> {
+    tx.for_each(
+        "SELECT store_id, epoch, account_id, unit, CAST(SUM(stands_loaded) AS BIGINT), CAST(SUM(stands_spent) AS BIGINT), \
+         CAST(SUM(loaded) AS BIGINT), CAST(SUM(spent) AS BIGINT) FROM ( \
+         SELECT store_id, epoch, account_id, unit, receipt_loaded_minor AS stands_loaded, receipt_spent_minor AS stands_spent, 0 AS loaded, 0 AS spent \
+         FROM suspense UNION ALL \
+         SELECT store_id, epoch, account_id, unit, 0, 0, CASE WHEN kind = 'spend' THEN 0 ELSE amount_minor END, \
+         CASE WHEN kind = 'spend' THEN amount_minor ELSE 0 END FROM receipt WHERE superseded_at_ms IS NULL) AS line \
+         GROUP BY store_id, epoch, account_id, unit",
+        &[],
+        |row| {
+            let key =
+                format!("account {} {} at {}-{}", row.integer(2)?, row.text(3)?, row.text(0)?, row.integer(1)?);
+            check.looked_at += 1;
+            check.equal("suspense", &key, "receipt_loaded_minor", row.integer(4)?, row.integer(6)?);
+            check.equal("suspense", &key, "receipt_spent_minor", row.integer(5)?, row.integer(7)?);
+            Ok::<(), StoreError>(())
+        },
+    )?;
+    tx.for_each(
+        "SELECT r.store_id, r.epoch, r.seq, f.file_no, f.asked_by, f.applied_by, f.store_id, f.epoch, t.heard_seq FROM receipt r \
+         LEFT JOIN receipt_file f ON f.file_no = r.file_no \
+         LEFT JOIN tenure t ON t.store_id = r.store_id AND t.epoch = r.epoch AND t.standing = 'fenced'",
+        &[],
+        |row| {
+            let key = format!("{}-{}-{}", row.text(0)?, row.integer(1)?, row.integer(2)?);
+            check.looked_at += 1;
+            let people = (row.maybe_text(4)?, row.maybe_text(5)?);
+            if !matches!(people, (Some(asked), Some(applied)) if asked.to_lowercase() != applied.to_lowercase()) {
+                check.find("receipt", &key, "was not brought by two people");
+            }
+            if row.maybe_text(6)? != Some(row.text(0)?) || row.maybe_integer(7)? != Some(row.integer(1)?) {
+                check.find("receipt", &key, "is of another epoch than its file");
+            }
+            match row.maybe_integer(8)? {
+                None => check.find("receipt", &key, "counts for an epoch that has not ended"),
+                Some(heard) if row.integer(2)? <= heard => {
+                    check.find("receipt", &key, format!("is of an entry that was heard, as all are up to {heard}"));
+                }
+                Some(_) => {}
+            }
+            Ok::<(), StoreError>(())
         },
     )
 }

@@ -229,6 +229,23 @@ async fn plant(class: Class, world: &World, one: &mut FakeStore, two: &mut FakeS
                 store.upload(store.segment(held, held + 1)).await.unwrap();
             }
         }
+        Class::ReceiptDiffers => {
+            // Its machine burns; what a customer's receipt says is not what it had written.
+            one.write(open());
+            crate::tenure::fenced(world, one.id).await;
+            let csv = format!(
+                "entry,card,kind,amount,time\n{}-{}-{},{},load,1.00,2027-01-15T08:00:00Z\n",
+                one.id,
+                one.epoch,
+                held + 1,
+                crate::fake::card(1).reveal()
+            );
+            for by in ["li", "wang"] {
+                crate::receipts::brings(world, by, &csv).await.unwrap();
+            }
+            let new = crate::tenure::replaced(world, "S1", "again").await;
+            new.upload(one.segment(held, held + 1)).await.unwrap();
+        }
         Class::MemberConflict => {
             // Two people were given the same card, each where the other's store does not know of it.
             for (store, number, phone) in [(one, 1, "13800135678"), (two, 2, "13900000001")] {

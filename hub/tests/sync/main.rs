@@ -16,6 +16,7 @@ mod members;
 mod overdraft;
 mod parked;
 mod policy;
+mod receipts;
 mod recovery;
 mod rerate;
 mod stops;

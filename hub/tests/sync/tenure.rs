@@ -71,7 +71,7 @@ impl FakeStore {
     }
 
     /// Spends of card 1.
-    fn spends(&mut self, amount_minor: i64) {
+    pub(crate) fn spends(&mut self, amount_minor: i64) {
         let Body::CardReload(mut body) = reload(amount_minor) else { panic!("a reload is one") };
         body.movements = vec![Movement { kind: MovementKind::Spend, ..body.movements[0] }];
         self.write(Body::CardReload(body));

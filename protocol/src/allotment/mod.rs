@@ -28,7 +28,7 @@ pub use holding::{Holding, HoldingEvent, Term};
 pub use hub::{HubEvent, HubSide, Line, Pool};
 pub use session::{may_lower_pools, takes_grant, takes_report};
 pub use store::{StoreCounters, StoreEvent};
-pub use suspense::{Fenced, FencedEvent, Suspense};
+pub use suspense::{Fenced, FencedEvent, Receipts, Suspense};
 pub use told::{Part, Told};
 
 use serde::{Deserialize, Serialize};

@@ -49,6 +49,7 @@ use crate::member_request::RequestView;
 use crate::overview::Overview;
 use crate::parameters::ProposalSheet;
 use crate::publish::{PolicyDocument, Published};
+use crate::receipt::ReceiptSheet;
 use crate::risk::RiskSheet;
 use crate::settle::RunReport;
 use crate::store::audit::Deed;
@@ -66,6 +67,9 @@ pub use problem::Code;
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// The largest proposal of parameters: JSON text is at most twice as long as what it holds, but for control characters.
 const PROPOSAL_BODY_BYTES_MAX: usize = 2 * huitong_protocol::wire::PROPOSAL_BYTES_MAX;
+
+/// The largest file of receipts: a line break is two characters in JSON, and a quote too.
+const RECEIPTS_BODY_BYTES_MAX: usize = 2 * crate::receipt::FILE_BYTES_MAX;
 
 /// Where the routes are mounted.
 pub(super) const AT: &str = "/v1/hq";
@@ -87,6 +91,13 @@ fn table() -> Routes {
             "/suspense/{epoch}/repay",
             suspense::repay,
             write::<suspense::Repay, SuspendedSheet>("Asks that what waits be paid back; as a second person, pays it."),
+        )
+        .post(
+            "/suspense/{epoch}/receipts",
+            suspense::bring.layer(DefaultBodyLimit::max(RECEIPTS_BODY_BYTES_MAX)),
+            write::<suspense::Bring, ReceiptSheet>(
+                "Asks that receipts of an ended epoch count; as a second person with the same receipts, lets them count.",
+            ),
         )
         .get("/risk", risk::show, look::<RiskSheet>("What the group puts behind overdrafts, and where it is.", &[]))
         .post(

@@ -166,6 +166,7 @@ impl From<SuspenseError> for Problem {
         match error {
             SuspenseError::Store(error) => error.into(),
             SuspenseError::Note(fault) => Self::field("note", fault),
+            SuspenseError::Receipts(fault) => Self::field("receipts", without_hint(&fault.to_string())),
             SuspenseError::State { store, epoch, fault, hint } => {
                 Self::new(Code::Refused, format!("{store}-{epoch}: {fault}; {hint}"))
             }

@@ -1,4 +1,4 @@
-//! Suspense: what epochs held when they ended, and two people's word to pay it back.
+//! Suspense: what epochs held when they ended, what receipts prove of it, and two people's word to pay it back.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -11,6 +11,7 @@ use super::page::{self, Listing};
 use super::problem::{Code, Problem};
 use crate::actor::Permission;
 use crate::hub::Hub;
+use crate::receipt;
 use crate::store::{StoreError, Tx};
 use crate::suspense::{self as rules, Occasion, Suspended};
 
@@ -79,4 +80,33 @@ pub(super) async fn repay(
         rules::repay(&database, &actor, (store, epoch, said.account), &said.note, occasion)
     });
     answer::json(&paid.await.map_err(|_| StoreError::Stopped)??)
+}
+
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bring {
+    /// The receipts as CSV: `entry, card, kind, amount, time`.
+    receipts: String,
+    #[serde(default)]
+    note: String,
+    /// Only look at what would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+pub(super) async fn bring(
+    State(hub): State<Hub>,
+    Path(epoch): Path<String>,
+    caller: Caller,
+    Said(said): Said<Bring>,
+) -> Result<Response, Problem> {
+    let actor = caller.allow(Permission::Repay)?;
+    let (of, now) = (epoch_of(&epoch)?, hub.now());
+    let Bring { receipts, note, dry_run } = said;
+    let sheet = if dry_run {
+        hub.store.read(move |tx| receipt::rehearse(tx, of, receipts.as_bytes(), now)).await?
+    } else {
+        hub.store.write(move |tx| receipt::bring(tx, &actor, of, (receipts.as_bytes(), &note), now)).await?
+    };
+    answer::json(&sheet)
 }
