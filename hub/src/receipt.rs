@@ -216,9 +216,9 @@ fn judge(tx: &mut Tx<'_>, of: Of, csv: &[u8], now: Instant) -> Result<ReceiptShe
     let currency = root::hub(tx)?.currency;
     let known = known(tx, of)?.ok_or(SuspenseError::Unknown { store, epoch })?;
     let parsed = parse(csv, currency)?;
-    let kept: BTreeMap<(Seq, Purse), KeptReceipt> =
+    let kept: KeptByEntry =
         rows::list(tx, store, epoch)?.into_iter().map(|kept| ((kept.seq, kept.purse), kept)).collect();
-    let (mut faults, mut seen) = (Faults::default(), HashMap::new());
+    let (mut faults, mut seen) = (Faults::default(), LineByEntry::new());
     let (mut receipts, mut touched) = (Vec::with_capacity(parsed.len()), BTreeMap::<Purse, Touched>::new());
     for (line, row) in parsed {
         let Some(card) = card::find(tx, row.card)? else {
@@ -286,12 +286,16 @@ fn beyond(Purse { account, unit }: Purse, why: Refusal) -> String {
 }
 
 type Fault = (&'static str, String);
+/// What earlier files brought.
+type KeptByEntry = BTreeMap<(Seq, Purse), KeptReceipt>;
+/// The line of the file in which each receipt stands.
+type LineByEntry = HashMap<(Seq, Purse), u64>;
 
 fn judge_row(
     tx: &mut Tx<'_>,
     of: Of,
     known: &Known,
-    (kept, seen): (&BTreeMap<(Seq, Purse), KeptReceipt>, &mut HashMap<(Seq, Purse), u64>),
+    (kept, seen): (&KeptByEntry, &mut LineByEntry),
     (line, row, purse): (u64, &Row, Purse),
     now: Instant,
 ) -> Result<Result<Verdict, Fault>, StoreError> {
