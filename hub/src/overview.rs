@@ -8,7 +8,10 @@ use serde::Serialize;
 use crate::calendar;
 use crate::hot::{self, HotSum, Lately, Part};
 use crate::store::exception::{self, Counts};
+use crate::store::refused::{self, RefusedSum};
 use crate::store::{StoreError, Tx, organisation, root, settlement, tenure};
+
+const DAY_MS: i64 = 24 * 3_600_000;
 
 /// How things stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -35,6 +38,8 @@ pub struct Overview {
     pub settled_to: Option<BusinessDay>,
     /// What is not resolved.
     pub exceptions: Counts,
+    /// Sync requests that were refused in the last 24 hours.
+    pub refused_last_day: RefusedSum,
     /// Cards that are frozen or lost, and what can still be taken with them.
     pub hot_cards: HotSum,
 }
@@ -57,6 +62,7 @@ pub fn look(tx: &mut Tx<'_>, lately: &Lately, now: Instant) -> Result<Overview, 
         last_day: calendar::last_day(tx, now)?,
         settled_to: settlement::last_booked(tx)?.map(|record| record.run.day_to),
         exceptions: exception::counts(tx)?,
+        refused_last_day: refused::sum(tx, now.plus_ms(-DAY_MS))?,
         hot_cards: hot::look(tx, lately, Part::default(), now)?.sum(),
     })
 }

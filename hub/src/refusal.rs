@@ -55,10 +55,12 @@ impl From<StoreError> for Refusal {
     }
 }
 
-/// How long after a refusal the next like it, of the same store and for the same reason, is only counted.
+/// How long after a refusal the next like it, of the same store and in the same words, is only counted.
 const LIKE_EVERY_MS: i64 = 1_000;
 /// Refusals of one origin written down in that time in all: a stranger names any store it likes.
 const WRITTEN_MAX: usize = 20;
+/// Reasons for which one store's requests are refused under one code, written down in that time: a foreign group is not a foreign epoch.
+const REASONS_MAX: usize = 4;
 
 /// Which refusals are written down. In memory: after a restart it begins anew.
 #[derive(Debug, Default)]
@@ -71,7 +73,7 @@ pub struct Refusals {
 struct Lately {
     since_ms: i64,
     /// What was written since then.
-    written: HashSet<(String, SyncFault)>,
+    written: HashSet<(String, SyncFault, String)>,
     /// What was only counted since the last that was written.
     unwritten: i64,
 }
@@ -86,7 +88,9 @@ impl Refusals {
             lately.since_ms = now.0;
             lately.written.clear();
         }
-        if lately.written.len() >= WRITTEN_MAX || !lately.written.insert((store.to_owned(), fault)) {
+        let reason = (store.to_owned(), fault, refusal.message.clone());
+        let alike = lately.written.iter().filter(|(named, code, _)| named == store && *code == fault).count();
+        if lately.written.len() >= WRITTEN_MAX || alike >= REASONS_MAX || !lately.written.insert(reason) {
             lately.unwritten = lately.unwritten.saturating_add(1);
             return None;
         }
@@ -107,9 +111,16 @@ mod tests {
         assert_eq!(note("S1", 1), None);
         assert_eq!(refusals.note("S1", &Refusal::new(SyncFault::Replayed, ""), at(2)), Some(1), "another reason");
         assert_eq!(note("S2", 3), Some(0), "another store");
+        let in_words = |words: &str| refusals.note("S3", &Refusal::new(SyncFault::Foreign, words), at(4));
+        let told = ["group", "epoch", "group", "store", "a", "b", "epoch"].map(in_words);
+        assert_eq!(
+            told,
+            [Some(0), Some(0), None, Some(1), Some(0), None, None],
+            "each reason once, and no more than four"
+        );
         assert_eq!(note("S1", 998), None);
         assert_eq!(note("S1", 999), None);
-        assert_eq!(note("S1", 1_000), Some(2));
+        assert_eq!(note("S1", 1_000), Some(4));
         assert_eq!(note("S1", 0), Some(0), "the clock was set back");
     }
 

@@ -82,6 +82,7 @@ async fn record(hub: &Hub, path: &'static str, headers: &HeaderMap, refusal: &Re
     tracing::info!(store.id = store, path, fault, unwritten, "Refused {path} of store {store:?}: {}", refusal.message);
     let message = refusal.message.clone();
     let row = refused::Refused {
+        number: 0,
         at_ms,
         store,
         path: path.to_owned(),

@@ -181,6 +181,12 @@ pub(crate) fn status(world: &World, place: &Place, out: &mut Output<'_>) -> Resu
             "exceptions: {} alarm(s), {} warning(s), {} info; {} of them nobody has",
             open.alarm, open.warning, open.info, open.unassigned
         )?;
+        let refused = &seen.refused_last_day;
+        writeln!(
+            text,
+            "refused in the last 24 hours: {} request(s) of stores, {} of strangers",
+            refused.stores, refused.strangers
+        )?;
         let hot = &seen.hot_cards;
         writeln!(
             text,

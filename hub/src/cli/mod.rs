@@ -21,6 +21,7 @@ mod parameters;
 mod policy;
 mod policy_key;
 mod recover;
+mod refused;
 mod rerate;
 mod risk;
 mod settle;
@@ -160,6 +161,9 @@ enum Command {
     /// What was done at head office, and by whom.
     #[command(subcommand)]
     Audit(hq::AuditCommand),
+    /// Sync requests that were turned away.
+    #[command(subcommand)]
+    Refused(refused::RefusedCommand),
     /// How things stand: the last day, what is settled, open exceptions by severity.
     Status,
     /// Prove that everything follows from the journals; exit 3 names what does not.
@@ -326,6 +330,7 @@ impl World {
             Command::Risk(command) => command.run(self, &place, out),
             Command::Token(command) => command.run(self, &place, out),
             Command::Audit(command) => command.run(&place, out),
+            Command::Refused(command) => command.run(&place, out),
             Command::Status => hq::status(self, &place, out),
             Command::Verify => verify::verify(&place, out),
             Command::Rerate => rerate::rerate(self, &place, out),

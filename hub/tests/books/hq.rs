@@ -100,7 +100,7 @@ fn raise(town: &Town, subject: &str) {
 }
 
 /// The routes that only look, with what each must not say.
-const LOOKS: [&str; 18] = [
+const LOOKS: [&str; 19] = [
     "/status",
     "/risk",
     "/stores",
@@ -119,6 +119,7 @@ const LOOKS: [&str; 18] = [
     "/policies",
     "/verify",
     "/audit",
+    "/refused",
 ];
 
 #[tokio::test]

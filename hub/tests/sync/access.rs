@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use huitong_hub::session::Caller;
+use huitong_hub::store::refused::Filter;
 use huitong_hub::store::{StoreError, Tx};
 use huitong_hub::{grant, report};
 use huitong_protocol::allotment::{Purse, StoreCounters, StoreEvent};
@@ -75,7 +76,7 @@ async fn guessing_tokens_costs_the_writer_nothing() {
     writes.await.unwrap().unwrap();
     world.clock.0.fetch_add(1_000, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(fault(thief.enrol("once more").await), SyncFault::Token);
-    let rows = world.read(|tx| huitong_hub::store::refused::list(tx, 100)).await;
+    let rows = world.read(|tx| huitong_hub::store::refused::list(tx, &Filter::default(), 100)).await;
     assert_eq!(rows.iter().map(|row| row.unwritten).collect::<Vec<_>>(), [50, 0]);
 }
 
@@ -164,6 +165,32 @@ async fn hello_refuses_strangers() {
     check(|hello| hello.protocol = (1, 9), SyncFault::Version).await;
     let unknown = FakeStore::new(world.router.clone(), "S2", 1);
     assert_eq!(fault(unknown.say_hello(&unknown.hello_body()).await), SyncFault::StoreUnknown);
+    // Each is kept with its reason, also where several came in one second under one code.
+    let kept = world.read(|tx| huitong_hub::store::refused::list(tx, &Filter::default(), 100)).await;
+    let told: Vec<(&str, &str, &str)> =
+        kept.iter().rev().map(|row| (row.store.as_str(), row.fault.as_str(), row.message.as_str())).collect();
+    let expected = [
+        ("S1", "foreign", "group: is G2; here it is G1"),
+        ("S1", "foreign", "store: is S2; here it is S1"),
+        ("S1", "foreign", "epoch: is 2"),
+        ("S1", "version", "2.0"),
+        ("S1", "version", "1.9"),
+        ("S2", "store_unknown", "S2"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert_eq!((told.0, told.1), (expected.0, expected.1));
+        assert!(told.2.contains(expected.2), "{told:?}");
+    }
+    let sum = world.read(|tx| huitong_hub::store::refused::sum(tx, huitong_protocol::time::Instant(0))).await;
+    assert_eq!(sum.stores + sum.strangers, 6);
+    let of_two = Filter { store: Some("S2".parse().unwrap()), ..Filter::default() };
+    let older = Filter { before: Some(kept[0].number), ..Filter::default() };
+    let later = Filter { since: Some(world.hub.now().plus_ms(1)), ..Filter::default() };
+    for (filter, count) in [(of_two, 1), (older, 5), (later, 0)] {
+        let found = world.read(move |tx| huitong_hub::store::refused::list(tx, &filter, 100)).await;
+        assert_eq!(found.len(), count, "{filter:?}");
+    }
 }
 
 #[tokio::test]
@@ -205,7 +232,7 @@ async fn strangers_push_out_nothing_that_a_store_was_told() {
         thief.send(path::REPORT, "0123456789abcdef", number, vec![0xc1]).await;
     }
     told().await;
-    let kept = world.read(|tx| huitong_hub::store::refused::list(tx, 1_000)).await;
+    let kept = world.read(|tx| huitong_hub::store::refused::list(tx, &Filter::default(), 1_000)).await;
     let of = |is_proved: bool| kept.iter().filter(move |row| row.is_proved == is_proved);
     assert_eq!(of(true).map(|row| row.fault.as_str()).collect::<Vec<_>>(), ["version", "malformed"]);
     assert_eq!(of(false).count(), 20);
@@ -220,7 +247,7 @@ async fn strangers_push_out_nothing_that_a_store_was_told() {
         })
         .await
         .unwrap();
-    let kept = world.read(|tx| huitong_hub::store::refused::list(tx, u32::MAX)).await;
+    let kept = world.read(|tx| huitong_hub::store::refused::list(tx, &Filter::default(), usize::MAX)).await;
     assert_eq!(kept.iter().filter(|row| row.is_proved).count(), 2);
     assert_eq!(i64::try_from(kept.len()).unwrap(), huitong_hub::store::refused::REFUSED_MAX + 2);
 }

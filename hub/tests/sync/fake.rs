@@ -134,7 +134,13 @@ impl World {
     }
 
     pub(crate) async fn refused_rows(&self) -> Vec<String> {
-        self.read(|tx| Ok(huitong_hub::store::refused::list(tx, 100)?.into_iter().map(|row| row.fault).collect())).await
+        self.read(|tx| {
+            Ok(huitong_hub::store::refused::list(tx, &Default::default(), 100)?
+                .into_iter()
+                .map(|row| row.fault)
+                .collect())
+        })
+        .await
     }
 
     pub(crate) async fn exceptions(&self) -> Vec<String> {

@@ -21,6 +21,7 @@ mod page;
 mod parameters;
 mod policies;
 mod problem;
+mod refused;
 mod risk;
 mod routes;
 mod settlements;
@@ -55,6 +56,7 @@ use crate::settle::RunReport;
 use crate::store::audit::Deed;
 use crate::store::claim::Claim;
 use crate::store::exception::Exception;
+use crate::store::refused::Refused;
 use crate::suspense::{Suspended, SuspendedSheet};
 use crate::verification;
 use document::{look, started, text, write};
@@ -76,7 +78,7 @@ pub(super) const AT: &str = "/v1/hq";
 
 /// Head office's routes, below [`AT`].
 fn table() -> Routes {
-    use Code::{NotAcceptable, NotFound, Refused};
+    use Code::{NotAcceptable, NotFound};
     Routes::new()
         .get("/status", status::look, look::<Overview>("How things stand.", &[]))
         .get("/stores", stores::list, look::<Page<stores::Row>>("Stores.", &[]).query::<Plain>())
@@ -178,7 +180,7 @@ fn table() -> Routes {
                 .query::<accounts::Hot>(),
         )
         .get("/cards/{number}", accounts::card, look::<accounts::CardSheet>("A card.", &[NotFound]))
-        .get("/members", members::find, look::<Found>("Members by words.", &[Refused]).query::<members::Find>())
+        .get("/members", members::find, look::<Found>("Members by words.", &[Code::Refused]).query::<members::Find>())
         .get("/members/{number}", members::show, look::<MemberView>("A member, masked.", &[NotFound]))
         .get("/claims", claims::list, look::<Page<Claim>>("Points to be claimed back.", &[]).query::<claims::List>())
         .post("/claims/{number}/waive", claims::waive, write::<claims::Waive, Claim>("Gives up the rest of a claim."))
@@ -213,7 +215,7 @@ fn table() -> Routes {
             document::any("Proposes parameters for a store.")
                 .reads::<parameters::Propose>()
                 .gives_with::<ProposalSheet>(201)
-                .problems(&document::problems(&[NotFound, Refused, Code::BodyTooLarge])),
+                .problems(&document::problems(&[NotFound, Code::Refused, Code::BodyTooLarge])),
         )
         .get("/parameters/{number}", parameters::show, look::<ProposalSheet>("A proposal in full.", &[NotFound]))
         .post(
@@ -233,6 +235,11 @@ fn table() -> Routes {
             "/verify",
             verify::start,
             started::<verification::Status>("Starts to prove that everything follows from the journals."),
+        )
+        .get(
+            "/refused",
+            refused::list,
+            look::<Page<Refused>>("Sync requests that were refused, and why.", &[]).query::<refused::List>(),
         )
         .get("/audit", audit::list, look::<Page<Deed>>("Who did what.", &[]).query::<Plain>())
 }
