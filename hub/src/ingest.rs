@@ -173,16 +173,17 @@ pub fn take(
     now: Instant,
 ) -> Result<Taken, StoreError> {
     let mut journal = rows::find(tx, place.store, place.epoch)?;
-    if journal.forked {
+    let over = tenure::standpoint(tx, place.store, place.epoch)?.filter(|at| at.standing != Standing::Living);
+    // Once a person has ended the epoch, what it was heard to hold tells the true journal from the other, and the next to be taken opens it again.
+    if journal.forked && over.is_none() {
         return Ok(Taken::Forked(format!(
-            "journal {}-{} has forked; it is closed at entry {} until head office has looked into it",
+            "journal {}-{} has forked; it is closed at entry {} until head office has ended the epoch",
             place.store, place.epoch, journal.head.seq
         )));
     }
     let held = journal.head.seq;
     let mut uploaded =
         Uploaded { journal_head: journal.head, missing: None, quarantined: Vec::new(), days: Vec::new(), heard: None };
-    let over = tenure::standpoint(tx, place.store, place.epoch)?.filter(|at| at.standing != Standing::Living);
     if let Some(Standpoint { heard, .. }) = over {
         uploaded.heard = Some(heard);
         match admit(tx, place, segment, unpacked, (&heard, held), now)? {

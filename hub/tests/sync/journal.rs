@@ -19,6 +19,7 @@ use huitong_protocol::wire::{Answer, Poll, Polled, SEGMENT_BYTES_MAX, Segment, S
 use proptest::prelude::*;
 
 use crate::fake::{CNY, FakeStore, GROUP, World, account, card, fault, pack};
+use crate::tenure::{fenced, replaced};
 
 pub(crate) fn frozen(number: u32) -> CardStatusChange {
     CardStatusChange {
@@ -243,6 +244,14 @@ async fn a_fork_is_alarmed_and_nothing_more_is_taken() {
     assert_eq!(fault(store.say_hello(&store.hello_body()).await), SyncFault::Copied);
     assert_eq!(world.read(move |tx| lines::line(tx, purse, id, Epoch(1))).await, counted);
     assert_eq!(world.exceptions().await, ["unreferenced_return", "fork"]);
+    // Once the epoch is ended, the store that takes its place brings what it sold for cash since, and the copy still brings nothing.
+    fenced(&world, id).await;
+    let new = replaced(&world, "S1", "again").await;
+    let uploaded = new.upload(store.segment(5, 6)).await.unwrap();
+    assert_eq!(uploaded.journal_head.seq, Seq(6));
+    store.journal.truncate(3);
+    store.write(reload(999));
+    assert_eq!(fault(new.upload(store.segment(3, 4)).await), SyncFault::Fork);
 }
 
 #[tokio::test]

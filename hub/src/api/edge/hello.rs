@@ -171,6 +171,12 @@ fn judge(
     let known = tenure::find(tx, store, epoch)?.zip(tenure::standpoint(tx, store, epoch)?);
     let (known, at) = known.ok_or_else(|| report::fenced(store, epoch))?;
     if at.standing == Standing::Living && held.forked {
+        // Nothing more of it is heard, so that a restored hub would wait for it and not say why.
+        if at.is_waited_for {
+            let words =
+                "its journal has forked: two copies of its database ran; end the epoch with huitong-hub store fence";
+            tenure::refused(tx, store, epoch, words)?;
+        }
         return Ok(Judged::Refused(report::forked(store, epoch)));
     }
     if at.standing == Standing::Living && hello.life > at.told.life {
