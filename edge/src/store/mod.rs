@@ -334,7 +334,9 @@ fn load(tx: &ReadTx<'_>) -> Result<Chain, StoreError> {
     chain.identity = identity::load(tx)?.map(Arc::new);
     (chain.head, chain.stamp) = journal::end(tx)?;
     (chain.open_day, chain.closed_day, chain.sealed_seq) = day::load(tx)?;
-    chain.change_no = allotment::last_change_no(tx)?.max(card::last_change_no(tx)?);
+    // What the hub was told bears a number also where the row that had it is not told any more: none is given a second time.
+    let reported = sync_state::get(tx)?.reported_change_no;
+    chain.change_no = allotment::last_change_no(tx)?.max(card::last_change_no(tx)?).max(reported);
     (chain.quarantine, chain.hub_turn) = tenure::load(tx)?;
     replica::load(tx, &mut chain)?;
     Ok(chain)

@@ -7,7 +7,7 @@ use huitong_protocol::time::Stamp;
 use huitong_protocol::wire::{DatasetKind, DatasetRow, path};
 use serde_json::{Value, json};
 
-use super::testing::{FakeOffice, MORNING, Shop, card, document_row};
+use super::testing::{FakeOffice, MORNING, Shop, card, document_row, purse};
 use crate::ledger::testing::POLICY;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -216,6 +216,12 @@ async fn stops_that_were_lifted_between_two_lives_leave_nothing_to_tell() {
         });
         shop.edge.download().await.unwrap();
     }
+    // The numbers of the stops are not given again, or what moves next would count as told.
+    let shop = shop.restart().await;
+    shop.reload(1, 300).await;
+    shop.edge.wait_reported().await.unwrap();
+    let loaded = shop.office.with(|office| office.sides[&purse(1)].line.seen.loaded_minor);
+    assert_eq!(loaded, 5_300);
     shop.edge.close().await;
 }
 
