@@ -233,7 +233,7 @@ pub fn adopt_grants(tx: &mut WriteTx<'_>, now: Instant, grants: &[Grant]) -> Res
             Ok(after) => {
                 tx.observe(grant.stamp);
                 if is_alarmed {
-                    grant_alarm::took(tx, one.purse)?;
+                    grant_alarm::took(tx, one.purse.account)?;
                 }
                 one.after = after;
                 one.keep(&mut changed);

@@ -1,8 +1,8 @@
 //! The alarm of grants that no store can take: head office says what is wrong, and what it granted with them may be missing here. One line per grant, once
-//! each; it goes when the hub grants the purse what can be taken, and shows in the status till then.
+//! each; it goes when the hub grants the account what can be taken, and shows in the status till then.
 
-use huitong_protocol::allotment::Purse;
 use huitong_protocol::grant::GrantFault;
+use huitong_protocol::id::AccountId;
 use huitong_protocol::wire::Grant;
 
 use super::{ReadTx, StoreError, WriteTx, setting};
@@ -17,13 +17,12 @@ const BREAK: &str = "; ";
 const NAMED_MAX: usize = 8;
 
 fn line(grant: &Grant, fault: GrantFault) -> String {
-    let purse = Purse { account: grant.account, unit: grant.unit };
-    format!("{}{} in all, but {fault}", about(purse), grant.granted_minor)
+    format!("{}{}: {} in all, but {fault}", about(grant.account), grant.unit, grant.granted_minor)
 }
 
-/// How the lines of a purse begin.
-fn about(purse: Purse) -> String {
-    format!("for account {} in {}: ", purse.account, purse.unit)
+/// How the lines of an account begin.
+fn about(account: AccountId) -> String {
+    format!("for account {account} in ")
 }
 
 fn lines(tx: &ReadTx<'_>) -> Result<Vec<String>, StoreError> {
@@ -62,10 +61,10 @@ pub(super) fn raise(tx: &mut WriteTx<'_>, grant: &Grant, fault: GrantFault) -> R
     put(tx, &named)
 }
 
-/// The hub granted a purse what can be taken.
-pub(super) fn took(tx: &mut WriteTx<'_>, purse: Purse) -> Result<(), StoreError> {
+/// The hub granted an account what can be taken, perhaps in another unit than what was wrong.
+pub(super) fn took(tx: &mut WriteTx<'_>, account: AccountId) -> Result<(), StoreError> {
     let mut named = lines(tx)?;
     let before = named.len();
-    named.retain(|line| !line.starts_with(&about(purse)));
+    named.retain(|line| !line.starts_with(&about(account)));
     if named.len() < before { put(tx, &named) } else { Ok(()) }
 }

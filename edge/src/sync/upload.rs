@@ -86,7 +86,9 @@ pub async fn run(link: &Arc<Link>) -> Result<UploadDone, SyncError> {
             link.notices.diverged(message);
             link.session.quarantine(&live, message).await;
         }
-        _ => link.notices.chain_agrees(),
+        Ok(_) => link.notices.chain_agrees(),
+        // Who was not heard knows no more of it than before.
+        Err(_) => {}
     }
     result
 }
