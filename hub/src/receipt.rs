@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::actor::Actor;
 use crate::import::{Column, Faults, ImportError, LineFault, Table};
+use crate::inspect::{Place, inspect};
 use crate::note;
 use crate::store::receipt::{self as rows, KeptReceipt, ReceiptKind};
 use crate::store::suspense::{self as suspense_rows, Repayment};
@@ -184,6 +185,8 @@ fn parse(csv: &[u8], currency: Currency) -> Result<Vec<(u64, Row)>, ImportError>
 struct Known {
     /// Its journal is here and believed up to this entry.
     journal: Seq,
+    /// But for these purses, of which it says what cannot be: it is booked nowhere.
+    unbelieved: BTreeSet<Purse>,
     /// Its reports had told everything up to this entry.
     told: Seq,
     /// It was heard up to this entry.
@@ -200,8 +203,9 @@ fn known(tx: &mut Tx<'_>, (store, epoch): Of) -> Result<Option<Known>, StoreErro
         && held.head.seq >= at.heard.seq
         && journal::hash_at(tx, store, epoch, at.heard.seq)? == Some(at.heard.hash);
     let journal = if is_believed { held.head.seq } else { Seq::ZERO };
+    let unbelieved = suspense_rows::journal_beyond(tx, store, epoch)?.into_iter().map(|(purse, _)| purse).collect();
     let (told, minted_at_ms) = (tenure::told_seq(tx, store, epoch)?, tenure::minted_at(tx, store, epoch)?);
-    Ok(Some(Known { journal, told, heard: at.heard.seq, minted_at_ms }))
+    Ok(Some(Known { journal, unbelieved, told, heard: at.heard.seq, minted_at_ms }))
 }
 
 /// A line with what receipts of a file say of it.
@@ -218,7 +222,10 @@ fn judge(tx: &mut Tx<'_>, of: Of, csv: &[u8], now: Instant) -> Result<ReceiptShe
     let parsed = parse(csv, currency)?;
     let kept: KeptByEntry =
         rows::list(tx, store, epoch)?.into_iter().map(|kept| ((kept.seq, kept.purse), kept)).collect();
-    let (mut faults, mut seen) = (Faults::default(), LineByEntry::new());
+    let (mut faults, mut seen) = (Faults::default(), Seen::default());
+    for kept in kept.values() {
+        seen.of_entry.entry(kept.seq).or_default().push((kept.purse, kept.kind));
+    }
     let (mut receipts, mut touched) = (Vec::with_capacity(parsed.len()), BTreeMap::<Purse, Touched>::new());
     for (line, row) in parsed {
         let Some(card) = card::find(tx, row.card)? else {
@@ -288,14 +295,31 @@ fn beyond(Purse { account, unit }: Purse, why: Refusal) -> String {
 type Fault = (&'static str, String);
 /// What earlier files brought.
 type KeptByEntry = BTreeMap<(Seq, Purse), KeptReceipt>;
-/// The line of the file in which each receipt stands.
-type LineByEntry = HashMap<(Seq, Purse), u64>;
+
+/// What was read so far.
+#[derive(Default)]
+struct Seen {
+    /// The line of the file in which each receipt stands.
+    lines: HashMap<(Seq, Purse), u64>,
+    /// What is said of each entry, by earlier files too.
+    of_entry: HashMap<Seq, Vec<(Purse, ReceiptKind)>>,
+}
+
+impl Seen {
+    /// Another purse that an entry cannot have moved as well: a load is of one card, and one sale or return does the same with each of its cards.
+    fn beside(&self, seq: Seq, purse: Purse, kind: ReceiptKind) -> Option<(Purse, ReceiptKind)> {
+        let cannot = |(other, of): &&(Purse, ReceiptKind)| {
+            *other != purse && (kind == ReceiptKind::Load || *of == ReceiptKind::Load || *of != kind)
+        };
+        self.of_entry.get(&seq)?.iter().find(cannot).copied()
+    }
+}
 
 fn judge_row(
     tx: &mut Tx<'_>,
     of: Of,
     known: &Known,
-    (kept, seen): (&KeptByEntry, &mut LineByEntry),
+    (kept, seen): (&KeptByEntry, &mut Seen),
     (line, row, purse): (u64, &Row, Purse),
     now: Instant,
 ) -> Result<Result<Verdict, Fault>, StoreError> {
@@ -308,7 +332,18 @@ fn judge_row(
         let words = format!("{entry} cannot be: entries begin with 1, and {store}-{epoch} is known up to {end}");
         return Ok(Err(("entry", words)));
     }
-    if let Some(first) = seen.insert((seq, purse), line) {
+    if let Some((other, kind)) = seen.beside(seq, purse, row.kind) {
+        let (mine, of, account) = (row.kind.as_str(), kind.as_str(), other.account);
+        return Ok(Err((
+            "card",
+            format!(
+                "{entry} is a {of} of account {account} by another receipt, and cannot be a {mine} of account {} too; look at the card's number and the entry's again",
+                purse.account
+            ),
+        )));
+    }
+    seen.of_entry.entry(seq).or_default().push((purse, row.kind));
+    if let Some(first) = seen.lines.insert((seq, purse), line) {
         return Ok(Err((
             "entry",
             format!("{entry} stands in line {first} and again in line {line} for the same account"),
@@ -330,7 +365,7 @@ fn judge_row(
         superseded_at_ms: None,
         agrees: None,
     };
-    if seq <= known.journal {
+    if seq <= known.journal && !known.unbelieved.contains(&purse) && !is_apart(tx, entry)? {
         let agrees = agrees(tx, of, &receipt)?;
         return Ok(Ok(if agrees { Verdict::Journalled } else { Verdict::Contradicted }));
     }
@@ -345,6 +380,14 @@ fn judge_row(
             Err(("entry", words))
         }
     })
+}
+
+/// Whether the journal has an entry that moved nothing, as it cannot be read or used: of that the receipt alone says what was done.
+fn is_apart(tx: &mut Tx<'_>, entry: EntryId) -> Result<bool, StoreError> {
+    let EntryId { store, epoch, seq } = entry;
+    let hub = root::hub(tx)?;
+    let place = Place { group: hub.group, currency: hub.currency, store, epoch };
+    Ok(journal::bytes(tx, entry)?.is_some_and(|bytes| inspect(&place, seq, &bytes).fault.is_some()))
 }
 
 fn agrees(tx: &mut Tx<'_>, of: Of, receipt: &KeptReceipt) -> Result<bool, StoreError> {
@@ -478,7 +521,8 @@ fn apply(tx: &mut Tx<'_>, of: Of, sheet: &ReceiptSheet, file_no: i64) -> Result<
     Ok(())
 }
 
-/// Sets aside the receipts whose entries the journal has: from now on it is what says so. Of purses for which it was not believed they go on counting.
+/// Sets aside the receipts whose entries the journal has: from now on it is what says so. Of purses for which it was not believed they go on counting, and
+/// where their entry is kept apart, as the journal books nothing of it.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -492,7 +536,8 @@ pub fn overtake(
     let (store, epoch) = of;
     let mut overtaken = BTreeMap::<Purse, Vec<KeptReceipt>>::new();
     for kept in rows::list(tx, store, epoch)? {
-        if kept.superseded_at_ms.is_none() && kept.seq <= through && !unbelieved.contains(&kept.purse) {
+        let is_reached = kept.superseded_at_ms.is_none() && kept.seq <= through && !unbelieved.contains(&kept.purse);
+        if is_reached && !is_apart(tx, EntryId { store, epoch, seq: kept.seq })? {
             overtaken.entry(kept.purse).or_default().push(kept);
         }
     }
@@ -532,4 +577,31 @@ pub fn overtake(
         suspense_rows::put(tx, store, epoch, purse, fenced.suspense)?;
     }
     Ok(())
+}
+
+/// Receipts that count although the journal has their entry, or the other way round, or of which it is said wrongly whether the journal bears them out: what
+/// is wrong with each, by its entry.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn misjudged(tx: &mut Tx<'_>) -> Result<Vec<(EntryId, &'static str)>, StoreError> {
+    let mut found = Vec::new();
+    for (store, epoch) in rows::epochs(tx)? {
+        let of = (store, epoch);
+        let Some(known) = known(tx, of)? else { continue };
+        for kept in rows::list(tx, store, epoch)? {
+            let entry = EntryId { store, epoch, seq: kept.seq };
+            let is_reached = kept.seq <= known.journal;
+            let fault = match kept.agrees {
+                None if is_reached && !known.unbelieved.contains(&kept.purse) && !is_apart(tx, entry)? => {
+                    "counts although the journal has its entry"
+                }
+                Some(_) if !is_reached => "counts no more although the journal does not have its entry",
+                Some(said) if said != agrees(tx, of, &kept)? => "agrees is not what the journal says",
+                _ => continue,
+            };
+            found.push((entry, fault));
+        }
+    }
+    Ok(found)
 }

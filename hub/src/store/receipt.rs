@@ -135,6 +135,16 @@ pub fn keep(tx: &mut Tx<'_>, (store, epoch): (StoreId, Epoch), receipt: &KeptRec
     )
 }
 
+/// The epochs that have receipts.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn epochs(tx: &mut Tx<'_>) -> Result<Vec<(StoreId, Epoch)>, StoreError> {
+    tx.query("SELECT DISTINCT store_id, epoch FROM receipt ORDER BY store_id, epoch", &[], |row| {
+        Ok((row.parsed(0, "receipt", "store_id")?, Epoch(u32::try_from(row.integer(1)?).unwrap_or(0))))
+    })
+}
+
 /// What the journal moved in the entry of a receipt, in the receipt's direction and in the other.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use huitong_protocol::unit::Unit;
 use huitong_protocol::wire::from_msgpack;
 
 use super::{Check, readable};
+use crate::receipt;
 use crate::store::engine::{Row, StoreError, Tx};
 
 pub(super) fn checks(tx: &mut Tx<'_>) -> Result<Vec<Check>, StoreError> {
@@ -64,7 +65,8 @@ fn epochs(tx: &mut Tx<'_>, check: &mut Check) -> Result<(), StoreError> {
     )
 }
 
-/// What receipts say of lines is the sum of those that count, each of a file that two people brought, of an epoch that ended and beyond what its reports told.
+/// What receipts say of lines is the sum of those that count, each of a file that two people brought, of an epoch that ended and beyond what its
+/// reports told, and counts until the journal has its entry.
 fn receipts(tx: &mut Tx<'_>, check: &mut Check) -> Result<(), StoreError> {
     tx.for_each(
         "SELECT store_id, epoch, account_id, unit, CAST(SUM(stands_loaded) AS BIGINT), CAST(SUM(stands_spent) AS BIGINT), \
@@ -108,7 +110,11 @@ fn receipts(tx: &mut Tx<'_>, check: &mut Check) -> Result<(), StoreError> {
             }
             Ok::<(), StoreError>(())
         },
-    )
+    )?;
+    for (entry, fault) in receipt::misjudged(tx)? {
+        check.find("receipt", entry.to_string(), fault);
+    }
+    Ok(())
 }
 
 type Paid = BTreeMap<(AccountId, Unit), i128>;

@@ -7,7 +7,7 @@ use huitong_hub::store::{Tx, allotment, hq_token};
 use huitong_hub::suspense::{self, Occasion, SuspendedSheet, SuspenseError};
 use huitong_hub::verify;
 use huitong_protocol::allotment::Purse;
-use huitong_protocol::entry::Body;
+use huitong_protocol::entry::{Allotment, AllotmentChange, Body};
 use huitong_protocol::id::{Epoch, StoreId};
 
 use crate::fake::{CNY, FakeStore, World, account, card};
@@ -152,6 +152,70 @@ async fn a_late_journal_comes_to_the_same_in_any_order() {
         // Brought again, it is known, by whichever way.
         assert_eq!(brings(&world, "zhao", &truth()).await.unwrap().stage, Stage::NothingNew);
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_kept_apart_leaves_its_receipt_in_force() {
+    // The receipts come before the journal, or after it.
+    for is_late in [false, true] {
+        let (world, mut store) = burnt().await;
+        let Body::CardReload(mut body) = reload(40) else { panic!("a reload is one") };
+        body.movements[0].amount_minor = 0;
+        store.write(Body::CardReload(body));
+        let lines = file(&[line(4, 1, "spend", 100), line(5, 3, "load", 250), line(6, 1, "load", 40)]);
+        let new = replaced(&world, "S1", "again").await;
+        if !is_late {
+            counts(&world, &lines).await;
+        }
+        new.upload(store.segment(3, 6)).await.unwrap();
+        if is_late {
+            counts(&world, &lines).await;
+        }
+        assert_eq!(world.exceptions().await, ["quarantined"], "{is_late}");
+        assert_eq!((stands(&world, 1).await, stands(&world, 3).await), ((310, 0, 0), (250, 0, 0)), "{is_late}");
+        proved(&world).await;
+        paid(&world).await;
+        assert_eq!((free(&world, 1).await, free(&world, 3).await), (310, 250), "{is_late}");
+        proved(&world).await;
+    }
+}
+
+#[tokio::test]
+async fn receipts_stand_for_a_purse_of_which_the_journal_is_not_believed() {
+    for is_late in [false, true] {
+        let (world, mut store) = burnt().await;
+        let (adopted_minor, released_minor) = (Some(999), Some(0));
+        let change = AllotmentChange { account: account(3), unit: CNY, adopted_minor, released_minor };
+        store.write(Body::Allotment(Allotment { changes: vec![change] }));
+        let new = replaced(&world, "S1", "again").await;
+        if !is_late {
+            counts(&world, &truth()).await;
+        }
+        new.upload(store.segment(3, 6)).await.unwrap();
+        if is_late {
+            assert_eq!(stands(&world, 3).await, (0, 0, 0), "nobody granted 999");
+            counts(&world, &truth()).await;
+        }
+        assert_eq!(world.exceptions().await, ["report_refused"], "{is_late}");
+        assert_eq!((stands(&world, 1).await, stands(&world, 3).await), ((270, 0, 0), (250, 0, 0)), "{is_late}");
+        paid(&world).await;
+        assert_eq!((free(&world, 1).await, free(&world, 3).await), (270, 250), "{is_late}");
+    }
+}
+
+#[tokio::test]
+async fn a_slip_of_the_pen_loads_no_second_card() {
+    let (world, _) = burnt().await;
+    let both = file(&[line(5, 3, "load", 250), line(5, 1, "load", 250)]);
+    let refused = brings(&world, "li", &both).await.unwrap_err().to_string();
+    assert!(refused.contains("account 3") && refused.contains("account 1"), "{refused}");
+    counts(&world, &truth()).await;
+    for (kind, minor) in [("load", 250), ("spend", 1)] {
+        let again = brings(&world, "li", &file(&[line(5, 1, kind, minor)])).await;
+        assert!(again.unwrap_err().to_string().contains("is a load of account 3 by another receipt"));
+    }
+    // A sale may have been paid with two cards.
+    assert_eq!(brings(&world, "li", &file(&[line(4, 3, "spend", 50)])).await.unwrap().stage, Stage::Asked);
 }
 
 #[tokio::test]
@@ -330,13 +394,29 @@ async fn a_crash_in_between_leaves_nothing_and_it_is_said_again() {
     proved(&world).await;
 }
 
+/// Changes a copy of the database, and looks that `verify` names the row.
+fn plant(world: &World, (sql, row): (&str, &str)) {
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("hub.db");
+    std::fs::copy(world.database(), &path).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
+    let store = huitong_hub::store::Store::open(&path, 1).unwrap();
+    let report = store.read_blocking(verify::run).unwrap();
+    let findings = report.checks.iter().flat_map(|check| &check.findings);
+    let found: Vec<String> = findings.map(|finding| format!("{} {}", finding.table, finding.row)).collect();
+    assert!(found.iter().any(|found| found == row), "{sql}: {row} is not among {found:#?}");
+    store.close();
+}
+
 #[tokio::test]
 async fn every_planted_change_of_receipts_is_found_and_named() {
     let (world, _) = burnt().await;
     counts(&world, &truth()).await;
     proved(&world).await;
     world.hub.store.close();
-    for (sql, row) in [
+    for planted in [
         ("UPDATE receipt SET amount_minor = amount_minor + 1 WHERE seq = 4", "suspense account 1 CNY at S1-1"),
         ("DELETE FROM receipt WHERE seq = 5", "suspense account 3 CNY at S1-1"),
         ("UPDATE suspense SET receipt_spent_minor = 0 WHERE account_id = 1", "suspense account 1 CNY at S1-1"),
@@ -344,18 +424,27 @@ async fn every_planted_change_of_receipts_is_found_and_named() {
         ("UPDATE receipt SET seq = 3 WHERE seq = 4", "receipt S1-1-3"),
         ("UPDATE receipt_file SET epoch = 2", "receipt S1-1-4"),
     ] {
-        let copy = tempfile::tempdir().unwrap();
-        let path = copy.path().join("hub.db");
-        std::fs::copy(world.database(), &path).unwrap();
-        let connection = rusqlite::Connection::open(&path).unwrap();
-        connection.execute_batch(sql).unwrap();
-        drop(connection);
-        let store = huitong_hub::store::Store::open(&path, 1).unwrap();
-        let report = store.read_blocking(verify::run).unwrap();
-        let findings = report.checks.iter().flat_map(|check| &check.findings);
-        let found: Vec<String> = findings.map(|finding| format!("{} {}", finding.table, finding.row)).collect();
-        assert!(found.iter().any(|found| found == row), "{sql}: {row} is not among {found:#?}");
-        store.close();
+        plant(&world, planted);
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_that_counts_beside_its_entry_is_found_and_named() {
+    let (world, store) = burnt().await;
+    counts(&world, &truth()).await;
+    let new = replaced(&world, "S1", "again").await;
+    new.upload(store.segment(3, 5)).await.unwrap();
+    proved(&world).await;
+    world.hub.store.close();
+    for planted in [
+        ("UPDATE receipt SET agrees = 0 WHERE seq = 4", "receipt S1-1-4"),
+        (
+            "UPDATE receipt SET superseded_at_ms = NULL, agrees = NULL WHERE seq = 5; \
+             UPDATE suspense SET receipt_loaded_minor = 250 WHERE account_id = 3",
+            "receipt S1-1-5",
+        ),
+    ] {
+        plant(&world, planted);
     }
 }
 
